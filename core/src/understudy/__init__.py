@@ -1,0 +1,202 @@
+"""Understudy: one LLM provider answers; when it cannot go on, another takes the part, in the same call.
+
+    from understudy import LLMFactory
+
+    factory = LLMFactory(primary_provider="gemini", fallback_providers=["claude"])
+    response = factory.generate_content("Why is the sky blue?")
+    print(response.content if response.success else response.error)
+
+This module is a table of contents: each name is imported when it is first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from understudy.errors import (
+        AllProvidersFailed,
+        AmbiguousProvider,
+        AuthenticationFailed,
+        BrokenPlugin,
+        Cancelled,
+        ConfigurationError,
+        ConnectionFailed,
+        ContentBlocked,
+        ContextTooLong,
+        EmptyResponse,
+        Failure,
+        InvalidRequest,
+        MalformedResponse,
+        ModelNotFound,
+        Overloaded,
+        PermissionDenied,
+        PluginError,
+        ProviderUnavailable,
+        QuotaExhausted,
+        QuotaFailure,
+        RateLimited,
+        RequestFailure,
+        RequestRejected,
+        RequestTooLarge,
+        ResponseRejected,
+        ServerError,
+        StreamInterrupted,
+        TargetFailure,
+        Timeout,
+        TransientFailure,
+        UnderstudyError,
+        UnknownFailure,
+        UnknownProvider,
+        UnsupportedRequest,
+        conceal,
+    )
+    from understudy.events import (
+        AttemptFailed,
+        AttemptStarted,
+        CallFinished,
+        Event,
+        RetryScheduled,
+        Switched,
+        TargetSkipped,
+    )
+    from understudy.factory import LLMFactory
+    from understudy.hookspecs import hookimpl
+    from understudy.messages import (
+        File,
+        Image,
+        Message,
+        Part,
+        Prompt,
+        Request,
+        Text,
+        Thinking,
+        Tool,
+        ToolCall,
+        ToolResult,
+    )
+    from understudy.policy import Policy
+    from understudy.provider import Capabilities, ChatProvider, LLMProvider, structured_output
+    from understudy.response import (
+        Attempt,
+        Finish,
+        FinishReason,
+        LLMResponse,
+        ResponseWarning,
+        StreamEvent,
+        TextDelta,
+        ThinkingDelta,
+        ToolCallDelta,
+        Usage,
+    )
+    from understudy.settings import Secret, Settings
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AllProvidersFailed",
+    "AmbiguousProvider",
+    "Attempt",
+    "AttemptFailed",
+    "AttemptStarted",
+    "AuthenticationFailed",
+    "BrokenPlugin",
+    "CallFinished",
+    "Cancelled",
+    "Capabilities",
+    "ChatProvider",
+    "ConfigurationError",
+    "ConnectionFailed",
+    "ContentBlocked",
+    "ContextTooLong",
+    "EmptyResponse",
+    "Event",
+    "Failure",
+    "File",
+    "Finish",
+    "FinishReason",
+    "Image",
+    "InvalidRequest",
+    "LLMFactory",
+    "LLMProvider",
+    "LLMResponse",
+    "MalformedResponse",
+    "Message",
+    "ModelNotFound",
+    "Overloaded",
+    "Part",
+    "PermissionDenied",
+    "PluginError",
+    "Policy",
+    "Prompt",
+    "ProviderUnavailable",
+    "QuotaExhausted",
+    "QuotaFailure",
+    "RateLimited",
+    "Request",
+    "RequestFailure",
+    "RequestRejected",
+    "RequestTooLarge",
+    "ResponseRejected",
+    "ResponseWarning",
+    "RetryScheduled",
+    "Secret",
+    "ServerError",
+    "Settings",
+    "StreamEvent",
+    "StreamInterrupted",
+    "Switched",
+    "TargetFailure",
+    "TargetSkipped",
+    "Text",
+    "TextDelta",
+    "Thinking",
+    "ThinkingDelta",
+    "Timeout",
+    "Tool",
+    "ToolCall",
+    "ToolCallDelta",
+    "ToolResult",
+    "TransientFailure",
+    "UnderstudyError",
+    "UnknownFailure",
+    "UnknownProvider",
+    "UnsupportedRequest",
+    "Usage",
+    "__version__",
+    "conceal",
+    "hookimpl",
+    "structured_output",
+]
+
+_CONTENTS = {
+    "errors": """AllProvidersFailed AmbiguousProvider AuthenticationFailed BrokenPlugin Cancelled ConfigurationError
+        ConnectionFailed ContentBlocked ContextTooLong EmptyResponse Failure InvalidRequest MalformedResponse
+        ModelNotFound Overloaded PermissionDenied PluginError ProviderUnavailable QuotaExhausted QuotaFailure
+        RateLimited RequestFailure RequestRejected RequestTooLarge ResponseRejected ServerError StreamInterrupted
+        TargetFailure Timeout TransientFailure UnderstudyError UnknownFailure UnknownProvider UnsupportedRequest
+        conceal""",
+    "events": "AttemptFailed AttemptStarted CallFinished Event RetryScheduled Switched TargetSkipped",
+    "factory": "LLMFactory",
+    "hookspecs": "hookimpl",
+    "messages": "File Image Message Part Prompt Request Text Thinking Tool ToolCall ToolResult",
+    "policy": "Policy",
+    "provider": "Capabilities ChatProvider LLMProvider structured_output",
+    "response": """Attempt Finish FinishReason LLMResponse ResponseWarning StreamEvent TextDelta ThinkingDelta
+        ToolCallDelta Usage""",
+    "settings": "Secret Settings",
+}
+_HOME = {name: module for module, names in _CONTENTS.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    module = _HOME.get(name)
+    if module is None:
+        raise AttributeError(f"module 'understudy' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"understudy.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,358 @@
+"""What can go wrong, as a tree. The branch a failure hangs on decides what happens next.
+
+UnderstudyError
+|- ConfigurationError (also a ValueError)     a setting, key, URL or name is wrong: raised before anything is sent
+|  `- PluginError                             an installed plugin cannot be used
+|     |- UnknownProvider                      nobody provides that name
+|     |- AmbiguousProvider                    two distributions claim one name
+|     `- BrokenPlugin                         it does not import, has no hooks, a misspelt one, or is a class
+`- Failure                                    one attempt on one target failed
+   |- QuotaFailure                            the next provider at once, this one not again in this call
+   |  |- RateLimited
+   |  |- QuotaExhausted
+   |  `- RequestTooLarge                      larger than the quota could ever allow
+   |- TransientFailure                        this provider again with backoff, then the next
+   |  |- Timeout
+   |  |- ConnectionFailed
+   |  |- ServerError
+   |  |- Overloaded
+   |  `- UnknownFailure
+   |- TargetFailure                           the next provider at once
+   |  |- AuthenticationFailed, PermissionDenied, ModelNotFound    (logged as ERROR: somebody must act)
+   |  |- ProviderUnavailable                  not configured here: nothing was sent
+   |  |- ContextTooLong, UnsupportedRequest
+   |  |- EmptyResponse, MalformedResponse, ResponseRejected
+   |  `- AllProvidersFailed                   the end of a whole call
+   |- RequestFailure                          the call ends: no other provider would do better
+   |  |- InvalidRequest
+   |  |- RequestRejected                      refused by an extension of the caller's own
+   |  `- ContentBlocked                       the next provider only if the policy says so
+   |- StreamInterrupted                       a stream broke off; after the first token, by the policy
+   `- Cancelled                               the caller gave up
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from understudy.response import Attempt
+
+
+class UnderstudyError(Exception):
+    """Anything that this library raises on purpose."""
+
+
+class ConfigurationError(UnderstudyError, ValueError):
+    """A setting is missing or malformed; the message names the variable, where it was found, and the cure."""
+
+
+class PluginError(ConfigurationError):
+    """An installed plugin cannot be used."""
+
+
+class UnknownProvider(PluginError):
+    """No installed distribution and no registered class provides that name."""
+
+
+class AmbiguousProvider(PluginError):
+    """Two distributions provide the same name."""
+
+
+class BrokenPlugin(PluginError):
+    """A plugin does not import, implements none of the hooks, misspells one, or is a class."""
+
+
+class Scope(StrEnum):
+    """What a failure speaks about, and so what is done next."""
+
+    QUOTA = "quota"
+    TRANSIENT = "transient"
+    TARGET = "target"
+    REQUEST = "request"
+    STREAM = "stream"
+    CANCELLED = "cancelled"
+
+
+class Failure(UnderstudyError):
+    """One attempt on one target failed.
+
+    Args:
+        message: the vendor's or our own words; keys in it are masked.
+        provider: the provider's name.
+        model: the model that was asked.
+        status: the HTTP status, 100 to 599, where there was a reply.
+        code: the vendor's own code, for example "rate_limit_error".
+        request_id: the vendor's id of the request.
+        retry_after: seconds after which the vendor says to come back; 0 or more.
+        retryable: False where the vendor says that the same request must not be sent again; None where it says
+            nothing and the class decides.
+    """
+
+    scope: ClassVar[Scope] = Scope.TRANSIENT
+    summary: ClassVar[str] = "failed"
+    needs_attention: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        provider: str = "",
+        model: str | None = None,
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        retryable: bool | None = None,
+    ) -> None:
+        self.message = conceal(message)
+        self.provider = provider
+        self.model = model
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.retryable = retryable
+        super().__init__(self.message)
+
+    @property
+    def brief(self) -> str:
+        """What went wrong in a few words, as the list of a failed call shows it."""
+        return self.summary
+
+    def __str__(self) -> str:
+        who = f"{self.provider} ({self.model})" if self.provider and self.model else self.provider
+        numbers = " ".join(str(part) for part in (self.status, self.code) if part)
+        text = ": ".join(part for part in (who, self.summary, self.message) if part)
+        return (
+            text + (f" [{numbers}]" if numbers else "") + (f" (request {self.request_id})" if self.request_id else "")
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), dict(self.__dict__))
+
+
+def _restore(kind: type[Failure], fields: dict[str, Any]) -> Failure:
+    failure = kind.__new__(kind, fields["message"])
+    failure.__dict__.update(fields)
+    return failure
+
+
+class QuotaFailure(Failure):
+    """The account may not ask more now: the next provider is asked at once."""
+
+    scope = Scope.QUOTA
+    summary = "quota exceeded"
+
+
+class RateLimited(QuotaFailure):
+    """Too many requests or tokens in a short time; `retry_after` says when it ends, where the vendor tells."""
+
+
+class QuotaExhausted(QuotaFailure):
+    """A daily quota, a spend limit or the credit is used up."""
+
+
+class RequestTooLarge(QuotaFailure):
+    """The request alone is larger than the quota allows: waiting would not help."""
+
+    summary = "request too large for its quota"
+
+
+class TransientFailure(Failure):
+    """Something that may pass: the same provider is asked again, with backoff, then the next."""
+
+
+class Timeout(TransientFailure):
+    """No answer, or no further piece of it, in time."""
+
+    summary = "timeout"
+
+
+class ConnectionFailed(TransientFailure):
+    """Refused, reset, unresolved, or closed before a whole answer came."""
+
+    summary = "connection failed"
+
+
+class ServerError(TransientFailure):
+    """The vendor's server failed."""
+
+    summary = "server error"
+
+
+class Overloaded(TransientFailure):
+    """The vendor has no room for the request just now."""
+
+    summary = "overloaded"
+
+
+class UnknownFailure(TransientFailure):
+    """A failure of a kind that the provider's plugin does not know; treated as one that may pass."""
+
+    summary = "unknown failure"
+
+    @property
+    def brief(self) -> str:
+        """The failure's own words, since its class says nothing."""
+        return _one_line(self.message) or self.summary
+
+
+class TargetFailure(Failure):
+    """This target cannot answer this request, however often it is asked; another may."""
+
+    scope = Scope.TARGET
+
+
+class AuthenticationFailed(TargetFailure):
+    """The vendor does not accept the key."""
+
+    summary = "authentication failed"
+    needs_attention = True
+
+
+class PermissionDenied(TargetFailure):
+    """The key is good but may not do this."""
+
+    summary = "permission denied"
+    needs_attention = True
+
+
+class ModelNotFound(TargetFailure):
+    """The vendor has no such model: misspelt, retired, or not pulled."""
+
+    summary = "model not found"
+    needs_attention = True
+
+
+class ProviderUnavailable(TargetFailure):
+    """The provider says that it cannot be used here, and why; nothing was sent."""
+
+    summary = "not available"
+
+    @property
+    def brief(self) -> str:
+        """The reason, since it names what to set."""
+        return f"{self.summary}: {_one_line(self.message)}" if self.message else self.summary
+
+
+class ContextTooLong(TargetFailure):
+    """The conversation is longer than the model's context window."""
+
+    summary = "context too long"
+
+
+class UnsupportedRequest(TargetFailure):
+    """The target lacks something that the request needs, such as images or tools."""
+
+    summary = "unsupported request"
+
+
+class EmptyResponse(TargetFailure):
+    """The reply was well formed and held nothing."""
+
+    summary = "empty response"
+
+
+class MalformedResponse(TargetFailure):
+    """The reply was not what the vendor's API promises: an HTML page, cut JSON, missing fields."""
+
+    summary = "malformed response"
+
+
+class ResponseRejected(TargetFailure):
+    """A check of the caller's own refused the reply."""
+
+    summary = "response rejected"
+
+
+class RequestFailure(Failure):
+    """The request itself is at fault, so no other provider is asked."""
+
+    scope = Scope.REQUEST
+
+
+class InvalidRequest(RequestFailure):
+    """The vendor says that the request is wrong."""
+
+    summary = "invalid request"
+
+
+class RequestRejected(RequestFailure):
+    """A check of the caller's own refused the request; nothing was sent."""
+
+    summary = "request rejected"
+
+
+class ContentBlocked(RequestFailure):
+    """The vendor's safety system refused the request or the answer."""
+
+    summary = "content blocked"
+
+
+class StreamInterrupted(Failure):
+    """A stream broke off before its end marker.
+
+    Args:
+        partial: the text that had come until then.
+    """
+
+    scope = Scope.STREAM
+    summary = "stream interrupted"
+
+    def __init__(self, message: str = "", *, partial: str = "", **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.partial = partial
+        self.attempts: tuple[Attempt, ...] = ()
+
+
+class Cancelled(Failure):
+    """The caller gave up."""
+
+    scope = Scope.CANCELLED
+    summary = "cancelled"
+
+
+class AllProvidersFailed(TargetFailure):
+    """No target answered.
+
+    Args:
+        failures: what each target failed with, in order.
+    """
+
+    def __init__(self, message: str = "", *, failures: tuple[Failure, ...] = (), **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.failures = failures
+
+    def __str__(self) -> str:
+        return self.message
+
+
+_secrets: set[str] = set()
+_KEY_SHAPES = re.compile(
+    r"\b(?:sk-[A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{10,}|ya29\.[A-Za-z0-9_.-]+)|(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{8,}"
+)
+
+
+def register_secret(value: str) -> None:
+    """Have this value masked in every failure, log line and error text from now on."""
+    if len(value) >= 6:  # shorter values would blot out ordinary words
+        _secrets.add(value)
+
+
+def conceal(text: str) -> str:
+    """Mask keys in a text: those that were read from the settings, and whatever has a key's shape."""
+    for secret in tuple(_secrets):
+        if secret in text:
+            text = text.replace(secret, "***")
+    return _KEY_SHAPES.sub("***", text)
+
+
+def _one_line(text: str, limit: int = 200) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 3] + "..."

@@ -1,0 +1,64 @@
+"""What the factory tells an extension while a call goes on. Nothing is built where nobody listens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from understudy.errors import Failure
+from understudy.response import LLMResponse
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted:
+    """A target is about to be asked, for the `number`-th time in this call (from 1)."""
+
+    target: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """An attempt ended in a failure after so many seconds."""
+
+    target: str
+    number: int
+    failure: Failure
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSkipped:
+    """A target was passed over without being asked."""
+
+    target: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetryScheduled:
+    """The same target will be asked again after `wait` seconds; `retry` counts from 1."""
+
+    target: str
+    retry: int
+    wait: float
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """The next target takes the part."""
+
+    target: str
+    next_target: str
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class CallFinished:
+    """The call ended; the response says how, and holds the record of attempts."""
+
+    response: LLMResponse
+
+
+Event: TypeAlias = AttemptStarted | AttemptFailed | TargetSkipped | RetryScheduled | Switched | CallFinished

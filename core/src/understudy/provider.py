@@ -1,0 +1,194 @@
+"""What a provider is: three methods for the plainest one, one request in and one response out for a full one."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from understudy.errors import Failure, MalformedResponse
+from understudy.messages import File, Image, Request, Text, Thinking, ToolResult, read_prompt
+from understudy.response import Finish, FinishReason, LLMResponse, StreamEvent, TextDelta
+
+
+class LLMProvider(ABC):
+    """One LLM vendor, in three methods.
+
+    A class that implements just these is a full citizen: it gets fallback, retries, async and streaming (in one
+    piece). It may catch its own exceptions into `LLMResponse(success=False, error=str(exception))`, or let them fly.
+    """
+
+    @abstractmethod
+    def generate_content(self, prompt: str, temperature: float = 0.0, max_tokens: int = 1024) -> LLMResponse:
+        """Answer a prompt.
+
+        Args:
+            prompt: the text to answer.
+            temperature: 0.0 (the likeliest words) to 2.0.
+            max_tokens: most tokens of answer, at least 1.
+
+        Returns:
+            The answer, or a response with success False and the reason in `error`.
+        """
+
+    @abstractmethod
+    def get_provider_name(self) -> str:
+        """Return the name that logs, errors and responses call this provider by."""
+
+    @abstractmethod
+    def is_available(self) -> bool:
+        """Return whether the provider can be asked at all: its key is there, its server runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a provider can take. A target that lacks what a request needs is skipped, with the reason in the record.
+
+    Args:
+        conversation: several turns, and system instructions, in their own places.
+        tools: tools, tool calls and tool results.
+        images: images in user messages.
+        files: documents in user messages.
+        output_schema: answers that follow a JSON schema.
+        thinking: the model's reasoning is passed on.
+        streaming: streams come piece by piece rather than in one.
+        native_async: the async calls run on the event loop rather than in a thread.
+    """
+
+    conversation: bool = True
+    tools: bool = False
+    images: bool = False
+    files: bool = False
+    output_schema: bool = False
+    thinking: bool = False
+    streaming: bool = False
+    native_async: bool = False
+
+    def lacking(self, request: Request) -> str | None:
+        """Name the first thing that the request needs and this provider lacks.
+
+        Returns:
+            The lack in words for the record, or None where nothing is lacking.
+        """
+        if request.tools and not self.tools:
+            return "does not take tools"
+        if request.output_schema is not None and not self.output_schema:
+            return "does not take an output schema"
+        for message in request.messages:
+            for part in message.parts:
+                if type(part) is Text:
+                    continue
+                if isinstance(part, Image) and not self.images:
+                    return "does not take images"
+                if isinstance(part, File) and not self.files:
+                    return "does not take files"
+                if not isinstance(part, Thinking | Image | File) and not self.tools:
+                    return "does not take tools"
+                if isinstance(part, ToolResult) and not isinstance(part.content, str):
+                    if not self.images and any(isinstance(inner, Image) for inner in part.content):
+                        return "does not take images"
+                    if not self.files and any(isinstance(inner, File) for inner in part.content):
+                        return "does not take files"
+        return None
+
+
+class ChatProvider(LLMProvider):
+    """The full contract: one frozen Request in, one LLMResponse or a stream of events out.
+
+    Only `generate`, `get_provider_name` are required; the rest has working defaults, which `capabilities` owns up
+    to: a stream in one piece, and async calls in a thread. A provider never retries, never sleeps, never changes the
+    request, and raises a Failure for whatever goes wrong. A stream ends in Finish or raises.
+
+    Attributes:
+        spec_version: the version of this contract that the provider was written for.
+        capabilities: what it can take.
+        default_model: the model that is asked when a request names none, where there is one.
+    """
+
+    spec_version: ClassVar[int] = 1
+    capabilities: Capabilities = Capabilities()
+    default_model: str | None = None
+
+    @abstractmethod
+    def generate(self, request: Request) -> LLMResponse:
+        """Answer a request.
+
+        Raises:
+            Failure: there is no answer; the class of the failure decides what the factory does next.
+        """
+
+    def stream(self, request: Request) -> Iterator[StreamEvent]:
+        """Answer a request piece by piece, ending in Finish.
+
+        Raises:
+            Failure: there is no answer, or no more of it (StreamInterrupted).
+        """
+        response = self.generate(request)
+        if response.content:
+            yield TextDelta(response.content)
+        yield Finish(response)
+
+    async def agenerate(self, request: Request) -> LLMResponse:
+        """Answer a request on the running event loop."""
+        return await asyncio.to_thread(self.generate, request)
+
+    async def astream(self, request: Request) -> AsyncIterator[StreamEvent]:
+        """Answer a request piece by piece on the running event loop, ending in Finish."""
+        events = self.stream(request)
+        try:
+            while (event := await asyncio.to_thread(next, events, None)) is not None:
+                yield event
+        finally:
+            close = getattr(events, "close", None)
+            if close is not None:
+                await asyncio.to_thread(close)
+
+    def unavailable_reason(self) -> str | None:
+        """Say why the provider cannot be asked, for example which variable to set, without any input or output.
+
+        Returns:
+            The reason, or None where the provider can be asked.
+        """
+        return None
+
+    def is_available(self) -> bool:
+        """Return whether the provider can be asked."""
+        return self.unavailable_reason() is None
+
+    def generate_content(self, prompt: str, temperature: float = 0.0, max_tokens: int = 1024) -> LLMResponse:
+        """Answer a prompt, every failure turned into a response with success False."""
+        system, messages = read_prompt(prompt)
+        request = Request(messages=messages, system=system, temperature=temperature, max_tokens=max_tokens)
+        try:
+            return self.generate(request)
+        except Failure as failure:
+            return LLMResponse(False, "", self.get_provider_name(), str(failure), failure=failure)
+
+    def close(self) -> None:
+        """Close connections; a provider that is asked again afterwards opens new ones."""
+
+    async def aclose(self) -> None:
+        """Close the connections that belong to the running event loop, and then as `close` does."""
+        self.close()
+
+
+def structured_output(request: Request, text: str, finish_reason: FinishReason) -> object:
+    """Parse an answer that was to follow the request's output schema.
+
+    Returns:
+        The parsed JSON; None where the request gave no schema, or the model called a tool instead.
+
+    Raises:
+        MalformedResponse: the text is not JSON.
+    """
+    if request.output_schema is None or finish_reason is FinishReason.TOOL_CALLS or not text:
+        return None
+    import json
+
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        cut = ", it was cut at max_tokens" if finish_reason is FinishReason.LENGTH else ""
+        raise MalformedResponse(f"expected an answer in JSON, found text that is not{cut}: {error}") from error

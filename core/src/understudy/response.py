@@ -1,0 +1,211 @@
+"""What a caller gets: the response, the record of who was asked, and the events of a stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from understudy.messages import Message, Part, Text, Thinking, ToolCall
+
+if TYPE_CHECKING:
+    from understudy.errors import Failure
+
+
+class FinishReason(StrEnum):
+    """Why a model stopped, in one vocabulary for all vendors."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
+    BLOCKED = "blocked"
+    PAUSED = "paused"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens that a reply cost, as the vendor counted them.
+
+    Args:
+        input_tokens: all tokens read, those from and to a cache included.
+        output_tokens: all tokens written, thinking included.
+        thinking_tokens: the part of the output that was thinking, where the vendor tells it.
+        cache_read_tokens: the part of the input that came from a cache.
+        cache_write_tokens: the part of the input that was written to a cache.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    thinking_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens read and written."""
+        return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseWarning:
+    """Something asked for that the answer was made without.
+
+    Args:
+        setting: the field of the request, for example "temperature".
+        message: what was done instead and why, as a sentence.
+    """
+
+    setting: str
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One target's part in a call: an attempt on it, or the reason why it was passed over.
+
+    Args:
+        target: the route as it was named, for example "gemini" or "claude:claude-haiku-4-5".
+        provider: the provider's name.
+        model: the model that was asked, where it is known.
+        outcome: what came of it.
+        reason: why this target was asked now, or why it was skipped.
+        number: 1 for the first attempt on this target, counting up; 0 where it was skipped.
+        failure: the typed failure, where it failed.
+        seconds: how long the attempt took.
+        wait: seconds waited before it.
+        usage: what it cost, where the vendor told.
+        request_id: the vendor's id of the request, for their support.
+    """
+
+    target: str
+    provider: str
+    model: str | None = None
+    outcome: Literal["succeeded", "failed", "skipped", "cancelled"]
+    reason: str = ""
+    number: int = 0
+    failure: Failure | None = None
+    seconds: float = 0.0
+    wait: float = 0.0
+    usage: Usage | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LLMResponse:
+    """An answer, or the reason why there is none.
+
+    Args:
+        success: whether there is an answer.
+        content: the answer's text.
+        provider_name: who gave it.
+        error: why there is none, in one line.
+        metadata: what the vendor told besides, for people; no decision is made on it.
+        model: the model that answered.
+        finish_reason: why the model stopped.
+        usage: tokens, as the vendor counted them.
+        parts: the answer in full and in order: text, thinking, tool calls.
+        structured: the answer parsed, where the request gave an output_schema.
+        warnings: settings that were asked for and not honoured.
+        request_id: the vendor's id of the request.
+        attempts: every target's part in the call, in order.
+        failure: the typed failure behind `error`.
+    """
+
+    success: bool
+    content: str = ""
+    provider_name: str = ""
+    error: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    model: str | None = None
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    parts: tuple[Part, ...] = ()
+    structured: Any = None
+    warnings: tuple[ResponseWarning, ...] = ()
+    request_id: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    failure: Failure | None = None
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The tools that the model asks for, in order."""
+        return tuple(part for part in self.parts if isinstance(part, ToolCall))
+
+    @property
+    def thinking(self) -> str:
+        """The reasoning that the model showed, joined."""
+        return "".join(part.text for part in self.parts if isinstance(part, Thinking))
+
+    @property
+    def message(self) -> Message:
+        """The answer as a message, to continue the conversation with, on this provider or another.
+
+        Raises:
+            ValueError: there is no answer.
+        """
+        if not self.success:
+            raise ValueError(f"expected a successful response, found a failed one: {self.error}")
+        return Message("assistant", self.parts or (Text(self.content),))
+
+    def raise_for_failure(self) -> LLMResponse:
+        """Raise the typed failure where there is one.
+
+        Returns:
+            This response, so that calls can be chained.
+
+        Raises:
+            Failure: the call failed.
+        """
+        if self.failure is not None:
+            raise self.failure
+        if not self.success:
+            from understudy.errors import UnknownFailure
+
+            raise UnknownFailure(self.error or "no reason given", provider=self.provider_name)
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """The next piece of the answer's text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingDelta:
+    """The next piece of the reasoning that the model shows."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """The next piece of a tool call.
+
+    Args:
+        index: which tool call of this answer it belongs to, from 0.
+        id: the call's id.
+        name: the tool's name.
+        arguments: the next piece of the arguments' JSON text.
+    """
+
+    index: int
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The end of every complete stream, with the whole answer."""
+
+    response: LLMResponse
+
+
+StreamEvent: TypeAlias = TextDelta | ThinkingDelta | ToolCallDelta | Finish

@@ -1,0 +1,181 @@
+"""Where keys, URLs and names come from: arguments, then the environment, then `.env`, then defaults.
+
+The only module that reads the environment or a `.env` file. It never changes os.environ.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from understudy.errors import ConfigurationError, register_secret
+
+
+class Secret:
+    """A key that no log, repr or format string shows.
+
+    Args:
+        value: the key itself.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+        register_secret(value)
+
+    def reveal(self) -> str:
+        """Return the key, to be handed to an SDK and nowhere else."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Secret is not pickled: the key would be written in clear; read it where it is needed")
+
+
+class Settings:
+    """Named texts, each with the place where it was found.
+
+    Args:
+        arguments: values that stand above everything else.
+        environment: the environment; os.environ as it is now when None.
+        directory: where the search for `.env` begins, upwards; the working directory when None.
+    """
+
+    def __init__(
+        self,
+        arguments: Mapping[str, str] | None = None,
+        *,
+        environment: Mapping[str, str] | None = None,
+        directory: str | Path | None = None,
+    ) -> None:
+        self.env_file = find_env_file(Path(directory) if directory is not None else Path.cwd())
+        self._layers: tuple[tuple[str, Mapping[str, str]], ...] = (
+            ("the arguments", dict(arguments or {})),
+            ("the environment", dict(os.environ if environment is None else environment)),
+            (str(self.env_file), _read_env_file(self.env_file) if self.env_file else {}),
+        )
+
+    def __repr__(self) -> str:
+        return f"Settings(env_file={str(self.env_file) if self.env_file else None!r})"
+
+    def find(self, *names: str) -> tuple[str, str, str] | None:
+        """Look a value up under several names, the first name first, each in every layer.
+
+        Returns:
+            The value stripped of white space, the name it stood under, and where it was found; None where every name is
+            missing or empty.
+        """
+        for name in names:
+            for origin, values in self._layers:
+                value = values.get(name)
+                if value is not None:
+                    if value.strip():
+                        return value.strip(), name, origin
+                    break  # an empty value in a higher layer hides those below, as in a shell
+        return None
+
+    def get(self, *names: str, default: str | None = None) -> str | None:
+        """Return the first of these settings that is there and not empty, or the default."""
+        found = self.find(*names)
+        return found[0] if found else default
+
+    def missing(self, *names: str) -> str:
+        """Say in one sentence what to set, and which of the names is there but empty."""
+        for name in names:
+            for origin, values in self._layers:
+                if name in values and not values[name].strip():
+                    return f"{name} is empty in {origin}: expected a value"
+        where = "in the environment or a .env file"
+        return f"{names[0]} is not set: expected it {where}" + (
+            f" (or {', '.join(names[1:])})" if len(names) > 1 else ""
+        )
+
+    def secret(self, *names: str) -> Secret | None:
+        """Return a key, checked and wrapped so that nothing prints it; None where it is missing or empty.
+
+        Raises:
+            ConfigurationError: the key holds white space, control characters, or letters outside ASCII.
+        """
+        found = self.find(*names)
+        if found is None:
+            return None
+        value, name, origin = found
+        register_secret(value)
+        bad = next((c for c in value if not "!" <= c <= "~"), None)
+        if bad is not None:
+            raise ConfigurationError(
+                f"{name} in {origin}: expected a key of printable ASCII characters without spaces, "
+                f"found {_name_character(bad)} inside it; copy the key again"
+            )
+        return Secret(value)
+
+    def url(self, *names: str, default: str | None = None) -> str | None:
+        """Return a base URL without its trailing slash; the default where none is set.
+
+        Raises:
+            ConfigurationError: it is set and empty, or has no scheme http or https, or no host.
+        """
+        for name in names:
+            for origin, values in self._layers:
+                value = values.get(name)
+                if value is not None:
+                    return _check_url(value.strip(), name, origin)
+        return default
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """Return a comma-separated setting as its entries, empty ones left out."""
+        return tuple(entry.strip() for entry in (self.get(name) or "").split(",") if entry.strip())
+
+
+def find_env_file(directory: Path) -> Path | None:
+    """Find the nearest `.env` in a directory or those above it; None where there is none."""
+    for folder in (directory.resolve(), *directory.resolve().parents):
+        candidate = folder / ".env"
+        try:
+            if candidate.is_file():
+                return candidate
+        except OSError:
+            return None
+    return None
+
+
+def _read_env_file(path: Path) -> Mapping[str, str]:
+    import dotenv
+
+    try:
+        values = dotenv.dotenv_values(path, interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: expected a readable UTF-8 file, found: {error}") from error
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _check_url(value: str, name: str, origin: str) -> str:
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or any(not "!" <= c <= "~" for c in value):
+        raise ConfigurationError(
+            f"{name} in {origin}: expected a URL such as https://host or http://127.0.0.1:8080, "
+            f"found {'nothing' if not value else repr(value)}; correct it or remove the variable"
+        )
+    return value.rstrip("/")
+
+
+def _name_character(character: str) -> str:
+    names = {" ": "a space", "\n": "a line break", "\r": "a carriage return", "\t": "a tab"}
+    return names.get(character, f"the character U+{ord(character):04X}")
