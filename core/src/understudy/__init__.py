@@ -12,6 +12,7 @@ This module is a table of contents: each name is imported when it is first used.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from understudy.classify import classify_exception, classify_status, classify_text, parse_retry_after
     from understudy.errors import (
         AllProvidersFailed,
         AmbiguousProvider,
@@ -162,12 +163,17 @@ __all__ = [
     "UnsupportedRequest",
     "Usage",
     "__version__",
+    "classify_exception",
+    "classify_status",
+    "classify_text",
     "conceal",
     "hookimpl",
+    "parse_retry_after",
     "structured_output",
 ]
 
 _CONTENTS = {
+    "classify": "classify_exception classify_status classify_text parse_retry_after",
     "errors": """AllProvidersFailed AmbiguousProvider AuthenticationFailed BrokenPlugin Cancelled ConfigurationError
         ConnectionFailed ContentBlocked ContextTooLong EmptyResponse Failure InvalidRequest MalformedResponse
         ModelNotFound Overloaded PermissionDenied PluginError ProviderUnavailable QuotaExhausted QuotaFailure

@@ -127,7 +127,9 @@ class Failure(UnderstudyError):
         numbers = " ".join(str(part) for part in (self.status, self.code) if part)
         text = ": ".join(part for part in (who, self.summary, self.message) if part)
         return (
-            text + (f" [{numbers}]" if numbers else "") + (f" (request {self.request_id})" if self.request_id else "")
+            text
+            + (f" [{numbers}]" if numbers else "")
+            + (f" (request {self.request_id})" if self.request_id else "")
         )
 
     def __repr__(self) -> str:

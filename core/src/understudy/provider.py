@@ -191,4 +191,6 @@ def structured_output(request: Request, text: str, finish_reason: FinishReason) 
         return json.loads(text)
     except ValueError as error:
         cut = ", it was cut at max_tokens" if finish_reason is FinishReason.LENGTH else ""
-        raise MalformedResponse(f"expected an answer in JSON, found text that is not{cut}: {error}") from error
+        raise MalformedResponse(
+            f"expected an answer in JSON, found text that is not{cut}: {error}"
+        ) from error

@@ -1,0 +1,163 @@
+"""What a plugin's one table falls back on: statuses, transport exceptions by name, hints, and last of all words.
+
+No SDK is imported: exceptions of httpx, httpx2, aiohttp, requests and their like are told by the names of their
+classes, because two copies of one HTTP library do not share them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+
+from understudy import errors
+from understudy.errors import Failure
+
+# Most specific first: a class counts where any name in its ancestry stands in a row.
+_MISCONFIGURED = frozenset(
+    ["LocalProtocolError", "UnsupportedProtocol", "InvalidURL", "InvalidUrlClientError", "MissingSchema", "InvalidSchema", "UnicodeEncodeError", "DefaultCredentialsError", "RefreshError"]
+)
+_TIMED_OUT = frozenset(
+    ["TimeoutException", "Timeout", "TimeoutError", "APITimeoutError", "ServerTimeoutError", "DeadlineExceeded"]
+)
+_DISCONNECTED = frozenset(
+    ["NetworkError", "RemoteProtocolError", "ProxyError", "ConnectionError", "ClientConnectionError", "ClientPayloadError", "ServerDisconnectedError", "APIConnectionError", "ChunkedEncodingError", "TransportError", "OSError"]
+)
+_UNREADABLE = frozenset(["JSONDecodeError", "UnknownApiResponseError", "ValidationError", "DecodingError"])
+
+_QUOTA_WORDS = re.compile(
+    r"\b(?:429|quota|rate[ _-]?limit(?:s|ed|ing)?|resource[ _-]?exhausted)\b", re.IGNORECASE
+)
+_TIMEOUT_WORDS = re.compile(r"\b(?:time[d]?[ -]?out|deadline exceeded)\b", re.IGNORECASE)
+_CONNECTION_WORDS = re.compile(r"\bconnect(?:ion|ing)?\b", re.IGNORECASE)
+
+
+def classify_status(status: int) -> type[Failure]:
+    """Return the failure that an HTTP status means where the body says nothing more exact.
+
+    Args:
+        status: 100 to 599; those below 400 are a malformed response, since a success was expected.
+    """
+    exact = _OF_STATUS.get(status)
+    if exact is not None:
+        return exact
+    if status >= 500:
+        return errors.ServerError
+    return errors.InvalidRequest if status >= 400 else errors.MalformedResponse
+
+
+_OF_STATUS: Mapping[int, type[Failure]] = {
+    401: errors.AuthenticationFailed,
+    402: errors.QuotaExhausted,
+    403: errors.PermissionDenied,
+    404: errors.ModelNotFound,
+    407: errors.ConnectionFailed,  # a proxy between us and the vendor
+    408: errors.Timeout,
+    409: errors.ServerError,  # a lock held elsewhere; the vendors' own SDKs retry it
+    413: errors.ContextTooLong,
+    425: errors.ServerError,
+    429: errors.RateLimited,
+    498: errors.AuthenticationFailed,
+    499: errors.ServerError,
+    503: errors.Overloaded,
+    504: errors.Timeout,
+    529: errors.Overloaded,
+}
+
+
+def classify_exception(exception: BaseException) -> Failure:
+    """Turn any exception into a Failure, with the exception as its cause.
+
+    The whole chain of causes is looked at: a mistake in the configuration shows only there. Words are the last
+    resort, for exceptions that carry nothing else.
+
+    Returns:
+        The exception itself where it is a Failure already.
+    """
+    if isinstance(exception, Failure):
+        return exception
+    kind = _classify_chain(exception)
+    text = f"{type(exception).__name__}: {exception}" if str(exception) else type(exception).__name__
+    failure = kind(text) if kind is not None else classify_text(text)
+    failure.__cause__ = exception
+    return failure
+
+
+def _classify_chain(exception: BaseException) -> type[Failure] | None:
+    chain = [{kind.__name__ for kind in type(link).__mro__} for link in _causes(exception)]
+    for names, failure in (
+        (_MISCONFIGURED, errors.ProviderUnavailable),
+        (_TIMED_OUT, errors.Timeout),
+        (_DISCONNECTED, errors.ConnectionFailed),
+        (_UNREADABLE, errors.MalformedResponse),
+    ):
+        if any(names & ancestry for ancestry in chain):
+            return failure
+    if any(isinstance(link, asyncio.CancelledError) for link in _causes(exception)):
+        return errors.Cancelled
+    return None
+
+
+def _causes(exception: BaseException) -> Iterator[BaseException]:
+    link: BaseException | None = exception
+    for _ in range(10):  # chains can be circular
+        if link is None:
+            return
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def classify_text(text: str) -> Failure:
+    """Turn a bare error text into a Failure by the few words that a three-method provider's errors are known by."""
+    if _QUOTA_WORDS.search(text):
+        return errors.RateLimited(text)
+    if _TIMEOUT_WORDS.search(text):
+        return errors.Timeout(text)
+    if _CONNECTION_WORDS.search(text):
+        return errors.ConnectionFailed(text)
+    return errors.UnknownFailure(text)
+
+
+def parse_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read when the vendor says to come back, from `retry-after-ms` and `retry-after`.
+
+    Args:
+        headers: the reply's headers, their names in any case.
+
+    Returns:
+        Seconds, 0 or more; the larger of the two where both are there; None where neither can be read. A date is
+        measured from the reply's own Date header, so that a wrong clock here does not matter.
+    """
+    lower = {name.lower(): value for name, value in headers.items()}
+    hints = [
+        hint
+        for hint in (
+            _seconds(lower.get("retry-after-ms"), 1000),
+            _seconds(lower.get("retry-after"), 1),
+            _date(lower.get("retry-after"), lower.get("date")),
+        )
+        if hint is not None
+    ]
+    return max(hints, default=None)
+
+
+def _seconds(value: str | None, divisor: int) -> float | None:
+    try:
+        seconds = float(value or "") / divisor
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < float("inf") else None
+
+
+def _date(value: str | None, reference: str | None) -> float | None:
+    try:
+        until = parsedate_to_datetime(value or "").timestamp()
+    except (ValueError, TypeError):
+        return None
+    try:
+        since = parsedate_to_datetime(reference or "").timestamp()
+    except (ValueError, TypeError):
+        since = time.time()
+    return max(0.0, until - since)
