@@ -1,0 +1,372 @@
+"""What there is to do in this repository: `python3 noxfile.py` lists it, `python3 noxfile.py demo` does it.
+
+Needs Python 3.11 or newer and nothing else: where nox is missing, the first half of this file makes an
+environment with it in `.nox/` and starts again in there. With nox installed, `nox -s demo` is the same thing.
+"""
+
+import sys
+
+
+def stop_if_too_old(version: "tuple[int, ...]") -> None:  # Python 2 stops here: this needs Python 3.11 or newer
+    # All of this file must parse on Python 3.6, or the sentence below would be a SyntaxError.
+    if version < (3, 11):
+        sys.exit(
+            "Understudy needs Python 3.11 or newer, and this is Python {}.{}: start it with a newer one, "
+            "for example `python3.13 noxfile.py`.".format(*version)
+        )
+
+
+stop_if_too_old(tuple(sys.version_info[:2]))
+
+import ast
+import functools
+import hashlib
+import importlib.metadata
+import logging
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+CACHE = ROOT / ".nox"
+LOCK = "UNDERSTUDY_NOX_LOCK"  # says that this file started nox, and which descriptor holds the lock
+OLDEST_NOX = "2025.2.9"
+# What pip and uv write when no package index answers, or when it is empty.
+UNREACHABLE = "connection broken|failed to establish|timed out|versions: none|failed to fetch|network was disabled"
+
+# ---- Starting with nothing installed ------------------------------------------------------------------------
+
+
+def start(arguments: "list[str]") -> None:
+    """Run the session that the first argument names, in an environment with nox, and give it the others."""
+    sessions = {
+        node.name: (ast.get_docstring(node) or "").partition("\n")[0]
+        for node in ast.parse(Path(__file__).read_text("utf-8")).body
+        if isinstance(node, ast.FunctionDef) and "'nox'" in "".join(map(ast.dump, node.decorator_list))
+    }
+    if not arguments or arguments[0] in ("-h", "--help", "-l", "--list"):
+        print("Usage: python3 noxfile.py SESSION [ARGUMENTS FOR IT]\n")
+        print("\n".join(f"  {name:<12}{what}" for name, what in sessions.items()))
+        return
+    if arguments[0].partition("-")[0] not in sessions:
+        sys.exit(f"There is no session called {arguments[0]!r}: there are {', '.join(sessions)}.")
+    try:
+        CACHE.mkdir(exist_ok=True)
+        lock = wait_for_turn()
+        python = sys.executable if has_nox() else make_environment()
+    except OSError as error:
+        sys.exit(f"Cannot make the environment for nox: {error}.")
+    except KeyboardInterrupt:
+        sys.exit("Interrupted; the next start makes the environment anew.")
+    command = [python, "-m", "nox", "-f", __file__, "-s", arguments[0], "--", *arguments[1:]]
+    environment = {**os.environ, LOCK: lock}
+    if os.name == "nt":  # exec would give the prompt back while the session still runs
+        sys.exit(subprocess.call(command, env=environment))
+    sys.stdout.flush()
+    os.execve(python, command, environment)
+
+
+def has_nox() -> bool:
+    """Whether the running Python has a nox that is new enough."""
+    try:
+        return importlib.metadata.version("nox") >= OLDEST_NOX  # years, so that text compares well enough
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
+def wait_for_turn() -> str:
+    """Take the lock that lets one start at a time install; nox inherits it, `prepare` lets go of it."""
+    descriptor = os.open(str(CACHE / "lock"), os.O_RDWR | os.O_CREAT)
+    try:
+        import fcntl
+    except ImportError:  # Windows: two first starts at the same moment are not kept apart there
+        return ""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("Waiting for another start of noxfile.py to finish installing ...", flush=True)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    os.set_inheritable(descriptor, True)
+    return str(descriptor)
+
+
+def make_environment() -> str:
+    """Make the environment that has nox, unless a complete one is there, and return its Python."""
+    version = "{}.{}".format(*sys.version_info)
+    home = CACHE / f"bootstrap-{version}"
+    python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    complete = home / "complete"  # written last: an environment without it was interrupted
+    made_by = f"{sys.version}\n{sys.base_prefix}\n{home}\n{OLDEST_NOX}\n"
+    if python.exists() and complete.is_file() and complete.read_text("utf-8") == made_by:
+        return str(python)
+    try:
+        import ensurepip  # noqa: F401  the two are only looked for: venv runs as a program below
+        import venv  # noqa: F401  see above
+    except ImportError as error:
+        sys.exit(
+            f"{sys.executable} cannot make environments, its {error.name} is missing: on Debian and Ubuntu "
+            f"`apt install python{version}-venv` brings it; then start again."
+        )
+    print("Making an environment with nox in .nox/ (first time only) ...", flush=True)
+    shutil.rmtree(str(home), ignore_errors=True)
+    log = CACHE / "bootstrap.log"
+    pip = [str(python), "-m", "pip", "install", "--only-binary=uv", f"nox>={OLDEST_NOX}"]
+    # uv installs many times faster than pip; where there is no wheel of it, nox does with pip.
+    if not succeeds([sys.executable, "-m", "venv", str(home)], log):
+        sys.exit(failure("Making an environment", log))
+    if not succeeds([*pip, "uv>=0.5"], log) and not succeeds(pip, log):
+        sys.exit(failure("Installing nox", log))
+    complete.write_text(made_by, encoding="utf-8")
+    return str(python)
+
+
+def succeeds(command: "list[str]", log: "Path") -> bool:
+    """Run a command with its output in `log`, and return whether it succeeded."""
+    with log.open("w", encoding="utf-8") as output:
+        return subprocess.call(command, stdout=output, stderr=output, env=bounded()) == 0
+
+
+def bounded() -> "dict[str, str]":
+    """Return the process environment, with limits on waiting for an index where the user has set none."""
+    limits = {"PIP_RETRIES": "1", "PIP_DEFAULT_TIMEOUT": "15", "UV_HTTP_RETRIES": "1"}
+    return {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_USER": "0", **limits, **os.environ}
+
+
+def failure(what: str, log: "Path") -> str:
+    """Say what failed in one sentence, with the end of the log and where the rest is."""
+    text = log.read_text("utf-8", "replace")
+    if re.search(UNREACHABLE, text.lower()):
+        what += " needs a package index, and none can be reached: look at the network, and at the settings of pip"
+    else:
+        what += " failed"
+    tail = "\n".join("  | " + line for line in text.splitlines()[-8:])
+    return f"{what}.\n{tail}\nThe whole log: {log}"
+
+
+if __name__ == "__main__":
+    start(sys.argv[1:])
+    sys.exit()
+
+# ---- What the sessions are made of --------------------------------------------------------------------------
+
+import nox
+import nox.command
+import nox.project
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_venv = "yes"  # `prepare` sees to what in it must be made again
+nox.options.sessions = ["lint", "tests"]
+nox.options.error_on_missing_interpreters = False
+nox.options.download_python = "never"
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """Whether nox says something that the session's own program, whose words come last, has not said."""
+    return record.levelno >= logging.WARNING and not record.getMessage().startswith(("Command ", "Session "))
+
+
+if LOCK in os.environ:  # this file started nox
+    logging.getLogger("nox").addFilter(is_news)
+
+
+def packages() -> "list[Path]":
+    """Return the folder of every package: the core, then whatever is in plugins/."""
+    files = [ROOT / "core/pyproject.toml", *sorted(ROOT.glob("plugins/*/pyproject.toml"))]
+    return [file.parent for file in files if file.is_file() and "project" in nox.project.load_toml(file)]
+
+
+def existing(*patterns: str) -> "list[str]":
+    """Return what matches the patterns, relative to the root."""
+    return [path.relative_to(ROOT).as_posix() for pattern in patterns for path in sorted(ROOT.glob(pattern))]
+
+
+def group(name: str) -> "list[str]":
+    """Return a [dependency-groups] entry of the root pyproject.toml."""
+    return list(nox.project.dependency_groups(nox.project.load_toml(ROOT / "pyproject.toml"), name))
+
+
+def fingerprint(*parts: "str | Path") -> str:
+    """Return a short hash of some texts and of the names and contents of some files."""
+    digest = hashlib.sha256()
+    for part in parts:
+        content = part.read_bytes() if isinstance(part, Path) else b""
+        digest.update(f"{part}\n{len(content)}\n".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def installer_settings() -> "dict[str, str]":
+    """Return the environment for pip and uv; uv is told which index pip is configured with."""
+    settings = bounded()
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+    # A line reads `where.what='value'`; `:env:`, the environment, sorts first and has the last word.
+    pairs = [line.split(".", 1)[1].split("=", 1) for line in sorted(lines, reverse=True) if "." in line]
+    pip = {what: str(ast.literal_eval(value)).split() for what, value in pairs}
+    links = [link for link in pip.get("find-links", []) if Path(link.replace("file://", "")).exists()]
+    if not any(name.startswith("UV_") and "INDEX" in name for name in settings):
+        settings["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # as with pip, all indexes are equals
+        settings["UV_DEFAULT_INDEX"] = " ".join(pip.get("index-url", []))
+        settings["UV_INDEX"] = " ".join(pip.get("extra-index-url", []))
+        settings["UV_NO_INDEX"] = " ".join(pip.get("no-index", []))
+        settings.setdefault("UV_FIND_LINKS", ",".join(links))
+    return {name: value for name, value in settings.items() if value}
+
+
+def quietly(session: nox.Session, doing: str, *command: "str | Path") -> None:
+    """Run an installer with its output in a log, of which only a failure shows the end."""
+    log = CACHE / f"{session.name}.log"
+    print(doing, "...", flush=True)
+    try:
+        with log.open("w", encoding="utf-8") as output:
+            session.run_install(*command, stdout=output, env=installer_settings(), log=False, external=True)
+    except nox.command.CommandFailed:
+        print(failure(doing, log), file=sys.stderr)
+        session.error(f"see {log}")
+
+
+def install(session: nox.Session, doing: str, *what: "str | Path") -> None:
+    """Install packages in the session's environment, with uv where nox has it."""
+    tool = ["uv", "pip"] if session.venv_backend == "uv" else ["python", "-m", "pip"]
+    quietly(session, doing, *tool, "install", *what)
+
+
+def wheel(session: nox.Session, package: "Path") -> "Path":
+    """Return the wheel of a package, built when its files have changed."""
+    sources = [path for path in sorted(package.glob("src/**/*")) if path.is_file() and path.suffix != ".pyc"]
+    key = fingerprint(package / "pyproject.toml", *sorted(package.glob("*.md")), *sources)
+    home = CACHE / "wheels" / f"{package.name}-{key}"
+    if not home.is_dir():
+        made = home.with_suffix(f".{os.getpid()}")
+        if session.venv_backend == "uv":
+            command = ["uv", "build", "--wheel", "--python", f"{session.bin}/python", "--out-dir"]
+        else:
+            command = ["python", "-m", "pip", "wheel", "--no-deps", "--wheel-dir"]
+        quietly(session, f"Building {package.name}", *command, made, package)
+        made.rename(home)  # at once: nobody sees a half-made one
+    return next(home.glob("*.whl"))
+
+
+def empty(session: nox.Session) -> None:
+    """Make the session's environment anew: what a dropped requirement brought along must not stay."""
+    shutil.rmtree(session.virtualenv.location, ignore_errors=True)
+    session.virtualenv.create()
+
+
+def prepare(session: nox.Session, *requirements: str, ours: bool = True, again: bool = False) -> None:
+    """Install our packages (if `ours`) and the requirements, unless just these are there (and not `again`)."""
+    wheels = [wheel(session, package) for package in packages()] if ours else []
+    metadata = [package / "pyproject.toml" for package in packages()] if ours else []
+    complete = Path(session.virtualenv.location, "complete")  # a line each: third-party packages, and ours
+    third_party = fingerprint(str(complete), sys.version, *requirements, Path(__file__), *metadata)
+    wanted = [third_party, fingerprint(*map(str, wheels))]
+    found = complete.read_text("utf-8").split() if complete.is_file() and not again else []
+    if found[:1] != wanted[:1]:
+        empty(session)
+        install(session, f"Installing what {session.name} needs", *wheels, *requirements)
+    elif found != wanted:
+        complete.unlink()
+        install(session, "Installing what has changed", "--no-deps", "--force-reinstall", *wheels)
+    complete.write_text("\n".join(wanted), encoding="utf-8")
+    lock = os.environ.pop(LOCK, "")
+    if lock:
+        os.close(int(lock))  # the next start may go ahead: what is left is only running
+
+
+def run_tests(session: nox.Session) -> None:
+    """Run pytest over the fast tests, or over the paths among the session's arguments."""
+    chosen = any((ROOT / argument.partition("::")[0]).exists() for argument in session.posargs)
+    slow = ["--ignore=tests/benchmarks", "--ignore=tests/simulation"]
+    paths = [] if chosen else [*existing("core/tests", "plugins/*/tests", "tests"), *slow]
+    session.run("pytest", *paths, *session.posargs, env={"PYTHONPATH": None})
+
+
+# ---- The sessions -------------------------------------------------------------------------------------------
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Watch an understudy take over, with stand-ins for the vendors: needs no key and no account."""
+    prepare(session)
+    session.run("understudy", "demo", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the fast tests against the built wheels; arguments go to pytest."""
+    prepare(session, *group("test"))
+    run_tests(session)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, formatting, types and which module imports which."""
+    prepare(session, *group("test"), *group("lint"))
+    session.run("ruff", "check", "--quiet", ".")
+    session.run("ruff", "format", "--check", "--quiet", ".")
+    session.run("mypy", "noxfile.py", *existing("core/src/*", "plugins/*/src/*"))
+    session.run("lint-imports")
+
+
+@nox.session
+def format(session: nox.Session) -> None:
+    """Put imports and formatting in order."""
+    prepare(session, *group("lint"), ours=False)
+    session.run("ruff", "check", "--fix", ".")
+    session.run("ruff", "format", ".")
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Run the scripts in tests/benchmarks and print their tables; arguments select scripts by name."""
+    prepare(session, *group("test"))
+    for script in existing("tests/benchmarks/[!_]*.py"):
+        if not session.posargs or any(word in script for word in session.posargs):
+            print(f"\n{script}", flush=True)
+            session.run("python", script)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the oldest versions of their dependencies that our packages allow."""
+    if session.venv_backend != "uv":
+        sys.exit("Only uv can choose the lowest versions, and there is none here.")
+    projects = [nox.project.load_toml(package / "pyproject.toml")["project"] for package in packages()]
+    ours = tuple(project["name"] for project in projects)
+    direct = {need for project in projects for need in project.get("dependencies", [])}
+    third_party = sorted(need for need in direct if not need.startswith(ours))
+    prepare(session, *third_party, "--resolution=lowest-direct")
+    install(session, "Installing pytest", *group("test"))
+    run_tests(session)
+
+
+@nox.session
+def latest(session: nox.Session) -> None:
+    """Run the tests with the newest versions of everything."""
+    prepare(session, *group("test"), again=True)
+    run_tests(session)
+
+
+@nox.session(python=["3.11", "3.12", "3.13"])
+def pythons(session: nox.Session) -> None:
+    """Run the tests on Python 3.11, 3.12 and 3.13, where they are found."""
+    prepare(session, *group("test"))
+    run_tests(session)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Put wheels and source distributions in dist/, and see whether each wheel installs alone and loads."""
+    prepare(session, *group("build"), ours=False)
+    shutil.rmtree(ROOT / "dist", ignore_errors=True)
+    for package in packages():
+        quietly(session, f"Building {package.name}", "python", "-m", "build", "--outdir", "dist", package)
+    session.run("twine", "check", "--strict", *existing("dist/*"))
+    load = "import sys, importlib.metadata as m; [e.load() for e in m.distribution(sys.argv[1]).entry_points]"
+    for file in existing("dist/*.whl"):
+        empty(session)
+        install(session, f"Installing {file} alone", file, "--find-links", "dist")
+        session.run("python", "-c", load, Path(file).name.partition("-")[0])
