@@ -1,0 +1,155 @@
+"""Where a request to Google goes, and what Google's API turns away before any model sees it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from understudy_sandbox.exchange import RecordedRequest
+
+UNKNOWN_MODEL = "no-such-model"
+#: Both APIs and all their versions; on Vertex AI the model sits below a project and a publisher.
+_PATH = re.compile(
+    r"/(?P<version>v1|v1alpha|v1beta|v1beta1)/(?P<owner>(?:projects/[^/]+/locations/[^/]+/)?(?:publishers/[^/]+/)?)"
+    r"models(?:/(?P<model>[^/:]+))?(?::(?P<method>\w+))?"
+)
+_METHODS = ("generateContent", "streamGenerateContent", "countTokens")
+_FIELDS = frozenset(
+    [
+        "contents",
+        "tools",
+        "toolConfig",
+        "safetySettings",
+        "systemInstruction",
+        "generationConfig",
+        "cachedContent",
+        "labels",
+        "serviceTier",
+        "continuationToken",
+        "store",
+        "model",
+    ]
+)
+_ROLES = ("user", "model", "function")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a path names: API version, whether it is Vertex AI, the model, the method."""
+
+    version: str
+    vertex: bool
+    model: str
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a request is turned away: HTTP status, message and the vendor's details."""
+
+    status: int
+    message: str
+    details: list[dict[str, Any]] = field(default_factory=list)
+
+
+def route(path: str) -> Route | None:
+    """Read a path; None for one that Google does not have."""
+    found = _PATH.fullmatch(path)
+    if found is None:
+        return None
+    model = found["model"] or ""
+    method = found["method"] or ("getModel" if model else "listModels")
+    return Route(found["version"], bool(found["owner"]), model, method)
+
+
+def pick(document: Any, name: str, default: Any = None) -> Any:
+    """Read a member by its name in camel case or in snake case: Google takes both."""
+    if not isinstance(document, Mapping):
+        return default
+    value = document.get(name)
+    if value is None:
+        value = document.get(re.sub(r"([A-Z])", lambda found: "_" + found[1].lower(), name))
+    return default if value is None else value
+
+
+def find_problem(request: RecordedRequest) -> Problem | None:
+    """The first thing that the vendor would complain about, or None for a sound request."""
+    where = route(request.path)
+    if where is None or (request.method == "POST" and where.method not in _METHODS):
+        return Problem(404, f"Requested entity was not found: {request.path}")
+    if request.method != ("GET" if where.method in ("getModel", "listModels") else "POST"):
+        return Problem(404, f"Requested entity was not found: {request.method} {request.path}")
+    problem = _missing_key(request, where)
+    if problem is not None:
+        return problem
+    if where.model.startswith(UNKNOWN_MODEL):
+        return Problem(
+            404,
+            f"models/{where.model} is not found for API version {where.version}, or is not supported for "
+            f"{where.method}. Call ListModels to see the list of available models and their supported methods.",
+        )
+    if request.method == "GET":
+        return None
+    if not isinstance(request.json, Mapping):
+        return Problem(400, "Invalid JSON payload received. Expected an object.")
+    complaint = _wrong_contents(request.json)
+    if complaint is None and where.method != "countTokens":
+        complaint = _wrong_fields(request.json) or _wrong_config(request.json)
+    return None if complaint is None else Problem(400, complaint)
+
+
+def _missing_key(request: RecordedRequest, where: Route) -> Problem | None:
+    headers = request.headers
+    bearer = headers.get("authorization", "").removeprefix("Bearer").strip()
+    if headers.get("x-goog-api-key") or request.query.get("key") or bearer:
+        return None
+    if where.vertex:
+        return Problem(401, "Request is missing required authentication credential.")
+    return Problem(
+        403,
+        "Method doesn't allow unregistered callers (callers without established identity). Please use API Key or other "
+        "form of API consumer identity to call this API.",
+    )
+
+
+def _wrong_fields(body: Mapping[str, Any]) -> str | None:
+    for name in body:
+        camel = re.sub(r"_([a-z])", lambda found: found[1].upper(), name)
+        if camel not in _FIELDS:
+            return f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.'
+    return None
+
+
+def _wrong_contents(body: Mapping[str, Any]) -> str | None:
+    contents = body.get("contents")
+    if not isinstance(contents, list) or not contents:
+        return "* GenerateContentRequest.contents: contents is not specified\n"
+    calls = 0
+    for position, turn in enumerate(contents):
+        parts = turn.get("parts") if isinstance(turn, Mapping) else None
+        if not isinstance(parts, list) or not parts:
+            return f"* GenerateContentRequest.contents[{position}].parts: contents.parts must not be empty.\n"
+        if turn.get("role", "user") not in _ROLES:
+            return "Please use a valid role: user, model."
+        results = sum(1 for part in parts if pick(part, "functionResponse") is not None)
+        if results and results != calls:
+            return (
+                "Please ensure that the number of function response parts is equal to the number of function call "
+                "parts of the function call turn."
+            )
+        calls = sum(1 for part in parts if pick(part, "functionCall") is not None)
+    return None
+
+
+def _wrong_config(body: Mapping[str, Any]) -> str | None:
+    config = pick(body, "generationConfig", {})
+    temperature = pick(config, "temperature")
+    if temperature is not None and not 0 <= temperature <= 2:
+        where = "GenerateContentRequest.generation_config.temperature"
+        return f"* {where}: {temperature} must be in the range [0.0, 2.0].\n"
+    limit = pick(config, "maxOutputTokens")
+    if limit is not None and limit < 1:
+        return "* GenerateContentRequest.generation_config.max_output_tokens: must be positive.\n"
+    return None
