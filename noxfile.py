@@ -36,7 +36,7 @@ OLDEST_NOX = "2025.2.9"
 # What pip and uv write when no package index answers, or when it is empty.
 UNREACHABLE = "connection broken|failed to establish|timed out|versions: none|failed to fetch|network was disabled"
 
-# ---- Starting with nothing installed ------------------------------------------------------------------------
+# ---- Starting with nothing installed ----
 
 
 def start(arguments: "list[str]") -> None:
@@ -129,9 +129,9 @@ def succeeds(command: "list[str]", log: "Path") -> bool:
 
 
 def bounded() -> "dict[str, str]":
-    """Return the process environment, with limits on waiting for an index where the user has set none."""
+    """Return the environment for pip and uv, with limits on waiting for an index where the user has set none."""
     limits = {"PIP_RETRIES": "1", "PIP_DEFAULT_TIMEOUT": "15", "UV_HTTP_RETRIES": "1"}
-    return {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_USER": "0", **limits, **os.environ}
+    return {"PIP_DISABLE_PIP_VERSION_CHECK": "1", **limits, **os.environ, "PIP_USER": "0"}
 
 
 def failure(what: str, log: "Path") -> str:
@@ -149,7 +149,7 @@ if __name__ == "__main__":
     start(sys.argv[1:])
     sys.exit()
 
-# ---- What the sessions are made of --------------------------------------------------------------------------
+# ---- What the sessions are made of ----
 
 import nox
 import nox.command
@@ -284,7 +284,7 @@ def run_tests(session: nox.Session) -> None:
     session.run("pytest", *paths, *session.posargs, env={"PYTHONPATH": None})
 
 
-# ---- The sessions -------------------------------------------------------------------------------------------
+# ---- The sessions ----
 
 
 @nox.session
@@ -308,7 +308,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", "--quiet", ".")
     session.run("ruff", "format", "--check", "--quiet", ".")
     session.run("mypy", "noxfile.py", *existing("core/src/*", "plugins/*/src/*"))
-    session.run("lint-imports")
+    session.run("lint-imports", "--no-logo", "--no-cache")
 
 
 @nox.session

@@ -1,0 +1,133 @@
+"""Which module may import which, where import-linter (pyproject.toml) cannot say it: read from the sources."""
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CORE = ROOT / "core" / "src" / "understudy"
+PACKAGES = sorted(
+    path.parent for path in [*ROOT.glob("core/src/*/__init__.py"), *ROOT.glob("plugins/*/src/*/__init__.py")]
+)
+PLUGINS = [package for package in PACKAGES if package != CORE]
+MODULES = [module for package in PACKAGES for module in sorted(package.rglob("*.py"))]
+IMPORT = (ast.Import, ast.ImportFrom)
+PURE = {"wire.py", "failures.py", "models.py"}  # of a plugin: translation without SDK
+
+
+def parse(module: Path) -> ast.Module:
+    return ast.parse(module.read_text("utf-8"), str(module))
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, str, int]]:
+    """Yield (module, name or "", line) for every absolute import, also for those inside functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "", node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield from ((node.module or "", alias.name, node.lineno) for alias in node.names)
+
+
+def public_names(module: Path) -> set[str]:
+    """Return the names in a module's __all__."""
+    for node in parse(module).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return set(ast.literal_eval(node.value))
+    raise AssertionError(f"{module} has no __all__")
+
+
+def third_party(module: Path) -> dict[str, int]:
+    """Return the top-level packages that a module imports from outside its own and the standard library."""
+    own = next(package.name for package in PACKAGES if package in module.parents)
+    tops = {name.partition(".")[0]: line for name, _, line in imports(parse(module))}
+    return {top: line for top, line in tops.items() if top != own and top not in sys.stdlib_module_names}
+
+
+def place(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_the_core_is_there_to_be_looked_at() -> None:
+    assert CORE in PACKAGES
+    assert (CORE / "engine.py") in MODULES
+
+
+@pytest.mark.parametrize("module", sorted(CORE.rglob("*.py")), ids=place)
+def test_the_core_imports_pluggy_and_dotenv_and_nothing_else(module: Path) -> None:
+    allowed = set() if module.name in ("messages.py", "response.py", "errors.py", "engine.py") else {"pluggy", "dotenv"}
+    assert {top: line for top, line in third_party(module).items() if top not in allowed} == {}
+
+
+@pytest.mark.parametrize(
+    ("what", "only"),
+    [
+        ("os.environ", "settings.py"),
+        ("os.getenv", "settings.py"),
+        ("dotenv", "settings.py"),
+        ("importlib.metadata", "registry.py"),
+    ],
+)
+def test_the_core_reads_its_surroundings_in_one_place(what: str, only: str) -> None:
+    users = {
+        module.name
+        for module in CORE.rglob("*.py")
+        for name in [
+            *(f"{source}.{name}" for source, name, _ in imports(parse(module))),
+            *(ast.unparse(node) for node in ast.walk(parse(module)) if isinstance(node, ast.Attribute)),
+        ]
+        if f"{name}.".startswith(f"{what}.")
+    }
+    assert users <= {only}
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=place)
+def test_a_plugin_imports_only_public_names_of_the_core(plugin: Path) -> None:
+    public = {"understudy": public_names(CORE / "__init__.py") | {"testing", ""}}
+    public["understudy.testing"] = public_names(CORE / "testing" / "__init__.py") | {""}
+    private = [
+        f"{place(module)}:{line} imports {name} from {source}"
+        for module in sorted(plugin.rglob("*.py"))
+        for source, name, line in imports(parse(module))
+        if source.partition(".")[0] == "understudy" and name not in public.get(source, set())
+    ]
+    assert private == []
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=place)
+def test_a_plugin_translates_without_an_sdk(plugin: Path) -> None:
+    pure = [module for module in sorted(plugin.glob("*.py")) if module.name in PURE]
+    needed = {place(module): sorted(third_party(module).keys() - {"understudy"}) for module in pure}
+    assert {module: tops for module, tops in needed.items() if tops} == {}
+
+
+@pytest.mark.parametrize("provider", sorted(ROOT.glob("plugins/*/src/*/provider.py")), ids=place)
+def test_a_provider_imports_its_sdk_inside_functions(provider: Path) -> None:
+    at_once = [node for node in parse(provider).body if isinstance(node, IMPORT)]
+    tops = {name.partition(".")[0] for node in at_once for name, _, _ in imports(node)}
+    assert tops - sys.stdlib_module_names - {"understudy", provider.parent.name} == set()
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=place)
+def test_every_import_belongs_to_a_declared_dependency(package: Path) -> None:
+    project = tomllib.loads((package.parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+    needs = chain(project.get("dependencies", []), *project.get("optional-dependencies", {}).values())
+    declared = {canonical(re.split(r"[^\w.-]", need)[0]) for need in needs}
+    installed = packages_distributions()
+    undeclared = {
+        f"{place(module)}:{line} imports {top}"
+        for module in sorted(package.rglob("*.py"))
+        for top, line in third_party(module).items()
+        if not declared & {canonical(name) for name in installed.get(top, [top])}
+    }
+    assert undeclared == set()
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
