@@ -6,7 +6,6 @@ classes, because two copies of one HTTP library do not share them.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -17,19 +16,38 @@ from understudy.errors import Failure
 
 # Most specific first: a class counts where any name in its ancestry stands in a row.
 _MISCONFIGURED = frozenset(
-    ["LocalProtocolError", "UnsupportedProtocol", "InvalidURL", "InvalidUrlClientError", "MissingSchema", "InvalidSchema", "UnicodeEncodeError", "DefaultCredentialsError", "RefreshError"]
+    [
+        "LocalProtocolError",
+        "UnsupportedProtocol",
+        "InvalidURL",
+        "InvalidUrlClientError",
+        "MissingSchema",
+        "InvalidSchema",
+        "UnicodeEncodeError",
+        "DefaultCredentialsError",
+        "RefreshError",
+    ]
 )
 _TIMED_OUT = frozenset(
     ["TimeoutException", "Timeout", "TimeoutError", "APITimeoutError", "ServerTimeoutError", "DeadlineExceeded"]
 )
 _DISCONNECTED = frozenset(
-    ["NetworkError", "RemoteProtocolError", "ProxyError", "ConnectionError", "ClientConnectionError", "ClientPayloadError", "ServerDisconnectedError", "APIConnectionError", "ChunkedEncodingError", "TransportError", "OSError"]
+    [
+        "NetworkError",
+        "RemoteProtocolError",
+        "ProxyError",
+        "ConnectionError",
+        "ClientConnectionError",
+        "ClientPayloadError",
+        "ServerDisconnectedError",
+        "APIConnectionError",
+        "ChunkedEncodingError",
+        "TransportError",
+    ]
 )
 _UNREADABLE = frozenset(["JSONDecodeError", "UnknownApiResponseError", "ValidationError", "DecodingError"])
 
-_QUOTA_WORDS = re.compile(
-    r"\b(?:429|quota|rate[ _-]?limit(?:s|ed|ing)?|resource[ _-]?exhausted)\b", re.IGNORECASE
-)
+_QUOTA_WORDS = re.compile(r"\b(?:429|quota|rate[ _-]?limit(?:s|ed|ing)?|resource[ _-]?exhausted)\b", re.IGNORECASE)
 _TIMEOUT_WORDS = re.compile(r"\b(?:time[d]?[ -]?out|deadline exceeded)\b", re.IGNORECASE)
 _CONNECTION_WORDS = re.compile(r"\bconnect(?:ion|ing)?\b", re.IGNORECASE)
 
@@ -70,19 +88,33 @@ _OF_STATUS: Mapping[int, type[Failure]] = {
 def classify_exception(exception: BaseException) -> Failure:
     """Turn any exception into a Failure, with the exception as its cause.
 
-    The whole chain of causes is looked at: a mistake in the configuration shows only there. Words are the last
-    resort, for exceptions that carry nothing else.
+    An HTTP status that the exception carries comes first, then the types in its whole chain of causes (a mistake in
+    the configuration shows only there). Words are the last resort, for exceptions that carry nothing else.
 
     Returns:
         The exception itself where it is a Failure already.
     """
     if isinstance(exception, Failure):
         return exception
-    kind = _classify_chain(exception)
     text = f"{type(exception).__name__}: {exception}" if str(exception) else type(exception).__name__
-    failure = kind(text) if kind is not None else classify_text(text)
+    status, headers = _reply_of(exception)
+    if status is not None:
+        failure = classify_status(status)(text, status=status, retry_after=parse_retry_after(headers))
+    else:
+        kind = _classify_chain(exception)
+        failure = kind(text) if kind is not None else classify_text(text, os_error=isinstance(exception, OSError))
     failure.__cause__ = exception
     return failure
+
+
+def _reply_of(exception: BaseException) -> tuple[int | None, Mapping[str, str]]:
+    response = getattr(exception, "response", None)
+    for holder, name in ((exception, "status_code"), (response, "status_code"), (exception, "code")):
+        status = getattr(holder, name, None)
+        if isinstance(status, int) and 400 <= status <= 599:
+            headers = getattr(response, "headers", None)
+            return int(status), headers if isinstance(headers, Mapping) else {}
+    return None, {}
 
 
 def _classify_chain(exception: BaseException) -> type[Failure] | None:
@@ -95,8 +127,6 @@ def _classify_chain(exception: BaseException) -> type[Failure] | None:
     ):
         if any(names & ancestry for ancestry in chain):
             return failure
-    if any(isinstance(link, asyncio.CancelledError) for link in _causes(exception)):
-        return errors.Cancelled
     return None
 
 
@@ -109,13 +139,18 @@ def _causes(exception: BaseException) -> Iterator[BaseException]:
         link = link.__cause__ or link.__context__
 
 
-def classify_text(text: str) -> Failure:
-    """Turn a bare error text into a Failure by the few words that a three-method provider's errors are known by."""
+def classify_text(text: str, *, os_error: bool = False) -> Failure:
+    """Turn a bare error text into a Failure by the few words that a three-method provider's errors are known by.
+
+    Args:
+        text: the provider's words.
+        os_error: whether they come from an OSError, which is a failed connection unless the words say otherwise.
+    """
     if _QUOTA_WORDS.search(text):
         return errors.RateLimited(text)
     if _TIMEOUT_WORDS.search(text):
         return errors.Timeout(text)
-    if _CONNECTION_WORDS.search(text):
+    if os_error or _CONNECTION_WORDS.search(text):
         return errors.ConnectionFailed(text)
     return errors.UnknownFailure(text)
 

@@ -127,9 +127,7 @@ class Failure(UnderstudyError):
         numbers = " ".join(str(part) for part in (self.status, self.code) if part)
         text = ": ".join(part for part in (who, self.summary, self.message) if part)
         return (
-            text
-            + (f" [{numbers}]" if numbers else "")
-            + (f" (request {self.request_id})" if self.request_id else "")
+            text + (f" [{numbers}]" if numbers else "") + (f" (request {self.request_id})" if self.request_id else "")
         )
 
     def __repr__(self) -> str:
@@ -253,6 +251,11 @@ class UnsupportedRequest(TargetFailure):
     """The target lacks something that the request needs, such as images or tools."""
 
     summary = "unsupported request"
+
+    @property
+    def brief(self) -> str:
+        """What is lacking, since another route may have it."""
+        return f"{self.summary}: {_one_line(self.message)}" if self.message else self.summary
 
 
 class EmptyResponse(TargetFailure):

@@ -144,9 +144,7 @@ class Message:
         for part in self.parts:
             if not isinstance(part, allowed):
                 names = ", ".join(kind.__name__ for kind in allowed)
-                raise ValueError(
-                    f"expected {names} in a message of role {self.role}, found {type(part).__name__}"
-                )
+                raise ValueError(f"expected {names} in a message of role {self.role}, found {type(part).__name__}")
 
     @classmethod
     def user(cls, *parts: str | Text | Image | File) -> Message:
@@ -292,9 +290,7 @@ def read_prompt(prompt: Prompt) -> tuple[str | None, tuple[Message, ...]]:
                 continue
             turn = Message(role, (Text(text),))  # type: ignore[arg-type]  # Message refuses other roles itself
         if not isinstance(turn, Message):
-            raise TypeError(
-                f"expected messages in the conversation, found {type(turn).__name__}: {turn!r:.80}"
-            )
+            raise TypeError(f"expected messages in the conversation, found {type(turn).__name__}: {turn!r:.80}")
         messages.append(turn)
     if not messages:
         raise ValueError("expected a conversation with at least one message, found none")
@@ -321,9 +317,7 @@ def _check_number(name: str, value: float, low: float, high: float | None, words
 
 def _check_attachment(kind: str, data: bytes | None, url: str | None, media_type: str | None) -> None:
     if (data is None) == (url is None):
-        raise ValueError(
-            f"expected {kind} with either data or url, found {'neither' if url is None else 'both'}"
-        )
+        raise ValueError(f"expected {kind} with either data or url, found {'neither' if url is None else 'both'}")
     if data is not None and not media_type:
         raise ValueError(f"expected {kind} data with a media_type such as image/png, found none")
 

@@ -37,14 +37,8 @@ class Policy:
     switch_on_content_blocked: bool = False
 
     def __post_init__(self) -> None:
-        if (
-            not isinstance(self.max_retries, int)
-            or isinstance(self.max_retries, bool)
-            or self.max_retries < 0
-        ):
-            raise ValueError(
-                f"expected max_retries as a whole number of 0 or more, found {self.max_retries!r}"
-            )
+        if not isinstance(self.max_retries, int) or isinstance(self.max_retries, bool) or self.max_retries < 0:
+            raise ValueError(f"expected max_retries as a whole number of 0 or more, found {self.max_retries!r}")
         for name in ("retry_delay", "max_delay", "minimum_attempt"):
             _check_seconds(name, getattr(self, name), zero=True)
         _check_seconds("attempt_timeout", self.attempt_timeout, zero=False)
@@ -70,6 +64,4 @@ class PolicyNumber(int):
 def _check_seconds(name: str, value: float, *, zero: bool) -> None:
     good = isinstance(value, int | float) and not isinstance(value, bool) and value < float("inf")
     if not good or value < 0 or (value == 0 and not zero):
-        raise ValueError(
-            f"expected {name} in seconds, {'0 or more' if zero else 'more than 0'}, found {value!r}"
-        )
+        raise ValueError(f"expected {name} in seconds, {'0 or more' if zero else 'more than 0'}, found {value!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -132,10 +131,14 @@ class ChatProvider(LLMProvider):
 
     async def agenerate(self, request: Request) -> LLMResponse:
         """Answer a request on the running event loop."""
+        import asyncio  # costly to import, and not needed by programs without an event loop
+
         return await asyncio.to_thread(self.generate, request)
 
     async def astream(self, request: Request) -> AsyncIterator[StreamEvent]:
         """Answer a request piece by piece on the running event loop, ending in Finish."""
+        import asyncio
+
         events = self.stream(request)
         try:
             while (event := await asyncio.to_thread(next, events, None)) is not None:
@@ -191,6 +194,4 @@ def structured_output(request: Request, text: str, finish_reason: FinishReason) 
         return json.loads(text)
     except ValueError as error:
         cut = ", it was cut at max_tokens" if finish_reason is FinishReason.LENGTH else ""
-        raise MalformedResponse(
-            f"expected an answer in JSON, found text that is not{cut}: {error}"
-        ) from error
+        raise MalformedResponse(f"expected an answer in JSON, found text that is not{cut}: {error}") from error

@@ -42,9 +42,7 @@ class Secret:
         return hash(self._value)
 
     def __reduce__(self) -> str:
-        raise TypeError(
-            "a Secret is not pickled: the key would be written in clear; read it where it is needed"
-        )
+        raise TypeError("a Secret is not pickled: the key would be written in clear; read it where it is needed")
 
 
 class Settings:

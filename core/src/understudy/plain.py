@@ -1,0 +1,95 @@
+"""Providers that are not a vendor's plugin: a three-method class in the full contract, and a place left empty."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from understudy.classify import classify_text
+from understudy.errors import MalformedResponse, ProviderUnavailable
+from understudy.messages import Request
+from understudy.provider import Capabilities, ChatProvider, LLMProvider
+from understudy.response import LLMResponse, ResponseWarning
+
+
+class PlainProvider(ChatProvider):
+    """Lets a class that implements only the three methods take part in the full contract.
+
+    Args:
+        provider: the class's instance.
+    """
+
+    capabilities = Capabilities()
+
+    def __init__(self, provider: LLMProvider) -> None:
+        self.provider = provider
+
+    def get_provider_name(self) -> str:
+        """Return the wrapped provider's name."""
+        return self.provider.get_provider_name()
+
+    def unavailable_reason(self) -> str | None:
+        """Say that the wrapped provider says it is not available, or fails to say anything."""
+        try:
+            return None if self.provider.is_available() else "is_available() returned False"
+        except Exception as error:
+            return f"is_available() raised {type(error).__name__}: {error}"
+
+    def generate(self, request: Request) -> LLMResponse:
+        """Ask the wrapped provider with the conversation written out as one text."""
+        temperature = 0.0 if request.temperature is None else request.temperature
+        max_tokens = request.max_tokens or 1024
+        response = self.provider.generate_content(write_out(request), temperature, max_tokens)
+        if not isinstance(response, LLMResponse):
+            raise MalformedResponse(
+                f"expected generate_content to return an LLMResponse, found {type(response).__name__}"
+            )
+        if not response.success:
+            raise response.failure or classify_text(str(response.error or "no reason given"))
+        warnings = tuple(_unheard(request))
+        return replace(response, warnings=(*response.warnings, *warnings)) if warnings else response
+
+    def close(self) -> None:
+        """Close the wrapped provider, where it can be closed."""
+        close = getattr(self.provider, "close", None)
+        if callable(close):
+            close()
+
+
+class UnconfiguredProvider(ChatProvider):
+    """Stands where a provider's settings are wrong, so that the others can go on.
+
+    Args:
+        name: the provider's name.
+        reason: what is wrong and how to mend it.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason
+
+    def get_provider_name(self) -> str:
+        """Return the name of the provider that should stand here."""
+        return self.name
+
+    def unavailable_reason(self) -> str:
+        """Say what is wrong with the settings."""
+        return self.reason
+
+    def generate(self, request: Request) -> LLMResponse:
+        """Refuse, saying what is wrong with the settings."""
+        raise ProviderUnavailable(self.reason, provider=self.name)
+
+
+def write_out(request: Request) -> str:
+    """Write a conversation as one text: its only message as it is, several with their roles before them."""
+    turns = [message.text for message in request.messages]
+    if len(turns) > 1:
+        turns = [f"{m.role.capitalize()}: {text}" for m, text in zip(request.messages, turns, strict=True)]
+    return "\n\n".join([request.system, *turns] if request.system else turns)
+
+
+def _unheard(request: Request) -> list[ResponseWarning]:
+    reason = "was not passed on: the provider takes only a prompt, a temperature and max_tokens"
+    return [
+        ResponseWarning(setting, f"{setting} {reason}") for setting in ("model", "stop") if getattr(request, setting)
+    ]

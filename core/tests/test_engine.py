@@ -1,0 +1,267 @@
+"""The invariants of the decision procedure, for any script of failures, under a clock that only moves by waiting."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from understudy import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    ContentBlocked,
+    ContextTooLong,
+    InvalidRequest,
+    LLMFactory,
+    LLMResponse,
+    ModelNotFound,
+    Overloaded,
+    Policy,
+    QuotaExhausted,
+    QuotaFailure,
+    RateLimited,
+    RequestFailure,
+    RequestTooLarge,
+    ServerError,
+    StreamInterrupted,
+    Timeout,
+    TransientFailure,
+)
+from understudy.engine import Admit, Call, Outcome, Switch, Target, Verdict, Wait, decide
+from understudy.testing import ScriptedProvider, VirtualClock
+
+TRANSIENT = [Timeout, ConnectionFailed, ServerError, Overloaded]
+QUOTA = [RateLimited, QuotaExhausted, RequestTooLarge]
+TARGET = [AuthenticationFailed, ModelNotFound, ContextTooLong]
+REQUEST = [InvalidRequest, ContentBlocked]
+
+hints = st.none() | st.floats(0, 100)
+failures = st.builds(
+    lambda kind, hint, retryable: kind("scripted", retry_after=hint, retryable=retryable),
+    st.sampled_from(TRANSIENT * 2 + QUOTA + TARGET + REQUEST),
+    hints,
+    st.sampled_from([None, None, None, False]),
+)
+lines = st.one_of(failures, failures, st.text(min_size=1).filter(str.strip))
+scripts = st.lists(lines, min_size=1, max_size=8)
+casts = st.lists(scripts, min_size=1, max_size=4)
+durations = st.floats(0, 30)
+
+
+class Stage:
+    """A factory whose providers play scripts, with every request in the order in which it was made."""
+
+    def __init__(self, scripts: list[list[Any]], policy: Policy, seconds: float = 0.0, draw: float = 0.5) -> None:
+        self.clock = VirtualClock()
+        self.asked: list[tuple[int, float, float]] = []
+        self.providers = [
+            ScriptedProvider(f"p{index}", script, act=self.actor(index, seconds))
+            for index, script in enumerate(scripts)
+        ]
+        runtime = self.clock.runtime(lambda: draw)
+        self.factory = LLMFactory(
+            self.providers[0], self.providers[1:], policy=policy, runtime=runtime, settings={}, extensions=[]
+        )
+
+    def actor(self, index: int, seconds: float) -> Any:
+        def act(request: Any) -> None:
+            self.asked.append((index, self.clock.now, request.timeout))
+            self.clock.advance(min(seconds, request.timeout))
+
+        return act
+
+    def play(self, how: str, **arguments: Any) -> LLMResponse:
+        return play(self.factory, how, **arguments)
+
+
+def play(factory: LLMFactory, how: str, **arguments: Any) -> LLMResponse:
+    """Make one call in one of the four ways and return its final response."""
+    if how == "sync":
+        return factory.generate_content("hello", **arguments)
+    if how == "async":
+        return asyncio.run(factory.agenerate_content("hello", **arguments))
+    if how == "stream":
+        *_, last = factory.stream_content("hello", **arguments)
+        return last.response
+
+    async def collect() -> LLMResponse:
+        events = [event async for event in factory.astream_content("hello", **arguments)]
+        return events[-1].response
+
+    return asyncio.run(collect())
+
+
+WAYS = ["sync", "async", "stream", "astream"]
+ways = st.sampled_from(WAYS)
+policies = st.builds(
+    Policy,
+    max_retries=st.integers(0, 6),
+    retry_delay=st.floats(0, 20),
+    jitter=st.sampled_from(["none", "full"]),
+    deadline=st.none() | st.floats(0.5, 200),
+    switch_on_content_blocked=st.booleans(),
+)
+draws = st.floats(0, 1, exclude_max=True)
+
+
+@given(casts, policies, durations, draws, ways)
+@settings(max_examples=300, deadline=None)
+def test_every_call_keeps_the_invariants(scripts, policy, seconds, draw, how):
+    stage = Stage(scripts, policy, seconds, draw)
+    response = stage.play(how)
+
+    by_target = {i: [a for a in response.attempts if a.target == f"p{i}" and a.number] for i in range(len(scripts))}
+    for index, attempts in by_target.items():
+        # I1: at most one attempt and its retries, and the record holds exactly the requests that were made
+        assert len(attempts) <= 1 + policy.max_retries
+        assert len(attempts) == sum(1 for asked, _, _ in stage.asked if asked == index)
+        # I2: after a quota failure the target is not asked again in this call
+        quota = [n for n, attempt in enumerate(attempts) if isinstance(attempt.failure, QuotaFailure)]
+        assert not quota or quota == [len(attempts) - 1]
+        # I3: the k-th wait is exactly the formula, or less of it under full jitter; a hint only raises it
+        for retry, (before, after) in enumerate(zip(attempts, attempts[1:], strict=False)):
+            hint = before.failure.retry_after or 0.0
+            formula = min(policy.retry_delay * 2**retry, 60)
+            expected = formula * draw if policy.jitter == "full" else formula
+            assert after.wait == max(expected, hint)
+    # I2: the switch itself does not wait: what was slept is what the record says
+    assert stage.clock.waits == [a.wait for a in response.attempts if a.wait or a.number > 1]
+    # I4: no wait and no attempt reaches past the deadline
+    if policy.deadline is not None:
+        assert stage.clock.now <= policy.deadline + 0.05
+        assert all(at + timeout <= policy.deadline + 0.001 for _, at, timeout in stage.asked)
+    # I5: when the request is at fault, its failure is the last request of all
+    for attempt in response.attempts[:-1]:
+        blocked_may_switch = isinstance(attempt.failure, ContentBlocked) and policy.switch_on_content_blocked
+        assert not isinstance(attempt.failure, RequestFailure) or blocked_may_switch
+    # I6: a target is come to only after the one before it is through
+    order = [index for index, _, _ in stage.asked]
+    assert order == sorted(order)
+    # I7, I8: either one reply's text as it was, or everybody's failure
+    if response.success:
+        index, number = int(response.provider_name[1:]), len(by_target[int(response.provider_name[1:])])
+        script = scripts[index]
+        assert response.content == script[min(number, len(script)) - 1]
+        assert response.error is None
+    elif response.error.startswith("All LLM"):
+        assert all(f"p{index}: " in response.error for index in range(len(scripts)))
+        assert len(response.failure.failures) == len(scripts)
+
+
+@given(st.lists(st.sampled_from(TRANSIENT), min_size=1, max_size=5), ways)
+@settings(max_examples=40, deadline=None)
+def test_patient_waits_are_the_formula(kinds, how):
+    stage = Stage([[kind("scripted") for kind in kinds] + ["at last"]], Policy())
+    assert stage.play(how).content == "at last"
+    assert stage.clock.waits == [min(5 * 2**n, 60) for n in range(len(kinds))]
+
+
+def test_persistent_transient_failure_ends_in_the_fallbacks_answer():
+    for how in WAYS:
+        stage = Stage([[Timeout("slow")], ["the show goes on"]], Policy())
+        response = stage.play(how)
+        assert response.content == "the show goes on"
+        assert response.provider_name == "p1"
+        assert stage.clock.waits == [5, 10, 20, 40, 60]
+        assert [a.number for a in response.attempts] == [1, 2, 3, 4, 5, 6, 1]
+
+
+def test_overrides_touch_their_call_only():
+    """I9."""
+    stage = Stage([[Timeout("slow")], ["answer"]], Policy())
+    stage.play("sync", max_retries=1, retry_delay=2)
+    assert stage.clock.waits == [2]
+    stage.play("sync")
+    assert stage.clock.waits == [2, 5, 10, 20, 40, 60]
+
+
+def test_policy_numbers_hold_where_the_call_says_nothing():
+    stage = Stage([[Timeout("slow")], ["answer"]], Policy(max_retries=2, retry_delay=1))
+    stage.play("sync")
+    assert stage.clock.waits == [1, 2]
+    stage.play("sync", max_retries=5, retry_delay=5)
+    assert stage.clock.waits[2:] == [5, 10, 20, 40, 60]
+
+
+def test_each_slice_leaves_time_for_the_targets_behind():
+    stage = Stage([[Timeout("hang")], [Timeout("hang")], ["answer"]], Policy(deadline=60, max_retries=0), seconds=60)
+    stage.play("sync")
+    assert [timeout for _, _, timeout in stage.asked] == [20, 20, 20]
+
+
+def test_hint_beyond_the_longest_wait_switches():
+    stage = Stage([[Overloaded("busy", retry_after=61)], ["answer"]], Policy())
+    assert stage.play("sync").content == "answer"
+    assert stage.clock.waits == []
+
+
+def test_a_failure_that_must_not_be_repeated_switches():
+    stage = Stage([[ServerError("no", retryable=False)], ["answer"]], Policy())
+    assert stage.play("sync").content == "answer"
+    assert stage.clock.waits == []
+
+
+def run_engine(targets: int, policy: Policy, answers: dict[str, Any]) -> tuple[list[Any], Verdict]:
+    """Drive the bare generator: Admit is answered from `skip`, Call from `call`, in order."""
+    procedure = decide([Target(f"p{i}", f"p{i}") for i in range(targets)], policy, 0.0)
+    commands, now = [], 0.0
+    command = next(procedure)
+    try:
+        while True:
+            commands.append(command)
+            outcome = Outcome(now)
+            if isinstance(command, Admit):
+                outcome = answers.get("skip", {}).get(command.index, outcome)
+            elif isinstance(command, Call):
+                failure = answers["call"][
+                    min(len([c for c in commands if isinstance(c, Call)]), len(answers["call"])) - 1
+                ]
+                outcome = replace(outcome, failure=failure)
+            elif isinstance(command, Wait):
+                now += command.seconds
+                outcome = Outcome(now)
+            command = procedure.send(outcome)
+    except StopIteration as stop:
+        return commands, stop.value
+
+
+def test_panic_asks_the_one_that_is_free_soonest_once():
+    skips = {i: Outcome(0.0, skip=Overloaded("cooling"), free_in=free) for i, free in enumerate([9.0, 3.0, None])}
+    commands, verdict = run_engine(3, Policy(), {"skip": skips, "call": [Timeout("slow")]})
+    assert [c.index for c in commands if isinstance(c, Call)] == [1]
+    assert not [c for c in commands if isinstance(c, Wait)]
+    assert verdict.end == "exhausted"
+    assert set(verdict.failures) == {0, 1, 2}
+
+
+def test_no_panic_where_no_wait_would_help():
+    skips = {i: Outcome(0.0, skip=Overloaded("no key")) for i in range(2)}
+    commands, verdict = run_engine(2, Policy(), {"skip": skips, "call": [None]})
+    assert not [c for c in commands if isinstance(c, Call)]
+    assert verdict.end == "exhausted"
+    assert [a.outcome for a in verdict.attempts] == ["skipped", "skipped"]
+
+
+def test_no_panic_where_somebody_was_asked():
+    skips = {0: Outcome(0.0, skip=Overloaded("cooling"), free_in=1.0)}
+    commands, verdict = run_engine(2, Policy(max_retries=0), {"skip": skips, "call": [Timeout("slow")]})
+    assert [c.index for c in commands if isinstance(c, Call)] == [1]
+    assert verdict.end == "exhausted"
+    assert [type(c) for c in commands] == [Admit, Switch, Admit, Call]
+
+
+def test_interrupted_after_delivery_ends_the_call():
+    procedure = decide([Target("p0", "p0"), Target("p1", "p1")], Policy(), 0.0)
+    next(procedure)
+    procedure.send(Outcome(0.0))
+    try:
+        procedure.send(Outcome(0.0, failure=StreamInterrupted("cut", partial="half"), delivered=True))
+    except StopIteration as stop:
+        assert stop.value.end == "interrupted"
+    else:
+        raise AssertionError("the engine went on after the caller had a part of the answer")
+
+
+def test_the_engine_only_knows_transient_failures_as_passing():
+    assert all(issubclass(kind, TransientFailure) for kind in TRANSIENT)
