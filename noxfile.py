@@ -33,8 +33,7 @@ ROOT = Path(__file__).resolve().parent
 CACHE = ROOT / ".nox"
 LOCK = "UNDERSTUDY_NOX_LOCK"  # says that this file started nox, and which descriptor holds the lock
 OLDEST_NOX = "2025.2.9"
-# What pip and uv write when no package index answers, or when it is empty.
-UNREACHABLE = "connection broken|failed to establish|timed out|versions: none|failed to fetch|network was disabled"
+UNREACHABLE = "connection broken|failed to establish|timed out|failed to fetch"  # as pip and uv write it
 
 # ---- Starting with nothing installed ----
 
@@ -116,7 +115,7 @@ def make_environment() -> str:
     # uv installs many times faster than pip; where there is no wheel of it, nox does with pip.
     if not succeeds([sys.executable, "-m", "venv", str(home)], log):
         sys.exit(failure("Making an environment", log))
-    if not succeeds([*pip, "uv>=0.5"], log) and not succeeds(pip, log):
+    if not succeeds([*pip, "uv>=0.5"], log) and (is_unreachable(log) or not succeeds(pip, log)):
         sys.exit(failure("Installing nox", log))
     complete.write_text(made_by, encoding="utf-8")
     return str(python)
@@ -134,14 +133,18 @@ def bounded() -> "dict[str, str]":
     return {"PIP_DISABLE_PIP_VERSION_CHECK": "1", **limits, **os.environ, "PIP_USER": "0"}
 
 
+def is_unreachable(log: "Path") -> bool:
+    """Whether `log` says that no package index answered."""
+    return re.search(UNREACHABLE, log.read_text("utf-8", "replace").lower()) is not None
+
+
 def failure(what: str, log: "Path") -> str:
     """Say what failed in one sentence, with the end of the log and where the rest is."""
-    text = log.read_text("utf-8", "replace")
-    if re.search(UNREACHABLE, text.lower()):
+    if is_unreachable(log):
         what += " needs a package index, and none can be reached: look at the network, and at the settings of pip"
     else:
         what += " failed"
-    tail = "\n".join("  | " + line for line in text.splitlines()[-8:])
+    tail = "\n".join("  | " + line for line in log.read_text("utf-8", "replace").splitlines()[-8:])
     return f"{what}.\n{tail}\nThe whole log: {log}"
 
 
