@@ -1,0 +1,155 @@
+"""The one table: what Anthropic's API and its SDK report, and which of our failures it is.
+
+The most exact thing decides: the error's own code, then its type, then the HTTP status. The message decides only where
+the API gives several failures one status, one type and no code; those few wordings stand in a table of their own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from understudy import (
+    AuthenticationFailed,
+    ContextTooLong,
+    Failure,
+    InvalidRequest,
+    MalformedResponse,
+    ModelNotFound,
+    Overloaded,
+    PermissionDenied,
+    QuotaExhausted,
+    RateLimited,
+    RequestTooLarge,
+    ServerError,
+    Timeout,
+    UnsupportedRequest,
+    classify_exception,
+    classify_status,
+    parse_retry_after,
+)
+
+PROVIDER = "claude"
+
+# error.details.error_code: a stable name for the cause (anthropic 2.12.0, _error_classes.py).
+_OF_CODE: Mapping[str, type[Failure]] = {
+    "enforced_spend_limit_reached": QuotaExhausted,
+    "contract_spend_limit_reached": QuotaExhausted,
+    "linked_organization_spend_limit_reached": QuotaExhausted,
+    "linked_organization_billing_unavailable": QuotaExhausted,
+    "organization_on_hold": QuotaExhausted,
+    "ramp_limit_exceeded": RateLimited,
+    "request_body_too_large_after_decoding": ContextTooLong,
+    "image_dimensions_too_large": UnsupportedRequest,
+}
+
+# error.type, where it says more than the status does (anthropic 2.12.0, types/shared/error_type.py).
+_OF_TYPE: Mapping[str, type[Failure]] = {
+    "authentication_error": AuthenticationFailed,
+    "billing_error": QuotaExhausted,
+    "conflict_error": ServerError,
+    "not_found_error": ModelNotFound,
+    "overloaded_error": Overloaded,
+    "permission_error": PermissionDenied,
+    "rate_limit_error": RateLimited,
+    "request_too_large": ContextTooLong,
+    "timeout_error": Timeout,
+}
+
+# An error inside a stream comes with status 200, so there these types have to do; any other one is the server's.
+_OF_TYPE_IN_STREAM: Mapping[str, type[Failure]] = {"invalid_request_error": InvalidRequest}
+
+# The last resort: recorded as status 400, type invalid_request_error, and nothing else to tell them by.
+_OF_WORDS: tuple[tuple[str, type[Failure]], ...] = (
+    ("prompt is too long", ContextTooLong),
+    ("exceed context limit", ContextTooLong),
+    ("credit balance is too low", QuotaExhausted),
+    ("specified api usage limits", QuotaExhausted),
+    ("organization has been disabled", PermissionDenied),
+)
+
+
+def failure_of_reply(status: int, headers: Mapping[str, str], body: Any) -> Failure:
+    """Return the failure that a reply means.
+
+    Args:
+        status: the HTTP status; 200 for an error inside a stream.
+        headers: the reply's headers, their names in any case.
+        body: the reply's body, as text, bytes or parsed JSON.
+    """
+    document = _parsed(body)
+    error = document.get("error") if isinstance(document, Mapping) else None
+    error = error if isinstance(error, Mapping) else {}
+    details = error.get("details")
+    code = _text(details.get("error_code") if isinstance(details, Mapping) else None)
+    type_ = _text(error.get("type"))
+    message = _text(error.get("message")) or _description(status, headers, body)
+    lower = {name.lower(): value for name, value in headers.items()}
+    retry_after = parse_retry_after(lower)
+    final = lower.get("x-should-retry") == "false"
+    kind = _kind(status, code, type_, message)
+    if kind is RateLimited and final and retry_after is None:
+        kind = RequestTooLarge  # the API names no time to wait and forbids another try: this request can never fit
+    return kind(
+        message,
+        provider=PROVIDER,
+        status=status,
+        code=code or type_,
+        request_id=lower.get("request-id") or _text(document.get("request_id") if error else None),
+        retry_after=retry_after,
+        retryable=False if final else None,
+    )
+
+
+def failure_of_exception(exception: BaseException) -> Failure:
+    """Return the failure that an exception of the SDK, or of the HTTP library below it, means.
+
+    Returns:
+        The failure; the exception is its cause only where it was no reply of the API: such a reply is told in full,
+        with keys masked, which the exception's own text is not.
+    """
+    if isinstance(exception, UnicodeDecodeError):
+        return MalformedResponse(f"expected UTF-8, found other bytes: {exception.reason}", provider=PROVIDER)
+    response = getattr(exception, "response", None)
+    if response is None or isinstance(exception, Failure):
+        failure = classify_exception(exception)
+        failure.provider = failure.provider or PROVIDER
+        return failure
+    return failure_of_reply(response.status_code, response.headers, getattr(exception, "body", None))
+
+
+def _kind(status: int, code: str | None, type_: str | None, message: str) -> type[Failure]:
+    kind = _OF_CODE.get(code or "") or _OF_TYPE.get(type_ or "")
+    if kind is None:
+        kind = classify_status(status)
+        if status == 200 and type_ is not None:
+            kind = _OF_TYPE_IN_STREAM.get(type_, ServerError)
+    if kind is InvalidRequest:
+        words = message.lower()
+        kind = next((meant for said, meant in _OF_WORDS if said in words), kind)
+    return kind
+
+
+def _parsed(body: Any) -> Any:
+    if not isinstance(body, str | bytes):
+        return body
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _description(status: int, headers: Mapping[str, str], body: Any) -> str:
+    location = headers.get("location")
+    if 300 <= status < 400:
+        return f"expected an answer, found a redirection to {location or 'nowhere'}, which is not followed"
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body if body is not None else "")
+    start = " ".join(text.split())
+    if not start:
+        return "the reply has no body"
+    return f"expected JSON, found: {start[:200]}" if len(start) <= 200 else f"expected JSON, found: {start[:200]}..."

@@ -1,0 +1,62 @@
+"""Which model is asked by default, what a model refuses, and when models end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date
+
+from understudy import ResponseWarning
+
+# Current, and on no list of endings: anthropic 2.12.0, types/model.py and DEPRECATED_MODELS, read 2026-11-23.
+# Not claude-haiku-4-5, although it takes a temperature: claude-sonnet-4-5, of the same age, ends on 2026-11-30.
+DEFAULT_MODEL = "claude-sonnet-5-5"
+
+# The API wants a limit with every request. 4096 tokens are about 3000 words, and every model that ever was allows them.
+DEFAULT_MAX_TOKENS = 4096
+
+# The last version of each family that takes temperature, top_p and top_k; families that are not here take none.
+# Later ones answer 400 "`temperature` is deprecated for this model" (Anthropic's model documentation, 2026-11-23).
+_LAST_WITH_SAMPLING: Mapping[str, tuple[int, int]] = {"opus": (4, 6), "sonnet": (4, 6), "haiku": (4, 5)}
+_NAME = re.compile(r"claude-([a-z]+)-(\d{1,2})(?:-(\d{1,2}))?(?!\d)")
+
+# Model: the day it ends, and what to ask instead. The days are DEPRECATED_MODELS of anthropic 2.12.0, read 2026-11-23.
+_ENDINGS: Mapping[str, tuple[date, str]] = {
+    "claude-1.3": (date(2024, 11, 6), "claude-sonnet-5-5"),
+    "claude-1.3-100k": (date(2024, 11, 6), "claude-sonnet-5-5"),
+    "claude-instant-1.1": (date(2024, 11, 6), "claude-haiku-5-5"),
+    "claude-instant-1.1-100k": (date(2024, 11, 6), "claude-haiku-5-5"),
+    "claude-instant-1.2": (date(2024, 11, 6), "claude-haiku-5-5"),
+    "claude-2.0": (date(2025, 7, 21), "claude-sonnet-5-5"),
+    "claude-2.1": (date(2025, 7, 21), "claude-sonnet-5-5"),
+    "claude-3-sonnet-20240229": (date(2025, 7, 21), "claude-sonnet-5-5"),
+    "claude-3-opus-20240229": (date(2026, 1, 5), "claude-opus-5-5"),
+    "claude-3-5-haiku-latest": (date(2026, 2, 19), "claude-haiku-5-5"),
+    "claude-3-5-haiku-20241022": (date(2026, 2, 19), "claude-haiku-5-5"),
+    "claude-3-7-sonnet-latest": (date(2026, 2, 19), "claude-sonnet-5-5"),
+    "claude-3-7-sonnet-20250219": (date(2026, 2, 19), "claude-sonnet-5-5"),
+    "claude-opus-4-0": (date(2026, 6, 15), "claude-opus-5-5"),
+    "claude-opus-4-20250514": (date(2026, 6, 15), "claude-opus-5-5"),
+    "claude-sonnet-4-0": (date(2026, 6, 15), "claude-sonnet-5-5"),
+    "claude-sonnet-4-20250514": (date(2026, 6, 15), "claude-sonnet-5-5"),
+    "claude-mythos-preview": (date(2026, 6, 30), "claude-mythos-5-2"),
+    "claude-sonnet-4-5": (date(2026, 11, 30), "claude-sonnet-5-5"),
+    "claude-sonnet-4-5-20250929": (date(2026, 11, 30), "claude-sonnet-5-5"),
+}
+
+
+def takes_sampling(model: str) -> bool:
+    """Return whether a model takes temperature, top_p and top_k; names that are not Anthropic's own are let through."""
+    found = _NAME.search(model)
+    if found is None:
+        return True
+    family, major, minor = found.groups()
+    return (int(major), int(minor or 0)) <= _LAST_WITH_SAMPLING.get(family, (0, 0))
+
+
+def ending_warning(model: str) -> ResponseWarning | None:
+    """Return a warning that names the successor, for a model that has ended or has a day set for it."""
+    if model not in _ENDINGS:
+        return None
+    day, successor = _ENDINGS[model]
+    return ResponseWarning("model", f"{model} ends on {day}, or has ended: ask {successor} instead")
