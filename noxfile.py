@@ -140,12 +140,10 @@ def is_unreachable(log: "Path") -> bool:
 
 def failure(what: str, log: "Path") -> str:
     """Say what failed in one sentence, with the end of the log and where the rest is."""
-    if is_unreachable(log):
-        what += " needs a package index, and none can be reached: look at the network, and at the settings of pip"
-    else:
-        what += " failed"
-    tail = "\n".join("  | " + line for line in log.read_text("utf-8", "replace").splitlines()[-8:])
-    return f"{what}.\n{tail}\nThe whole log: {log}"
+    reason = ": no package index can be reached, look at the network and at the settings of pip"
+    lines = log.read_text("utf-8", "replace").splitlines()[-8:]
+    tail = "\n".join(f"  | {line[:150]}" for line in lines)
+    return f"{what} failed{reason if is_unreachable(log) else ''}.\n{tail}\nThe whole log: {log}"
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def test_an_unreachable_index_is_one_sentence_and_the_end_of_the_log(copy: Path,
     assert result.returncode == 1
     assert result.stdout == "Making an environment with nox in .nox/ (first time only) ...\n"
     first, *tail, last = result.stderr.splitlines()
-    assert first.startswith("Installing nox needs a package index, and none can be reached")
+    assert first.startswith("Installing nox failed: no package index can be reached")
     assert last == f"The whole log: {copy.parent / '.nox' / 'bootstrap.log'}"
     assert tail
     assert all(line.startswith("  | ") for line in tail)
