@@ -2,11 +2,12 @@
 
 import asyncio
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from understudy import (
     AuthenticationFailed,
     ConnectionFailed,
@@ -120,7 +121,7 @@ def test_every_call_keeps_the_invariants(scripts, policy, seconds, draw, how):
         quota = [n for n, attempt in enumerate(attempts) if isinstance(attempt.failure, QuotaFailure)]
         assert not quota or quota == [len(attempts) - 1]
         # I3: the k-th wait is exactly the formula, or less of it under full jitter; a hint only raises it
-        for retry, (before, after) in enumerate(zip(attempts, attempts[1:], strict=False)):
+        for retry, (before, after) in enumerate(pairwise(attempts)):
             hint = before.failure.retry_after or 0.0
             formula = min(policy.retry_delay * 2**retry, 60)
             expected = formula * draw if policy.jitter == "full" else formula
@@ -190,6 +191,19 @@ def test_each_slice_leaves_time_for_the_targets_behind():
     assert [timeout for _, _, timeout in stage.asked] == [20, 20, 20]
 
 
+def test_nobody_is_asked_after_the_deadline():
+    """A provider that overruns its timeout leaves nothing for those behind it."""
+    clock = VirtualClock()
+    slow = ScriptedProvider("slow", [Timeout("late")], act=lambda request: clock.advance(100))
+    spare = ScriptedProvider("spare")
+    factory = LLMFactory(slow, [spare], policy=Policy(deadline=10), runtime=clock.runtime(), settings={}, extensions=[])
+    response = factory.generate_content("hello")
+    assert spare.requests == []
+    assert response.error == (
+        "All LLM providers failed: [slow: timeout, spare: not available: not asked, the deadline of 10 s had passed]"
+    )
+
+
 def test_hint_beyond_the_longest_wait_switches():
     stage = Stage([[Overloaded("busy", retry_after=61)], ["answer"]], Policy())
     assert stage.play("sync").content == "answer"
@@ -255,12 +269,9 @@ def test_interrupted_after_delivery_ends_the_call():
     procedure = decide([Target("p0", "p0"), Target("p1", "p1")], Policy(), 0.0)
     next(procedure)
     procedure.send(Outcome(0.0))
-    try:
+    with pytest.raises(StopIteration) as stop:
         procedure.send(Outcome(0.0, failure=StreamInterrupted("cut", partial="half"), delivered=True))
-    except StopIteration as stop:
-        assert stop.value.end == "interrupted"
-    else:
-        raise AssertionError("the engine went on after the caller had a part of the answer")
+    assert stop.value.value.end == "interrupted"
 
 
 def test_the_engine_only_knows_transient_failures_as_passing():

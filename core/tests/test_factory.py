@@ -5,7 +5,6 @@ import logging
 from dataclasses import fields
 
 import pytest
-
 from understudy import (
     AllProvidersFailed,
     AuthenticationFailed,
