@@ -1,0 +1,185 @@
+"""What installed distributions offer under which name: found without importing any of it, loaded when it is asked for.
+
+The only module that touches importlib.metadata.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import metadata
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+from understudy import plugins
+from understudy.errors import AmbiguousProvider, BrokenPlugin, ConfigurationError
+from understudy.hookspecs import EXTENSION_GROUP, PROVIDER_GROUP
+from understudy.provider import LLMProvider
+
+if TYPE_CHECKING:
+    from understudy.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledPlugin:
+    """What an installed distribution offers under a name; nothing of it is imported yet.
+
+    Args:
+        name: the entry point's name.
+        entry_point: the module or object that it names, for example "understudy_claude".
+        distribution: the distribution's name.
+        version: the distribution's version.
+        rivals: the same name in other distributions: while there are any, it cannot be loaded.
+    """
+
+    name: str
+    entry_point: str
+    distribution: str
+    version: str
+    rivals: tuple[InstalledPlugin, ...] = field(default=(), repr=False)
+
+    kind: ClassVar[str] = "extension"
+    hooks: ClassVar[frozenset[str]] = plugins.EXTENSION_HOOKS
+
+    @property
+    def origin(self) -> str:
+        """The distribution and its version, for people."""
+        return f"{self.distribution} {self.version}"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name!r} ({self.entry_point}, from {self.origin})"
+
+    def load(self) -> object:
+        """Import the plugin, the first time, and make sure that its hooks are in order.
+
+        Raises:
+            AmbiguousProvider: another distribution claims the same name.
+            BrokenPlugin: it cannot be imported, or its hooks are not in order.
+        """
+        return _load(self)
+
+
+Plugin = TypeVar("Plugin", bound=InstalledPlugin)
+
+
+class InstalledProvider(InstalledPlugin):
+    """A provider that an installed distribution offers; calling it with settings makes the provider."""
+
+    __slots__ = ()
+    kind = "provider"
+    hooks = plugins.PROVIDER_HOOKS
+
+    def __call__(self, settings: Settings) -> LLMProvider:
+        """Make the provider.
+
+        Raises:
+            PluginError: the plugin cannot be loaded, or made something else.
+            ConfigurationError: it found a setting malformed.
+        """
+        hook = plugins.host([self.load()]).hook
+        return make_provider(str(self), lambda: hook.understudy_provider(settings=settings))
+
+
+@cache
+def _load(installed: InstalledPlugin) -> object:
+    if installed.rivals:
+        claims = [f"{claim.origin} ({claim.entry_point})" for claim in (installed, *installed.rivals)]
+        raise AmbiguousProvider(
+            f"expected one distribution with a {installed.kind} {installed.name!r}, found {' and '.join(claims)}; "
+            f"uninstall all but one (pip uninstall {installed.distribution})"
+            + (
+                ", or register the class you want: LLMFactory.register_provider(name, cls)"
+                if installed.kind == "provider"
+                else ""
+            )
+        )
+    plugin = plugins.import_plugin(str(installed), installed.entry_point, installed.distribution)
+    plugins.check(plugin, str(installed), installed.hooks)
+    return plugin
+
+
+def make_provider(who: str, make: Callable[[], object]) -> LLMProvider:
+    try:
+        made = make()
+    except ConfigurationError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise BrokenPlugin(
+            f"{who}: expected it to make a provider, found {plugins.describe_exception(error)}; where a key is "
+            "missing, a provider whose unavailable_reason() says so is expected; anything else is a bug of its own"
+        ) from error
+    if not isinstance(made, LLMProvider):
+        raise BrokenPlugin(
+            f"{who}: expected an instance of LLMProvider, found {plugins.describe_object(made)}; return an object of "
+            "a class that inherits from LLMProvider or ChatProvider"
+        )
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What the distributions on one sys.path offer.
+
+    Args:
+        path: the sys.path that was looked through.
+        providers: the providers by name.
+        extensions: the extensions by name.
+        unreadable: distributions whose metadata is damaged.
+    """
+
+    path: tuple[str, ...]
+    providers: Mapping[str, InstalledProvider]
+    extensions: Mapping[str, InstalledPlugin]
+    unreadable: tuple[str, ...]
+
+
+_seen: Installation | None = None
+_lock = threading.RLock()
+
+
+def look_around(*, again: bool = False) -> Installation:
+    """Look through the installed distributions, once for each sys.path; `again` sees what was installed since."""
+    global _seen
+    with _lock:
+        path = tuple(sys.path)
+        if again:
+            importlib.invalidate_caches()
+        if again or _seen is None or _seen.path != path:
+            _seen = _scan(path)
+        return _seen
+
+
+def _scan(path: tuple[str, ...]) -> Installation:
+    names: dict[str, str] = {}
+    unreadable = []
+    for distribution in metadata.distributions():
+        try:
+            if "understudy." in (distribution.read_text("entry_points.txt") or ""):
+                names.setdefault(re.sub(r"[-_.]+", "-", distribution.name).lower(), distribution.name)
+        except Exception:  # a damaged distribution must not stand in the way of the others
+            unreadable.append(str(getattr(distribution, "_path", "one without a path")))
+    providers: dict[str, InstalledProvider] = {}
+    extensions: dict[str, InstalledPlugin] = {}
+    for name in sorted(names):
+        try:
+            # Of several copies on the path the first counts, as it does for an import.
+            distribution = metadata.distribution(names[name])
+            version = distribution.version or "of unknown version"
+            for point in dict.fromkeys(distribution.entry_points):
+                claim = (point.name, point.value, names[name], version)
+                if point.group == PROVIDER_GROUP:
+                    _add(InstalledProvider(*claim), providers)
+                elif point.group == EXTENSION_GROUP:
+                    _add(InstalledPlugin(*claim), extensions)
+        except Exception:
+            unreadable.append(names[name])
+    return Installation(path, providers, extensions, tuple(unreadable))
+
+
+def _add(plugin: Plugin, found: dict[str, Plugin]) -> None:
+    first = found.get(plugin.name)
+    found[plugin.name] = replace(first, rivals=(*first.rivals, plugin)) if first else plugin

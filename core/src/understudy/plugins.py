@@ -1,0 +1,190 @@
+"""Plugin objects: imported by name, looked over, and put under a PluginManager.
+
+The only module that touches pluggy.PluginManager. pluggy passes over most mistakes in silence (a misspelt hook is
+never called, an argument with a default never passed); each of them is a BrokenPlugin here, with the cure.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pluggy
+
+from understudy import hookspecs
+from understudy.errors import BrokenPlugin, conceal
+
+# Each hook's arguments, by the hook's name.
+HOOKS = {
+    name: tuple(inspect.signature(function).parameters)
+    for name, function in vars(hookspecs).items()
+    if hasattr(function, "understudy_spec")
+}
+PROVIDER_HOOKS = frozenset(["understudy_provider"])
+EXTENSION_HOOKS = frozenset(HOOKS) - PROVIDER_HOOKS
+
+
+def import_plugin(who: str, entry_point: str, distribution: str) -> object:
+    """Import what an entry point names: "module" or "module:attribute.attribute".
+
+    Raises:
+        BrokenPlugin: it cannot be imported, or has no such attribute.
+    """
+    module_name, _, path = (part.strip() for part in entry_point.partition("[")[0].partition(":"))
+    try:
+        found: object = importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:  # an interrupt from the keyboard is the user's: it flies
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
+            found_instead = f"there is no module {error.name!r}"
+        else:
+            found_instead = describe_exception(error)
+        raise BrokenPlugin(
+            f"{who}: expected to import {module_name!r}, found {found_instead}; {reinstall(distribution)}"
+        ) from error
+    for attribute in filter(None, path.split(".")):
+        try:
+            found = getattr(found, attribute)
+        except Exception as error:
+            raise BrokenPlugin(
+                f"{who}: expected {entry_point!r} to name an object, found nothing called {attribute!r} in "
+                f"{module_name!r}; correct the entry point in its pyproject.toml, or {reinstall(distribution)}"
+            ) from error
+    return found
+
+
+def reinstall(distribution: str) -> str:
+    """Say how to repair or remove a distribution."""
+    return f"install {distribution} again with what it needs (pip install --force-reinstall {distribution})"
+
+
+def describe_exception(error: BaseException) -> str:
+    """Name an exception in one line of at most 300 characters, with keys masked."""
+    text = " ".join(conceal(str(error)).split())
+    text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+def describe_object(found: object) -> str:
+    """Name an object by its kind, without running its repr."""
+    if inspect.isclass(found):
+        return f"the class {found.__qualname__}"
+    if inspect.ismodule(found):
+        return f"the module {found.__name__}"
+    if inspect.isroutine(found):
+        return f"the function {getattr(found, '__name__', 'without a name')}"
+    return "None" if found is None else f"an instance of {type(found).__qualname__}"
+
+
+def check(plugin: object, who: str, hooks: frozenset[str]) -> None:
+    """Make sure that a plugin will be called as its author meant.
+
+    Args:
+        plugin: the module or instance.
+        who: how messages name it.
+        hooks: those of which it must implement one: PROVIDER_HOOKS or EXTENSION_HOOKS.
+
+    Raises:
+        BrokenPlugin: it is a class or a function, implements none of these hooks, or one of its hooks is misspelt,
+            unmarked, or of a form that pluggy would not call.
+    """
+    if plugin is None or inspect.isclass(plugin) or inspect.isroutine(plugin):
+        raise BrokenPlugin(
+            f"{who}: expected a module or an instance that has the hooks, found {describe_object(plugin)}; name the "
+            "module that holds the function marked with @hookimpl (without a colon), or an instance"
+        )
+    trial = pluggy.PluginManager("understudy")  # without the hookspecs: registering then never fails on them
+    try:
+        trial.register(plugin, "plugin")
+        hash(plugin)
+    except Exception as error:
+        raise BrokenPlugin(f"{who}: expected a plugin to register, found {describe_exception(error)}") from error
+    implemented = {caller.name: caller.get_hookimpls() for caller in trial.get_hookcallers(plugin) or ()}
+    for name, implementations in implemented.items():
+        for implementation in implementations:
+            _check_hook(name, implementation, who, unimplemented=set(HOOKS) - implemented.keys())
+    for name in HOOKS.keys() - implemented.keys():
+        _check_unmarked(name, inspect.getattr_static(plugin, name, None), who)
+    if not hooks & implemented.keys():
+        found = ", ".join(sorted(implemented)) or "no hook at all"
+        raise BrokenPlugin(
+            f"{who}: expected {' or '.join(sorted(hooks))} in {describe_object(plugin)}, found {found}; "
+            + _advise(hooks, implemented)
+        )
+    try:
+        host([plugin])
+    except pluggy.PluginValidationError as error:
+        raise BrokenPlugin(f"{who}: expected hooks that pluggy accepts, found {describe_exception(error)}") from error
+
+
+def _check_hook(name: str, implementation: Any, who: str, unimplemented: set[str]) -> None:
+    """Check one function marked with our @hookimpl: is there such a hook, and does pluggy call it in full?"""
+    if name not in HOOKS:
+        near = difflib.get_close_matches(name, unimplemented, 1, 0.8)
+        if near or not implementation.optionalhook:  # an optional one may be a hook of a newer version
+            raise BrokenPlugin(
+                f"{who}: expected hooks among {', '.join(HOOKS)}, found {name} marked with @hookimpl; "
+                + (f"did you mean {near[0]}?" if near else "take the mark away, or upgrade the package understudy")
+            )
+        return
+    function: Callable[..., object] = implementation.function
+    form = _find_uncallable_form(function, implementation.wrapper or implementation.hookwrapper)
+    if form:
+        raise BrokenPlugin(f"{who}: expected {name} as a plain function, found {form}; write it with `def` and return")
+    for parameter in inspect.signature(function).parameters.values():
+        plain = parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        if parameter.name not in HOOKS[name]:
+            fault = f"{parameter.name!r}"
+        elif not plain or parameter.default is not parameter.empty:
+            fault = f"'{parameter}', which pluggy would not pass"
+        else:
+            continue
+        raise BrokenPlugin(
+            f"{who}: expected {name} to take arguments among ({', '.join(HOOKS[name])}), found {fault}; "
+            "use these names, none with a default or after a star"
+        )
+
+
+def _find_uncallable_form(function: Callable[..., object], wrapper: bool) -> str | None:
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        return "an `async def`, which nobody would await"
+    if inspect.isgeneratorfunction(function) and not wrapper:
+        return "one with `yield`, which would never run"
+    return None
+
+
+def _check_unmarked(name: str, found: object, who: str) -> None:
+    """Check that what has the name of a hook and is not one of our hooks was not meant to be one."""
+    if not callable(found) and not isinstance(found, classmethod):
+        return
+    marks = getattr(getattr(found, "__func__", found), "__dict__", {})
+    others = [mark.removesuffix("_impl") for mark in marks if mark.endswith("_impl")]
+    if others:
+        how = f"marked for the project {others[0]!r}"
+    else:
+        how = "marked with @hookspec" if "understudy_spec" in marks else "without @hookimpl"
+    raise BrokenPlugin(
+        f"{who}: expected {name} to be marked as a hook of ours, found it {how}, so that it would never be called; "
+        "write `from understudy import hookimpl` and `@hookimpl` above it"
+    )
+
+
+def _advise(hooks: frozenset[str], implemented: Iterable[str]) -> str:
+    elsewhere = sorted(HOOKS.keys() & set(implemented) - hooks)
+    if elsewhere and hooks is EXTENSION_HOOKS:
+        return f"{elsewhere[0]} makes it a provider: name it in the group {hookspecs.PROVIDER_GROUP}"
+    if elsewhere:
+        return f"{elsewhere[0]} makes it an extension: name it in the group {hookspecs.EXTENSION_GROUP}"
+    return "see the docstring of understudy.hookspecs for a whole plugin to copy"
+
+
+def host(plugins: Iterable[object]) -> pluggy.PluginManager:
+    """Put checked plugins under a PluginManager, in this order; one that is there already is left out."""
+    manager = pluggy.PluginManager("understudy")
+    manager.add_hookspecs(hookspecs)
+    for number, plugin in enumerate(plugins):
+        if not manager.is_registered(plugin):
+            manager.register(plugin, f"{getattr(plugin, '__name__', type(plugin).__qualname__)} ({number})")
+    return manager
