@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parent
 CACHE = ROOT / ".nox"
 LOCK = "UNDERSTUDY_NOX_LOCK"  # says that this file started nox, and which descriptor holds the lock
 OLDEST_NOX = "2025.2.9"
-UNREACHABLE = "connection broken|failed to establish|timed out|failed to fetch"  # as pip and uv write it
+UNREACHABLE = "connection broken|failed to establish|timed out|failed to fetch|versions: none"  # as pip and uv say it
 
 # ---- Starting with nothing installed ----
 
@@ -115,7 +115,7 @@ def make_environment() -> str:
     # uv installs many times faster than pip; where there is no wheel of it, nox does with pip.
     if not succeeds([sys.executable, "-m", "venv", str(home)], log):
         sys.exit(failure("Making an environment", log))
-    if not succeeds([*pip, "uv>=0.5"], log) and (is_unreachable(log) or not succeeds(pip, log)):
+    if not succeeds([*pip, "uv>=0.5"], log) and ("requirement nox" in read(log) or not succeeds(pip, log)):
         sys.exit(failure("Installing nox", log))
     complete.write_text(made_by, encoding="utf-8")
     return str(python)
@@ -133,17 +133,19 @@ def bounded() -> "dict[str, str]":
     return {"PIP_DISABLE_PIP_VERSION_CHECK": "1", **limits, **os.environ, "PIP_USER": "0"}
 
 
-def is_unreachable(log: "Path") -> bool:
-    """Whether `log` says that no package index answered."""
-    return re.search(UNREACHABLE, log.read_text("utf-8", "replace").lower()) is not None
+def read(log: "Path") -> str:
+    """Return the text of a log."""
+    return log.read_text("utf-8", "replace")
 
 
 def failure(what: str, log: "Path") -> str:
     """Say what failed in one sentence, with the end of the log and where the rest is."""
-    reason = ": no package index can be reached, look at the network and at the settings of pip"
-    lines = log.read_text("utf-8", "replace").splitlines()[-8:]
-    tail = "\n".join(f"  | {line[:150]}" for line in lines)
-    return f"{what} failed{reason if is_unreachable(log) else ''}.\n{tail}\nThe whole log: {log}"
+    if re.search(UNREACHABLE, read(log).lower()):
+        what += " failed: no package index can be reached, look at the network and at the settings of pip"
+    else:
+        what += " failed"
+    tail = "\n".join(f"  | {line[:150]}" for line in read(log).splitlines()[-8:])
+    return f"{what}.\n{tail}\nThe whole log: {log}"
 
 
 if __name__ == "__main__":
