@@ -9,7 +9,7 @@
 This module is a table of contents: each name is imported when it is first used.
 """
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # type checkers take it for True; typing's own costs more to import than all the rest here
 
 if TYPE_CHECKING:
     from understudy.classify import classify_exception, classify_status, classify_text, parse_retry_after
@@ -193,13 +193,13 @@ _CONTENTS = {
 _HOME = {name: module for module, names in _CONTENTS.items() for name in names.split()}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     module = _HOME.get(name)
     if module is None:
         raise AttributeError(f"module 'understudy' has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f"understudy.{module}"), name)
+    value: object = getattr(import_module(f"understudy.{module}"), name)
     globals()[name] = value
     return value
 
