@@ -158,6 +158,14 @@ import nox
 import nox.command
 import nox.project
 
+UV_AND_PIP = [  # the same setting in uv's environment and in pip's configuration
+    ("UV_DEFAULT_INDEX", "index-url"),
+    ("UV_INDEX", "extra-index-url"),
+    ("UV_NO_INDEX", "no-index"),
+    ("UV_INSECURE_HOST", "trusted-host"),
+    ("SSL_CERT_FILE", "cert"),
+]
+
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"  # `prepare` sees to what in it must be made again
@@ -209,13 +217,12 @@ def installer_settings() -> "dict[str, str]":
     # A line reads `where.what='value'`; `:env:`, the environment, sorts first and has the last word.
     pairs = [line.split(".", 1)[1].split("=", 1) for line in sorted(lines, reverse=True) if "." in line]
     pip = {what: str(ast.literal_eval(value)).split() for what, value in pairs}
-    links = [link for link in pip.get("find-links", []) if Path(link.replace("file://", "")).exists()]
     if not any(name.startswith("UV_") and "INDEX" in name for name in settings):
         settings["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # as with pip, all indexes are equals
-        settings["UV_DEFAULT_INDEX"] = " ".join(pip.get("index-url", []))
-        settings["UV_INDEX"] = " ".join(pip.get("extra-index-url", []))
-        settings["UV_NO_INDEX"] = " ".join(pip.get("no-index", []))
-        settings.setdefault("UV_FIND_LINKS", ",".join(links))
+        for name, what in UV_AND_PIP:
+            settings.setdefault(name, " ".join(pip.get(what, [])))
+        links = [link for link in pip.get("find-links", []) if Path(link.replace("file://", "")).exists()]
+        settings.setdefault("UV_FIND_LINKS", ",".join(links))  # unlike pip, uv insists that they exist
     return {name: value for name, value in settings.items() if value}
 
 
@@ -308,10 +315,21 @@ def tests(session: nox.Session) -> None:
 def lint(session: nox.Session) -> None:
     """Check style, formatting, types and which module imports which."""
     prepare(session, *group("test"), *group("lint"))
-    session.run("ruff", "check", "--quiet", ".")
-    session.run("ruff", "format", "--check", "--quiet", ".")
-    session.run("mypy", "noxfile.py", *existing("core/src/*", "plugins/*/src/*"))
-    session.run("lint-imports", "--no-logo", "--no-cache")
+    checks = [
+        ["ruff", "check", "--quiet", "."],
+        ["ruff", "format", "--check", "--quiet", "."],
+        ["mypy", "noxfile.py", *existing("core/src/*", "plugins/*/src/*")],
+        ["lint-imports", "--no-logo", "--no-cache"],
+    ]
+    failed = []
+    for check in checks:
+        try:
+            session.run(*check)
+        except nox.command.CommandFailed:
+            failed.append(" ".join(check[:2]))
+    if failed:
+        print("Not in order:", ", ".join(failed), file=sys.stderr)
+        session.error(", ".join(failed))
 
 
 @nox.session

@@ -71,7 +71,7 @@ def test_the_core_imports_pluggy_and_dotenv_and_nothing_else(module: Path) -> No
         ("os.environ", "settings.py"),
         ("os.getenv", "settings.py"),
         ("dotenv", "settings.py"),
-        ("importlib.metadata", "registry.py"),
+        ("importlib.metadata", "installed.py"),
     ],
 )
 def test_the_core_reads_its_surroundings_in_one_place(what: str, only: str) -> None:
