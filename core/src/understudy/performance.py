@@ -24,7 +24,7 @@ from understudy.errors import (
 from understudy.messages import Request
 from understudy.policy import Policy
 from understudy.provider import ChatProvider
-from understudy.response import LLMResponse
+from understudy.response import FinishReason, LLMResponse
 
 if TYPE_CHECKING:
     from understudy.extensions import Extensions
@@ -113,8 +113,9 @@ class Performance:
         """
         if not response.success:
             response.raise_for_failure()
-        if not response.content.strip() and not response.tool_calls:
-            cut = ", cut by max_tokens" if response.finish_reason == "length" else ""
+        nothing = not response.content.strip() and not response.tool_calls
+        if nothing and response.finish_reason is not FinishReason.PAUSED:  # a paused turn goes on from its parts
+            cut = ", cut by max_tokens" if response.finish_reason is FinishReason.LENGTH else ""
             raise EmptyResponse(f"expected text or a tool call, found nothing{cut}", request_id=response.request_id)
         if not response.provider_name:
             response = replace(response, provider_name=self.targets[command.index].provider)
