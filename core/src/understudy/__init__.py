@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     )
     from understudy.policy import Policy
     from understudy.provider import Capabilities, ChatProvider, LLMProvider, structured_output
+    from understudy.registry import load_extensions
     from understudy.response import (
         Attempt,
         Finish,
@@ -168,6 +169,7 @@ __all__ = [
     "classify_text",
     "conceal",
     "hookimpl",
+    "load_extensions",
     "parse_retry_after",
     "structured_output",
 ]
@@ -186,6 +188,7 @@ _CONTENTS = {
     "messages": "File Image Message Part Prompt Request Text Thinking Tool ToolCall ToolResult",
     "policy": "Policy",
     "provider": "Capabilities ChatProvider LLMProvider structured_output",
+    "registry": "load_extensions",
     "response": """Attempt Finish FinishReason LLMResponse ResponseWarning StreamEvent TextDelta ThinkingDelta
         ToolCallDelta Usage""",
     "settings": "Secret Settings",
