@@ -5,6 +5,7 @@ import logging
 from dataclasses import fields
 
 import pytest
+
 from understudy import (
     AllProvidersFailed,
     AuthenticationFailed,

@@ -1,4 +1,4 @@
-"""The provider `echo`: answers with the question, without a network. Copy this module to begin a provider of your own."""
+"""The provider `echo`: answers with the question, without a network. Copy this module to begin one of your own."""
 
 import re
 from collections.abc import Iterator
