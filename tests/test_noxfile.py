@@ -19,9 +19,10 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="written for the folders
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of the noxfile alone, in a folder with a space in its name."""
+    """A copy of the noxfile and of what it starts with, in a folder with a space in its name."""
     folder = tmp_path / "a clone"
     folder.mkdir()
+    shutil.copy(NOXFILE.with_name("bootstrap.py"), folder)
     return Path(shutil.copy(NOXFILE, folder))
 
 
