@@ -1,0 +1,124 @@
+"""Where Gemini is reached and how one signs in there: Google AI Studio with a key, Vertex AI with credentials."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from understudy import ProviderUnavailable, Secret, Settings
+from understudy_gemini.models import DEFAULT_MODEL
+
+_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+_REGIONS = ("us", "eu")  # of several locations each, with hosts of another form
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """One of the two ways to Gemini.
+
+    Args:
+        provider: "gemini" or "vertex".
+        base_url: the address up to the version.
+        api_version: the version in the path. v1beta and v1beta1 have thinking, tools and schemas for every model.
+        model: the model that is asked where a request names none.
+        key: the key for Google AI Studio.
+        project: the Google Cloud project, for Vertex AI.
+        location: the region, for Vertex AI.
+        credentials_file: a file with credentials, for Vertex AI; None for those that Google's library finds itself.
+        unavailable: what is missing, in one sentence; None where nothing is.
+    """
+
+    provider: str
+    base_url: str
+    api_version: str
+    model: str
+    key: Secret | None = None
+    project: str | None = None
+    location: str | None = None
+    credentials_file: str | None = None
+    unavailable: str | None = None
+
+    @classmethod
+    def to_gemini(cls, settings: Settings) -> Connection:
+        """Read the way to Google AI Studio.
+
+        Raises:
+            ConfigurationError: the key or the URL is malformed.
+        """
+        names = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
+        key = settings.secret(*names)
+        url = settings.url("GEMINI_BASE_URL", "GOOGLE_GEMINI_BASE_URL")
+        return cls(
+            provider="gemini",
+            base_url=url or "https://generativelanguage.googleapis.com",
+            api_version="v1beta",
+            model=settings.get("GEMINI_MODEL") or DEFAULT_MODEL,
+            key=key,
+            unavailable=None if key is not None else settings.missing(*names),
+        )
+
+    @classmethod
+    def to_vertex(cls, settings: Settings) -> Connection:
+        """Read the way to Vertex AI.
+
+        Raises:
+            ConfigurationError: the URL is malformed.
+        """
+        project = settings.get("GOOGLE_CLOUD_PROJECT")
+        location = settings.get("GOOGLE_CLOUD_LOCATION") or "global"
+        url = settings.url("VERTEX_BASE_URL", "GOOGLE_VERTEX_BASE_URL")
+        return cls(
+            provider="vertex",
+            base_url=url or _vertex_url(location),
+            api_version="v1beta1",
+            model=settings.get("VERTEX_MODEL") or DEFAULT_MODEL,
+            project=project,
+            location=location,
+            credentials_file=settings.get("GOOGLE_APPLICATION_CREDENTIALS"),
+            unavailable=None if project else settings.missing("GOOGLE_CLOUD_PROJECT"),
+        )
+
+    def sign_in(self) -> dict[str, Any]:
+        """Return what the SDK's client signs in with; may read files, and ask Google Cloud where it runs there.
+
+        Raises:
+            Exception: of google-auth, where there are no credentials.
+        """
+        if self.provider == "gemini":
+            if self.key is None:
+                raise ProviderUnavailable(self.unavailable or "")
+            return {"vertexai": False, "api_key": self.key.reveal()}
+        return {
+            "vertexai": True,
+            "project": self.project,
+            "location": self.location,
+            "credentials": _credentials(self.credentials_file),
+        }
+
+
+def _vertex_url(location: str) -> str:
+    if location == "global":
+        return "https://aiplatform.googleapis.com"
+    if location in _REGIONS:
+        return f"https://aiplatform.{location}.rep.googleapis.com"
+    return f"https://{location}-aiplatform.googleapis.com"
+
+
+def _credentials(file: str | None) -> Any:
+    """Read the credentials of a file that `.env` may name, which Google's library does not read; else ask the library."""
+    if file is not None:
+        with open(file, encoding="utf-8") as opened:
+            information = json.load(opened)
+        kind = information.get("type") if isinstance(information, dict) else None
+        if kind == "service_account":
+            from google.oauth2 import service_account
+
+            return service_account.Credentials.from_service_account_info(information, scopes=_SCOPES)
+        if kind == "authorized_user":
+            from google.oauth2.credentials import Credentials
+
+            return Credentials.from_authorized_user_info(information, scopes=_SCOPES)
+    import google.auth
+
+    return google.auth.default(scopes=_SCOPES)[0]

@@ -1,0 +1,302 @@
+"""The providers `gemini` and `vertex`: the life of the SDK's clients, and the four calls. The SDK is used only here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from understudy import (
+    Capabilities,
+    ChatProvider,
+    Failure,
+    LLMResponse,
+    ProviderUnavailable,
+    Request,
+    ResponseWarning,
+    StreamEvent,
+    Timeout,
+)
+from understudy_gemini.connection import Connection
+from understudy_gemini.failures import failure_of_exception
+from understudy_gemini.streaming import EventReader, StreamReader
+from understudy_gemini.wire import read_json, request_body, response_of
+
+if TYPE_CHECKING:
+    import httpx2
+    from google.genai import Client, types
+
+    from understudy_gemini import transport
+
+DEFAULT_TIMEOUT = 60.0  # seconds, where a request gives none: the attempt timeout of every policy preset
+
+
+class _Call(NamedTuple):
+    """One call as the SDK takes it: our JSON goes past the SDK's models, which refuse what they do not know."""
+
+    arguments: dict[str, Any]
+    warnings: tuple[ResponseWarning, ...]
+
+
+class _LoopClient(NamedTuple):
+    """The client of one event loop, and the generator that closes it when the loop shuts down."""
+
+    client: Client
+    keeper: AsyncGenerator[None, None]
+
+
+class GeminiProvider(ChatProvider):
+    """Gemini through google-genai.
+
+    Args:
+        connection: where it is reached, and how one signs in.
+    """
+
+    spec_version: ClassVar[int] = 1
+    capabilities = Capabilities(
+        tools=True, images=True, files=True, output_schema=True, thinking=True, streaming=True, native_async=True
+    )
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.default_model = connection.model
+        self._lock = threading.Lock()
+        self._signed_in: dict[str, Any] | None = None
+        self._client: tuple[Client, transport.Client] | None = None
+        self._loop_clients: dict[asyncio.AbstractEventLoop, _LoopClient] = {}
+
+    def get_provider_name(self) -> str:
+        """Return "gemini" or "vertex"."""
+        return self._connection.provider
+
+    def unavailable_reason(self) -> str | None:
+        """Say which variable to set, where one is missing."""
+        return self._connection.unavailable
+
+    # ---- The four calls --------------------------------------------------------------------------------------------
+    # A failure is raised after the `except`, not in it, so that it does not drag along the SDK's exception: that, and
+    # the frames of its traceback, hold the request with the key among its headers.
+
+    def generate(self, request: Request) -> LLMResponse:
+        """Answer a request."""
+        try:
+            call = self._call(request, whole=True)
+            reply = self._open_client().models.generate_content(**call.arguments)
+            return self._response(request, reply, call.warnings)
+        except Exception as exception:
+            failure = failure_of_exception(exception)
+        raise self._named(failure, request)
+
+    def stream(self, request: Request) -> Iterator[StreamEvent]:
+        """Answer a request piece by piece."""
+        response: httpx2.Response | None = None
+        try:
+            call = self._call(request, whole=False)
+            response = _open_stream(self._open_client(), call)
+            events, reader = EventReader(), self._reader(request, response, call.warnings)
+            for data in response.iter_bytes():
+                for chunk in events.feed(data):
+                    yield from reader.feed(chunk)
+            for chunk in events.end():
+                yield from reader.feed(chunk)
+            yield reader.finish()
+            return
+        except Exception as exception:
+            failure = failure_of_exception(exception)
+        finally:
+            if response is not None:
+                response.close()
+        raise self._named(failure, request)
+
+    async def agenerate(self, request: Request) -> LLMResponse:
+        """Answer a request on the running event loop."""
+        seconds = request.timeout or DEFAULT_TIMEOUT
+        try:
+            async with asyncio.timeout(seconds):
+                client = await self._open_loop_client()
+                call = self._call(request, whole=True)
+                reply = await client.aio.models.generate_content(**call.arguments)
+            return self._response(request, reply, call.warnings)
+        except TimeoutError:
+            failure: Failure = Timeout(f"no answer within {seconds:g} s")
+        except Exception as exception:
+            failure = failure_of_exception(exception)
+        raise self._named(failure, request)
+
+    async def astream(self, request: Request) -> AsyncIterator[StreamEvent]:
+        """Answer a request piece by piece on the running event loop."""
+        response: httpx2.Response | None = None
+        try:
+            client = await self._open_loop_client()
+            call = self._call(request, whole=False)
+            response = await _aopen_stream(client, call)
+            events, reader = EventReader(), self._reader(request, response, call.warnings)
+            async for data in response.aiter_bytes():
+                for chunk in events.feed(data):
+                    for event in reader.feed(chunk):
+                        yield event
+            for chunk in events.end():
+                for event in reader.feed(chunk):
+                    yield event
+            yield reader.finish()
+            return
+        except Exception as exception:
+            failure = failure_of_exception(exception)
+        finally:
+            if response is not None:
+                await response.aclose()
+        raise self._named(failure, request)
+
+    def _call(self, request: Request, *, whole: bool) -> _Call:
+        if self._connection.unavailable is not None:
+            raise ProviderUnavailable(self._connection.unavailable)
+        from google.genai import types
+
+        seconds = request.timeout or DEFAULT_TIMEOUT
+        model = request.model or self._connection.model
+        body, warnings = request_body(request, model, self._connection.provider)
+        config = types.GenerateContentConfig(
+            http_options=types.HttpOptions(timeout=max(1, round(seconds * 1000)), extra_body=body),
+            should_return_http_response=whole or None,
+            automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
+            automatic_continuation=False,
+        )
+        # The SDK wants contents of its own kind; those in the body take their place.
+        return _Call({"model": model, "contents": ".", "config": config}, warnings)
+
+    def _response(
+        self, request: Request, reply: types.GenerateContentResponse, warnings: tuple[ResponseWarning, ...]
+    ) -> LLMResponse:
+        http = reply.sdk_http_response
+        assert http is not None  # asked for with should_return_http_response
+        body, headers = read_json(http.body or ""), http.headers or {}
+        model = request.model or self._connection.model
+        return response_of(body, headers, request, warnings, provider=self._connection.provider, model=model)
+
+    def _reader(
+        self, request: Request, response: httpx2.Response, warnings: tuple[ResponseWarning, ...]
+    ) -> StreamReader:
+        model = request.model or self._connection.model
+        return StreamReader(response.headers, request, warnings, provider=self._connection.provider, model=model)
+
+    def _named(self, failure: Failure, request: Request) -> Failure:
+        failure.provider = failure.provider or self._connection.provider
+        failure.model = failure.model or request.model or self._connection.model
+        return failure
+
+    # ---- The life of the clients -----------------------------------------------------------------------------------
+
+    def _open_client(self) -> Client:
+        with self._lock:
+            if self._client is None:
+                client, http, _ = self._new_client()
+                self._client = client, http
+            return self._client[0]
+
+    async def _open_loop_client(self) -> Client:
+        """Return the running loop's own client: connections belong to the loop on which they were opened."""
+        loop = asyncio.get_running_loop()
+        opened = self._loop_clients.get(loop)
+        if opened is None:
+            await asyncio.to_thread(self._prepare)
+            opened = self._loop_clients.get(loop)  # another task may have been quicker
+        if opened is None:
+            client, _, http = self._new_client()
+            opened = _LoopClient(client, self._keep(loop, http))
+            self._loop_clients[loop] = opened
+            await anext(opened.keeper)
+        return opened.client
+
+    async def _keep(self, loop: asyncio.AbstractEventLoop, http: transport.AsyncClient) -> AsyncGenerator[None, None]:
+        """Wait for the end: an event loop that shuts down closes its asynchronous generators, and so these connections."""
+        try:
+            yield
+        finally:
+            self._loop_clients.pop(loop, None)
+            await http.aclose()
+
+    def _prepare(self) -> dict[str, Any]:
+        """Do once what takes long: import the SDK, sign in."""
+        with self._lock:
+            return self._sign_in()
+
+    def _sign_in(self) -> dict[str, Any]:
+        if self._signed_in is None:
+            import google.genai  # noqa: F401  imported here so that it is not on the event loop later
+
+            logging.getLogger("google_genai._api_client").addFilter(_is_news)
+            self._signed_in = self._connection.sign_in()
+        return self._signed_in
+
+    def _new_client(self) -> tuple[Client, transport.Client, transport.AsyncClient]:
+        """Make a client that takes nothing from the environment: address, version, key and mode are all pinned."""
+        signed_in = self._sign_in()
+        from google.genai import Client, types
+        from google.genai.client import DebugConfig
+
+        from understudy_gemini import transport
+
+        options = transport.options_for(self._connection.base_url)
+        http, async_http = transport.Client(**options), transport.AsyncClient(**options)
+        client = Client(
+            **signed_in,
+            debug_config=DebugConfig(client_mode=None, replays_directory=None, replay_id=None),
+            http_options=types.HttpOptions(
+                base_url=self._connection.base_url,
+                api_version=self._connection.api_version,
+                timeout=round(DEFAULT_TIMEOUT * 1000),
+                retry_options=types.HttpRetryOptions(attempts=1),
+                httpx_client=http,
+                httpx_async_client=async_http,
+                async_client_args={"ssl": options["verify"]},  # else it makes a context for sockets never opened here
+            ),
+        )
+        return client, http, async_http
+
+    def close(self) -> None:
+        """Close connections: those of sync calls at once, those of event loops when they come to it."""
+        with self._lock:
+            opened, self._client = self._client, None
+        if opened is not None:
+            opened[1].close()
+        for loop, loop_client in list(self._loop_clients.items()):
+            if loop.is_running():
+                asyncio.run_coroutine_threadsafe(loop_client.keeper.aclose(), loop)
+            elif loop.is_closed():
+                self._loop_clients.pop(loop, None)
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop, and then as `close` does."""
+        opened = self._loop_clients.get(asyncio.get_running_loop())
+        if opened is not None:
+            await opened.keeper.aclose()
+        self.close()
+
+
+def _open_stream(client: Client, call: _Call) -> httpx2.Response:
+    from understudy_gemini.transport import StreamOpened
+
+    try:
+        for _ in client.models.generate_content_stream(**call.arguments):
+            pass
+    except StreamOpened as opened:
+        return opened.response
+    raise AssertionError("google-genai went on with a stream that was taken from it")
+
+
+async def _aopen_stream(client: Client, call: _Call) -> httpx2.Response:
+    from understudy_gemini.transport import StreamOpened
+
+    try:
+        async for _ in await client.aio.models.generate_content_stream(**call.arguments):
+            pass
+    except StreamOpened as opened:
+        return opened.response
+    raise AssertionError("google-genai went on with a stream that was taken from it")
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Drop what the SDK says of two keys in the environment: it is given one, and looks at neither."""
+    return not record.getMessage().startswith("Both GOOGLE_API_KEY and GEMINI_API_KEY are set")
