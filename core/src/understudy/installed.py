@@ -81,7 +81,8 @@ class InstalledProvider(InstalledPlugin):
             ConfigurationError: it found a setting malformed.
         """
         hook = plugins.host([self.load()]).hook
-        return make_provider(str(self), lambda: hook.understudy_provider(settings=settings))
+        cure = f"correct what it complains of, or report this to the authors of {self.distribution}"
+        return make_provider(str(self), lambda: hook.understudy_provider(settings=settings), cure)
 
 
 @cache
@@ -89,7 +90,7 @@ def _load(installed: InstalledPlugin) -> object:
     if installed.rivals:
         claims = [f"{claim.origin} ({claim.entry_point})" for claim in (installed, *installed.rivals)]
         raise AmbiguousProvider(
-            f"expected one distribution with a {installed.kind} {installed.name!r}, found {' and '.join(claims)}; "
+            f"expected one distribution with the {installed.kind} {installed.name!r}, found {' and '.join(claims)}; "
             f"uninstall all but one (pip uninstall {installed.distribution})"
             + (
                 ", or register the class you want: LLMFactory.register_provider(name, cls)"
@@ -102,16 +103,25 @@ def _load(installed: InstalledPlugin) -> object:
     return plugin
 
 
-def make_provider(who: str, make: Callable[[], object]) -> LLMProvider:
+def make_provider(who: str, make: Callable[[], object], cure: str) -> LLMProvider:
+    """Make a provider and make sure that it is one.
+
+    Args:
+        who: how messages name it.
+        make: makes it.
+        cure: what to do where that raises something unexpected.
+
+    Raises:
+        BrokenPlugin: making it raised something, or it is no LLMProvider.
+        ConfigurationError: it found a setting malformed.
+    """
     try:
         made = make()
     except ConfigurationError:
         raise
     except (Exception, SystemExit) as error:
-        raise BrokenPlugin(
-            f"{who}: expected it to make a provider, found {plugins.describe_exception(error)}; where a key is "
-            "missing, a provider whose unavailable_reason() says so is expected; anything else is a bug of its own"
-        ) from error
+        found = plugins.describe_exception(error)
+        raise BrokenPlugin(f"{who}: expected it to make a provider, found {found}; {cure}") from error
     if not isinstance(made, LLMProvider):
         raise BrokenPlugin(
             f"{who}: expected an instance of LLMProvider, found {plugins.describe_object(made)}; return an object of "

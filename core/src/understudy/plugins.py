@@ -33,31 +33,30 @@ def import_plugin(who: str, entry_point: str, distribution: str) -> object:
     Raises:
         BrokenPlugin: it cannot be imported, or has no such attribute.
     """
-    module_name, _, path = (part.strip() for part in entry_point.partition("[")[0].partition(":"))
+    module, _, path = (part.strip() for part in entry_point.partition("[")[0].partition(":"))
+    correct = f"correct the entry point in the pyproject.toml of {distribution}"
+    if not all(name.isidentifier() for name in module.split(".")):
+        raise BrokenPlugin(f"{who}: expected an entry point like 'package.module', found {entry_point!r}; {correct}")
     try:
-        found: object = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # an interrupt from the keyboard is the user's: it flies
-        if isinstance(error, ModuleNotFoundError) and error.name and f"{module_name}.".startswith(f"{error.name}."):
-            found_instead = f"there is no module {error.name!r}"
-        else:
-            found_instead = describe_exception(error)
+        found: object = importlib.import_module(module)
+    except ImportError as error:
         raise BrokenPlugin(
-            f"{who}: expected to import {module_name!r}, found {found_instead}; {reinstall(distribution)}"
+            f"{who}: expected to import {module}, found {describe_exception(error)}; install {distribution} again, "
+            "from where it came, with all that it needs (`pip check` lists what is missing)"
+        ) from error
+    except (Exception, SystemExit) as error:  # an interrupt from the keyboard is the user's: it flies
+        raise BrokenPlugin(
+            f"{who}: expected to import {module}, found {describe_exception(error)}; "
+            f"upgrade {distribution}, or report this to its authors"
         ) from error
     for attribute in filter(None, path.split(".")):
         try:
             found = getattr(found, attribute)
         except Exception as error:
             raise BrokenPlugin(
-                f"{who}: expected {entry_point!r} to name an object, found nothing called {attribute!r} in "
-                f"{module_name!r}; correct the entry point in its pyproject.toml, or {reinstall(distribution)}"
+                f"{who}: expected {path} in {module}, found nothing called {attribute!r}; {correct}"
             ) from error
     return found
-
-
-def reinstall(distribution: str) -> str:
-    """Say how to repair or remove a distribution."""
-    return f"install {distribution} again with what it needs (pip install --force-reinstall {distribution})"
 
 
 def describe_exception(error: BaseException) -> str:
@@ -100,7 +99,10 @@ def check(plugin: object, who: str, hooks: frozenset[str]) -> None:
         trial.register(plugin, "plugin")
         hash(plugin)
     except Exception as error:
-        raise BrokenPlugin(f"{who}: expected a plugin to register, found {describe_exception(error)}") from error
+        raise BrokenPlugin(
+            f"{who}: expected a module or an ordinary instance, found {describe_object(plugin)} that cannot be "
+            f"registered ({describe_exception(error)}); use a module"
+        ) from error
     implemented = {caller.name: caller.get_hookimpls() for caller in trial.get_hookcallers(plugin) or ()}
     for name, implementations in implemented.items():
         for implementation in implementations:
@@ -116,7 +118,9 @@ def check(plugin: object, who: str, hooks: frozenset[str]) -> None:
     try:
         host([plugin])
     except pluggy.PluginValidationError as error:
-        raise BrokenPlugin(f"{who}: expected hooks that pluggy accepts, found {describe_exception(error)}") from error
+        raise BrokenPlugin(
+            f"{who}: expected hooks that pluggy accepts, found {describe_exception(error)}; correct the function"
+        ) from error
 
 
 def _check_hook(name: str, implementation: Any, who: str, unimplemented: set[str]) -> None:

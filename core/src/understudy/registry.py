@@ -73,8 +73,8 @@ class ProviderRegistry(MutableMapping[str, "type[LLMProvider] | InstalledProvide
         return found
 
     def __setitem__(self, name: str, provider: type[LLMProvider] | InstalledProvider) -> None:
-        if provider != look_around().providers.get(name):  # else it is put back where it came from
-            self.register(name, provider)
+        if not isinstance(provider, InstalledProvider) or provider != look_around().providers.get(name):
+            self.register(name, provider)  # an installed one may be put back where it came from
 
     def __delitem__(self, name: str) -> None:
         if name not in self._registered:
@@ -121,7 +121,7 @@ class ProviderRegistry(MutableMapping[str, "type[LLMProvider] | InstalledProvide
             return provider(settings)
         self._tell_of_shadow(name)
         who = f"provider {name!r} (class {provider.__qualname__} of {provider.__module__}, registered in this process)"
-        return make_provider(who, provider)
+        return make_provider(who, provider, f"make {provider.__qualname__}() work without arguments")
 
     def describe(self) -> tuple[ProviderDescription, ...]:
         """Tell of every name where it comes from, without importing anything; what is not installed comes last."""
@@ -162,10 +162,7 @@ def _explain_unknown(kind: str, name: object, here: Collection[str], packages: M
         meant = known[near[0]]
         text += f"did you mean {meant!r}?" if meant in here else f"pip install {packages[meant]} brings {meant!r}"
     elif kind == "provider":
-        text += (
-            f"install the package that brings it ({', '.join(sorted(set(packages.values())))}, or another vendor's), "
-            "or register a class: LLMFactory.register_provider(name, cls)"
-        )
+        text += "install the package that brings it, or register a class: LLMFactory.register_provider(name, cls)"
     else:
         text += "install the package that brings it"
     unreadable = look_around().unreadable
