@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ SCRUBBED = (
     "OPENAI_CUSTOM_HEADERS",
     *("CO_API_KEY", "COHERE_API_KEY", "CO_API_URL", "OLLAMA_API_KEY", "OLLAMA_HOST"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"),
-    *("LLM_PRIMARY_PROVIDER", "LLM_FALLBACK_PROVIDERS", "LLM_EXTENSIONS", "GEMINI_MODEL", "CLAUDE_MODEL"),
+    *("GEMINI_MODEL", "VERTEX_MODEL", "CLAUDE_MODEL", "OPENAI_MODEL", "COHERE_MODEL", "OLLAMA_MODEL"),
 )
 
 
@@ -45,7 +46,7 @@ def sandbox(_understudy_sandbox: Sandbox) -> Iterator[Sandbox]:
 @pytest.fixture
 def sandbox_environment(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The environment points every provider's plugin at the sandbox, and no real key or proxy is in it."""
-    for name in SCRUBBED:
+    for name in (*SCRUBBED, *(name for name in os.environ if name.startswith("LLM_"))):
         monkeypatch.delenv(name, raising=False)
     variables = sandbox.environment()
     for name, value in variables.items():

@@ -112,7 +112,6 @@ class StandIn:
     async def _open(self) -> None:
         self._server = VendorServer(self._vendor, self._schedule, self._wanted_port)
         await self._server.open()
-        await self._server.settle()
 
     async def _close(self) -> None:
         if self._server is not None:

@@ -76,9 +76,12 @@ class Schedule:
             return self._replies.popleft() if self._replies else None
 
     def meet(self, request: RecordedRequest, fault: Fault | None) -> tuple[RecordedRequest, Fault | None]:
-        """Number and record a request, and take the fault that it meets: its own (from a header) or the next."""
+        """Number and record a request, and take the fault that it meets: its own (from a header) or the next.
+
+        A request that was under way when a refusal began meets nothing and leaves the refusal where it is.
+        """
         with self._lock:
-            if fault is None:
+            if fault is None and self._refusal() is None:
                 entry = self._script.popleft() if self._script else self._standing
                 fault = None if entry is None else entry.fault
             number, text = len(self._requests) + 1, None if fault is None else str(fault)
@@ -89,8 +92,11 @@ class Schedule:
     def refusal(self) -> Entry | None:
         """The refusal whose turn it is: it concerns connections, so no request can take it."""
         with self._lock:
-            entry = self._script[0] if self._script else self._standing
-            return entry if entry is not None and entry.fault is not None and entry.fault.name == "refuse" else None
+            return self._refusal()
+
+    def _refusal(self) -> Entry | None:
+        entry = self._script[0] if self._script else self._standing
+        return entry if entry is not None and entry.fault is not None and entry.fault.name == "refuse" else None
 
     def end_refusal(self, entry: Entry) -> None:
         """Take a refusal that has had its time from the schedule; nothing happens when it is gone already."""

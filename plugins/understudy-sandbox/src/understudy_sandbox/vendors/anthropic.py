@@ -6,63 +6,14 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from understudy_sandbox.exchange import Frame, RecordedRequest, Reply, compact, json_reply, stream_reply
+from understudy_sandbox.exchange import Frame, RecordedRequest, Reply, json_reply, stream_reply
 from understudy_sandbox.text import Answer, Asked, Tool, as_text, compose, count, identifier, pieces
-from understudy_sandbox.vendors import anthropic_checks
+from understudy_sandbox.vendors import anthropic_checks, anthropic_failures
+from understudy_sandbox.vendors.anthropic_failures import event_frame, identity, model_name
 
 NAME = "claude"
 TITLE = "Claude"
 MODELS = ("claude-sonnet-5-5", "claude-haiku-5-5", "claude-haiku-4-5")
-SIGNED = " [Understudy sandbox standing in for Claude]"
-
-#: kind -> (status, error type, message, further headers)
-_FAILURES: Mapping[str, tuple[int, str, str, tuple[tuple[str, str], ...]]] = {
-    "rate_limited": (
-        429,
-        "rate_limit_error",
-        "This request would exceed your organization's rate limit of 50,000 input tokens per minute.",
-        (("x-should-retry", "true"),),
-    ),
-    "quota_exhausted": (
-        429,
-        "rate_limit_error",
-        "You have reached your specified API usage limits.",
-        (("x-should-retry", "false"),),
-    ),
-    "billing": (402, "billing_error", "Your credit balance is too low.", (("x-should-retry", "false"),)),
-    "request_too_large": (
-        429,
-        "rate_limit_error",
-        "The request is larger than your organization's rate limit of input tokens per minute.",
-        (("x-should-retry", "false"),),
-    ),
-    "overloaded": (529, "overloaded_error", "Overloaded", (("x-should-retry", "true"),)),
-    "server_error": (500, "api_error", "Internal server error", ()),
-    "timeout": (504, "timeout_error", "Request timed out", ()),
-    "authentication_failed": (401, "authentication_error", "invalid x-api-key", (("x-should-retry", "false"),)),
-    "permission_denied": (
-        403,
-        "permission_error",
-        "Your API key does not have permission to use the specified resource.",
-        (("x-should-retry", "false"),),
-    ),
-    "model_not_found": (404, "not_found_error", "model: {model}", (("x-should-retry", "false"),)),
-    "context_too_long": (
-        400,
-        "invalid_request_error",
-        "prompt is too long: 3333404 tokens > 200000 maximum",
-        (("x-should-retry", "false"),),
-    ),
-    "invalid_request": (400, "invalid_request_error", "messages: Input is not valid", (("x-should-retry", "false"),)),
-}
-_TYPES = {401: "authentication_error", 402: "billing_error", 403: "permission_error", 404: "not_found_error"} | {
-    408: "timeout_error",
-    409: "conflict_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
 
 
 def environment(url: str) -> dict[str, str]:
@@ -79,15 +30,15 @@ def reply_without_model(request: RecordedRequest) -> Reply | None:
     """See :class:`understudy_sandbox.vendors.Vendor`."""
     problem = anthropic_checks.find_problem(request)
     if problem is not None:
-        return _error(request, problem.status, problem.type, problem.message, (("x-should-retry", "false"),))
+        return anthropic_failures.error_reply(request, problem.status, problem.type, problem.message)
     if request.path == "/v1/messages/count_tokens":
-        return json_reply(200, {"input_tokens": _input_tokens(request.json)}, _identity(request))
+        return json_reply(200, {"input_tokens": _input_tokens(request.json)}, identity(request))
     if request.path == "/v1/models":
         listed = [_model(name) for name in MODELS]
         page = {"data": listed, "has_more": False, "first_id": MODELS[0], "last_id": MODELS[-1]}
-        return json_reply(200, page, _identity(request))
+        return json_reply(200, page, identity(request))
     if request.path.startswith("/v1/models/"):
-        return json_reply(200, _model(request.path.removeprefix("/v1/models/")), _identity(request))
+        return json_reply(200, _model(request.path.removeprefix("/v1/models/")), identity(request))
     return None
 
 
@@ -103,55 +54,19 @@ def contentless(request: RecordedRequest, kind: str) -> Reply:
     reason = {"empty": "end_turn", "out_of_tokens": "max_tokens"}.get(kind, "refusal")
     message = _envelope(request, [], reason, output_tokens=1)
     if reason == "refusal":
-        explanation = f"This was refused on request.{SIGNED}"
+        explanation = f"This was refused on request.{anthropic_failures.SIGNED}"
         message["stop_details"] = {"type": "refusal", "category": "general_harms", "explanation": explanation}
     return _deliver(request, message)
 
 
 def failure(request: RecordedRequest, kind: str, options: Mapping[str, Any]) -> Reply:
     """See :class:`understudy_sandbox.vendors.Vendor`."""
-    if kind == "status":
-        code = options["code"]
-        type_ = _TYPES.get(code, "api_error" if code >= 500 else "invalid_request_error")
-        return _error(request, code, type_, f"HTTP status {code} was asked for.{SIGNED}")
-    status, type_, message, headers = _FAILURES[kind]
-    hint = options.get("retry_after")
-    if kind == "rate_limited" and hint is not None:
-        headers = (*headers, ("retry-after", f"{hint:g}"))
-    details = {"error_code": "enforced_spend_limit_reached"} if kind == "quota_exhausted" else None
-    message = message.format(model=_name(request)) + SIGNED
-    return _error(request, options.get("code", status), type_, message, headers, details)
+    return anthropic_failures.failure(request, kind, options)
 
 
 def error_frame(request: RecordedRequest, kind: str, first: bool) -> Frame:
     """See :class:`understudy_sandbox.vendors.Vendor`."""
-    _, type_, message, _ = _FAILURES[kind]
-    message = message.format(model=_name(request)) + SIGNED
-    return _event({"type": "error", "error": {"details": None, "type": type_, "message": message}})
-
-
-def _error(
-    request: RecordedRequest,
-    status: int,
-    type_: str,
-    message: str,
-    headers: tuple[tuple[str, str], ...] = (),
-    details: Mapping[str, Any] | None = None,
-) -> Reply:
-    error: dict[str, Any] = {"type": type_, "message": message}
-    if details is not None:
-        error["details"] = details
-    request_id = identifier("req_01", "request", request.number)
-    document = {"type": "error", "error": error, "request_id": request_id}
-    return json_reply(status, document, (*_identity(request), *headers))
-
-
-def _identity(request: RecordedRequest) -> tuple[tuple[str, str], ...]:
-    return (("request-id", identifier("req_01", "request", request.number)),)
-
-
-def _name(request: RecordedRequest) -> str:
-    return str(request.json.get("model")) if isinstance(request.json, Mapping) else "unknown"
+    return anthropic_failures.error_frame(request, kind)
 
 
 def _model(name: str) -> dict[str, Any]:
@@ -237,7 +152,7 @@ def _envelope(
     request: RecordedRequest, content: list[dict[str, Any]], stop_reason: str, output_tokens: int
 ) -> dict[str, Any]:
     return {
-        "model": _name(request),
+        "model": model_name(request),
         "id": identifier("msg_01", "message", request.number),
         "type": "message",
         "role": "assistant",
@@ -258,8 +173,8 @@ def _envelope(
 
 def _deliver(request: RecordedRequest, message: Mapping[str, Any]) -> Reply:
     if not request.stream:
-        return json_reply(200, message, _identity(request))
-    headers = (("cache-control", "no-cache"), *_identity(request))
+        return json_reply(200, message, identity(request))
+    headers = (("cache-control", "no-cache"), *identity(request))
     return stream_reply(_events(message), headers, "text/event-stream; charset=utf-8")
 
 
@@ -268,21 +183,21 @@ def _events(message: Mapping[str, Any]) -> Iterator[Frame]:
     usage = dict(message.get("usage") or {})
     opening = {**message, "content": [], "stop_reason": None, "stop_sequence": None, "stop_details": None}
     first = {name: value for name, value in usage.items() if name != "output_tokens_details"}
-    yield _event({"type": "message_start", "message": {**opening, "usage": {**first, "output_tokens": 1}}})
+    yield event_frame({"type": "message_start", "message": {**opening, "usage": {**first, "output_tokens": 1}}})
     for index, block in enumerate(message.get("content") or ()):
         start, deltas = _take_apart(block)
-        yield _event({"type": "content_block_start", "index": index, "content_block": start})
+        yield event_frame({"type": "content_block_start", "index": index, "content_block": start})
         if index == 0:
-            yield _event({"type": "ping"})
+            yield event_frame({"type": "ping"})
         for delta in deltas:
             # the signature is no content: faults that count deltas do not count it
             shown = delta["type"] != "signature_delta" and delta.get("partial_json") != ""
-            yield _event({"type": "content_block_delta", "index": index, "delta": delta}, delta=shown)
-        yield _event({"type": "content_block_stop", "index": index})
+            yield event_frame({"type": "content_block_delta", "index": index, "delta": delta}, delta=shown)
+        yield event_frame({"type": "content_block_stop", "index": index})
     ending = {name: message.get(name) for name in ("stop_reason", "stop_sequence", "stop_details")}
     last = {name: value for name, value in usage.items() if name.endswith(("tokens", "details"))}
-    yield _event({"type": "message_delta", "delta": ending, "usage": last})
-    yield _event({"type": "message_stop"})
+    yield event_frame({"type": "message_delta", "delta": ending, "usage": last})
+    yield event_frame({"type": "message_stop"})
 
 
 def _take_apart(block: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, str]]]:
@@ -299,7 +214,3 @@ def _take_apart(block: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str
             return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": part} for part in parts]
         case _:
             return dict(block), []
-
-
-def _event(data: Mapping[str, Any], delta: bool = False) -> Frame:
-    return Frame(f"event: {data['type']}\ndata: {compact(data)}\n\n".encode(), delta)

@@ -1,0 +1,53 @@
+"""The vendors' own SDKs, pointed at the sandbox: retries off, short timeouts, nothing taken from the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from understudy_sandbox import Sandbox
+from understudy_sandbox.fixtures import SCRUBBED
+
+if TYPE_CHECKING:
+    import anthropic
+    from google import genai
+
+SECONDS = 5.0  # far more than a loopback reply takes, so that a busy machine fails no test
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_environment() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in SCRUBBED:
+            patch.delenv(name, raising=False)
+        patch.setenv("NO_PROXY", "127.0.0.1")
+        patch.setenv("no_proxy", "127.0.0.1")
+        yield
+
+
+@pytest.fixture(scope="session")
+def claude_client(_understudy_sandbox: Sandbox, _no_environment: None) -> Iterator[anthropic.Anthropic]:
+    """The real Anthropic SDK."""
+    import anthropic
+
+    url = _understudy_sandbox.claude.url
+    with anthropic.Anthropic(api_key="test-key", base_url=url, max_retries=0, timeout=SECONDS) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def gemini_client(_understudy_sandbox: Sandbox, _no_environment: None) -> Iterator[genai.Client]:
+    """The real google-genai SDK."""
+    from google import genai
+    from google.genai import types
+
+    options = types.HttpOptions(
+        base_url=_understudy_sandbox.gemini.url,
+        timeout=int(SECONDS * 1000),
+        retry_options=types.HttpRetryOptions(attempts=1),
+    )
+    client = genai.Client(api_key="test-key", vertexai=False, http_options=options)
+    yield client
+    client.close()
