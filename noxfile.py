@@ -193,8 +193,8 @@ def lint(session: nox.Session) -> None:
     """Check style, formatting, types and which module imports which."""
     prepare(session, *group("test"), *group("lint"))
     checks = [
-        ["ruff", "check", "--quiet", "."],
-        ["ruff", "format", "--check", "--quiet", "."],
+        ["ruff", "check", "--quiet", "--output-format=concise", "."],
+        ["ruff", "format", "--check", "--quiet", "--output-format=concise", "."],
         ["mypy", "noxfile.py", "bootstrap.py", *existing("core/src/*", "plugins/*/src/*")],
         ["lint-imports", "--no-logo", "--no-cache"],
     ]
