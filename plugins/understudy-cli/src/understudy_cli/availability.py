@@ -1,0 +1,102 @@
+"""What is set up here: who can be asked, and what is missing where nobody can."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from understudy_cli import output
+
+if TYPE_CHECKING:
+    from understudy import LLMProvider, Settings
+
+State = Literal["available", "not available", "misconfigured", "broken", "ambiguous", "not installed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One provider's name as it is found here.
+
+    Args:
+        name: the name that a route calls it by.
+        state: whether it can be asked.
+        origin: the distribution and its version, or the package to install.
+        reason: why it cannot be asked; empty where it can.
+        provider: the provider, where one could be made.
+    """
+
+    name: str
+    state: State
+    origin: str
+    reason: str = ""
+    provider: LLMProvider | None = None
+
+    @property
+    def model(self) -> str | None:
+        """The model that is asked when nobody names one."""
+        model: str | None = getattr(self.provider, "default_model", None)
+        return model
+
+
+def look(settings: Settings) -> list[Found]:
+    """Make every installed provider, as a route would, and tell what became of it."""
+    from understudy import LLMFactory
+
+    registry = LLMFactory.PROVIDER_REGISTRY
+    return [look_at(known.name, known.state, known.origin, settings) for known in registry.describe()]
+
+
+def look_at(name: str, state: str, origin: str, settings: Settings) -> Found:
+    """Make one provider and tell whether it can be asked; one that is broken harms nobody."""
+    from understudy import AmbiguousProvider, ConfigurationError, LLMFactory, PluginError
+
+    if state == "not installed":
+        return Found(name, "not installed", origin)
+    try:
+        provider = LLMFactory.PROVIDER_REGISTRY.build(name, settings)
+    except AmbiguousProvider as error:
+        return Found(name, "ambiguous", origin, str(error))
+    except PluginError as error:
+        return Found(name, "broken", origin, str(error))
+    except ConfigurationError as error:
+        return Found(name, "misconfigured", origin, str(error))
+    reason = unavailable_reason(provider)
+    return Found(name, "available" if reason is None else "not available", origin, reason or "", provider)
+
+
+def unavailable_reason(provider: LLMProvider) -> str | None:
+    """Say why a provider cannot be asked, or None; one that fails to say it cannot be asked either."""
+    explain: Any = getattr(provider, "unavailable_reason", None)
+    try:
+        if explain is not None:
+            reason: str | None = explain()
+            return reason
+        return None if provider.is_available() else "is_available() returned False"
+    except Exception as error:
+        return f"it failed to say whether it is available: {type(error).__name__}: {error}"
+
+
+def is_ready(provider: LLMProvider) -> bool:
+    """Return whether a provider can be asked."""
+    return unavailable_reason(provider) is None
+
+
+def show_ways_on(settings: Settings) -> None:
+    """Say what to do where nobody is set up to be asked: set a key, or watch the demo."""
+    found = look(settings)
+    ready = [one.name for one in found if one.state == "available"]
+    here = [one for one in found if one.state != "not installed"]
+    output.complain("nobody is set up to be asked yet")
+    if ready:
+        output.say(f"\n  {ready[0]} can be asked: understudy ask --provider {ready[0]} ...")
+        output.say(f"  To ask it every time, set LLM_PRIMARY_PROVIDER={ready[0]}, in the environment or a .env file.")
+    elif here:
+        output.say("\n  Either give a key, in the environment or a .env file:")
+        for one in here:
+            output.say(f"    {one.name:<8} {one.reason}")
+        output.say(f"  and say who is asked first: LLM_PRIMARY_PROVIDER={here[0].name}")
+    else:
+        output.say("\n  Either install a provider and give it a key:")
+        for one in found:
+            output.say(f"    {one.name:<8} {one.origin}")
+    output.say("\n  Or see it work without any key: understudy demo")

@@ -1,0 +1,62 @@
+"""What to do about a failure: one sentence for each kind."""
+
+from __future__ import annotations
+
+from understudy import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    ContentBlocked,
+    ContextTooLong,
+    EmptyResponse,
+    Failure,
+    InvalidRequest,
+    MalformedResponse,
+    ModelNotFound,
+    Overloaded,
+    PermissionDenied,
+    ProviderUnavailable,
+    QuotaExhausted,
+    RateLimited,
+    RequestTooLarge,
+    ServerError,
+    StreamInterrupted,
+    Timeout,
+    UnsupportedRequest,
+)
+
+CURES: dict[type[Failure], str] = {
+    RateLimited: "wait {hint}, or let another provider take the part: --fallback NAME",
+    QuotaExhausted: "raise the limit or the credit with the vendor, or ask another provider: --provider NAME",
+    RequestTooLarge: "shorten the prompt, or ask another provider: --provider NAME",
+    Timeout: "give it longer: --timeout SECONDS",
+    ConnectionFailed: "look at the network, the proxy and the provider's base URL, if one is set",
+    ServerError: "the trouble is at the vendor's: wait, or let another provider take the part: --fallback NAME",
+    Overloaded: "the trouble is at the vendor's: wait, or let another provider take the part: --fallback NAME",
+    AuthenticationFailed: "the vendor does not know this key: `understudy doctor` tells where it was found",
+    PermissionDenied: "the key may not do this: look at its rights with the vendor, or choose another --model",
+    ModelNotFound: "name a model that the vendor has: --model MODEL, or in a route {provider}:MODEL",
+    ProviderUnavailable: "`understudy doctor` looks at the whole configuration",
+    ContextTooLong: "shorten the prompt, or ask a model with a longer context: --model MODEL",
+    UnsupportedRequest: "ask a provider that can do this: --provider NAME",
+    EmptyResponse: "ask again, with more --max-tokens if you limited them, or ask another model: --model MODEL",
+    MalformedResponse: "look for a proxy or a wrong base URL between here and the vendor",
+    InvalidRequest: "change the request as the vendor says",
+    ContentBlocked: "word the prompt differently",
+    StreamInterrupted: "ask again, or with --no-stream, where a broken answer is asked for anew",
+}
+
+
+def find_cure(failure: Failure) -> str:
+    """Say what to do about a failure; an empty text where nothing is known to help."""
+    for kind in type(failure).__mro__:
+        if kind in CURES:
+            hint = "a little" if failure.retry_after is None else f"{failure.retry_after:g} s"
+            return CURES[kind].format(hint=hint, provider=failure.provider or "NAME")
+    return ""
+
+
+def describe(failure: Failure) -> str:
+    """Say what went wrong: in the library's words, the vendor's status, and the vendor's own words."""
+    numbers = " ".join(str(part) for part in (failure.status, failure.code) if part)
+    text = failure.brief + (f" ({numbers})" if numbers else "")
+    return f"{text}: {failure.message}" if failure.message and failure.message not in text else text

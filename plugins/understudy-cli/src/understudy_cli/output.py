@@ -1,0 +1,147 @@
+"""Where words go: the answer to standard output, all else to standard error; plain where no terminal shows them.
+
+Rich is imported with the first styled line: an answer that simply comes needs none of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+from understudy import conceal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+SUCCESS, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+WIDEST = 120  # columns of a terminal that a table uses: longer lines are hard to follow
+UNSEEN_WIDTH = 200  # columns where no terminal is: rows stay on one line, for grep
+LEVELS = {logging.WARNING: ("warning", "yellow"), logging.ERROR: ("error", "red"), logging.INFO: ("info", "dim")}
+_CONTROLS = {code: None for code in (*range(32), 127, *range(128, 160)) if chr(code) not in "\n\t"}
+
+
+def prepare_streams() -> None:
+    """Let a character that the terminal cannot show be replaced instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+@cache
+def console(stderr: bool = False) -> Console:
+    """Return the console for standard output or standard error; NO_COLOR and FORCE_COLOR are honoured."""
+    from rich.console import Console
+
+    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if made.is_terminal:
+        made.width = min(made.width, WIDEST)
+    elif "COLUMNS" not in os.environ:
+        made.width = UNSEEN_WIDTH
+    return made
+
+
+def words(text: object, style: str = "") -> Text:
+    """Turn text into something that a console shows as it is, with keys and control characters taken out."""
+    from rich.text import Text
+
+    return Text(conceal(str(text)).translate(_CONTROLS), style)
+
+
+def table(*headings: str) -> Table:
+    """Begin a table without lines; a heading that begins with > stands to the right."""
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in headings:
+        right = heading.startswith(">")
+        made.add_column(words(heading.lstrip(">")), justify="right" if right else "left", no_wrap=right)
+    return made
+
+
+def say(text: object = "", style: str = "") -> None:
+    """Write a line to standard error."""
+    console(stderr=True).print(words(text, style), soft_wrap=True)
+
+
+def complain(text: object) -> None:
+    """Write what went wrong to standard error."""
+    from rich.text import Text
+
+    console(stderr=True).print(Text.assemble(("error: ", "bold red"), words(text)), soft_wrap=True)
+
+
+def fail(text: object, code: int) -> NoReturn:
+    """Write what went wrong to standard error and end with this exit code."""
+    complain(text)
+    raise typer.Exit(code)
+
+
+def write(text: str) -> None:
+    """Write a piece of an answer to standard output, at once; a terminal is spared its control characters."""
+    sys.stdout.write(text.translate(_CONTROLS) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
+
+
+def write_json(value: Any) -> None:
+    """Write one JSON value to standard output: on one line, or spread out where a terminal shows it."""
+    text = json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def mark(good: bool | None) -> Text:
+    """Return a tick, a cross, or for None a mark between the two; words where the terminal has no such letters."""
+    from rich.text import Text
+
+    letters = ("✓", "✗", "!") if "utf" in console().encoding.lower() else ("ok", "no", "!")
+    return (
+        Text(letters[2], "yellow") if good is None else Text(letters[0], "green") if good else Text(letters[1], "red")
+    )
+
+
+def hush() -> None:
+    """Have nothing more written to a standard output whose reader has gone away."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class LogLines(logging.Handler):
+    """Shows the log lines of the logger `understudy` on standard error, in a readable short form.
+
+    Args:
+        level: the lowest level shown.
+        unless: ends and beginnings of lines that are not shown, because the command says the same in more detail.
+    """
+
+    def __init__(self, level: int = logging.WARNING, unless: Sequence[str] = ()) -> None:
+        super().__init__(level)
+        self.unless = tuple(unless)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one line."""
+        from rich.text import Text
+
+        message = record.getMessage()
+        if message.startswith(self.unless) or message.endswith(self.unless):
+            return
+        name, style = LEVELS.get(record.levelno, (record.levelname.lower(), ""))
+        console(stderr=True).print(Text.assemble((f"{name}: ", style), words(message)), soft_wrap=True)
+
+
+def show_log(verbose: bool = False, unless: Sequence[str] = ()) -> None:
+    """Show the library's log lines from here on: warnings and errors, or with `verbose` what it does besides."""
+    logger = logging.getLogger("understudy")
+    level = logging.INFO if verbose else logging.WARNING
+    logger.setLevel(level)
+    logger.addHandler(LogLines(level, unless))

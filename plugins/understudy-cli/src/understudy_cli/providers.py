@@ -1,0 +1,41 @@
+"""`understudy providers`: which providers there are, and whether they can be asked."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from understudy_cli import output
+
+STYLES = {"available": "green", "not available": "yellow", "not installed": "dim"}
+
+
+def providers(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """List the providers: who can be asked, what the others lack, and what else could be installed."""
+    from understudy import Settings, conceal
+
+    from understudy_cli.availability import look
+
+    found = look(Settings())
+    if as_json:
+        rows = [
+            {
+                "name": one.name,
+                "state": one.state,
+                "origin": one.origin,
+                "model": one.model,
+                "reason": conceal(one.reason) or None,
+            }
+            for one in found
+        ]
+        output.write_json({"providers": rows})
+        return
+    made = output.table("name", "state", "from", "model, or what is missing")
+    for one in found:
+        style = STYLES.get(one.state, "red")
+        last = output.words(one.reason or one.model or "", "" if one.reason else "dim")
+        made.add_row(output.words(one.name, "bold"), output.words(one.state, style), output.words(one.origin), last)
+    output.console().print(made)
