@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from understudy import Settings, hookimpl
-
 from understudy_claude.provider import ClaudeProvider
 
 __all__ = ["ClaudeProvider", "understudy_provider"]

@@ -17,8 +17,13 @@ DEFAULT_MAX_TOKENS = 4096
 
 # The last version of each family that takes temperature, top_p and top_k; families that are not here take none.
 # Later ones answer 400 "`temperature` is deprecated for this model" (Anthropic's model documentation, 2026-11-23).
-_LAST_WITH_SAMPLING: Mapping[str, tuple[int, int]] = {"opus": (4, 6), "sonnet": (4, 6), "haiku": (4, 5)}
-_NAME = re.compile(r"claude-([a-z]+)-(\d{1,2})(?:-(\d{1,2}))?(?!\d)")
+_LAST_WITH_SAMPLING: Mapping[str, tuple[int, int]] = {
+    "haiku": (4, 5),
+    "instant": (1, 2),
+    "opus": (4, 6),
+    "sonnet": (4, 6),
+}
+_NAME = re.compile(r"claude-([a-z]+)-(?:(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)|preview)")
 
 # Model: the day it ends, and what to ask instead. The days are DEPRECATED_MODELS of anthropic 2.12.0, read 2026-11-23.
 _ENDINGS: Mapping[str, tuple[date, str]] = {
@@ -51,7 +56,7 @@ def takes_sampling(model: str) -> bool:
     if found is None:
         return True
     family, major, minor = found.groups()
-    return (int(major), int(minor or 0)) <= _LAST_WITH_SAMPLING.get(family, (0, 0))
+    return (int(major or 99), int(minor or 0)) <= _LAST_WITH_SAMPLING.get(family, (0, 0))  # a preview is the newest
 
 
 def ending_warning(model: str) -> ResponseWarning | None:

@@ -12,7 +12,7 @@ import json
 import ssl
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
@@ -31,7 +31,6 @@ from understudy import (
     StreamEvent,
     Timeout,
 )
-
 from understudy_claude.failures import PROVIDER, failure_of_exception, failure_of_reply
 from understudy_claude.models import DEFAULT_MODEL
 from understudy_claude.wire import Json, StreamReader, Warnings, request_body, response_of
@@ -96,7 +95,7 @@ class ClaudeProvider(ChatProvider):
                 PATH,
                 cast_to=httpx2.Response,
                 body=body,
-                options=_options(client, request),
+                options=_options(request),
                 stream=True,
                 stream_cls=anthropic.Stream[object],
             )
@@ -118,7 +117,7 @@ class ClaudeProvider(ChatProvider):
                 PATH,
                 cast_to=object,
                 body={**body, "stream": True},
-                options=_options(client, request),
+                options=_options(request),
                 stream=True,
                 stream_cls=anthropic.Stream[object],
             )
@@ -140,9 +139,7 @@ class ClaudeProvider(ChatProvider):
         with _failures_of(model):
             client = await self._async_client()
             async with asyncio.timeout(_seconds(request)):
-                response = await client.post(
-                    PATH, cast_to=httpx2.Response, body=body, options=_options(client, request)
-                )
+                response = await client.post(PATH, cast_to=httpx2.Response, body=body, options=_options(request))
             return response_of(_parse(response, response.content), response.headers, request, warnings)
 
     async def astream(self, request: Request) -> AsyncIterator[StreamEvent]:
@@ -156,7 +153,7 @@ class ClaudeProvider(ChatProvider):
                 PATH,
                 cast_to=object,
                 body={**body, "stream": True},
-                options=_options(client, request),
+                options=_options(request),
                 stream=True,
                 stream_cls=anthropic.AsyncStream[object],
             )
@@ -211,12 +208,12 @@ class ClaudeProvider(ChatProvider):
 
         with self._lock:
             if self._client is None:
-                self._client = anthropic.Anthropic(
-                    api_key=self._revealed_key(),
-                    base_url=self._base_url,
-                    max_retries=0,
-                    http_client=_http_client(self._base_url),
+                http_client = _http_client(self._base_url)
+                client = anthropic.Anthropic(
+                    api_key=self._revealed_key(), base_url=self._base_url, max_retries=0, http_client=http_client
                 )
+                http_client.auth = _credentials(client.auth_headers)
+                self._client = client
             return self._client
 
     async def _async_client(self) -> anthropic.AsyncAnthropic:
@@ -226,12 +223,11 @@ class ClaudeProvider(ChatProvider):
         if held is None:
             import anthropic
 
+            http_client = _async_http_client(self._base_url)
             client = anthropic.AsyncAnthropic(
-                api_key=self._revealed_key(),
-                base_url=self._base_url,
-                max_retries=0,
-                http_client=_async_http_client(self._base_url),
+                api_key=self._revealed_key(), base_url=self._base_url, max_retries=0, http_client=http_client
             )
+            http_client.auth = _credentials(client.auth_headers)
             held = _HeldClient(client)
             with self._lock:
                 for closed in [other for other in self._async_clients if other.is_closed()]:
@@ -271,16 +267,26 @@ class _HeldClient:
 # ---- what the SDK is given ----
 
 
-def _options(client: anthropic.Anthropic | anthropic.AsyncAnthropic, request: Request) -> anthropic.RequestOptions:
-    """Return the timeouts, and the key once more: ANTHROPIC_CUSTOM_HEADERS must not send another one in its place."""
-    import anthropic
+def _options(request: Request) -> anthropic.RequestOptions:
     import httpx2
 
     seconds = _seconds(request)
-    return {
-        "timeout": httpx2.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT)),
-        "headers": {"Authorization": anthropic.Omit(), "X-Api-Key": anthropic.Omit(), **client.auth_headers},
-    }
+    return {"timeout": httpx2.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT))}
+
+
+def _credentials(auth_headers: Mapping[str, str]) -> Callable[[httpx2.Request], httpx2.Request]:
+    """Return what sets the key at the last moment: ANTHROPIC_CUSTOM_HEADERS must not send another in its place.
+
+    Given to the SDK with each request instead, the key would stand in its debug log.
+    """
+
+    def set_key(request: httpx2.Request) -> httpx2.Request:
+        for name in ("Authorization", "X-Api-Key"):
+            request.headers.pop(name, None)
+        request.headers.update(auth_headers)
+        return request
+
+    return set_key
 
 
 def _seconds(request: Request) -> float:

@@ -39,7 +39,6 @@ from understudy import (
     Usage,
     structured_output,
 )
-
 from understudy_claude.failures import PROVIDER, failure_of_reply
 from understudy_claude.models import DEFAULT_MAX_TOKENS, ending_warning, takes_sampling
 

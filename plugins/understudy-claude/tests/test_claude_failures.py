@@ -1,0 +1,125 @@
+"""The table of failures, without SDK and socket."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from understudy import (
+    AuthenticationFailed,
+    ContextTooLong,
+    Failure,
+    InvalidRequest,
+    MalformedResponse,
+    ModelNotFound,
+    Overloaded,
+    PermissionDenied,
+    QuotaExhausted,
+    RateLimited,
+    RequestTooLarge,
+    Secret,
+    ServerError,
+    Timeout,
+    UnsupportedRequest,
+)
+from understudy_claude.failures import failure_of_exception, failure_of_reply
+
+NO_RETRY = {"x-should-retry": "false"}
+
+
+def _body(type_: str, message: str = "some words", code: str | None = None) -> dict[str, Any]:
+    details = {"error_code": code} if code else None
+    return {"type": "error", "error": {"type": type_, "message": message, "details": details}, "request_id": "req_1"}
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "kind"),
+    [
+        (429, {"retry-after": "47"}, _body("rate_limit_error"), RateLimited),
+        (429, {"retry-after": "47", **NO_RETRY}, _body("rate_limit_error"), RateLimited),
+        (429, {}, _body("rate_limit_error"), RateLimited),
+        (429, NO_RETRY, _body("rate_limit_error"), RequestTooLarge),
+        (429, {"X-Should-Retry": "false"}, _body("rate_limit_error"), RequestTooLarge),
+        (429, {}, "Too Many Requests", RateLimited),
+        (429, NO_RETRY, _body("rate_limit_error", code="enforced_spend_limit_reached"), QuotaExhausted),
+        (429, {}, _body("rate_limit_error", code="contract_spend_limit_reached"), QuotaExhausted),
+        (429, {"retry-after": "5"}, _body("rate_limit_error", code="ramp_limit_exceeded"), RateLimited),
+        (402, {}, _body("billing_error"), QuotaExhausted),
+        (402, {}, _body("billing_error", code="linked_organization_spend_limit_reached"), QuotaExhausted),
+        (402, {}, _body("invalid_request_error"), QuotaExhausted),
+        (400, {}, _body("invalid_request_error", "Your credit balance is too low to access it."), QuotaExhausted),
+        (400, {}, _body("invalid_request_error", "You have reached your specified API usage limits."), QuotaExhausted),
+        (400, {}, _body("invalid_request_error", code="organization_on_hold"), QuotaExhausted),
+        (400, {}, _body("invalid_request_error", "This organization has been disabled."), PermissionDenied),
+        (400, {}, _body("invalid_request_error", "prompt is too long: 9 tokens > 8 maximum"), ContextTooLong),
+        (400, {}, _body("invalid_request_error", "input length and `max_tokens` exceed context limit"), ContextTooLong),
+        (400, {}, _body("invalid_request_error", code="image_dimensions_too_large"), UnsupportedRequest),
+        (400, {}, _body("invalid_request_error", "messages: wrong"), InvalidRequest),
+        (400, {}, _body("a_type_of_tomorrow"), InvalidRequest),
+        (422, {}, _body("invalid_request_error"), InvalidRequest),
+        (413, {}, _body("request_too_large"), ContextTooLong),
+        (413, {}, "<html>too large</html>", ContextTooLong),
+        (401, NO_RETRY, _body("authentication_error"), AuthenticationFailed),
+        (403, {}, _body("permission_error"), PermissionDenied),
+        (404, {}, _body("not_found_error"), ModelNotFound),
+        (408, {}, _body("timeout_error"), Timeout),
+        (504, {}, _body("timeout_error"), Timeout),
+        (409, {}, _body("conflict_error"), ServerError),
+        (500, NO_RETRY, _body("api_error"), ServerError),
+        (502, {}, "<html>bad gateway</html>", ServerError),
+        (503, {}, "", Overloaded),
+        (529, {}, _body("overloaded_error"), Overloaded),
+        (500, {}, _body("overloaded_error"), Overloaded),
+        (200, {}, _body("overloaded_error"), Overloaded),
+        (200, {}, _body("api_error"), ServerError),
+        (200, {}, _body("rate_limit_error"), RateLimited),
+        (200, {}, _body("invalid_request_error"), InvalidRequest),
+        (200, {}, "<html>please log in</html>", MalformedResponse),
+        (302, {"location": "https://elsewhere.example"}, "", MalformedResponse),
+        (500, {}, ["a", "list"], ServerError),
+        (500, {}, {"error": "a text"}, ServerError),
+        (500, {}, None, ServerError),
+    ],
+)
+def test_each_row_of_the_table(status: int, headers: dict[str, str], body: Any, kind: type[Failure]) -> None:
+    failures = [failure_of_reply(status, headers, body)]
+    if isinstance(body, dict):
+        failures += [failure_of_reply(status, headers, json.dumps(body).encode())]
+    for failure in failures:
+        assert type(failure) is kind
+        assert (failure.provider, failure.status) == ("claude", status)
+        assert failure.retryable is (False if "false" in headers.values() else None)
+        assert failure.retry_after == (float(headers["retry-after"]) if "retry-after" in headers else None)
+        assert failure.message
+
+
+def test_the_code_is_the_most_exact_name_and_the_request_id_is_found() -> None:
+    coded = failure_of_reply(429, {"request-id": "req_h"}, _body("rate_limit_error", code="ramp_limit_exceeded"))
+    assert (coded.code, coded.request_id) == ("ramp_limit_exceeded", "req_h")
+    typed = failure_of_reply(529, {}, _body("overloaded_error"))
+    assert (typed.code, typed.request_id) == ("overloaded_error", "req_1")
+
+
+def test_a_redirection_and_a_page_are_described() -> None:
+    redirected = failure_of_reply(302, {"location": "https://elsewhere.example"}, "")
+    assert "https://elsewhere.example, which is not followed" in redirected.message
+    page = failure_of_reply(502, {}, "<html>" + "x" * 1000)
+    assert page.message.startswith("expected JSON, found: <html>xxx")
+    assert len(page.message) < 250
+
+
+def test_keys_are_masked_in_what_the_vendor_says() -> None:
+    key = Secret("not-a-real-key-but-secret").reveal()
+    failure = failure_of_reply(401, {}, _body("authentication_error", f"bad key {key} or sk-ant-api03-abcdefgh"))
+    assert failure.message == "bad key *** or ***"
+    assert key not in repr(failure)
+
+
+def test_exceptions_that_are_no_reply_are_told_by_their_kind() -> None:
+    assert type(failure_of_exception(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "wrong"))) is MalformedResponse
+    timeout = failure_of_exception(TimeoutError())
+    assert (type(timeout), timeout.provider) == (Timeout, "claude")
+    own = Overloaded("busy")
+    assert failure_of_exception(own) is own
