@@ -56,7 +56,8 @@ nox.options.download_python = "never"
 
 def is_news(record: logging.LogRecord) -> bool:
     """Whether nox says something that the session's own program, whose words come last, has not said."""
-    return record.levelno >= logging.WARNING and not record.getMessage().startswith(("Command ", "Session "))
+    told_already = record.getMessage().startswith(("Command ", "Session ")) and not record.exc_info
+    return record.levelno >= logging.WARNING and not told_already
 
 
 if LOCK in os.environ:  # bootstrap.py started nox
@@ -261,7 +262,8 @@ def build(session: nox.Session) -> None:
     prepare(session, *group("build"), ours=False)
     shutil.rmtree(ROOT / "dist", ignore_errors=True)
     for package in packages():
-        quietly(session, f"Building {package.name}", "python", "-m", "build", "--outdir", "dist", package)
+        tool = ["uv", "build"] if session.venv_backend == "uv" else ["python", "-m", "build"]
+        quietly(session, f"Building {package.name}", *tool, package, "-o", "dist")
     session.run("twine", "check", "--strict", *existing("dist/*"))
     load = "import sys, importlib.metadata as m; [e.load() for e in m.distribution(sys.argv[1]).entry_points]"
     for file in existing("dist/*.whl"):
