@@ -264,7 +264,7 @@ def build(session: nox.Session) -> None:
     for package in packages():
         tool = ["uv", "build"] if session.venv_backend == "uv" else ["python", "-m", "build"]
         quietly(session, f"Building {package.name}", *tool, package, "-o", "dist")
-    session.run("twine", "check", "--strict", *existing("dist/*"))
+    session.run("twine", "check", "--strict", *existing("dist/*.whl", "dist/*.tar.gz"))
     load = "import sys, importlib.metadata as m; [e.load() for e in m.distribution(sys.argv[1]).entry_points]"
     for file in existing("dist/*.whl"):
         empty(session)
