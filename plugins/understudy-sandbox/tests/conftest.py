@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,8 +38,8 @@ def claude_client(_understudy_sandbox: Sandbox, _no_environment: None) -> Iterat
 
 
 @pytest.fixture(scope="session")
-def gemini_client(_understudy_sandbox: Sandbox, _no_environment: None) -> Iterator[genai.Client]:
-    """The real google-genai SDK."""
+def new_gemini_client(_understudy_sandbox: Sandbox, _no_environment: None) -> Callable[[], genai.Client]:
+    """Makes clients of the real google-genai SDK; the caller closes them."""
     from google import genai
     from google.genai import types
 
@@ -48,6 +48,12 @@ def gemini_client(_understudy_sandbox: Sandbox, _no_environment: None) -> Iterat
         timeout=int(SECONDS * 1000),
         retry_options=types.HttpRetryOptions(attempts=1),
     )
-    client = genai.Client(api_key="test-key", vertexai=False, http_options=options)
+    return lambda: genai.Client(api_key="test-key", vertexai=False, http_options=options)
+
+
+@pytest.fixture(scope="session")
+def gemini_client(new_gemini_client: Callable[[], genai.Client]) -> Iterator[genai.Client]:
+    """One client for all synchronous calls; an asynchronous one cannot be used again once it is closed."""
+    client = new_gemini_client()
     yield client
     client.close()

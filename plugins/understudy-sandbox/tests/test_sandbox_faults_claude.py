@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -243,6 +244,33 @@ def test_refuse(sandbox: Sandbox, claude_client: anthropic.Anthropic, stream: bo
     sandbox.claude.heal()
     assert ask(claude_client, stream)[0] == ""
     assert sandbox.claude.request_count == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "raised"),
+    [
+        (faults.overloaded(), "OverloadedError"),
+        (faults.stream_error(after=1), "APIStatusError"),
+        (faults.cut(), "RemoteProtocolError"),
+        (faults.reset(after=1), "ReadError"),
+        (faults.stall(), "ReadTimeout"),
+        (faults.refuse(), "APIConnectionError"),
+    ],
+    ids=named,
+)
+def test_async_streams(sandbox: Sandbox, fault: Fault, raised: str) -> None:
+    async def talk() -> str:
+        async with anthropic.AsyncAnthropic(
+            api_key="k", base_url=sandbox.claude.url, max_retries=0, timeout=BRIEF
+        ) as client:
+            try:
+                async with await client.messages.create(**ASK, stream=True) as events:
+                    return "".join([event.type async for event in events])
+            except Exception as error:
+                return type(error).__name__
+
+    sandbox.claude.always(fault)
+    assert asyncio.run(talk()) == raised
 
 
 def test_every_fault_is_covered_here(sandbox: Sandbox) -> None:

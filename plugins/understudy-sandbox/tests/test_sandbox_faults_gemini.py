@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -224,6 +226,37 @@ def test_refuse(sandbox: Sandbox, gemini_client: genai.Client, stream: bool) -> 
     sandbox.gemini.heal()
     assert ask(gemini_client, stream)[0] == ""
     assert sandbox.gemini.request_count == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "raised"),
+    [
+        (faults.overloaded(), "ServerError"),
+        (faults.stream_error(after=1), "ServerError"),
+        (faults.cut(), "RemoteProtocolError"),
+        (faults.reset(after=1), "ReadError"),
+        (faults.stall(), "ReadTimeout"),
+        (faults.refuse(), "ConnectError"),
+    ],
+    ids=named,
+)
+def test_async_streams(
+    sandbox: Sandbox, new_gemini_client: Callable[[], genai.Client], fault: Fault, raised: str
+) -> None:
+    client = new_gemini_client()
+
+    async def talk() -> str:
+        try:
+            stream = await client.aio.models.generate_content_stream(model=MODEL, contents="Hello there", config=BRIEF)
+            return "".join([chunk.text or "" async for chunk in stream])
+        except Exception as error:
+            return type(error).__name__
+        finally:
+            await client.aio.aclose()
+
+    sandbox.gemini.always(fault)
+    assert asyncio.run(talk()) == raised
+    client.close()
 
 
 def test_every_fault_is_covered_here(sandbox: Sandbox) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -72,15 +73,18 @@ def test_stream_without_sse_is_a_json_array(sandbox: Sandbox) -> None:
     assert len(chunks) == 18
 
 
-def test_async_client(sandbox: Sandbox, gemini_client: genai.Client) -> None:
+def test_async_client(sandbox: Sandbox, new_gemini_client: Callable[[], genai.Client]) -> None:
+    client = new_gemini_client()
+
     async def talk() -> tuple[str | None, str]:
-        plain = await gemini_client.aio.models.generate_content(model=MODEL, contents="Hello there")
-        stream = await gemini_client.aio.models.generate_content_stream(model=MODEL, contents="Hello there")
+        plain = await client.aio.models.generate_content(model=MODEL, contents="Hello there")
+        stream = await client.aio.models.generate_content_stream(model=MODEL, contents="Hello there")
         streamed = "".join([chunk.text or "" async for chunk in stream])
-        await gemini_client.aio.aclose()
+        await client.aio.aclose()
         return plain.text, streamed
 
     assert asyncio.run(talk()) == (ANSWER, ANSWER)
+    client.close()
 
 
 @pytest.mark.parametrize("version", ["v1", "v1beta"])

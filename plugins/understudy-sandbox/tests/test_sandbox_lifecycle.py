@@ -102,7 +102,7 @@ def test_environment_points_at_the_stand_ins(
 ) -> None:
     assert sandbox_environment == sandbox.environment()
     assert os.environ["ANTHROPIC_BASE_URL"] == sandbox.claude.url
-    assert os.environ["GEMINI_BASE_URL"] == sandbox.gemini.url
+    assert os.environ["GEMINI_BASE_URL"] == os.environ["VERTEX_BASE_URL"] == sandbox.gemini.url
     assert os.environ["GOOGLE_API_KEY"] == os.environ["ANTHROPIC_API_KEY"] == "sandbox-key"
     assert os.environ["NO_PROXY"] == "127.0.0.1"
     assert [name for name in SCRUBBED if name in os.environ and name not in sandbox_environment] == []

@@ -18,7 +18,7 @@ _SAFETY = {"category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH",
 
 def environment(url: str) -> dict[str, str]:
     """See :class:`understudy_sandbox.vendors.Vendor`."""
-    return {"GOOGLE_API_KEY": "sandbox-key", "GEMINI_BASE_URL": url}
+    return {"GOOGLE_API_KEY": "sandbox-key", "GEMINI_BASE_URL": url, "VERTEX_BASE_URL": url}
 
 
 def wants_stream(path: str, query: Mapping[str, str], body: Any) -> bool:
