@@ -5,6 +5,7 @@ The only module that reads the environment or a `.env` file. It never changes os
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,6 +53,9 @@ class Settings:
         arguments: values that stand above everything else.
         environment: the environment; os.environ as it is now when None.
         directory: where the search for `.env` begins, upwards; the working directory when None.
+
+    Raises:
+        ConfigurationError: an argument is not a text, or the `.env` cannot be read.
     """
 
     def __init__(
@@ -61,7 +65,10 @@ class Settings:
         environment: Mapping[str, str] | None = None,
         directory: str | Path | None = None,
     ) -> None:
-        self.env_file = find_env_file(Path(directory) if directory is not None else Path.cwd())
+        for name, value in (arguments or {}).items():
+            if not isinstance(value, str):
+                raise ConfigurationError(f"{name} in the arguments: expected a text, found {type(value).__name__}")
+        self.env_file = find_env_file(Path("." if directory is None else directory))
         self._layers: tuple[tuple[str, Mapping[str, str]], ...] = (
             ("the arguments", dict(arguments or {})),
             ("the environment", dict(os.environ if environment is None else environment)),
@@ -98,7 +105,7 @@ class Settings:
             for origin, values in self._layers:
                 if name in values and not values[name].strip():
                     return f"{name} is empty in {origin}: expected a value"
-        where = "in the environment or a .env file"
+        where = f"in the environment or {self.env_file or 'a .env file'}"
         return f"{names[0]} is not set: expected it {where}" + (
             f" (or {', '.join(names[1:])})" if len(names) > 1 else ""
         )
@@ -141,39 +148,60 @@ class Settings:
 
 
 def find_env_file(directory: Path) -> Path | None:
-    """Find the nearest `.env` in a directory or those above it; None where there is none."""
-    for folder in (directory.resolve(), *directory.resolve().parents):
-        candidate = folder / ".env"
-        try:
-            if candidate.is_file():
-                return candidate
-        except OSError:
-            return None
-    return None
+    """Find the nearest `.env` in a directory or those above it; None where there is none.
+
+    What is not a file is passed over: a folder of that name, or a pipe, which could wait for ever.
+    """
+    try:
+        start = directory.resolve()
+        return next((file for folder in (start, *start.parents) if (file := folder / ".env").is_file()), None)
+    except OSError:  # the directory was removed, or one above may not be entered
+        return None
 
 
 def _read_env_file(path: Path) -> Mapping[str, str]:
     import dotenv
 
     try:
-        values = dotenv.dotenv_values(path, interpolate=False)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: expected a readable UTF-8 file, found: {error}") from error
-    return {name: value for name, value in values.items() if value is not None}
+        text = path.read_text("utf-8-sig")  # an editor may have put a byte order mark before the first name
+    except OSError as error:
+        raise ConfigurationError(f"{path}: expected a file that can be read, found: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        place = error.start
+    else:
+        values = dotenv.dotenv_values(stream=io.StringIO(text), interpolate=False)
+        return {name: value for name, value in values.items() if value is not None}
+    # Out here, because that error holds the file's whole contents.
+    raise ConfigurationError(
+        f"{path}: expected text in UTF-8, found another encoding at byte {place}; save it as UTF-8"
+    )
 
 
 def _check_url(value: str, name: str, origin: str) -> str:
-    try:
-        parts = urlsplit(value)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or any(not "!" <= c <= "~" for c in value):
+    fault = _find_fault(value)
+    if fault:  # the value itself is not shown: it may hold a password, or be a key in the wrong place
         raise ConfigurationError(
-            f"{name} in {origin}: expected a URL such as https://host or http://127.0.0.1:8080, "
-            f"found {'nothing' if not value else repr(value)}; correct it or remove the variable"
+            f"{name} in {origin}: expected a URL such as https://host or http://127.0.0.1:8080, found {fault}; "
+            "correct it or remove the variable"
         )
+    parts = urlsplit(value)
+    register_secret(parts.password or parts.username or "")
     return value.rstrip("/")
+
+
+def _find_fault(url: str) -> str | None:
+    bad = next((c for c in url if not "!" <= c <= "~"), None)
+    if not url or bad:
+        return f"{_name_character(bad)} inside it" if bad else "nothing"
+    if not url.lower().startswith(("http://", "https://")):
+        return "one without http:// or https:// at its beginning"
+    if "?" in url or "#" in url:
+        return "one with a query or fragment, after which no path can be added"
+    try:
+        parts = urlsplit(url)
+        return None if parts.hostname and parts.port != 0 else "one without a host, or with port 0"
+    except ValueError:
+        return "one whose host or port cannot be read"
 
 
 def _name_character(character: str) -> str:

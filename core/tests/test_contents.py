@@ -1,0 +1,93 @@
+"""The table of contents: what `import understudy` offers, and what it must not load."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from types import FunctionType
+
+import pytest
+
+import understudy
+
+SOURCE = Path(understudy.__file__)
+# Each costs more than the whole table of contents; typing and dotenv the most.
+NOT_LOADED = {"pluggy", "dotenv", "importlib.metadata", "logging", "typing", "asyncio", "dataclasses", "json", "re"}
+
+
+def imported_for_type_checkers() -> set[tuple[str, str]]:
+    """Return (module, name) for everything under `if TYPE_CHECKING:`."""
+    branches = [node for node in ast.parse(SOURCE.read_text("utf-8")).body if isinstance(node, ast.If)]
+    assert len(branches) == 1
+    return {
+        (node.module or "", alias.name)
+        for node in ast.walk(branches[0])
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if (node.module or "").partition(".")[0] == "understudy"
+    }
+
+
+def loaded_by(program: str) -> set[str]:
+    """Return the modules that a bare interpreter has after a program."""
+    path = [str(SOURCE.parents[1]), *sys.path]
+    lines = f"import sys; sys.path[:0] = {path}\n{program}\nprint('\\n'.join(sys.modules))"
+    command = [sys.executable, "-I", "-S", "-c", lines]
+    return set(subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.split())
+
+
+def test_importing_understudy_loads_itself_and_next_to_nothing() -> None:
+    loaded = loaded_by("import understudy")
+    assert {name for name in loaded if name.partition(".")[0] == "understudy"} == {"understudy"}
+    assert NOT_LOADED & (loaded - loaded_by("")) == set()
+
+
+def test_a_name_loads_its_module_and_not_the_registry() -> None:
+    loaded = loaded_by("from understudy import LLMResponse, Timeout, Settings")
+    assert "understudy.response" in loaded
+    assert {"pluggy", "dotenv", "importlib.metadata", "understudy.registry", "understudy.factory"} & loaded == set()
+
+
+def test_the_lists_of_names_agree() -> None:
+    in_table = {(f"understudy.{module}", name) for name, module in understudy._HOME.items()}
+    assert in_table == imported_for_type_checkers()
+    assert {name for _, name in in_table} | {"__version__"} == set(understudy.__all__)
+    assert sum(len(names.split()) for names in understudy._CONTENTS.values()) == len(in_table)
+
+
+def test_the_list_is_sorted_and_without_doubles() -> None:
+    assert understudy.__all__ == sorted(set(understudy.__all__))
+    assert dir(understudy) == understudy.__all__
+
+
+@pytest.mark.parametrize("name", sorted(understudy._HOME))
+def test_every_name_is_there_and_at_home_where_the_table_says(name: str) -> None:
+    found = getattr(understudy, name)
+    home = f"understudy.{understudy._HOME[name]}"
+    assert found is getattr(import_module(home), name)
+    if isinstance(found, type | FunctionType):
+        assert found.__module__ == home
+
+
+def test_every_public_class_and_function_is_documented() -> None:
+    bare = [
+        name
+        for name in understudy._HOME
+        if callable(getattr(understudy, name)) and not getattr(understudy, name).__doc__
+    ]
+    assert bare == []
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'understudy' has no attribute 'LLMFactry'"):
+        _ = understudy.LLMFactry
+    with pytest.raises(ImportError, match="cannot import name 'Quokka'"):
+        exec("from understudy import Quokka")
+
+
+def test_the_version_is_the_distributions() -> None:
+    assert version("understudy") == understudy.__version__
