@@ -1,0 +1,234 @@
+"""What `understudy doctor` looks at. Each check yields findings; none of them asks a vendor anything."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from understudy import ConfigurationError, LLMFactory, PluginError, Settings, load_extensions
+
+from understudy_cli.availability import Found, look
+
+OURS = ("LLM_PRIMARY_PROVIDER", "LLM_FALLBACK_PROVIDERS", "LLM_EXTENSIONS")
+KEYS = (
+    "GOOGLE_API_KEY",
+    "GEMINI_API_KEY",
+    "ANTHROPIC_API_KEY",
+    "OPENAI_API_KEY",
+    "COHERE_API_KEY",
+    "CO_API_KEY",
+    "OLLAMA_API_KEY",
+)
+PRIMARY = "gemini"  # who is asked first where nothing says otherwise
+_KEY_NAME = re.compile(r"\b[A-Z][A-Z0-9_]*_(?:KEY|TOKEN)\b")
+_DAY = re.compile(r"\b\d{4}-\d\d-\d\d\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found.
+
+    Args:
+        about: what was looked at, in a word.
+        good: True where all is well, False for a problem, None for something worth knowing.
+        what: what was found.
+        cure: what to do about it.
+    """
+
+    about: str
+    good: bool | None
+    what: str
+    cure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the checks look at.
+
+    Args:
+        settings: the settings as every command reads them.
+        environment: the environment.
+        in_file: the names that the `.env` file sets.
+        found: every provider, as it is found here.
+    """
+
+    settings: Settings
+    environment: Mapping[str, str]
+    in_file: frozenset[str]
+    found: tuple[Found, ...]
+
+    @classmethod
+    def look_around(cls, environment: Mapping[str, str]) -> Surroundings:
+        """Read the settings and make every provider.
+
+        Raises:
+            ConfigurationError: the `.env` file cannot be read.
+        """
+        settings = Settings(environment=environment)
+        text = settings.env_file.read_text("utf-8") if settings.env_file else ""
+        in_file = re.findall(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=", text, re.MULTILINE)
+        return cls(settings, environment, frozenset(in_file), tuple(look(settings)))
+
+    def known(self, name: str) -> Found | None:
+        """Return what was found under a provider's name, where it is installed."""
+        return next((one for one in self.found if one.name == name and one.state != "not installed"), None)
+
+    def key_names(self) -> list[str]:
+        """Return the variables that hold keys: the vendors', and those that an installed provider asks for."""
+        asked = [name for one in self.found for name in _KEY_NAME.findall(one.reason)]
+        return list(dict.fromkeys([*KEYS, *asked]))
+
+
+def check_files(around: Surroundings) -> Iterator[Finding]:
+    """Which `.env` file is in force."""
+    file = around.settings.env_file
+    if file is None:
+        yield Finding(".env", True, "there is none in this directory or above it: the environment alone counts")
+    else:
+        yield Finding(".env", True, f"{file} is in force, below the environment")
+
+
+def check_names(around: Surroundings) -> Iterator[Finding]:
+    """Variables that look like ours and are not."""
+    settings = around.settings
+    for name in sorted({*around.environment, *around.in_file}):
+        origin = "the environment" if name in around.environment else str(settings.env_file)
+        if name.startswith("LLM_") and name not in OURS:
+            near = difflib.get_close_matches(name, OURS, 1, 0.8)
+            if near:
+                yield Finding(name, False, f"found in {origin}; nothing reads it", f"did you mean {near[0]}?")
+            else:
+                cure = f"ours are {', '.join(OURS)}; it may be another program's"
+                yield Finding(name, None, f"found in {origin}; nothing of Understudy reads it", cure)
+        elif name not in KEYS:
+            near = difflib.get_close_matches(name, KEYS, 1, 0.9)
+            if near and settings.find(near[0]) is None:
+                cure = f"did you mean {near[0]}, which is not set?"
+                yield Finding(name, None, f"found in {origin}; no vendor's key has this name", cure)
+
+
+def check_keys(around: Surroundings) -> Iterator[Finding]:
+    """Which keys are there, and where; never what they are."""
+    settings, any_key = around.settings, False
+    alone = Settings(environment={}) if settings.env_file else None
+    for name in around.key_names():
+        try:
+            key = settings.secret(name)
+        except ConfigurationError as error:
+            any_key = True
+            yield Finding("key", False, str(error))
+            continue
+        found = settings.find(name)
+        if key is None or found is None:
+            continue
+        any_key = True
+        below = alone.find(name) if alone else None
+        if below is not None and below[0] != key.reveal():
+            cure = "remove one of the two, or make them the same"
+            yield Finding("key", None, f"{name} is set in {found[2]}, and differently in {below[2]}", cure)
+        else:
+            yield Finding("key", True, f"{name} is set in {found[2]}")
+    if not any_key:
+        cure = "without one, understudy demo and understudy sandbox still work"
+        yield Finding("key", None, "no vendor's key is set", cure)
+
+
+def check_providers(around: Surroundings) -> Iterator[Finding]:
+    """Whether the installed providers that are not on the route are in order; the others come with the route."""
+    on_route = {stop.partition(":")[0] for stop in read_route(around.settings)}
+    for one in around.found:
+        about = f"provider {one.name}"
+        newer = getattr(one.provider, "spec_version", 1)
+        if newer > _spec_version():
+            cure = "pip install --upgrade understudy"
+            yield Finding(about, False, f"was written for version {newer} of the contract", cure)
+        if one.state == "not installed" or one.name in on_route:
+            continue
+        if one.state == "misconfigured":
+            yield Finding(about, False, one.reason)
+        elif one.state in ("broken", "ambiguous"):
+            yield Finding(about, None, one.reason)
+        else:
+            lack = f"; {one.reason}" if one.reason else ""
+            yield Finding(about, True, f"is installed ({one.origin}), and not on the route{lack}")
+    if all(one.state == "not installed" for one in around.found):
+        yield Finding("provider", False, "no provider is installed", "pip install understudy-gemini understudy-claude")
+
+
+def _spec_version() -> int:
+    from understudy import ChatProvider
+
+    return ChatProvider.spec_version
+
+
+def read_route(settings: Settings) -> list[str]:
+    """Return the stops of the route as they are configured, the primary first."""
+    return [settings.get("LLM_PRIMARY_PROVIDER") or PRIMARY, *settings.names("LLM_FALLBACK_PROVIDERS")]
+
+
+def check_route(around: Surroundings) -> Iterator[Finding]:
+    """Whether everybody on the route is known and can be asked."""
+    settings = around.settings
+    route = read_route(settings)
+    told: set[str] = set()
+    if settings.get("LLM_PRIMARY_PROVIDER") is None:
+        yield Finding("route", True, f"LLM_PRIMARY_PROVIDER is not set: {PRIMARY} is asked first")
+    for number, stop in enumerate(route):
+        part = f"fallback {number}" if number else "primary"
+        one = around.known(stop.partition(":")[0].strip())
+        if one is None:
+            yield Finding(part, False, _explain_unknown(stop, settings))
+        elif stop in route[:number]:
+            yield Finding(part, None, f"{stop} is on the route twice: it is asked once", "leave one of them out")
+        elif one.state == "available":
+            yield Finding(part, True, f"{stop} can be asked ({one.origin})")
+        else:
+            why = "for the same reason" if one.name in told else f"because: {one.reason}"
+            told.add(one.name)
+            yield Finding(part, False, f"{stop} cannot be asked, {why}")
+    if len(route) == 1:
+        cure = "LLM_FALLBACK_PROVIDERS=NAME,NAME says who"
+        yield Finding("route", None, f"nobody takes the part when {route[0]} cannot go on", cure)
+
+
+def _explain_unknown(stop: str, settings: Settings) -> str:
+    try:
+        LLMFactory.PROVIDER_REGISTRY.build(stop.partition(":")[0].strip(), settings)
+    except PluginError as error:
+        return str(error)
+    return f"{stop} is not installed"
+
+
+def check_models(around: Surroundings) -> Iterator[Finding]:
+    """Whether a model that is configured has ended, or will: a provider that knows says so."""
+    asked = [(one.name, one.model) for one in around.found if one.model]
+    asked += [(name, model) for name, _, model in (stop.partition(":") for stop in read_route(around.settings))]
+    for name, model in dict.fromkeys(asked):
+        one = around.known(name)
+        notice = notice_of(one.provider, model) if one is not None and model else None
+        if notice:
+            day = _DAY.search(notice)
+            ended = day is not None and date.fromisoformat(day[0]) <= date.today()
+            yield Finding(f"model of {name}", False if ended else None, notice)
+
+
+def notice_of(provider: object, model: str) -> str | None:
+    """Ask a provider what there is to know about a model; those without a `model_notice(model)` know nothing."""
+    ask: Any = getattr(provider, "model_notice", None)
+    notice = ask(model) if callable(ask) else None
+    return str(notice) if notice else None
+
+
+def check_extensions(around: Surroundings) -> Iterator[Finding]:
+    """Whether the extensions that are named load."""
+    for name in around.settings.names("LLM_EXTENSIONS"):
+        try:
+            load_extensions([name])
+        except PluginError as error:
+            yield Finding(f"extension {name}", False, str(error), "correct LLM_EXTENSIONS, or take the name out")
+        else:
+            yield Finding(f"extension {name}", True, "loads")
