@@ -261,6 +261,26 @@ def test_head_and_expect_continue_and_nonsense_do_no_harm(sandbox: Sandbox) -> N
     assert claude.request_count == 3
 
 
-def test_times_must_be_positive(sandbox: Sandbox) -> None:
+def test_a_body_that_nobody_foresaw_is_complained_about(sandbox: Sandbox) -> None:
+    with Caller(sandbox.claude) as caller:
+        status, body = caller.send(body={**BODY, "tools": 5})
+        assert status == 500
+        assert "cannot make sense of this request" in body["error"]["message"]
+        assert caller.status() == 200
+
+
+def test_http_1_0_and_connection_close(sandbox: Sandbox) -> None:
+    for head in (b"GET /v1/models HTTP/1.0", b"GET //[x HTTP/1.1\r\nhost: x\r\nconnection: close"):
+        with socket.create_connection(("127.0.0.1", sandbox.claude.port), timeout=5) as raw:
+            raw.sendall(head + b"\r\nx-api-key: k\r\n\r\n")
+            received = b"".join(iter(lambda: raw.recv(9999), b""))
+        assert received.startswith((b"HTTP/1.1 400", b"HTTP/1.1 404"))
+
+
+def test_what_is_no_fault_is_refused(sandbox: Sandbox) -> None:
     with pytest.raises(ValueError, match="times must be at least 1; found 0"):
         sandbox.claude.next(faults.reset(), times=0)
+    with pytest.raises(TypeError, match=r"expected a fault like faults.reset\(\)"):
+        sandbox.claude.next("reset")  # type: ignore[arg-type] # the mistake that is tested
+    with pytest.raises(TypeError, match="found <function reset"):
+        sandbox.claude.always(faults.reset)  # type: ignore[arg-type] # the mistake that is tested

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Iterable
 from types import MappingProxyType
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 import h11
 
@@ -95,10 +95,13 @@ class Connection:
         try:
             own = _own_fault(request)
         except ValueError as error:
-            return await self._play(plan(_complaint(str(error)), None))
+            return await self._play(plan(_complaint(400, f"{FAULT_HEADER}: {error}"), None))
         request, fault = server.schedule.meet(request, own)
         await server.settle()
-        reply = make_reply(server.vendor, request, fault, server.schedule.take_reply)
+        try:
+            reply = make_reply(server.vendor, request, fault, server.schedule.take_reply)
+        except Exception as error:  # the vendors' checks do not foresee every malformed body
+            reply = _complaint(500, f"the sandbox cannot make sense of this request: {error!r}")
         return await self._play(plan(reply, fault))
 
     async def _play(self, steps: Iterable[Step], close: bool = False) -> bool:
@@ -141,8 +144,8 @@ class Connection:
 
 
 def _understand(head: h11.Request, body: bytes, wants_stream: Callable[..., bool]) -> RecordedRequest:
-    target = urlsplit(head.target.decode("ascii"))
-    path, query = unquote(target.path), dict(parse_qsl(target.query, keep_blank_values=True))
+    target, _, fields = head.target.decode("ascii").partition("?")
+    path, query = unquote(target), dict(parse_qsl(fields, keep_blank_values=True))
     parsed: Any = control.read_json(body)
     return RecordedRequest(
         number=0,
@@ -165,5 +168,5 @@ def _own_fault(request: RecordedRequest) -> faults.Fault | None:
     return fault
 
 
-def _complaint(message: str) -> Reply:
-    return json_reply(400, {"error": {"type": "sandbox_error", "message": f"{FAULT_HEADER}: {message}"}})
+def _complaint(status: int, message: str) -> Reply:
+    return json_reply(status, {"error": {"type": "sandbox_error", "message": message}})

@@ -18,6 +18,11 @@ T = TypeVar("T")
 PATIENCE = 10.0  # seconds that a caller waits for the sandbox's thread before it says that something is wrong
 
 
+def _check_fault(fault: object) -> None:
+    if not isinstance(fault, Fault):
+        raise TypeError(f"expected a fault like faults.reset() or faults.parse('reset'); found {fault!r}")
+
+
 class StandIn:
     """The stand-in for one vendor: where it listens, what it will do, what it has seen. Thread safe."""
 
@@ -57,11 +62,15 @@ class StandIn:
         """
         if times < 1:
             raise ValueError(f"times must be at least 1; found {times!r}")
+        for fault in faults:
+            if fault is not None:
+                _check_fault(fault)
         self._schedule.add([*faults] * times)
         self._settle()
 
     def always(self, fault: Fault) -> None:
         """Let every request meet this fault, once the script of ``next`` is used up, until ``heal`` or ``reset``."""
+        _check_fault(fault)
         self._schedule.stand(fault)
         self._settle()
 
@@ -155,7 +164,7 @@ class Sandbox:
         """Start listening; returns when every stand-in does. Does nothing when it is running."""
         with self._lock:
             if self._thread is None:
-                self._loop = asyncio.new_event_loop()
+                self._loop = asyncio.SelectorEventLoop()  # the one that can watch a listener, on every system
                 self._thread = threading.Thread(
                     target=self._work, args=(self._loop,), name="understudy-sandbox", daemon=True
                 )
