@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from understudy import ProviderUnavailable, Secret, Settings
@@ -83,6 +84,7 @@ class Connection:
         """Return what the SDK's client signs in with; may read files, and ask Google Cloud where it runs there.
 
         Raises:
+            ProviderUnavailable: there is no key, or the file with the credentials cannot be read.
             Exception: of google-auth, where there are no credentials.
         """
         if self.provider == "gemini":
@@ -106,19 +108,24 @@ def _vertex_url(location: str) -> str:
 
 
 def _credentials(file: str | None) -> Any:
-    """Read the credentials of a file that `.env` may name, which Google's library does not read; else ask the library."""
+    """Read the credentials of a file, which may be named in a `.env` that Google's library does not read; or ask it."""
     if file is not None:
-        with open(file, encoding="utf-8") as opened:
-            information = json.load(opened)
+        try:
+            information = json.loads(Path(file).read_bytes())
+        except (OSError, ValueError) as error:
+            message = f"GOOGLE_APPLICATION_CREDENTIALS: expected a readable file of JSON at {file}, found: {error}"
+            raise ProviderUnavailable(message) from None
         kind = information.get("type") if isinstance(information, dict) else None
         if kind == "service_account":
             from google.oauth2 import service_account
 
-            return service_account.Credentials.from_service_account_info(information, scopes=_SCOPES)
+            load = service_account.Credentials.from_service_account_info
+            return load(information, scopes=_SCOPES)  # type: ignore[no-untyped-call]  # google-auth has no types here
         if kind == "authorized_user":
             from google.oauth2.credentials import Credentials
 
-            return Credentials.from_authorized_user_info(information, scopes=_SCOPES)
+            from_user = Credentials.from_authorized_user_info
+            return from_user(information, scopes=_SCOPES)  # type: ignore[no-untyped-call]  # as above
     import google.auth
 
     return google.auth.default(scopes=_SCOPES)[0]

@@ -103,12 +103,13 @@ def failure_of_reply(status: int, headers: Mapping[str, str], body: Any) -> Fail
         body: the reply's body, as text, bytes or parsed JSON.
     """
     document = _parsed(body)
-    error = error_of(document) or {}
+    found = error_of(document)
+    error = found or {}
     details = list(_details(error))
     code = text_of(error.get("status")) or text_of(error.get("code"))
     message = text_of(error.get("message")) or _description(status, headers, body)
-    if status == 200:
-        status = _number(error.get("code")) or status
+    if status == 200 and found is not None:  # in a stream: the error's own number is the status
+        status = _number(error.get("code")) or 500
     kind = _kind(status, code, _reason(details), _quotas(details), message)
     lower = {name.lower(): value for name, value in headers.items()}
     return kind(
@@ -130,17 +131,15 @@ def failure_of_exception(exception: BaseException) -> Failure:
     """
     if isinstance(exception, Failure):
         return exception
-    response = getattr(exception, "response", None)
-    status = getattr(response, "status_code", None)
-    if isinstance(status, int):
-        return failure_of_reply(status, response.headers, getattr(exception, "details", None))
+    response: Any = getattr(exception, "response", None)
+    if response is not None:
+        return failure_of_reply(response.status_code, response.headers, getattr(exception, "details", None))
     failure = classify_exception(exception)
     failure.__cause__ = failure.__context__ = None
-    if type(failure) is UnknownFailure:
-        return _unknown(exception, failure)
-    if isinstance(failure, ProviderUnavailable) and _CREDENTIALS & {kind.__name__ for kind in type(exception).__mro__}:
-        return ProviderUnavailable(failure.message + _CURE)
-    return failure
+    if _CREDENTIALS & {kind.__name__ for kind in type(exception).__mro__}:
+        again = getattr(exception, "retryable", False)  # the server that hands out tokens failed, not the credentials
+        return ServerError(failure.message) if again else ProviderUnavailable(failure.message + _CURE)
+    return _unknown(exception, failure) if type(failure) is UnknownFailure else failure
 
 
 def error_of(document: Any) -> Mapping[str, Any] | None:
@@ -157,8 +156,7 @@ def _kind(status: int, code: str | None, reason: str | None, quotas: list[str], 
     if status == 429 and any(_LASTING_QUOTA.search(quota) for quota in quotas):
         return QuotaExhausted
     kind = _OF_REASON.get(reason or "") or _OF_STATUS.get(status) or _OF_CODE.get(code or "")
-    if kind is None:
-        kind = classify_status(status) if status >= 300 else ServerError
+    kind = kind or classify_status(status)
     return next((meant for given, words, meant in _OF_WORDS if given is kind and words.search(message)), kind)
 
 

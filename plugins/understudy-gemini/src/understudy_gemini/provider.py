@@ -210,7 +210,7 @@ class GeminiProvider(ChatProvider):
         return opened.client
 
     async def _keep(self, loop: asyncio.AbstractEventLoop, http: transport.AsyncClient) -> AsyncGenerator[None, None]:
-        """Wait for the end: an event loop that shuts down closes its asynchronous generators, and so these connections."""
+        """Wait for the end: an event loop that shuts down closes its asynchronous generators, and these connections."""
         try:
             yield
         finally:

@@ -164,10 +164,10 @@ class StreamReader:
 
     def _add(self, part: dict[str, Any]) -> None:
         """Put a part to the others; text goes on from the text before it, unless one of them is signed."""
-        if self._pieces and _is_plain(part) and _is_plain(self._parts[-1]):
-            if part.get("thought") == self._parts[-1].get("thought"):
-                self._pieces.append(part["text"])
-                return
+        last = self._parts[-1] if self._parts else {}
+        if _is_plain(part) and _is_plain(last) and part.get("thought") == last.get("thought"):
+            self._pieces.append(part["text"])
+            return
         self._join()
         self._parts.append(part)
         self._pieces = [part["text"]] if isinstance(part.get("text"), str) else []

@@ -16,6 +16,7 @@ from typing import Any
 from understudy import (
     ContentBlocked,
     EmptyResponse,
+    Failure,
     File,
     FinishReason,
     Image,
@@ -45,25 +46,39 @@ _UNSIGNED = "skip_thought_signature_validator"
 
 # The members of a request; any other option belongs into its generationConfig.
 _MEMBERS = frozenset(
-    """cachedContent contents continuationToken generationConfig labels safetySettings serviceTier store
-    systemInstruction toolConfig tools""".split()
+    (
+        *("contents", "systemInstruction", "tools", "toolConfig", "generationConfig", "safetySettings"),
+        *("cachedContent", "continuationToken", "labels", "serviceTier", "store"),
+    )
 )
 
-# finishReason (google-genai 3.4.0, types.FinishReason). Those that are an answer; those that are a refusal; any other
-# one that is known to mean a failed answer. A reason that is in none of these is new, and told as unknown.
-_FINISHED = {
+# finishReason (google-genai 3.4.0, types.FinishReason): how the answer ended, or the failure that it is. A reason that
+# is not here is new, and told as unknown.
+_OF_REASON: Mapping[str, FinishReason | type[Failure]] = {
     "STOP": FinishReason.STOP,
     "MAX_TOKENS": FinishReason.LENGTH,
     "CONTINUATION": FinishReason.LENGTH,
+    "BLOCKLIST": ContentBlocked,
+    "ESCALATION": ContentBlocked,
+    "IMAGE_PROHIBITED_CONTENT": ContentBlocked,
+    "IMAGE_RECITATION": ContentBlocked,
+    "IMAGE_SAFETY": ContentBlocked,
+    "LANGUAGE": ContentBlocked,
+    "MODEL_ARMOR": ContentBlocked,
+    "PROHIBITED_CONTENT": ContentBlocked,
+    "PUP_LIMITED_DISABLED": ContentBlocked,
+    "RECITATION": ContentBlocked,
+    "SAFETY": ContentBlocked,
+    "SPII": ContentBlocked,
+    "IMAGE_OTHER": MalformedResponse,
+    "MALFORMED_FUNCTION_CALL": MalformedResponse,
+    "MALFORMED_RESPONSE": MalformedResponse,
+    "MISSING_THOUGHT_SIGNATURE": MalformedResponse,
+    "NO_IMAGE": MalformedResponse,
+    "OTHER": MalformedResponse,
+    "TOO_MANY_TOOL_CALLS": MalformedResponse,
+    "UNEXPECTED_TOOL_CALL": MalformedResponse,
 }
-_REFUSED = frozenset(
-    """SAFETY RECITATION LANGUAGE BLOCKLIST PROHIBITED_CONTENT SPII IMAGE_SAFETY IMAGE_PROHIBITED_CONTENT
-    IMAGE_RECITATION ESCALATION MODEL_ARMOR PUP_LIMITED_DISABLED""".split()
-)
-_FAILED = frozenset(
-    """MALFORMED_FUNCTION_CALL MALFORMED_RESPONSE UNEXPECTED_TOOL_CALL TOO_MANY_TOOL_CALLS MISSING_THOUGHT_SIGNATURE
-    OTHER IMAGE_OTHER NO_IMAGE""".split()
-)
 
 
 # ---- The request ---------------------------------------------------------------------------------------------------
@@ -343,9 +358,8 @@ def _part_of(part: Mapping[str, Any], name: CallNames) -> Part | None:
 
 
 def checked_call(call: Any) -> Mapping[str, Any]:
-    if isinstance(call, Mapping) and isinstance(call.get("name"), str):
-        if isinstance(call.get("args") or {}, Mapping):
-            return call
+    if isinstance(call, Mapping) and isinstance(call.get("name"), str) and isinstance(call.get("args") or {}, Mapping):
+        return call
     raise unreadable(json.dumps(call), "a tool call with a name and arguments")
 
 
@@ -380,14 +394,12 @@ def _finish_reason(candidate: Mapping[str, Any], parts: tuple[Part, ...]) -> Fin
     told = text_of(candidate.get("finishReason"))
     if told is None:
         raise MalformedResponse("expected a reason why the model stopped, found none", status=200)
-    message = text_of(candidate.get("finishMessage")) or f"the model stopped for {told}"
-    if told in _REFUSED:
-        raise ContentBlocked(message, status=200, code=told)
-    if told in _FAILED:
-        raise MalformedResponse(message, status=200, code=told)
-    if told == "STOP" and any(isinstance(part, ToolCall) for part in parts):
-        return FinishReason.TOOL_CALLS
-    return _FINISHED.get(told, FinishReason.UNKNOWN)
+    reason = _OF_REASON.get(told, FinishReason.UNKNOWN)
+    if not isinstance(reason, FinishReason):
+        message = text_of(candidate.get("finishMessage")) or f"the model stopped for {told}"
+        raise reason(message, status=200, code=told)
+    called = any(isinstance(part, ToolCall) for part in parts)
+    return FinishReason.TOOL_CALLS if called and reason is FinishReason.STOP else reason
 
 
 def _usage(usage: Mapping[str, Any]) -> Usage:
