@@ -33,6 +33,8 @@ from understudy import (
 )
 from understudy.testing import no_waiting
 
+SILENT = {"stall", "black_hole"}  # only these are ended by a timeout, so only these are given a short one
+SHORT = 0.25
 WAYS = ["sync", "async", "stream", "astream"]
 BROKEN = (ConnectionFailed, StreamInterrupted)
 UNREADABLE = (MalformedResponse,)
@@ -129,7 +131,7 @@ class Stage:
         self.pieces: list[str] = []
 
     def ask(self, how, **arguments):
-        arguments = {"max_retries": 1, "timeout": 0.4, "temperature": None, **arguments}
+        arguments = {"max_retries": 1, "timeout": 10, "temperature": None, **arguments}
         if how == "sync":
             return self.factory.generate_content("hello", **arguments)
         if how == "async":
@@ -163,7 +165,7 @@ def test_fault_before_the_first_token(stage, cast, how, row):
     primary, fallback = cast
     stage.primary.always(row.fault)
     with no_waiting() as waits:
-        response = stage.ask(how)
+        response = stage.ask(how, timeout=SHORT if row.fault.name in SILENT else 10)
     kinds, asked = row.failure, row.asked
     if row.plain is not None and how in ("sync", "async"):
         kinds, asked = row.plain
@@ -192,7 +194,7 @@ def test_fault_before_the_first_token(stage, cast, how, row):
 def test_nobody_listens(stage, cast, how):
     stage.primary.always(faults.refuse())
     with no_waiting() as waits:
-        response = stage.ask(how, timeout=5)
+        response = stage.ask(how)
     assert response.provider_name == cast[1]
     assert [type(a.failure) for a in response.attempts] == [ConnectionFailed, ConnectionFailed, type(None)]
     assert waits == [5]
@@ -203,7 +205,7 @@ def test_nobody_listens(stage, cast, how):
 @named(BENIGN)
 def test_slow_and_large_answers_are_answers(stage, cast, how, row):
     stage.primary.always(row)
-    response = stage.ask(how, timeout=10)
+    response = stage.ask(how)
     assert (response.success, response.provider_name) == (True, cast[0])
     assert (stage.primary.request_count, stage.fallback.request_count) == (1, 0)
     assert how in ("sync", "async") or "".join(stage.pieces) == response.content
@@ -215,7 +217,7 @@ def test_slow_and_large_answers_are_answers(stage, cast, how, row):
 def test_break_after_the_first_token_is_told(stage, cast, how, row):
     stage.primary.always(row)
     with pytest.raises(StreamInterrupted) as caught:
-        stage.ask(how)
+        stage.ask(how, timeout=SHORT if row.name in SILENT else 10)
     assert caught.value.partial == "".join(stage.pieces)
     assert caught.value.partial
     assert caught.value.provider == cast[0]
@@ -229,7 +231,7 @@ def test_everybody_down(stage, cast, how):
     stage.primary.always(faults.quota_exhausted())
     stage.fallback.always(faults.black_hole())
     with no_waiting():
-        response = stage.ask(how)
+        response = stage.ask(how, timeout=SHORT)
     assert response.error == f"All LLM providers failed: [{cast[0]}: quota exceeded, {cast[1]}: timeout]"
     assert (stage.primary.request_count, stage.fallback.request_count) == (1, 2)
 
@@ -278,11 +280,4 @@ def test_a_consumer_that_leaves_closes_the_connection(stage, cast, how):
         stage.loop.run_until_complete(leave())
     stage.loop.run_until_complete(asyncio.sleep(0.1))
     assert stage.primary.request_count == 1
-    assert all(connection_is_idle(stage.primary) for _ in range(1))
-
-
-def connection_is_idle(stand_in):
-    """The stalled connection is gone; only connections that wait for a next request may remain."""
-    before = stand_in.open_connections
-    stand_in.heal()
-    return before == 0
+    assert stage.primary.open_connections == 0
