@@ -128,6 +128,11 @@ CASES: dict[str, tuple[str | None, str, list[str]]] = {
         MODULE,
         ["`async def`, which nobody would await"],
     ),
+    "async generator": (
+        "@hookimpl\nasync def understudy_provider(settings): yield Parrot()",
+        MODULE,
+        ["`async def`, which nobody would await"],
+    ),
     "generator": (
         "@hookimpl\ndef understudy_provider(settings): yield Parrot()",
         MODULE,
