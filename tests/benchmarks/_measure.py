@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 
 WARM_UP = 3  # turns whose time does not count: imports, connections and caches are made in them
 FEWEST_ROUNDS = 3
+MICROSECOND = 1e-6  # seconds
+MILLISECOND = 1e-3
 
 
 @dataclass
@@ -39,6 +41,8 @@ def compare(turns: Mapping[str, Callable[[], object]], *, calls: int, seconds: f
     for turn in turns.values():
         for _ in range(WARM_UP):
             turn()
+    gc.collect()
+    gc.freeze()  # collecting below is about what the turns leave behind, not about all that was ever imported
     names = list(turns)
     until = time.perf_counter() + seconds
     while time.perf_counter() < until or len(timings[names[0]].cpu) < FEWEST_ROUNDS:
@@ -49,6 +53,7 @@ def compare(turns: Mapping[str, Callable[[], object]], *, calls: int, seconds: f
             timings[name].cpu.append((time.process_time() - cpu) / calls)
             timings[name].wall.append((time.perf_counter() - wall) / calls)
         names.append(names.pop(0))
+    gc.unfreeze()
     return timings
 
 
@@ -101,6 +106,23 @@ def spread(values: Sequence[float], unit: float) -> list[str]:
     return [f"{value / unit:.1f}" for value in (ordered[0], statistics.median(ordered), slow)]
 
 
+HEADS = ["", "CPU least", "median", "9 of 10", "wall least", "median", "CPU more", "(of leasts)", "wall more", "aim"]
+
+
+def beside(raw: Mapping[str, Timing], name: str, ours: Timing, aim: str, unit: float = MICROSECOND) -> list[list[str]]:
+    """Return the lines of a table headed HEADS that compare the factory with raw SDK calls, the first of them."""
+    first = next(iter(raw.values()))
+    more = [
+        ratio(ours.cpu, first.cpu) - 1,
+        min(ours.cpu) / min(first.cpu) - 1,
+        ratio(ours.wall, first.wall) - 1,
+    ]
+    return [
+        *([label, *spread(t.cpu, unit), *spread(t.wall, unit)[:2], "", "", "", ""] for label, t in raw.items()),
+        [name, *spread(ours.cpu, unit), *spread(ours.wall, unit)[:2], *(f"{m:+.1%}" for m in more), aim],
+    ]
+
+
 def show(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: the first column flush left, the others flush right."""
     widths = [max(len(line[column]) for line in (heads, *rows)) for column in range(len(heads))]
@@ -111,8 +133,10 @@ def show(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
 
 
 def isolate() -> None:
-    """Keep what the environment says about vendors and proxies away from the SDKs; for this process only."""
+    """Keep what the environment says about vendors and proxies away from the SDKs; for this process only.
+
+    NO_PROXY goes, too: with it the raw SDKs would compare every URL with it.
+    """
     for name in list(os.environ):
         if name.startswith(("ANTHROPIC_", "CLAUDE_", "GEMINI_", "GOOGLE_", "LLM_")) or name.lower().endswith("_proxy"):
             del os.environ[name]
-    os.environ["NO_PROXY"] = "127.0.0.1"

@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 CHUNKS = 1000
 TEXT = "The sky is blue because air scatters short waves of light more than long ones. " * 4
@@ -171,4 +171,5 @@ async def _serve() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    with suppress(KeyboardInterrupt):  # the benchmark says it
+        asyncio.run(_serve())

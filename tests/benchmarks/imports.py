@@ -10,12 +10,11 @@ import sys
 import time
 from collections.abc import Mapping
 
-from _measure import Timing, difference, isolate, show, spread
+from _measure import MILLISECOND, Timing, difference, isolate, show, spread
 from _upstream import CLAUDE, upstream
 
 SECONDS = 12.0  # for the light ones
 HEAVY_ROUNDS = 3  # several seconds each
-MILLISECOND = 1e-3
 BARE = "bare interpreter"
 AIMS = {"import understudy": "aim <= 30"}
 

@@ -7,7 +7,18 @@ provider itself. A stream has one piece and its end. `three methods` is a provid
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-from _measure import aexhaust, compare, difference, exhaust, isolate, repeated, repeated_async, show, spread
+from _measure import (
+    MICROSECOND,
+    aexhaust,
+    compare,
+    difference,
+    exhaust,
+    isolate,
+    repeated,
+    repeated_async,
+    show,
+    spread,
+)
 
 from understudy import (
     ChatProvider,
@@ -25,7 +36,6 @@ CALLS = 300
 SECONDS = 10.0
 PROMPT = "Why is the sky blue?"
 ANSWER = LLMResponse(True, "Because.", "nothing")
-MICROSECOND = 1e-6
 AIMS = {"call": "aim <= 25", "async call": "aim <= 60"}
 
 
