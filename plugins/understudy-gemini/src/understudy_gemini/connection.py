@@ -80,23 +80,23 @@ class Connection:
             unavailable=None if project else settings.missing("GOOGLE_CLOUD_PROJECT"),
         )
 
-    def sign_in(self) -> dict[str, Any]:
-        """Return what the SDK's client signs in with; may read files, and ask Google Cloud where it runs there.
+    def read_credentials(self) -> Any:
+        """Return Google's credentials for Vertex AI; may read files, and ask Google Cloud where it runs there.
+
+        Returns:
+            The credentials; None for Google AI Studio, where the key does.
 
         Raises:
-            ProviderUnavailable: there is no key, or the file with the credentials cannot be read.
+            ProviderUnavailable: the file with the credentials cannot be read.
             Exception: of google-auth, where there are no credentials.
         """
-        if self.provider == "gemini":
-            if self.key is None:
-                raise ProviderUnavailable(self.unavailable or "")
+        return None if self.project is None else _credentials(self.credentials_file)
+
+    def client_arguments(self, credentials: Any) -> dict[str, Any]:
+        """Return what the SDK's client signs in with: the key in clear, so nothing may keep this."""
+        if self.key is not None:
             return {"vertexai": False, "api_key": self.key.reveal()}
-        return {
-            "vertexai": True,
-            "project": self.project,
-            "location": self.location,
-            "credentials": _credentials(self.credentials_file),
-        }
+        return {"vertexai": True, "project": self.project, "location": self.location, "credentials": credentials}
 
 
 def _vertex_url(location: str) -> str:

@@ -63,7 +63,8 @@ class GeminiProvider(ChatProvider):
         self._connection = connection
         self.default_model = connection.model
         self._lock = threading.Lock()
-        self._signed_in: dict[str, Any] | None = None
+        self._credentials: Any = None
+        self._is_prepared = False
         self._client: tuple[Client, transport.Client] | None = None
         self._loop_clients: dict[asyncio.AbstractEventLoop, _LoopClient] = {}
 
@@ -189,6 +190,7 @@ class GeminiProvider(ChatProvider):
     # ---- The life of the clients -----------------------------------------------------------------------------------
 
     def _open_client(self) -> Client:
+        self._prepare()
         with self._lock:
             if self._client is None:
                 client, http, _ = self._new_client()
@@ -217,22 +219,18 @@ class GeminiProvider(ChatProvider):
             self._loop_clients.pop(loop, None)
             await http.aclose()
 
-    def _prepare(self) -> dict[str, Any]:
-        """Do once what takes long: import the SDK, sign in."""
+    def _prepare(self) -> None:
+        """Do once what takes long: import the SDK, look for credentials."""
         with self._lock:
-            return self._sign_in()
+            if not self._is_prepared:
+                import google.genai  # noqa: F401  here, so that it is not on an event loop later
 
-    def _sign_in(self) -> dict[str, Any]:
-        if self._signed_in is None:
-            import google.genai  # noqa: F401  imported here so that it is not on the event loop later
-
-            logging.getLogger("google_genai._api_client").addFilter(_is_news)
-            self._signed_in = self._connection.sign_in()
-        return self._signed_in
+                logging.getLogger("google_genai._api_client").addFilter(_is_news)
+                self._credentials = self._connection.read_credentials()
+                self._is_prepared = True
 
     def _new_client(self) -> tuple[Client, transport.Client, transport.AsyncClient]:
         """Make a client that takes nothing from the environment: address, version, key and mode are all pinned."""
-        signed_in = self._sign_in()
         from google.genai import Client, types
         from google.genai.client import DebugConfig
 
@@ -241,7 +239,7 @@ class GeminiProvider(ChatProvider):
         options = transport.options_for(self._connection.base_url)
         http, async_http = transport.Client(**options), transport.AsyncClient(**options)
         client = Client(
-            **signed_in,
+            **self._connection.client_arguments(self._credentials),
             debug_config=DebugConfig(client_mode=None, replays_directory=None, replay_id=None),
             http_options=types.HttpOptions(
                 base_url=self._connection.base_url,
