@@ -45,20 +45,21 @@ def test_making_a_provider_loads_no_sdk() -> None:
 def test_a_run_of_the_whole_life_leaves_no_warning(sandbox: Sandbox) -> None:
     program = f"""
 import asyncio
+from contextlib import aclosing
 from understudy import Message, Request, Settings
 from understudy_claude import ClaudeProvider
 request = Request(messages=(Message.user("Hello"),), timeout=5)
 provider = ClaudeProvider(Settings(environment={sandbox.environment()!r}))
 async def both():
     await asyncio.gather(provider.agenerate(request), provider.agenerate(request))
-    async for event in provider.astream(request):
-        break
+    async with aclosing(provider.astream(request)) as events:
+        await anext(events)
 for _ in range(2):
     assert provider.generate(request).success
     asyncio.run(both())
     provider.close()
 """
-    command = [sys.executable, "-X", "dev", "-W", "error", "-c", program]
+    command = [sys.executable, "-W", "error", "-c", program]
     done = subprocess.run(command, check=True, timeout=60, capture_output=True, text=True)
     assert done.stderr == ""
 
@@ -147,6 +148,36 @@ def test_a_loop_that_stands_still_is_closed_too(sandbox: Sandbox, provider: Clau
         assert _becomes_true(lambda: sandbox.claude.open_connections == 0)
     finally:
         loop.close()
+
+
+def test_aclose_has_another_loop_close_its_own_when_it_goes_on(sandbox: Sandbox, provider: ClaudeProvider) -> None:
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(provider.agenerate(REQUEST))
+        asyncio.run(provider.aclose())
+        loop.run_until_complete(asyncio.sleep(0.05))
+        assert _becomes_true(lambda: sandbox.claude.open_connections == 0)
+    finally:
+        loop.close()
+
+
+def test_the_event_loop_goes_on_while_the_sdk_is_loaded(sandbox: Sandbox) -> None:
+    program = f"""
+import asyncio, time
+from understudy import Message, Request, Settings
+from understudy_claude import ClaudeProvider
+provider = ClaudeProvider(Settings(environment={sandbox.environment()!r}))
+async def count():
+    ticks = 0
+    answer = asyncio.create_task(provider.agenerate(Request(messages=(Message.user("Hello"),), timeout=5)))
+    while not answer.done():
+        await asyncio.sleep(0.01)
+        ticks += 1
+    assert (await answer).success
+    assert ticks > 5, ticks
+asyncio.run(count())
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 # ---- consumers who stop early ----

@@ -9,7 +9,7 @@ import pytest
 
 from understudy import File, Image, InvalidRequest, Message, Request, Text, Thinking, Tool, ToolCall, ToolResult
 from understudy_claude import ClaudeProvider
-from understudy_claude.models import DEFAULT_MAX_TOKENS, DEFAULT_MODEL, ending_warning, takes_sampling
+from understudy_claude.models import DEFAULT_MAX_TOKENS, DEFAULT_MODEL, ending_warnings, takes_sampling
 from understudy_claude.wire import request_body
 
 if TYPE_CHECKING:
@@ -201,6 +201,12 @@ def test_sampling_settings_that_a_model_refuses_are_left_out_with_a_warning() ->
     assert str(warnings[0]) == "temperature was left out: claude-sonnet-5-5 takes none"
 
 
+def test_stop_texts_of_white_space_are_left_out_with_a_warning() -> None:
+    body, [warning] = request_body(Request(messages=(HELLO,), stop=("\n", "END")), OLD)
+    assert (body["stop_sequences"], warning.setting) == (["END"], "stop")
+    assert "stop_sequences" not in request_body(Request(messages=(HELLO,), stop=("\n",)), OLD)[0]
+
+
 def test_a_temperature_above_one_becomes_one() -> None:
     body, [warning] = request_body(Request(messages=(HELLO,), temperature=1.5), OLD)
     assert (body["temperature"], warning.setting) == (1.0, "temperature")
@@ -217,7 +223,7 @@ def test_a_model_that_ends_is_still_asked_with_a_warning_that_names_its_successo
     body, [warning] = request_body(Request(messages=(HELLO,)), "claude-3-sonnet-20240229")
     assert body["model"] == "claude-3-sonnet-20240229"
     assert str(warning) == "claude-3-sonnet-20240229 ends on 2025-07-21, or has ended: ask claude-sonnet-5-5 instead"
-    assert ending_warning(DEFAULT_MODEL) is None
+    assert ending_warnings(DEFAULT_MODEL) == ()
 
 
 # ---- as the vendor receives it ----

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import date
+from typing import Any
 
 from understudy import ResponseWarning
 
@@ -17,6 +18,7 @@ DEFAULT_MAX_TOKENS = 4096
 
 # The last version of each family that takes temperature, top_p and top_k; families that are not here take none.
 # Later ones answer 400 "`temperature` is deprecated for this model" (Anthropic's model documentation, 2026-11-23).
+_SAMPLING = ("temperature", "top_p", "top_k")
 _LAST_WITH_SAMPLING: Mapping[str, tuple[int, int]] = {
     "haiku": (4, 5),
     "instant": (1, 2),
@@ -59,9 +61,29 @@ def takes_sampling(model: str) -> bool:
     return (int(major or 99), int(minor or 0)) <= _LAST_WITH_SAMPLING.get(family, (0, 0))  # a preview is the newest
 
 
-def ending_warning(model: str) -> ResponseWarning | None:
+def leave_out_refused(body: dict[str, Any], model: str) -> tuple[ResponseWarning, ...]:
+    """Take out of a request's body the sampling settings that it would be refused for, and return what was done."""
+    warnings: list[ResponseWarning] = []
+    if not takes_sampling(model):
+        for name in _SAMPLING:
+            if body.pop(name, None) is not None:
+                warnings.append(ResponseWarning(name, f"{name} was left out: {model} takes none"))
+    temperature = body.get("temperature")
+    if temperature is None:
+        return tuple(warnings)
+    thinking = body.get("thinking")
+    if isinstance(thinking, Mapping) and thinking.get("type") in ("enabled", "adaptive") and temperature != 1:
+        del body["temperature"]
+        warnings.append(ResponseWarning("temperature", "temperature was left out: Claude takes none while it thinks"))
+    elif temperature > 1:
+        body["temperature"] = 1.0
+        warnings.append(ResponseWarning("temperature", f"temperature {temperature:g} became 1.0, Claude's highest"))
+    return tuple(warnings)
+
+
+def ending_warnings(model: str) -> tuple[ResponseWarning, ...]:
     """Return a warning that names the successor, for a model that has ended or has a day set for it."""
     if model not in _ENDINGS:
-        return None
+        return ()
     day, successor = _ENDINGS[model]
-    return ResponseWarning("model", f"{model} ends on {day}, or has ended: ask {successor} instead")
+    return (ResponseWarning("model", f"{model} ends on {day}, or has ended: ask {successor} instead"),)

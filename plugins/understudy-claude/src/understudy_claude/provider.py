@@ -10,11 +10,13 @@ import asyncio
 import ipaddress
 import json
 import ssl
+import sys
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -82,11 +84,11 @@ class ClaudeProvider(ChatProvider):
     # ---- the four calls ----
 
     def generate(self, request: Request) -> LLMResponse:
-        """Answer a request; the timeout bounds the whole attempt, give or take the last wait for the vendor."""
+        """Answer a request; the timeout bounds the whole attempt, give or take one wait."""
+        model, body, warnings = self._prepare(request)
         import anthropic
         import httpx2
 
-        model, body, warnings = self._prepare(request)
         with _failures_of(model):
             until = time.monotonic() + _seconds(request)
             client = self._sync_client()
@@ -108,9 +110,9 @@ class ClaudeProvider(ChatProvider):
 
     def stream(self, request: Request) -> Iterator[StreamEvent]:
         """Answer a request piece by piece; the timeout bounds the wait for each piece."""
+        model, body, warnings = self._prepare(request)
         import anthropic
 
-        model, body, warnings = self._prepare(request)
         with _failures_of(model):
             client = self._sync_client()
             events = client.post(
@@ -133,22 +135,22 @@ class ClaudeProvider(ChatProvider):
 
     async def agenerate(self, request: Request) -> LLMResponse:
         """Answer a request on the running event loop; the timeout bounds the whole attempt."""
-        import httpx2
-
         model, body, warnings = self._prepare(request)
         with _failures_of(model):
             client = await self._async_client()
+            import httpx2
+
             async with asyncio.timeout(_seconds(request)):
                 response = await client.post(PATH, cast_to=httpx2.Response, body=body, options=_options(request))
             return response_of(_parse(response, response.content), response.headers, request, warnings)
 
     async def astream(self, request: Request) -> AsyncIterator[StreamEvent]:
         """Answer a request piece by piece on the running event loop; the timeout bounds the wait for each piece."""
-        import anthropic
-
         model, body, warnings = self._prepare(request)
         with _failures_of(model):
             client = await self._async_client()
+            import anthropic
+
             events = await client.post(
                 PATH,
                 cast_to=object,
@@ -179,7 +181,7 @@ class ClaudeProvider(ChatProvider):
     # ---- clients ----
 
     def close(self) -> None:
-        """Close all connections; those of an event loop that is running are closed on it, a moment later."""
+        """Close all connections; those of an event loop that is busy are closed on it, a moment later."""
         with self._lock:
             client, self._client = self._client, None
             held = list(self._async_clients.items())
@@ -187,9 +189,11 @@ class ClaudeProvider(ChatProvider):
         if client is not None:
             client.close()
         for loop, other in held:
-            if loop.is_running():
+            if loop.is_closed():
+                continue
+            if loop.is_running() or _in_event_loop():  # no other loop may run in this thread now
                 asyncio.run_coroutine_threadsafe(other.aclose(), loop)
-            elif not loop.is_closed():
+            else:
                 loop.run_until_complete(other.aclose())
 
     async def aclose(self) -> None:
@@ -219,6 +223,8 @@ class ClaudeProvider(ChatProvider):
     async def _async_client(self) -> anthropic.AsyncAnthropic:
         """Return the client of the running event loop: connections cannot be used from another one."""
         loop = asyncio.get_running_loop()
+        if "anthropic" not in sys.modules:
+            await asyncio.to_thread(import_module, "anthropic")  # a second or two, in which the loop goes on
         held = self._async_clients.get(loop)
         if held is None:
             import anthropic
@@ -238,6 +244,14 @@ class ClaudeProvider(ChatProvider):
 
     def _revealed_key(self) -> str:
         return self._key.reveal() if self._key is not None else ""
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 class _HeldClient:

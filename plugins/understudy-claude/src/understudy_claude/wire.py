@@ -40,12 +40,11 @@ from understudy import (
     structured_output,
 )
 from understudy_claude.failures import PROVIDER, failure_of_reply
-from understudy_claude.models import DEFAULT_MAX_TOKENS, ending_warning, takes_sampling
+from understudy_claude.models import DEFAULT_MAX_TOKENS, ending_warnings, leave_out_refused
 
 Json = dict[str, Any]
 Warnings = tuple[ResponseWarning, ...]
 
-_SAMPLING = ("temperature", "top_p", "top_k")
 _TOOL_CHOICES: Mapping[str, str] = {"auto": "auto", "none": "none", "required": "any"}
 _FINISH_REASONS: Mapping[str, FinishReason] = {
     "end_turn": FinishReason.STOP,
@@ -90,14 +89,14 @@ def request_body(request: Request, model: str) -> tuple[Json, Warnings]:
         body["tool_choice"] = _tool_choice(request.tool_choice)
     if request.output_schema is not None:
         body["output_config"] = {"format": {"type": "json_schema", "schema": dict(request.output_schema)}}
-    if request.stop:
-        body["stop_sequences"] = list(request.stop)
+    if stop := [text for text in request.stop if text.strip()]:
+        body["stop_sequences"] = stop
     if request.temperature is not None:
         body["temperature"] = request.temperature
     _merge(body, options)
-    warnings = lost + _leave_out_sampling(body, model)
-    ending = ending_warning(model)
-    return body, warnings if ending is None else (*warnings, ending)
+    if len(stop) < len(request.stop):
+        lost += (ResponseWarning("stop", "stop texts of nothing but white space were left out: Claude takes none"),)
+    return body, lost + leave_out_refused(body, model) + ending_warnings(model)
 
 
 def _options(request: Request) -> Mapping[str, Any]:
@@ -232,27 +231,6 @@ def _merge(body: Json, options: Mapping[str, Any]) -> None:
             body["tools"] = [*body.get("tools", ()), *value]
         else:
             body[name] = value
-
-
-def _leave_out_sampling(body: Json, model: str) -> Warnings:
-    """Take out of the body what the model would refuse the whole request for, and say so."""
-    warnings: list[ResponseWarning] = []
-    if not takes_sampling(model):
-        for name in _SAMPLING:
-            if body.pop(name, None) is not None:
-                warnings.append(ResponseWarning(name, f"{name} was left out: {model} takes none"))
-    temperature = body.get("temperature")
-    if temperature is None:
-        return tuple(warnings)
-    thinking = body.get("thinking")
-    thinks = isinstance(thinking, Mapping) and thinking.get("type") in ("enabled", "adaptive")
-    if thinks and temperature != 1:
-        del body["temperature"]
-        warnings.append(ResponseWarning("temperature", "temperature was left out: Claude takes none while it thinks"))
-    elif temperature > 1:
-        body["temperature"] = 1.0
-        warnings.append(ResponseWarning("temperature", f"temperature {temperature:g} became 1.0, Claude's highest"))
-    return tuple(warnings)
 
 
 # ---- the reply ----
