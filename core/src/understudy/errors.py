@@ -352,7 +352,7 @@ def register_secret(value: str) -> None:
 
 def conceal(text: str) -> str:
     """Mask keys in a text: those that were read from the settings, and whatever has a key's shape."""
-    for secret in tuple(_secrets):
+    for secret in sorted(_secrets, key=len, reverse=True):  # one key may be the beginning of another
         if secret in text:
             text = text.replace(secret, "***")
     return _KEY_SHAPES.sub("***", text)
