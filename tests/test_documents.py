@@ -1,0 +1,331 @@
+"""Every code block of the README files and of docs/ is run, and what it prints is compared with what the page shows.
+
+    python              run; the blocks of a page share their names. What one prints stands in a `text` block after it.
+    python file=NAME    written to that file, beside toml, dotenv, json with file=NAME; these three are parsed, too
+    text                what the python block before it prints; ... stands for anything
+    console             `$ command`, and below it what the command prints
+    sh                  commands alone, to be copied
+
+A page runs in a folder of its own, its providers talk to the sandbox, and no retry waits. A block below the comment
+`<!-- not run: reason -->` is left alone; test_document_facts.py counts those.
+"""
+
+import ast
+import contextlib
+import importlib.metadata
+import io
+import json
+import logging
+import os
+import re
+import runpy
+import shlex
+import signal
+import subprocess
+import sys
+import tomllib
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dotenv
+import pytest
+
+from understudy import LLMFactory
+from understudy.testing import no_waiting
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), ROOT / "core/README.md", *ROOT.glob("plugins/*/README.md"), *ROOT.rglob("docs/*.md")])
+FENCE = re.compile(r"^( *)(```+)([^`]*)$")
+NOT_RUN = re.compile(r"^<!-- not run: .+ -->$")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: the line of its first word, its kind, the file it names, and its text."""
+
+    line: int
+    kind: str
+    file: str | None
+    text: str
+
+
+def read_blocks(page: Path) -> Iterator[Block]:
+    """Read the fenced blocks of a page, those with a reason not to be run left out."""
+    lines = page.read_text("utf-8").splitlines()
+    number = 0
+    while number < len(lines):
+        opening = FENCE.match(lines[number])
+        number += 1
+        if opening is None:
+            continue
+        indent, fence, words = opening.groups()
+        start = number
+        while lines[number].strip() != fence:  # a fence that nobody closes is an IndexError here
+            number += 1
+        kind, *options = words.split() or [""]
+        file = next((option.removeprefix("file=") for option in options if option.startswith("file=")), None)
+        text = "".join(line.removeprefix(indent) + "\n" for line in lines[start:number])
+        number += 1
+        if start < 2 or not NOT_RUN.match(lines[start - 2].strip()):
+            yield Block(start + 1, kind, file, text)
+
+
+def same(shown: str, printed: str) -> bool:
+    """Whether a text is what a page shows: `...` stands for anything in a line, alone on a line for any lines."""
+    pattern = ""
+    for line in shown.strip("\n").splitlines():
+        if line.strip() == "...":
+            pattern += r"(?:.*\n)*?"
+        else:
+            pattern += re.escape(line.rstrip()).replace(r"\.\.\.", ".*") + r"\n"
+    lines = [line.rstrip() for line in printed.strip("\n").splitlines()]
+    return re.fullmatch(pattern, "".join(f"{line}\n" for line in lines)) is not None
+
+
+class Stage:
+    """One page on its way through: its folder, its names, and what was printed last."""
+
+    def __init__(self, page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.page = page
+        self.folder = folder
+        self.monkeypatch = monkeypatch
+        self.module = types.ModuleType("page")
+        self.output = io.StringIO()
+        monkeypatch.setitem(sys.modules, "page", self.module)
+
+    def printed(self) -> str:
+        """Return what was printed since this was asked last."""
+        text = self.output.getvalue()
+        self.output.seek(0)
+        self.output.truncate()
+        return text
+
+    def play(self, blocks: list[Block]) -> None:
+        """Run the blocks in order."""
+        # A program finds no handlers but the library's own, which drops the lines; pytest's come after the fixtures.
+        self.monkeypatch.setattr(logging.getLogger(), "handlers", [])
+        self.monkeypatch.setattr(logging.getLogger(), "level", logging.WARNING)
+        for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+            where = f"{self.page.relative_to(ROOT)}:{block.line}"
+            if block.file is not None:
+                (self.folder / block.file).parent.mkdir(parents=True, exist_ok=True)
+                (self.folder / block.file).write_text(block.text, encoding="utf-8")
+            match block.kind:
+                case "python" if block.file is not None:
+                    ast.parse(block.text, where)
+                case "python":
+                    self.run_python(block)
+                    shown = following.text if following is not None and following.kind == "text" else ""
+                    printed = self.printed()
+                    assert same(shown, printed), f"{where} prints\n{printed}\nand the page shows\n{shown}"
+                case "text":
+                    before = blocks[blocks.index(block) - 1] if blocks.index(block) else None
+                    assert before is not None, f"{where}: nothing printed this text"
+                    assert before.kind == "python", f"{where}: nothing printed this text"
+                case "console" | "sh":
+                    self.run_commands(block, where)
+                case "toml":
+                    tomllib.loads(block.text)
+                case "json":
+                    json.loads(block.text)
+                case "dotenv":
+                    values = dotenv.dotenv_values(stream=io.StringIO(block.text), interpolate=False)
+                    assert all(values.values()), f"{where}: a name without a value in {values}"
+                case kind:
+                    raise AssertionError(f"{where}: a block of the kind {kind!r}, which nobody checks")
+
+    def run_python(self, block: Block) -> None:
+        """Run a block in the page's namespace, so that an error shows the page's line."""
+        code = compile("\n" * (block.line - 1) + block.text, str(self.page), "exec")
+        with contextlib.redirect_stdout(self.output), contextlib.redirect_stderr(self.output):
+            exec(code, vars(self.module))
+
+    def run_commands(self, block: Block, where: str) -> None:
+        """Run the commands of a block, each with what it shows; in `sh`, every line is a command that shows nothing."""
+        if block.kind == "sh":
+            for line in block.text.splitlines():
+                run_command(self, line, where)
+                self.printed()
+            return
+        for scene in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+            command, _, shown = scene.partition("\n")
+            run_command(self, command, where)
+            printed = self.printed()
+            assert same(shown, printed), f"{where}: {command!r} prints\n{printed}\nand the page shows\n{shown}"
+
+
+# ---- commands ----
+
+
+def run_command(stage: Stage, line: str, where: str) -> None:
+    """Run a command where that is safe and local; see for the others whether what they name is there."""
+    match shlex.split(line, comments=True):
+        case []:
+            pass
+        case ["understudy", "sandbox"]:
+            run_sandbox(stage)
+        case ["understudy", *arguments]:
+            run_understudy(stage, arguments)
+        case ["python" | "python3", "noxfile.py", session, *paths]:
+            assert session in nox_sessions(), f"{where}: noxfile.py has no session {session!r}"
+            assert all((ROOT / path).exists() for path in paths), f"{where}: {line!r} names a path that is not there"
+        case ["python" | "python3", "-m", "venv", _] | [".", _]:
+            pass
+        case ["python" | "python3", "tests/test_document_facts.py"]:
+            assert (ROOT / "tests/test_document_facts.py").exists()
+        case ["python" | "python3", script] if (stage.folder / script).is_file():
+            with contextlib.redirect_stdout(stage.output), contextlib.redirect_stderr(stage.output):
+                runpy.run_path(script, run_name="__main__")
+        case ["pytest", *arguments]:
+            command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+            stage.output.write(subprocess.run(command, capture_output=True, text=True, timeout=60).stdout)
+        case ["export", assignment]:
+            stage.monkeypatch.setenv(*assignment.split("=", 1))
+        case ["pip", "install", *what]:
+            for argument in what:
+                install(stage, argument, f"{where}: {line!r}")
+        case _:
+            raise AssertionError(f"{where}: {line!r} is a command that nobody checks")
+
+
+def run_understudy(stage: Stage, arguments: list[str]) -> None:
+    """Run the installed command in this process, where the SDKs are imported already."""
+    (script,) = importlib.metadata.entry_points(group="console_scripts", name="understudy")
+    main = script.load()
+    logger = logging.getLogger("understudy")
+    with stage.monkeypatch.context() as patch, contextlib.ExitStack() as stack:
+        patch.setattr(sys, "argv", ["understudy", *arguments])
+        patch.setattr(sys, "stdin", io.StringIO())
+        patch.setattr(logger, "handlers", list(logger.handlers))
+        stack.enter_context(contextlib.redirect_stdout(stage.output))
+        stack.enter_context(contextlib.redirect_stderr(stage.output))
+        stack.enter_context(contextlib.suppress(SystemExit))
+        main()
+
+
+def run_sandbox(stage: Stage) -> None:
+    """Run the stand-ins until they have said where they are, and interrupt them as Ctrl-C does."""
+    command = [str(Path(sys.executable).with_name("understudy")), "sandbox"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        rest, complaints = process.communicate(timeout=20)
+    stage.output.write(first + rest + complaints)
+
+
+def nox_sessions() -> set[str]:
+    """Return the names of the noxfile's sessions."""
+    tree = ast.parse((ROOT / "noxfile.py").read_text("utf-8"))
+    return {
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and any("nox" in ast.unparse(mark) for mark in node.decorator_list)
+    }
+
+
+def install(stage: Stage, argument: str, where: str) -> None:
+    """See whether a package of the repository is there; install one of the page's own as pip would: by its metadata."""
+    if argument == "-e":
+        return
+    own = stage.folder / argument
+    project = (own if (own / "pyproject.toml").is_file() else ROOT / argument) / "pyproject.toml"
+    assert project.is_file(), f"{where}: there is no package {argument}"
+    described = tomllib.loads(project.read_text("utf-8"))["project"]
+    if project.parent != own:
+        return
+    stage.monkeypatch.syspath_prepend(str(own))
+    information = own / f"{described['name'].replace('-', '_')}-{described['version']}.dist-info"
+    information.mkdir()
+    metadata = f"Metadata-Version: 2.1\nName: {described['name']}\nVersion: {described['version']}\n"
+    (information / "METADATA").write_text(metadata, encoding="utf-8")
+    groups = described.get("entry-points", {})
+    entry_points = "".join(
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
+        for group, points in groups.items()
+    )
+    (information / "entry_points.txt").write_text(entry_points, encoding="utf-8")
+
+
+# ---- the test ----
+
+
+@pytest.fixture
+def clean_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandbox_environment: dict[str, str]
+) -> Iterator[pytest.MonkeyPatch]:
+    """A process as a page finds it: in an empty folder, nothing registered, no log handler, keys of the sandbox."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    made: list[LLMFactory] = []
+    make = LLMFactory.__init__
+
+    def remember(factory: LLMFactory, *arguments: Any, **options: Any) -> None:
+        made.append(factory)  # so that its connections can be closed, which an example leaves to its reader
+        make(factory, *arguments, **options)
+
+    monkeypatch.setattr(LLMFactory, "__init__", remember)
+    modules = set(sys.modules)
+    registry = LLMFactory.PROVIDER_REGISTRY
+    with no_waiting():
+        yield monkeypatch
+    for factory in made:
+        with contextlib.suppress(AttributeError):  # of one that was refused, there is nothing to close
+            factory.close()
+    for found in registry.describe():
+        if found.state == "registered":
+            del registry[found.name]
+    for name in set(sys.modules) - modules:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_block_does_what_its_page_shows(
+    page: Path, tmp_path: Path, clean_process: pytest.MonkeyPatch
+) -> None:
+    Stage(page, tmp_path, clean_process).play(list(read_blocks(page)))
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "expected"),
+    [
+        ("one\n", "one  \n", True),
+        ("one", "two", False),
+        ("at ... o'clock", "at 12 o'clock", True),
+        ("first\n...\nlast", "first\na\nb\nlast", True),
+        ("first\n...", "first", True),
+        ("first", "first\nsecond", False),
+        ("", "something", False),
+    ],
+)
+def test_what_is_shown_is_compared(shown: str, printed: str, expected: bool) -> None:
+    assert same(shown, printed) is expected
+
+
+@pytest.mark.parametrize(
+    ("block", "complaint"),
+    [
+        ("```python\nprint(1)\n```\n", "prints"),
+        ("```python\nprint(1)\n```\n\n```text\n2\n```\n", "prints"),
+        ("```text\n2\n```\n", "nothing printed"),
+        ("```rust\nfn main\n```\n", "nobody checks"),
+        ("```sh\nrm -rf .\n```\n", "nobody checks"),
+        ("```sh\npython3 noxfile.py no-such-session\n```\n", "no session"),
+        ("```sh\npip install ./no-such-package\n```\n", "no package"),
+        ("```dotenv\nNAME\n```\n", "without a value"),
+    ],
+)
+def test_a_wrong_block_is_found(
+    block: str, complaint: str, tmp_path: Path, clean_process: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(block, encoding="utf-8")
+    stage = Stage(ROOT / "page.md", tmp_path, clean_process)
+    with pytest.raises(AssertionError, match=complaint):
+        stage.play(list(read_blocks(page)))
