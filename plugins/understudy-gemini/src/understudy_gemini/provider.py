@@ -83,8 +83,9 @@ class GeminiProvider(ChatProvider):
     def generate(self, request: Request) -> LLMResponse:
         """Answer a request."""
         try:
+            client = self._open_client()
             call = self._call(request, whole=True)
-            reply = self._open_client().models.generate_content(**call.arguments)
+            reply = client.models.generate_content(**call.arguments)
             return self._response(request, reply, call.warnings)
         except Exception as exception:
             failure = failure_of_exception(exception)
@@ -94,8 +95,9 @@ class GeminiProvider(ChatProvider):
         """Answer a request piece by piece."""
         response: httpx2.Response | None = None
         try:
+            client = self._open_client()
             call = self._call(request, whole=False)
-            response = _open_stream(self._open_client(), call)
+            response = _open_stream(client, call)
             events, reader = EventReader(), self._reader(request, response, call.warnings)
             for data in response.iter_bytes():
                 for chunk in events.feed(data):
@@ -151,8 +153,6 @@ class GeminiProvider(ChatProvider):
         raise self._named(failure, request)
 
     def _call(self, request: Request, *, whole: bool) -> _Call:
-        if self._connection.unavailable is not None:
-            raise ProviderUnavailable(self._connection.unavailable)
         from google.genai import types
 
         seconds = request.timeout or DEFAULT_TIMEOUT
@@ -221,6 +221,8 @@ class GeminiProvider(ChatProvider):
 
     def _prepare(self) -> None:
         """Do once what takes long: import the SDK, look for credentials."""
+        if self._connection.unavailable is not None:
+            raise ProviderUnavailable(self._connection.unavailable)
         with self._lock:
             if not self._is_prepared:
                 import google.genai  # noqa: F401  here, so that it is not on an event loop later
