@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 CHUNKS = 1000
 TEXT = "The sky is blue because air scatters short waves of light more than long ones. " * 4
@@ -114,11 +115,11 @@ def upstream() -> Iterator[str]:
             process.stdin.close()  # it ends with its input
 
 
-def _events() -> list[str]:
+def _events() -> Iterator[str]:
     """Return the events of a stream of Claude's."""
     delta = {"stop_reason": "end_turn", "stop_sequence": None}
     texts = [{"type": "text_delta", "text": f"word {number} "} for number in range(CHUNKS)]
-    events = [
+    events: list[dict[str, Any]] = [
         {"type": "message_start", "message": {**_MESSAGE, "content": [], "stop_reason": None}},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         {"type": "ping"},
@@ -127,7 +128,7 @@ def _events() -> list[str]:
         {"type": "message_delta", "delta": delta, "usage": {"output_tokens": 3 * CHUNKS}},
         {"type": "message_stop"},
     ]
-    return [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events]
+    return (f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
 
 
 def _reply(status: str, headers: str, kind: str, *pieces: str) -> bytes:
@@ -143,6 +144,7 @@ class _Connection(asyncio.Protocol):
     refusal = _reply("429 Too Many Requests", _HEADERS_GEMINI, "application/json; charset=UTF-8", json.dumps(_QUOTA))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self.received = b""
 

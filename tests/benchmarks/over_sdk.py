@@ -2,7 +2,10 @@
 
 Both ask the same server with the same words, model, limit and timeout, over connections that stay open, without
 retries; the raw side does what its users do: call, and read the text. Aim: at most 3 % more than the raw anthropic SDK
-in CPU time. There is none for google-genai. `more` is the median of the rounds.
+in CPU time; there is none for google-genai. `more` is the median of the rounds.
+
+The factory can come out below: the claude plugin takes the SDK's reply as plain JSON, and the SDK does not build its
+models.
 """
 
 import asyncio
