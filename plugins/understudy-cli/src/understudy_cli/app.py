@@ -34,10 +34,10 @@ BUILT_IN = ("ask", "providers", "status", "doctor", "sandbox", "demo")
 def _show_version(wanted: bool) -> None:
     if wanted:
         import understudy
-
         from understudy_cli import __version__
 
-        output.write(f"understudy-cli {__version__}, understudy {understudy.__version__}, Python {sys.version.split()[0]}\n")
+        python = sys.version.split()[0]
+        output.write(f"understudy-cli {__version__}, understudy {understudy.__version__}, Python {python}\n")
         raise typer.Exit
 
 

@@ -68,7 +68,7 @@ def ask(
         if attempts:
             from understudy_cli.attempts import table_of
 
-            output.console(stderr=True).print(table_of(response.attempts))
+            output.show(table_of(response.attempts), stderr=True)
         if not response.success:
             _explain(response, factory)
             raise typer.Exit(output.FAILURE)
@@ -80,7 +80,7 @@ def _read_prompt(prompt: str | None) -> str:
     piped = ""
     if sys.stdin is not None and not sys.stdin.isatty():
         try:
-            piped = sys.stdin.read()
+            piped = sys.stdin.read().rstrip("\n")
         except UnicodeDecodeError as error:
             output.fail(f"expected standard input as text in {error.encoding}, found other bytes", output.USAGE)
     text = "\n\n".join(part for part in (given, piped) if part.strip())
@@ -91,7 +91,6 @@ def _read_prompt(prompt: str | None) -> str:
 
 def _open_factory(provider: str | None, fallback: list[str] | None, as_json: bool) -> LLMFactory:
     from understudy import ConfigurationError, LLMFactory, Settings, UnknownProvider
-
     from understudy_cli import availability
 
     fallbacks = None if fallback is None else [name for entry in fallback for name in entry.split(",") if name.strip()]
@@ -151,7 +150,6 @@ def _as_json(response: LLMResponse) -> dict[str, Any]:
     from dataclasses import asdict
 
     from understudy import conceal
-
     from understudy_cli.attempts import as_json
 
     return {
@@ -183,7 +181,6 @@ def _refuse(error: str, as_json: bool) -> Any:
 def _explain(response: LLMResponse, factory: LLMFactory) -> None:
     """Name everybody's failure and what to do about it."""
     from understudy import AllProvidersFailed, UnknownFailure
-
     from understudy_cli.cures import describe, find_cure
 
     failure = response.failure or UnknownFailure(response.error or "no reason given", provider=response.provider_name)

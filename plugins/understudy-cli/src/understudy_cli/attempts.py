@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from understudy import conceal
 from understudy_cli import output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.table import Table
+
     from understudy import Attempt
 
 STYLES = {"succeeded": "green", "failed": "red", "skipped": "yellow", "cancelled": "yellow"}
@@ -43,7 +45,7 @@ def as_json(attempt: Attempt) -> dict[str, Any]:
         "seconds": round(attempt.seconds, 3),
         "wait": round(attempt.wait, 3),
         "failure": type(failure).__name__ if failure else None,
-        "message": str(failure) if failure else None,
+        "message": conceal(str(failure)) if failure else None,
         "status": failure.status if failure else None,
         "request_id": attempt.request_id,
     }

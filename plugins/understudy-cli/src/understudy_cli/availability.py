@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from understudy_cli import output
@@ -36,6 +40,21 @@ class Found:
         """The model that is asked when nobody names one."""
         model: str | None = getattr(self.provider, "default_model", None)
         return model
+
+    @property
+    def short_reason(self) -> str:
+        """The reason, without the name and the origin at its beginning."""
+        return self.reason.partition("): ")[2] if self.reason.startswith(f"provider {self.name!r} (") else self.reason
+
+
+@contextlib.contextmanager
+def settings_of_nobody(arguments: Mapping[str, str]) -> Iterator[Settings]:
+    """Make settings that hold these values and know nothing of the user's environment and `.env`."""
+    from understudy import Settings
+
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory, ".env").touch()  # the search for `.env` ends here
+        yield Settings(arguments, environment={}, directory=directory)
 
 
 def look(settings: Settings) -> list[Found]:

@@ -10,8 +10,7 @@ from datetime import date
 from typing import Any
 
 from understudy import ConfigurationError, LLMFactory, PluginError, Settings, load_extensions
-
-from understudy_cli.availability import Found, look
+from understudy_cli.availability import Found, look, settings_of_nobody
 
 OURS = ("LLM_PRIMARY_PROVIDER", "LLM_FALLBACK_PROVIDERS", "LLM_EXTENSIONS")
 KEYS = (
@@ -54,12 +53,14 @@ class Surroundings:
         environment: the environment.
         in_file: the names that the `.env` file sets.
         found: every provider, as it is found here.
+        key_names: the variables that hold keys: the vendors', and those that an installed provider asks for.
     """
 
     settings: Settings
     environment: Mapping[str, str]
     in_file: frozenset[str]
     found: tuple[Found, ...]
+    key_names: tuple[str, ...]
 
     @classmethod
     def look_around(cls, environment: Mapping[str, str]) -> Surroundings:
@@ -71,16 +72,14 @@ class Surroundings:
         settings = Settings(environment=environment)
         text = settings.env_file.read_text("utf-8") if settings.env_file else ""
         in_file = re.findall(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=", text, re.MULTILINE)
-        return cls(settings, environment, frozenset(in_file), tuple(look(settings)))
+        with settings_of_nobody({}) as nobody:
+            asked = [name for one in look(nobody) for name in _KEY_NAME.findall(one.reason)]
+        key_names = tuple(dict.fromkeys([*KEYS, *asked]))
+        return cls(settings, environment, frozenset(in_file), tuple(look(settings)), key_names)
 
     def known(self, name: str) -> Found | None:
         """Return what was found under a provider's name, where it is installed."""
         return next((one for one in self.found if one.name == name and one.state != "not installed"), None)
-
-    def key_names(self) -> list[str]:
-        """Return the variables that hold keys: the vendors', and those that an installed provider asks for."""
-        asked = [name for one in self.found for name in _KEY_NAME.findall(one.reason)]
-        return list(dict.fromkeys([*KEYS, *asked]))
 
 
 def check_files(around: Surroundings) -> Iterator[Finding]:
@@ -104,8 +103,8 @@ def check_names(around: Surroundings) -> Iterator[Finding]:
             else:
                 cure = f"ours are {', '.join(OURS)}; it may be another program's"
                 yield Finding(name, None, f"found in {origin}; nothing of Understudy reads it", cure)
-        elif name not in KEYS:
-            near = difflib.get_close_matches(name, KEYS, 1, 0.9)
+        elif name not in around.key_names:
+            near = difflib.get_close_matches(name, around.key_names, 1, 0.9)
             if near and settings.find(near[0]) is None:
                 cure = f"did you mean {near[0]}, which is not set?"
                 yield Finding(name, None, f"found in {origin}; no vendor's key has this name", cure)
@@ -115,7 +114,7 @@ def check_keys(around: Surroundings) -> Iterator[Finding]:
     """Which keys are there, and where; never what they are."""
     settings, any_key = around.settings, False
     alone = Settings(environment={}) if settings.env_file else None
-    for name in around.key_names():
+    for name in around.key_names:
         try:
             key = settings.secret(name)
         except ConfigurationError as error:

@@ -12,7 +12,6 @@ from importlib import metadata
 from pathlib import Path
 
 from understudy import Settings
-
 from understudy_cli.checks import Finding, Surroundings
 
 PATIENCE = 5.0  # seconds for a git that hangs, on a network drive say
@@ -75,13 +74,14 @@ def check_secrecy(around: Surroundings) -> Iterator[Finding]:
     if file is None:
         return
     alone = Settings(environment={}, directory=file.parent)
-    if not any(alone.find(name) for name in around.key_names()):
+    if not any(alone.find(name) for name in around.key_names):
         return
     mode = file.stat().st_mode & 0o777
     safe = True
     if os.name == "posix" and mode & 0o077:
         safe = False
-        yield Finding(".env", False, f"{file} holds keys, and others may read it (mode {mode:03o})", f"chmod 600 {file}")
+        what = f"{file} holds keys, and others may read it (mode {mode:03o})"
+        yield Finding(".env", False, what, f"chmod 600 {file}")
     tracked, ignored = _ask_git(file)
     if tracked:
         safe = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,9 +14,8 @@ from understudy_cli import output
 
 if TYPE_CHECKING:
     from understudy import Settings
-    from understudy_sandbox import Sandbox
-
     from understudy_cli.stage import Stage
+    from understudy_sandbox import Sandbox
 
 NEEDED = {
     "understudy_sandbox": "understudy-sandbox",
@@ -46,6 +44,9 @@ def demo(
 ) -> None:
     """Watch an understudy take over, with stand-ins for the vendors: needs no key and no account."""
     _check_installed()
+    for file in (svg, record):
+        if file is not None and not file.parent.is_dir():
+            output.fail(f"expected to write {file}, found no directory {file.parent}", output.USAGE)
     from understudy_cli.scenes import SCENES
     from understudy_cli.stage import Stage
 
@@ -75,15 +76,13 @@ def _check_installed() -> None:
 @contextlib.contextmanager
 def _stand_ins(stage: Stage) -> Iterator[tuple[Sandbox, Settings]]:
     """Run the stand-ins, with settings that know nothing of the user's environment and `.env`."""
-    from understudy import LLMFactory, Settings
+    from understudy import LLMFactory
+    from understudy_cli.availability import settings_of_nobody
     from understudy_sandbox import Sandbox
 
-    with tempfile.TemporaryDirectory() as directory, Sandbox() as sandbox:
-        Path(directory, ".env").touch()  # the search for `.env` ends here
-        variables = sandbox.environment()
+    with Sandbox() as sandbox, settings_of_nobody(sandbox.environment()) as settings:
         # No proxy between the SDKs and this machine: they read that from the process's environment alone.
-        os.environ |= {name: value for name, value in variables.items() if name.lower() == "no_proxy"}
-        settings = Settings(variables, environment={}, directory=directory)
+        os.environ |= {name: value for name, value in sandbox.environment().items() if name.lower() == "no_proxy"}
         with stage.busy("Loading the vendors' SDKs ..."):
             for name in (PRIMARY, FALLBACK):
                 with LLMFactory(name, [], settings=settings, extensions=[]) as factory:
@@ -94,16 +93,16 @@ def _stand_ins(stage: Stage) -> Iterator[tuple[Sandbox, Settings]]:
 def _show_live(stage: Stage) -> None:
     """Ask the real vendors whose keys are set, after saying what is about to be done."""
     from understudy import Settings
-
     from understudy_cli.availability import look
 
     settings = Settings()
-    ready = [one for one in look(settings) if one.state == "available" and one.name in (PRIMARY, FALLBACK)]
+    found = {one.name: one for one in look(settings)}
+    cast = [found[name] for name in (PRIMARY, FALLBACK)]
+    ready = [one for one in cast if one.state == "available"]
     if not ready:
         output.complain("--live needs the key of Gemini or Claude, and neither can be asked:")
-        for one in look(settings):
-            if one.name in (PRIMARY, FALLBACK):
-                output.say(f"  {one.name}: {one.reason or one.origin}")
+        for one in cast:
+            output.say(f"  {one.name}: {one.reason or one.origin}")
         raise typer.Exit(output.USAGE)
     names = [f"{one.name} ({one.model})" if one.model else one.name for one in ready]
     stage.announce(

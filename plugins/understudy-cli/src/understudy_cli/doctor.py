@@ -37,14 +37,13 @@ def doctor(
         _show(findings)
         told = [_count(problems, "problem"), _count(warnings, "warning")]
         style = "red" if problems else "yellow" if warnings else "green"
-        output.console().print(output.words("\n" + ", ".join(filter(None, told)) or "Everything is fine.", style))
+        output.show(output.words("\n" + (", ".join(filter(None, told)) or "Everything is fine."), style))
     if problems:
         raise typer.Exit(output.FAILURE)
 
 
 def _examine() -> list[Finding]:
     from understudy import ConfigurationError
-
     from understudy_cli import checks, checks_of_host
 
     findings = [*checks_of_host.check_python(), *checks_of_host.check_versions()]
@@ -74,7 +73,7 @@ def _show(findings: list[Finding]) -> None:
         if one.cure:
             what = what.append("\n").append_text(output.words(one.cure, "cyan"))
         made.add_row(output.mark(one.good), output.words(one.about, "bold"), what)
-    output.console().print(made)
+    output.show(made)
 
 
 def _count(number: int, noun: str) -> str:

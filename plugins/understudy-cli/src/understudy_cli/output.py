@@ -16,17 +16,18 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
+
 from understudy import conceal
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
     from rich.text import Text
 
 SUCCESS, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 WIDEST = 120  # columns of a terminal that a table uses: longer lines are hard to follow
-UNSEEN_WIDTH = 200  # columns where no terminal is: rows stay on one line, for grep
+UNSEEN_WIDTH = 10_000  # columns where no terminal is: rows stay on one line, for grep
 LEVELS = {logging.WARNING: ("warning", "yellow"), logging.ERROR: ("error", "red"), logging.INFO: ("info", "dim")}
 _CONTROLS = {code: None for code in (*range(32), 127, *range(128, 160)) if chr(code) not in "\n\t"}
 
@@ -67,6 +68,19 @@ def table(*headings: str) -> Table:
         right = heading.startswith(">")
         made.add_column(words(heading.lstrip(">")), justify="right" if right else "left", no_wrap=right)
     return made
+
+
+def show(renderable: RenderableType, stderr: bool = False) -> None:
+    """Show a table; where no terminal is, without the blanks that would fill its lines."""
+    shown = console(stderr)
+    if shown.is_terminal:
+        shown.print(renderable)
+        return
+    with shown.capture() as capture:
+        shown.print(renderable)
+    lines = [line.rstrip() + "\n" for line in capture.get().splitlines()]
+    shown.file.write("".join(lines))
+    shown.file.flush()
 
 
 def say(text: object = "", style: str = "") -> None:

@@ -16,7 +16,6 @@ def providers(
 ) -> None:
     """List the providers: who can be asked, what the others lack, and what else could be installed."""
     from understudy import Settings, conceal
-
     from understudy_cli.availability import look
 
     found = look(Settings())
@@ -36,6 +35,6 @@ def providers(
     made = output.table("name", "state", "from", "model, or what is missing")
     for one in found:
         style = STYLES.get(one.state, "red")
-        last = output.words(one.reason or one.model or "", "" if one.reason else "dim")
+        last = output.words(one.short_reason or one.model or "", "" if one.reason else "dim")
         made.add_row(output.words(one.name, "bold"), output.words(one.state, style), output.words(one.origin), last)
-    output.console().print(made)
+    output.show(made)

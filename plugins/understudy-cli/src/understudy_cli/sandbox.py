@@ -20,8 +20,8 @@ MISSING = "the stand-ins are not installed: pip install understudy-sandbox"
 
 
 def sandbox(
-    gemini_port: Annotated[int, typer.Option(help="Port of Gemini's stand-in; 0 for a free one.")] = 0,
-    claude_port: Annotated[int, typer.Option(help="Port of Claude's stand-in; 0 for a free one.")] = 0,
+    gemini_port: Annotated[int, typer.Option(help="Port of Gemini's stand-in; 0: a free one.", min=0, max=65535)] = 0,
+    claude_port: Annotated[int, typer.Option(help="Port of Claude's stand-in; 0: a free one.", min=0, max=65535)] = 0,
     fault: Annotated[
         list[str] | None,
         typer.Option(help='What the next request meets, as in "gemini: rate_limited retry_after=30"; repeatable.'),
@@ -93,7 +93,7 @@ def _list_faults() -> None:
         )
         what = (inspect.getdoc(build) or "").partition("\n")[0]
         made.add_row(output.words(name, "bold"), output.words(options, "dim"), output.words(what))
-    output.console().print(made)
+    output.show(made)
 
 
 def _show_requests(stand_ins: Sandbox, stop: threading.Event) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +58,7 @@ SCENES = (
     ),
     Scene(
         2,
-        "The quota is used up",
+        "A quota error",
         "Gemini answers 429. Waiting would not help this call, so Claude takes the part at once.",
         "Why is the sky blue?",
         faults={"gemini": "rate_limited retry_after=30"},
@@ -66,9 +66,9 @@ SCENES = (
     Scene(
         3,
         "No answer in time",
-        "Gemini takes the request and stays silent. That may pass, so it is asked again, after 0.5 s and then after "
-        "1 s, before Claude takes the part. (Here the waits begin at 0.5 s and there are 2 retries; unless told "
-        "otherwise they begin at 5 s, up to 60 s, and there are 5.)",
+        "Gemini takes the request and stays silent. That may pass, so it is asked again after 0.5 s, then after 1 s, "
+        "before Claude takes the part. (Short for the demo: unless told otherwise the first wait is 5 s, each further "
+        "one twice as long, up to 60 s, and there are 5 retries.)",
         "Why is the sky blue?",
         options={"timeout": 0.4, "max_retries": 2, "retry_delay": 0.5},
         faults={"gemini": "black_hole"},

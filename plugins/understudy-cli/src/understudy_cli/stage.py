@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
-from understudy import Finish, LLMFactory, LLMResponse, Settings, TextDelta
 
+from understudy import Finish, LLMFactory, LLMResponse, Settings, TextDelta
 from understudy_cli import attempts, output
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from understudy_cli.scenes import Scene
 
+BLANK = Text("")
 WIDTH = 100  # columns of the pictures, and the most that a terminal is given
 
 
@@ -47,14 +48,15 @@ class Stage:
             )  # fmt: skip
 
     def show(self, *renderables: RenderableType, indent: int = 0) -> None:
-        """Show things one below the other."""
+        """Show things one below the other; an empty text is an empty line."""
         for console in self.consoles:
             for renderable in renderables:
-                console.print(Padding(renderable, (0, 0, 0, indent), expand=False) if indent else renderable)
+                padded = Padding(renderable, (0, 0, 0, indent), expand=False) if indent else renderable
+                console.print("" if renderable == BLANK else padded)
 
     def announce(self, text: str) -> None:
         """Show a paragraph that nobody should miss."""
-        self.show(output.words(text, "bold"), Text(""))
+        self.show(output.words(text, "bold"), BLANK)
 
     @contextlib.contextmanager
     def busy(self, text: str) -> Iterator[None]:
@@ -69,10 +71,10 @@ class Stage:
     def perform(self, scene: Scene, primary: str, fallback: str, settings: Settings) -> None:
         """Show one scene: title, story, the call, its log lines as they come, the attempts and the answer."""
         self.show(Rule(output.words(f"{scene.number}  {scene.title}", "bold"), align="left", style="dim"))
-        self.show(output.words(scene.story), Text(""))
+        self.show(output.words(scene.story), BLANK)
         for name, fault in scene.faults.items():
             self.show(output.words(f"stand-in for {name}: {fault}", "magenta"), indent=2)
-        self.show(output.words(scene.call, "cyan"), Text(""), indent=2)
+        self.show(output.words(scene.call, "cyan"), BLANK, indent=2)
         with self.log(), LLMFactory(primary, [fallback], settings=settings, extensions=[]) as factory:
             if scene.streamed:
                 response, pieces = _stream(factory, scene)
@@ -86,11 +88,11 @@ class Stage:
         with self.log(), LLMFactory(name, [], settings=settings, extensions=[]) as factory:
             with self.busy(f"Asking {name} ..."):
                 response = factory.generate_content(prompt, temperature=None, max_retries=1, retry_delay=1)
-        self._conclude(response, "answer of the real", 0)
+        self._conclude(response, "the real answer, by way of", 0)
 
     def _conclude(self, response: LLMResponse, whose: str, pieces: int) -> None:
-        self.show(Text(""), indent=2)
-        self.show(attempts.table_of(response.attempts), Text(""), indent=2)
+        self.show(BLANK, indent=2)
+        self.show(attempts.table_of(response.attempts), BLANK, indent=2)
         if response.success:
             streamed = f", in {pieces} pieces" if pieces else ""
             model = f" ({response.model})" if response.model else ""
@@ -99,7 +101,7 @@ class Stage:
         else:
             self.show(output.words("response.success is False, response.error is:", "dim"), indent=2)
             self.show(output.words(response.error or "", "red"), indent=2)
-        self.show(Text(""))
+        self.show(BLANK)
 
     @contextlib.contextmanager
     def log(self) -> Iterator[None]:
@@ -120,7 +122,8 @@ class Stage:
 
     def save_text(self, path: Path) -> None:
         """Write everything that was shown as plain text."""
-        self.consoles[-1].save_text(str(path), clear=False)
+        lines = self.consoles[-1].export_text(clear=False).splitlines()
+        path.write_text("".join(f"{line.rstrip()}\n" for line in lines), "utf-8")
 
 
 class StageLog(logging.Handler):
@@ -133,7 +136,7 @@ class StageLog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Show one line."""
         _, style = output.LEVELS.get(record.levelno, ("", ""))
-        line = Text.assemble((f"{record.levelname:<8}", style), output.words(record.getMessage()))
+        line = Text.assemble((f"{record.levelname:<9}", style), output.words(record.getMessage()))
         self.stage.show(line, indent=2)
 
 

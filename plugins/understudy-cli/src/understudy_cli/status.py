@@ -14,7 +14,6 @@ def status(
 ) -> None:
     """Show the configured route. The exit code is 1 when nobody on it can be asked."""
     from understudy import ConfigurationError, LLMFactory, conceal
-
     from understudy_cli.availability import unavailable_reason
 
     try:
@@ -46,9 +45,9 @@ def _show(seats: list[dict[str, Any]], current: str) -> None:
         part = "primary" if number == 0 else f"fallback {number}"
         last = output.words(seat["model"] or "", "dim") if seat["available"] else output.words(seat["reason"])
         made.add_row(output.mark(seat["available"]), output.words(part), output.words(seat["name"], "bold"), last)
-    output.console().print(made)
+    output.show(made)
     if not any(seat["available"] for seat in seats):
-        output.complain("nobody on the route can be asked; `understudy doctor` tells why, `understudy demo` needs no key")
+        output.complain("nobody on the route can be asked; `understudy doctor` tells why")
     elif current != seats[0]["name"]:
         output.say(f"the next call asks {current} first", "yellow")
     if len(seats) == 1:

@@ -1,0 +1,242 @@
+"""The command as its users run it: another process, in an empty home, with plugins found by their entry points."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+SECRET = "parrot-secret-0123456789"
+PATIENCE = 40  # seconds for a process, on a machine that is busy with other things too
+COMMAND = (sys.executable, "-m", "understudy_cli")
+
+PARROT = """
+import time
+from understudy import (
+    AuthenticationFailed, ChatProvider, ConnectionFailed, Finish, LLMResponse, ModelNotFound, QuotaExhausted,
+    RateLimited, ResponseWarning, TextDelta, Usage, hookimpl,
+)
+
+FAILURES = {
+    "limited": RateLimited("too many", status=429, code="too_many", retry_after=30),
+    "exhausted": QuotaExhausted("no credit", status=429),
+    "refused": AuthenticationFailed("bad key parrot-secret-0123456789", status=401),
+    "unknown": ModelNotFound("no such model", status=404),
+    "offline": ConnectionFailed("connection refused"),
+}
+
+class Parrot(ChatProvider):
+    name = "parrot"
+
+    def __init__(self, settings):
+        name = f"{self.name.upper()}_API_KEY"
+        self.lack = None if settings.secret(name) else settings.missing(name)
+        self.mood = settings.get("PARROT_MOOD", default="fine")
+        self.default_model = settings.get("PARROT_MODEL", default="parrot-2")
+
+    def get_provider_name(self):
+        return self.name
+
+    def unavailable_reason(self):
+        return self.lack
+
+    def model_notice(self, model):
+        return {"parrot-1": "parrot-1 ends on 2020-01-01, or has ended: ask parrot-2 instead"}.get(model)
+
+    def generate(self, request):
+        if self.mood in FAILURES:
+            raise FAILURES[self.mood]
+        warnings = (ResponseWarning("temperature", "temperature was dropped"),) if request.temperature else ()
+        text = f"{self.name} heard: {request.prompt}"
+        usage = Usage(input_tokens=2, output_tokens=3)
+        return LLMResponse(True, text, self.name, model=request.model or self.default_model, finish_reason="stop",
+                           usage=usage, warnings=warnings, request_id="squawk-1")
+
+    def stream(self, request):
+        response = self.generate(request)
+        if self.mood == "escaping":
+            yield TextDelta("a\\x1b[31mb")
+        elif self.mood == "breaking":
+            yield TextDelta("half an")
+            raise ConnectionFailed("cut")
+        elif self.mood == "endless":
+            while True:
+                yield TextDelta("squawk\\n")
+                time.sleep(0.002)
+        else:
+            yield TextDelta(response.content)
+        yield Finish(response)
+
+class Macaw(Parrot):
+    name = "macaw"
+
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.mood = "fine"
+
+@hookimpl
+def understudy_provider(settings):
+    return Parrot(settings)
+
+class macaw:
+    @staticmethod
+    @hookimpl
+    def understudy_provider(settings):
+        return Macaw(settings)
+
+macaw = macaw()
+"""
+
+GREETER = '''
+from understudy import hookimpl
+
+@hookimpl
+def understudy_commands(app):
+    @app.command("greet")
+    def greet():
+        """Say hello."""
+        print("hello from an extension")
+'''
+
+
+@pytest.fixture(scope="session")
+def aviary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of installed distributions: two working providers, a broken one, and an extension."""
+    home = tmp_path_factory.mktemp("aviary")
+    (home / "cli_parrot.py").write_text(PARROT)
+    (home / "cli_raven.py").write_text("raise ImportError('libraven.so is missing')")
+    (home / "cli_greeter.py").write_text(GREETER)
+    add_distribution(home, "understudy-parrot", "1.2", parrot="cli_parrot", macaw="cli_parrot:macaw")
+    add_distribution(home, "understudy-raven", "0.3", raven="cli_raven")
+    add_distribution(home, "understudy-greeter", "0.1", "understudy.extensions", greeter="cli_greeter")
+    return home
+
+
+def add_distribution(
+    home: Path, name: str, version: str, group: str = "understudy.providers", needs: str = "", **entry_points: str
+) -> None:
+    """Write what pip would have written for a distribution."""
+    info = home / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n" + (f"Requires-Dist: {needs}\n" if needs else "")
+    )
+    lines = [f"{entry} = {value}" for entry, value in entry_points.items()]
+    (info / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines, ""]))
+
+
+class Command:
+    """Runs `understudy` with nothing of the user's in its environment; no key ever shows in its output.
+
+    Args:
+        home: the working directory and home.
+        aviary: where the test's distributions are.
+    """
+
+    patience = PATIENCE
+    python = sys.executable
+
+    def __init__(self, home: Path, aviary: Path) -> None:
+        self.home = home
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "PYTHONPATH": str(aviary),
+            "GIT_CEILING_DIRECTORIES": str(home.parent),
+            "LANG": "C.UTF-8",
+        }
+
+    def together(self, *calls: tuple[str, ...], **environment: str) -> list[subprocess.CompletedProcess[str]]:
+        """Run it several times at once, each to its end."""
+        running = [self.start(*arguments, **environment) for arguments in calls]
+        return [self.finish(process) for process in running]
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start it, with pipes at all three ends."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=self.home,
+            env=self.environment | environment,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            encoding="utf-8",
+        )
+
+    def __call__(self, *arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run it to its end."""
+        return self.finish(self.start(*arguments, **environment), stdin)
+
+    def finish(self, process: subprocess.Popen[str], stdin: str | None = "") -> subprocess.CompletedProcess[str]:
+        """Wait for its end, and look for what must never be in its output."""
+        try:
+            stdout, stderr = process.communicate(stdin, timeout=PATIENCE)
+        finally:
+            process.kill()
+            process.wait()
+        assert SECRET not in stdout + stderr
+        assert "\x1b" not in stdout + stderr
+        assert "Traceback" not in stderr, stderr
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def on_terminal(self, *arguments: str, **environment: str) -> str:
+        """Run it on a terminal and return what that shows."""
+        ours, theirs = pty.openpty()
+        environment = self.environment | {"TERM": "xterm", **environment}
+        with subprocess.Popen(
+            [*COMMAND, *arguments], cwd=self.home, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+        ) as process:
+            os.close(theirs)
+            shown = b""
+            with contextlib.suppress(OSError):  # how Linux says that nobody holds the other end
+                while piece := os.read(ours, 65536):
+                    shown += piece
+            process.wait(PATIENCE)
+        os.close(ours)
+        return shown.decode()
+
+    def write_env(self, **lines: str) -> Path:
+        """Write a `.env` file that only its owner may read."""
+        file = self.home / ".env"
+        file.write_text(textwrap.dedent("".join(f"{name}={value}\n" for name, value in lines.items())))
+        file.chmod(0o600)
+        return file
+
+
+@pytest.fixture
+def understudy(tmp_path: Path, aviary: Path) -> Command:
+    """The command in a home of its own."""
+    return Command(tmp_path, aviary)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def started(tmp_path_factory: pytest.TempPathFactory, aviary: Path) -> Iterator[Callable[[], str]]:
+    """The whole demo, started at once and read when it is needed: it waits for the SDKs while other tests run."""
+    home = tmp_path_factory.mktemp("demo")
+    command = Command(home, aviary)
+    keys = {"GOOGLE_API_KEY": SECRET, "ANTHROPIC_API_KEY": SECRET, "HTTP_PROXY": "http://127.0.0.1:9"}
+    process = command.start("demo", "--record", "demo.txt", "--svg", "demo.svg", **keys)
+    done: list[str] = []
+
+    def read() -> str:
+        if not done:
+            finished = command.finish(process)
+            assert finished.returncode == 0, finished.stderr
+            assert finished.stderr == ""
+            done.append(finished.stdout)
+        return done[0]
+
+    read.home = home  # type: ignore[attr-defined]  # a function carries attributes
+    try:
+        yield read
+    finally:
+        process.kill()
+        process.communicate()

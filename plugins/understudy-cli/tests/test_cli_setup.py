@@ -1,0 +1,186 @@
+"""`understudy providers`, `status` and `doctor`: what is set up, what is wrong with it, and never a key."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from understudy_cli.checks import OURS
+from understudy_cli.checks_of_host import fits_all
+
+SECRET = "parrot-secret-0123456789"  # the fixture sees to it that no output ever shows it
+KEY = {"PARROT_API_KEY": SECRET}
+
+
+def results(done: subprocess.CompletedProcess[str]) -> dict[str, tuple[str, str, str]]:
+    """Return doctor's findings by what they are about; of several, the worst counts."""
+    order = ("ok", "warning", "problem")
+    checks = sorted(json.loads(done.stdout)["checks"], key=lambda one: order.index(one["result"]))
+    return {one["about"]: (one["result"], one["what"], one["cure"]) for one in checks}
+
+
+def test_providers_lists_what_is_here_what_it_lacks_and_what_else_there_is(understudy: Any) -> None:
+    table, listing = understudy.together(("providers",), ("providers", "--json"), **KEY)
+    rows = {one["name"]: one for one in json.loads(listing.stdout)["providers"]}
+    assert rows["parrot"] == {
+        "name": "parrot",
+        "state": "available",
+        "origin": "understudy-parrot 1.2",
+        "model": "parrot-2",
+        "reason": None,
+    }
+    assert rows["macaw"]["state"] == "not available"
+    assert "MACAW_API_KEY is not set" in rows["macaw"]["reason"]
+    assert rows["raven"]["state"] == "broken"
+    assert "libraven.so is missing" in rows["raven"]["reason"]
+    assert [line.split()[0] for line in table.stdout.splitlines()] == ["name", *rows]
+    assert (table.returncode, listing.returncode) == (0, 0)
+
+
+def test_status_shows_the_route_and_who_is_asked_first(understudy: Any) -> None:
+    understudy.write_env(LLM_PRIMARY_PROVIDER="macaw", LLM_FALLBACK_PROVIDERS="parrot:parrot-9", **KEY)
+    table, listing, nobody = (
+        understudy.start("status"),
+        understudy.start("status", "--json"),
+        understudy.start("status", PARROT_API_KEY=""),
+    )
+    shown = understudy.finish(table)
+    assert "macaw" in shown.stdout
+    assert "MACAW_API_KEY is not set" in shown.stdout
+    assert "the next call asks parrot:parrot-9 first" in shown.stderr
+    assert shown.returncode == 0
+    status = json.loads(understudy.finish(listing).stdout)
+    assert status["current"] == "parrot:parrot-9"
+    assert status["primary"]["available"] is False
+    assert status["fallbacks"] == [{"name": "parrot:parrot-9", "available": True, "reason": None, "model": "parrot-9"}]
+    alone = understudy.finish(nobody)
+    assert alone.returncode == 1
+    assert "nobody on the route can be asked" in alone.stderr
+
+
+def test_doctor_finds_a_good_setup_good(understudy: Any) -> None:
+    understudy.write_env(LLM_PRIMARY_PROVIDER="parrot", LLM_FALLBACK_PROVIDERS="macaw", MACAW_API_KEY=SECRET, **KEY)
+    (understudy.home / ".gitignore").write_text(".env\n")
+    git(understudy, "init", "-q")
+    understudy.environment["LLM_EXTENSIONS"] = "greeter"
+    done, table = understudy.together(("doctor", "--json"), ("doctor",))
+    found = results(done)
+    assert done.returncode == 0, done.stdout
+    assert found["primary"][:2] == ("ok", "parrot can be asked (understudy-parrot 1.2)")
+    assert found["fallback 1"][0] == "ok"
+    assert found[".env"][0] == "ok"
+    assert found["extension greeter"][0] == "ok"
+    assert found["provider raven"][0] == "warning"  # broken, but nobody has asked for it
+    assert found["packages"][1].startswith("understudy ")
+    assert "✓  primary" in table.stdout
+    assert found["key"][0] == "ok"
+    assert table.stdout.endswith("\n\n1 warning\n")
+
+
+def test_doctor_names_every_fault_of_a_bad_setup_with_its_cure(understudy: Any, aviary: Path) -> None:
+    file = understudy.write_env(
+        LLM_PRIMARY_PROVDER="parrot",
+        LLM_PRIMARY_PROVIDER="parrot:parrot-1",
+        LLM_FALLBACK_PROVIDERS="parot,macaw,raven",
+        LLM_OTHER="1",
+        ANTROPIC_API_KEY=SECRET,
+        MACAW_API_KEY='"two words"',
+        GOOGLE_API_KEY=SECRET,
+        **KEY,
+    )
+    file.chmod(0o644)
+    git(understudy, "init", "-q")
+    git(understudy, "add", ".env")
+    twin = understudy.home / "twin"
+    twin.mkdir()
+    add(twin, "understudy-parrot-two", "1.0", "parrot = cli_parrot", needs="understudy>=99")
+    path = f"{aviary}:{twin}"
+    done = understudy("doctor", "--json", PYTHONPATH=path, LLM_EXTENSIONS="nobody", GOOGLE_API_KEY="another-key-00")
+    assert done.returncode == 1
+    found = results(done)
+    assert found["LLM_PRIMARY_PROVDER"][2] == "did you mean LLM_PRIMARY_PROVIDER?"
+    assert found["LLM_OTHER"][0] == "warning"
+    assert found["ANTROPIC_API_KEY"][2] == "did you mean ANTHROPIC_API_KEY, which is not set?"
+    assert "found a space inside it" in found["fallback 2"][1]
+    assert "did you mean 'parrot'?" in found["fallback 1"][1]
+    assert "pip uninstall understudy-parrot" in found["primary"][1]
+    assert "libraven.so is missing" in found["fallback 3"][1]
+    assert found["extension nobody"][0] == "problem"
+    assert "understudy-parrot-two needs understudy>=99" in found["packages"][1]
+    whole = json.loads(done.stdout)["checks"]
+    about_file = [one["what"] for one in whole if one["about"] == ".env" and one["result"] == "problem"]
+    assert ["others may read it" in about_file[0], "git tracks it" in about_file[1]] == [True, True]
+    assert any("GOOGLE_API_KEY is set in the environment, and differently in" in one["what"] for one in whole)
+
+
+def test_doctor_knows_of_retired_models_from_the_provider(understudy: Any) -> None:
+    done = understudy("doctor", "--json", LLM_PRIMARY_PROVIDER="parrot", PARROT_MODEL="parrot-1", **KEY)
+    assert results(done)["model of parrot"][:2] == (
+        "problem",
+        "parrot-1 ends on 2020-01-01, or has ended: ask parrot-2 instead",
+    )
+
+
+def test_a_file_that_is_not_text_is_one_problem_among_the_others(understudy: Any) -> None:
+    (understudy.home / ".env").write_bytes(b"PARROT_API_KEY=\xff\xfe")
+    done, ask = understudy.together(("doctor", "--json"), ("ask", "hello", "-p", "parrot"))
+    assert "expected text in UTF-8" in results(done)[".env"][1]
+    assert (ask.returncode, "expected text in UTF-8" in ask.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("version", "bounds", "fits"),
+    [
+        ("0.1.0", ">=0.1", True),
+        ("0.1.0", ">=0.1.1", False),
+        ("0.10", ">=0.9,<1", True),
+        ("1.0.0", ">=0.9, <1", False),
+        ("2.0rc1", "==2.0", True),
+        ("1.0", "~=0.9", True),  # a form that is passed over
+        ("1.0", "", True),
+    ],
+)
+def test_versions_are_compared_as_numbers(version: str, bounds: str, fits: bool) -> None:
+    assert fits_all(version, bounds) is fits
+
+
+def test_the_variables_that_doctor_knows_are_those_that_the_core_reads() -> None:
+    import inspect
+    import re
+
+    from understudy import LLMFactory
+
+    source = inspect.getsource(inspect.getmodule(LLMFactory))  # type: ignore[arg-type]  # it has a module
+    assert set(re.findall(r'"(LLM_[A-Z_]+)"', source)) == set(OURS)
+
+
+def test_help_and_version_need_no_sdk_and_extensions_add_commands(understudy: Any) -> None:
+    loaded = "import sys, understudy_cli.app; print(sorted(sys.modules))"
+    modules = subprocess.run(
+        [understudy.python, "-c", loaded], env=understudy.environment, capture_output=True, text=True, check=True
+    ).stdout
+    costly = ("anthropic", "google.genai", "understudy_sandbox", "rich")
+    assert [name for name in costly if f"'{name}'" in modules] == []
+    (script,) = [one for one in entry_points(group="console_scripts") if one.name == "understudy"]
+    assert script.value == "understudy_cli.app:main"
+    shown, version, greeting = understudy.together(("--help",), ("--version",), ("greet",), LLM_EXTENSIONS="greeter")
+    for command in ("ask", "providers", "status", "doctor", "sandbox", "demo", "greet", "Exit codes: 0 it worked"):
+        assert command in shown.stdout
+    assert version.stdout.startswith("understudy-cli 0.1.0, understudy ")
+    assert greeting.stdout == "hello from an extension\n"
+
+
+def git(understudy: Any, *command: str) -> None:
+    subprocess.run(["git", *command], cwd=understudy.home, env=understudy.environment, check=True, capture_output=True)
+
+
+def add(home: Path, name: str, version: str, entry_point: str, needs: str) -> None:
+    info = home / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Dist: {needs}\n")
+    (info / "entry_points.txt").write_text(f"[understudy.providers]\n{entry_point}\n")
