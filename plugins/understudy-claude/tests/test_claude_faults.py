@@ -102,7 +102,14 @@ def test_a_fault_is_its_typed_failure_after_one_request(
         assert failure.retry_after == fault.options["retry_after"]
     if failure.status is not None and failure.status >= 400 and failure.code is not None:
         assert failure.request_id
-    assert KEY not in "".join([repr(failure), *traceback.format_exception(failure)])
+
+
+def test_a_key_that_the_vendor_repeats_is_in_no_traceback(ask: Ask, sandbox: Sandbox, provider: ClaudeProvider) -> None:
+    error = {"type": "authentication_error", "message": f"no such key: {KEY}"}
+    sandbox.claude.always(faults.status(401, {"type": "error", "error": error}))
+    with pytest.raises(AuthenticationFailed, match=r"no such key: \*\*\*") as caught:
+        ask(provider, REQUEST)
+    assert KEY not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("fault", SILENCES, ids=str)
