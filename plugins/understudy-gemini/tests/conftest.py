@@ -46,10 +46,7 @@ def _astream(provider: GeminiProvider, request: Request) -> LLMResponse:
     return asyncio.run(finish())
 
 
-WAYS = {"generate": _generate, "stream": _stream, "agenerate": _agenerate, "astream": _astream}
-
-
-@pytest.fixture(params=WAYS.values(), ids=WAYS.keys())
+@pytest.fixture(params=[_generate, _stream, _agenerate, _astream], ids=["generate", "stream", "agenerate", "astream"])
 def ask(request: pytest.FixtureRequest) -> Ask:
     """Each of the four calls, as a function that returns the whole answer."""
     way: Ask = request.param

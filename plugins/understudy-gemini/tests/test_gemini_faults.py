@@ -207,7 +207,7 @@ def test_cancelling_closes_the_connection(provider: GeminiProvider, sandbox: San
             pass
 
     async def cancel() -> bool:
-        task = asyncio.create_task(consume() if streamed else provider.agenerate(ASKED))  # type: ignore[arg-type]
+        task = asyncio.create_task(consume() if streamed else provider.agenerate(ASKED))
         assert await asyncio.to_thread(wait_until, lambda: sandbox.gemini.request_count == 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

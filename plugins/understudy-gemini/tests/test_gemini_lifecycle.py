@@ -116,7 +116,7 @@ def test_the_request_on_the_wire(sandbox: Sandbox, provider: GeminiProvider, ask
     assert request.path.startswith("/v1beta/models/gemini-3.5-flash-lite:")
     assert request.query == ({"alt": "sse"} if request.stream else {})
     assert request.headers["x-server-timeout"] == "8"  # the SDK rounds it up
-    empty_of_the_sdk = {"generationConfig": {}}
+    empty_of_the_sdk: dict[str, object] = {"generationConfig": {}}
     assert request.json == {"contents": [{"role": "user", "parts": [{"text": "hello"}]}], **empty_of_the_sdk}
 
 
@@ -246,8 +246,11 @@ for _ in range(2):
     asyncio.run(use())
     gc.collect()
 print(next(provider.stream(request)))
+provider.generate(request)
+other = understudy_provider(Settings())
+other.generate(request)
 del provider
 gc.collect()
 """
-    printed = run_python(code, "-W", "error", "-X", "dev")
+    printed = run_python(code, "-W", "error")
     assert printed.split("\n")[:-1] == ["stop", *[str(TextDelta("This"))] * 3]

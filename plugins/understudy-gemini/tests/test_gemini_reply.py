@@ -161,7 +161,7 @@ def events_of(chunks: list[Any], request: Request = ASKED) -> tuple[list[Any], L
 
 
 def test_a_stream_ends_in_what_the_whole_reply_would_have_been() -> None:
-    parts = (
+    parts: tuple[dict[str, Any], ...] = (
         {"text": "h", "thought": True},
         {"text": "m", "thought": True},
         {"text": "po"},
@@ -188,8 +188,7 @@ def test_a_stream_ends_in_what_the_whole_reply_would_have_been() -> None:
     assert response.finish_reason is FinishReason.TOOL_CALLS
     assert response.usage == Usage(input_tokens=3, output_tokens=2)
     assert [call.id for call in response.tool_calls] == ["call_0_f", "call_1_f"]
-    joined = [*parts[4:7]]
-    whole = reply({"text": "hm", "thought": True}, {"text": "pong"}, *joined, {"text": "!"})
+    whole = reply({"text": "hm", "thought": True}, {"text": "pong"}, *parts[4:])
     assert response.parts == read(whole, request).parts
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import warnings
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -21,7 +23,7 @@ from understudy import (
 )
 from understudy_gemini.connection import Connection
 from understudy_gemini.failures import failure_of_exception
-from understudy_gemini.streaming import EventReader, StreamReader
+from understudy_gemini.streaming import StreamReader
 from understudy_gemini.wire import read_json, request_body, response_of
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ DEFAULT_TIMEOUT = 60.0  # seconds, where a request gives none: the attempt timeo
 class _Call(NamedTuple):
     """One call as the SDK takes it: our JSON goes past the SDK's models, which refuse what they do not know."""
 
+    model: str
     arguments: dict[str, Any]
     warnings: tuple[ResponseWarning, ...]
 
@@ -63,9 +66,9 @@ class GeminiProvider(ChatProvider):
         self._connection = connection
         self.default_model = connection.model
         self._lock = threading.Lock()
+        self._sign_in_lock = threading.Lock()
         self._credentials: Any = None
-        self._is_prepared = False
-        self._client: tuple[Client, transport.Client] | None = None
+        self._client: tuple[Client, weakref.finalize[..., GeminiProvider]] | None = None
         self._loop_clients: dict[asyncio.AbstractEventLoop, _LoopClient] = {}
 
     def get_provider_name(self) -> str:
@@ -86,7 +89,7 @@ class GeminiProvider(ChatProvider):
             client = self._open_client()
             call = self._call(request, whole=True)
             reply = client.models.generate_content(**call.arguments)
-            return self._response(request, reply, call.warnings)
+            return self._response(request, call, reply)
         except Exception as exception:
             failure = failure_of_exception(exception)
         raise self._named(failure, request)
@@ -98,13 +101,10 @@ class GeminiProvider(ChatProvider):
             client = self._open_client()
             call = self._call(request, whole=False)
             response = _open_stream(client, call)
-            events, reader = EventReader(), self._reader(request, response, call.warnings)
+            reader = self._reader(request, call, response)
             for data in response.iter_bytes():
-                for chunk in events.feed(data):
-                    yield from reader.feed(chunk)
-            for chunk in events.end():
-                yield from reader.feed(chunk)
-            yield reader.finish()
+                yield from reader.read(data)
+            yield from reader.end()
             return
         except Exception as exception:
             failure = failure_of_exception(exception)
@@ -121,7 +121,7 @@ class GeminiProvider(ChatProvider):
                 client = await self._open_loop_client()
                 call = self._call(request, whole=True)
                 reply = await client.aio.models.generate_content(**call.arguments)
-            return self._response(request, reply, call.warnings)
+            return self._response(request, call, reply)
         except TimeoutError:
             failure: Failure = Timeout(f"no answer within {seconds:g} s")
         except Exception as exception:
@@ -135,15 +135,12 @@ class GeminiProvider(ChatProvider):
             client = await self._open_loop_client()
             call = self._call(request, whole=False)
             response = await _aopen_stream(client, call)
-            events, reader = EventReader(), self._reader(request, response, call.warnings)
+            reader = self._reader(request, call, response)
             async for data in response.aiter_bytes():
-                for chunk in events.feed(data):
-                    for event in reader.feed(chunk):
-                        yield event
-            for chunk in events.end():
-                for event in reader.feed(chunk):
+                for event in reader.read(data):
                     yield event
-            yield reader.finish()
+            for event in reader.end():
+                yield event
             return
         except Exception as exception:
             failure = failure_of_exception(exception)
@@ -157,7 +154,7 @@ class GeminiProvider(ChatProvider):
 
         seconds = request.timeout or DEFAULT_TIMEOUT
         model = request.model or self._connection.model
-        body, warnings = request_body(request, model, self._connection.provider)
+        body, told = request_body(request, model, self._connection.provider)
         config = types.GenerateContentConfig(
             http_options=types.HttpOptions(timeout=max(1, round(seconds * 1000)), extra_body=body),
             should_return_http_response=whole or None,
@@ -165,22 +162,17 @@ class GeminiProvider(ChatProvider):
             automatic_continuation=False,
         )
         # The SDK wants contents of its own kind; those in the body take their place.
-        return _Call({"model": model, "contents": ".", "config": config}, warnings)
+        return _Call(model, {"model": model, "contents": ".", "config": config}, told)
 
-    def _response(
-        self, request: Request, reply: types.GenerateContentResponse, warnings: tuple[ResponseWarning, ...]
-    ) -> LLMResponse:
+    def _response(self, request: Request, call: _Call, reply: types.GenerateContentResponse) -> LLMResponse:
         http = reply.sdk_http_response
         assert http is not None  # asked for with should_return_http_response
-        body, headers = read_json(http.body or ""), http.headers or {}
-        model = request.model or self._connection.model
-        return response_of(body, headers, request, warnings, provider=self._connection.provider, model=model)
+        body, headers, provider = read_json(http.body or ""), http.headers or {}, self._connection.provider
+        return response_of(body, headers, request, call.warnings, provider=provider, model=call.model)
 
-    def _reader(
-        self, request: Request, response: httpx2.Response, warnings: tuple[ResponseWarning, ...]
-    ) -> StreamReader:
-        model = request.model or self._connection.model
-        return StreamReader(response.headers, request, warnings, provider=self._connection.provider, model=model)
+    def _reader(self, request: Request, call: _Call, response: httpx2.Response) -> StreamReader:
+        provider = self._connection.provider
+        return StreamReader(response.headers, request, call.warnings, provider=provider, model=call.model)
 
     def _named(self, failure: Failure, request: Request) -> Failure:
         failure.provider = failure.provider or self._connection.provider
@@ -190,11 +182,10 @@ class GeminiProvider(ChatProvider):
     # ---- The life of the clients -----------------------------------------------------------------------------------
 
     def _open_client(self) -> Client:
-        self._prepare()
         with self._lock:
             if self._client is None:
                 client, http, _ = self._new_client()
-                self._client = client, http
+                self._client = client, weakref.finalize(self, http.close)  # at the latest when nobody has us any more
             return self._client[0]
 
     async def _open_loop_client(self) -> Client:
@@ -202,10 +193,9 @@ class GeminiProvider(ChatProvider):
         loop = asyncio.get_running_loop()
         opened = self._loop_clients.get(loop)
         if opened is None:
-            await asyncio.to_thread(self._prepare)
+            client, _, http = await asyncio.to_thread(self._new_client)  # the loop goes on while the SDK is imported
             opened = self._loop_clients.get(loop)  # another task may have been quicker
         if opened is None:
-            client, _, http = self._new_client()
             opened = _LoopClient(client, self._keep(loop, http))
             self._loop_clients[loop] = opened
             await anext(opened.keeper)
@@ -219,25 +209,19 @@ class GeminiProvider(ChatProvider):
             self._loop_clients.pop(loop, None)
             await http.aclose()
 
-    def _prepare(self) -> None:
-        """Do once what takes long: import the SDK, look for credentials."""
-        if self._connection.unavailable is not None:
-            raise ProviderUnavailable(self._connection.unavailable)
-        with self._lock:
-            if not self._is_prepared:
-                import google.genai  # noqa: F401  here, so that it is not on an event loop later
-
-                logging.getLogger("google_genai._api_client").addFilter(_is_news)
-                self._credentials = self._connection.read_credentials()
-                self._is_prepared = True
-
     def _new_client(self) -> tuple[Client, transport.Client, transport.AsyncClient]:
         """Make a client that takes nothing from the environment: address, version, key and mode are all pinned."""
+        if self._connection.unavailable is not None:
+            raise ProviderUnavailable(self._connection.unavailable)
+        _silence()
         from google.genai import Client, types
         from google.genai.client import DebugConfig
 
         from understudy_gemini import transport
 
+        with self._sign_in_lock:
+            if self._credentials is None:
+                self._credentials = self._connection.read_credentials()
         options = transport.options_for(self._connection.base_url)
         http, async_http = transport.Client(**options), transport.AsyncClient(**options)
         client = Client(
@@ -260,7 +244,7 @@ class GeminiProvider(ChatProvider):
         with self._lock:
             opened, self._client = self._client, None
         if opened is not None:
-            opened[1].close()
+            opened[1]()
         for loop, loop_client in list(self._loop_clients.items()):
             if loop.is_running():
                 asyncio.run_coroutine_threadsafe(loop_client.keeper.aclose(), loop)
@@ -297,6 +281,13 @@ async def _aopen_stream(client: Client, call: _Call) -> httpx2.Response:
     raise AssertionError("google-genai went on with a stream that was taken from it")
 
 
+def _silence() -> None:
+    """Keep two things off the user's screen that the SDK says and the user can do nothing about."""
+    # Versions before 3.4.0 have a wrong escape sequence in a text.
+    warnings.filterwarnings("ignore", message="invalid escape sequence", module=r".*google.genai.types")
+    logging.getLogger("google_genai._api_client").addFilter(_is_news)
+
+
 def _is_news(record: logging.LogRecord) -> bool:
-    """Drop what the SDK says of two keys in the environment: it is given one, and looks at neither."""
+    """Tell whether a record says something else than that two keys are set: the SDK is given one, and uses neither."""
     return not record.getMessage().startswith("Both GOOGLE_API_KEY and GEMINI_API_KEY are set")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from understudy import (
@@ -98,12 +98,33 @@ class StreamReader:
     ) -> None:
         self._headers, self._request, self._warnings = headers, request, warnings
         self._provider, self._model = provider, model
+        self._events = EventReader()
         self._name = CallNames(request)
         self._calls = 0
         self._body: dict[str, Any] = {}
         self._candidate: dict[str, Any] = {}
         self._parts: list[dict[str, Any]] = []
         self._pieces: list[str] = []  # the text of the last part, where it has any
+
+    def read(self, data: bytes) -> Iterator[StreamEvent]:
+        """Take the next bytes of the stream.
+
+        Raises:
+            Failure: an event in them is an error, or not what the API promises.
+        """
+        for chunk in self._events.feed(data):
+            yield from self.feed(chunk)
+
+    def end(self) -> Iterator[StreamEvent]:
+        """Take the end of the stream: what is left of it, and Finish.
+
+        Raises:
+            StreamInterrupted: the stream broke off.
+            Failure: the answer is a refusal, or empty, or what came was no stream.
+        """
+        for chunk in self._events.end():
+            yield from self.feed(chunk)
+        yield self.finish()
 
     @property
     def text(self) -> str:
