@@ -13,6 +13,7 @@ TYPE_CHECKING = False  # type checkers take it for True; typing's own costs more
 
 if TYPE_CHECKING:
     from understudy.classify import classify_exception, classify_status, classify_text, parse_retry_after
+    from understudy.clients import Clients, is_this_machine
     from understudy.errors import (
         AllProvidersFailed,
         AmbiguousProvider,
@@ -105,6 +106,7 @@ __all__ = [
     "Cancelled",
     "Capabilities",
     "ChatProvider",
+    "Clients",
     "ConfigurationError",
     "ConnectionFailed",
     "ContentBlocked",
@@ -169,12 +171,14 @@ __all__ = [
     "classify_text",
     "conceal",
     "hookimpl",
+    "is_this_machine",
     "load_extensions",
     "parse_retry_after",
     "structured_output",
 ]
 
 _CONTENTS = {
+    "clients": "Clients is_this_machine",
     "classify": "classify_exception classify_status classify_text parse_retry_after",
     "errors": """AllProvidersFailed AmbiguousProvider AuthenticationFailed BrokenPlugin Cancelled ConfigurationError
         ConnectionFailed ContentBlocked ContextTooLong EmptyResponse Failure InvalidRequest MalformedResponse

@@ -1,0 +1,152 @@
+"""The life of a provider's SDK clients: one for sync calls, and one for each event loop.
+
+Connections belong to the event loop on which they were opened, so async calls on another loop need another client. Each
+is closed with its loop: before asyncio.run closes a loop, it closes the asynchronous generators that were begun on it,
+and one of those, waiting at its yield until then, closes the client.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TYPE_CHECKING, Generic, TypeVar
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
+Client = TypeVar("Client")
+AsyncClient = TypeVar("AsyncClient")
+
+
+class Clients(Generic[Client, AsyncClient]):
+    """A provider's clients, made when they are first needed. Safe to use from several threads and event loops.
+
+    Args:
+        prepare: what takes long and is done once: importing the SDK, looking for credentials. On an event loop it is
+            done in a thread, so that the loop goes on.
+        open: makes the client for sync calls.
+        close: closes it.
+        open_async: makes a client for the running event loop.
+        close_async: closes it, on its loop.
+    """
+
+    def __init__(
+        self,
+        *,
+        prepare: Callable[[], None],
+        open: Callable[[], Client],
+        close: Callable[[Client], None],
+        open_async: Callable[[], AsyncClient],
+        close_async: Callable[[AsyncClient], Awaitable[None]],
+    ) -> None:
+        self._prepare, self._prepared = prepare, False
+        self._open, self._close = open, close
+        self._open_async, self._close_async = open_async, close_async
+        self._lock = threading.Lock()
+        self._client: Client | None = None
+        self._of_loops: WeakKeyDictionary[AbstractEventLoop, _Kept[AsyncClient]] = WeakKeyDictionary()
+
+    def get(self) -> Client:
+        """Return the client for sync calls."""
+        client = self._client
+        if client is None:
+            self._prepare_once()
+            with self._lock:
+                if self._client is None:
+                    self._client = self._open()
+                client = self._client
+        return client
+
+    async def aget(self) -> AsyncClient:
+        """Return the client of the running event loop."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        kept = self._of_loops.get(loop)
+        if kept is None:
+            if not self._prepared:
+                await asyncio.to_thread(self._prepare_once)
+            kept = self._of_loops.get(loop)  # another task may have been quicker
+        if kept is None:
+            kept = _Kept(self._open_async(), self._close_async)
+            with self._lock:
+                self._of_loops[loop] = kept
+            await kept.begin()
+        return kept.client
+
+    def close(self) -> None:
+        """Close all clients; those of an event loop that is busy are closed on it, a moment later."""
+        import asyncio
+
+        with self._lock:
+            client, self._client = self._client, None
+            of_loops = list(self._of_loops.items())
+            self._of_loops.clear()
+        if client is not None:
+            self._close(client)
+        for loop, kept in of_loops:
+            if loop.is_closed():
+                continue  # the generator closed the client with it
+            if loop.is_running() or _on_event_loop():  # one thread cannot run two loops at once
+                asyncio.run_coroutine_threadsafe(kept.end(), loop)
+            else:
+                loop.run_until_complete(kept.end())
+
+    async def aclose(self) -> None:
+        """Close the client of the running event loop, and then all others as `close` does."""
+        import asyncio
+
+        with self._lock:
+            kept = self._of_loops.pop(asyncio.get_running_loop(), None)
+        if kept is not None:
+            await kept.end()
+        self.close()
+
+    def _prepare_once(self) -> None:
+        with self._lock:
+            if not self._prepared:
+                self._prepare()
+                self._prepared = True
+
+
+class _Kept(Generic[AsyncClient]):
+    """A client and the generator that closes it."""
+
+    def __init__(self, client: AsyncClient, close: Callable[[AsyncClient], Awaitable[None]]) -> None:
+        self.client = client
+        self._close = close
+        self._keeper = self._keep()
+
+    async def begin(self) -> None:
+        await anext(self._keeper)
+
+    async def end(self) -> None:
+        await self._keeper.aclose()
+
+    async def _keep(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            await self._close(self.client)
+
+
+def is_this_machine(url: str) -> bool:
+    """Return whether a URL's host is this machine, which no proxy can reach for us."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _on_event_loop() -> bool:
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
