@@ -191,6 +191,6 @@ def _explain(response: LLMResponse, factory: LLMFactory) -> None:
         output.complain("there is no whole answer" if response.content else "there is no answer")
         failed = [(failure.provider, failure)]
     for label, one in failed:
-        output.say(f"  {label}: {describe(one)}")
+        output.say(f"{label}: {describe(one)}", indent=2)
         if cure := find_cure(one):
-            output.say(f"    {cure}", "cyan")
+            output.say(cure, "cyan", indent=4)

@@ -27,7 +27,7 @@ def table_of(attempts: Sequence[Attempt]) -> Table:
             output.words(_outcome(attempt), STYLES[attempt.outcome]),
             output.words(f"{attempt.seconds:.2f}" if asked else "-"),
             output.words(f"{attempt.wait:.2f}" if attempt.wait else "-"),
-            output.words(attempt.reason if asked else "the next one is asked"),
+            output.words(attempt.reason if asked or attempt.failure is None else attempt.failure.brief),
         )
     return made
 
@@ -53,6 +53,6 @@ def as_json(attempt: Attempt) -> dict[str, Any]:
 
 def _outcome(attempt: Attempt) -> str:
     failure = attempt.failure
-    if failure is None:
+    if failure is None or attempt.outcome == "skipped":
         return "answered" if attempt.outcome == "succeeded" else attempt.outcome
     return failure.brief + (f" ({failure.status})" if failure.status else "")

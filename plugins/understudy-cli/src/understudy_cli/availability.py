@@ -104,18 +104,21 @@ def show_ways_on(settings: Settings) -> None:
     """Say what to do where nobody is set up to be asked: set a key, or watch the demo."""
     found = look(settings)
     ready = [one.name for one in found if one.state == "available"]
-    here = [one for one in found if one.state != "not installed"]
+    lacking = [one for one in found if one.state in ("not available", "misconfigured")]
     output.complain("nobody is set up to be asked yet")
+    output.say()
     if ready:
-        output.say(f"\n  {ready[0]} can be asked: understudy ask --provider {ready[0]} ...")
-        output.say(f"  To ask it every time, set LLM_PRIMARY_PROVIDER={ready[0]}, in the environment or a .env file.")
-    elif here:
-        output.say("\n  Either give a key, in the environment or a .env file:")
-        for one in here:
-            output.say(f"    {one.name:<8} {one.reason}")
-        output.say(f"  and say who is asked first: LLM_PRIMARY_PROVIDER={here[0].name}")
+        output.say(f"{ready[0]} can be asked: understudy ask --provider {ready[0]} ...", indent=2)
+        always = f"To ask it every time, set LLM_PRIMARY_PROVIDER={ready[0]}, in the environment or a .env file."
+        output.say(always, indent=2)
+    elif lacking:
+        output.say("Either give a key, in the environment or a .env file:", indent=2)
+        for one in lacking:
+            output.say(f"{one.name}: {one.short_reason}", "cyan", indent=4)
+        output.say(f"and say who is asked first: LLM_PRIMARY_PROVIDER={lacking[0].name}; else it is gemini.", indent=2)
     else:
-        output.say("\n  Either install a provider and give it a key:")
+        output.say("Either install a provider and give it a key:", indent=2)
         for one in found:
-            output.say(f"    {one.name:<8} {one.origin}")
-    output.say("\n  Or see it work without any key: understudy demo")
+            output.say(f"{one.name}: {one.origin}", "cyan", indent=4)
+    output.say()
+    output.say("Or see it work without any key: understudy demo", indent=2)

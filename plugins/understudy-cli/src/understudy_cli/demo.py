@@ -102,7 +102,7 @@ def _show_live(stage: Stage) -> None:
     if not ready:
         output.complain("--live needs the key of Gemini or Claude, and neither can be asked:")
         for one in cast:
-            output.say(f"  {one.name}: {one.reason or one.origin}")
+            output.say(f"{one.name}: {one.short_reason or one.origin}", indent=2)
         raise typer.Exit(output.USAGE)
     names = [f"{one.name} ({one.model})" if one.model else one.name for one in ready]
     stage.announce(

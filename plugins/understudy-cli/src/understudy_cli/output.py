@@ -83,16 +83,25 @@ def show(renderable: RenderableType, stderr: bool = False) -> None:
     shown.file.flush()
 
 
-def say(text: object = "", style: str = "") -> None:
-    """Write a line to standard error."""
-    console(stderr=True).print(words(text, style), soft_wrap=True)
+def say(text: object = "", style: str = "", indent: int = 0) -> None:
+    """Write a line to standard error, indented by so many columns."""
+    _print_line(words(text, style), indent)
 
 
 def complain(text: object) -> None:
     """Write what went wrong to standard error."""
     from rich.text import Text
 
-    console(stderr=True).print(Text.assemble(("error: ", "bold red"), words(text)), soft_wrap=True)
+    _print_line(Text.assemble(("error: ", "bold red"), words(text)))
+
+
+def _print_line(line: Text, indent: int = 0) -> None:
+    """Print to standard error: wrapped between words on a terminal, else on one line, for grep."""
+    from rich.padding import Padding
+
+    shown = console(stderr=True)
+    padded = Padding(line, (0, 0, 0, indent), expand=False)  # which would make an empty line vanish
+    shown.print(padded if line.plain else "", soft_wrap=not shown.is_terminal)
 
 
 def fail(text: object, code: int) -> NoReturn:
@@ -150,7 +159,7 @@ class LogLines(logging.Handler):
         if message.startswith(self.unless) or message.endswith(self.unless):
             return
         name, style = LEVELS.get(record.levelno, (record.levelname.lower(), ""))
-        console(stderr=True).print(Text.assemble((f"{name}: ", style), words(message)), soft_wrap=True)
+        _print_line(Text.assemble((f"{name}: ", style), words(message)))
 
 
 def show_log(verbose: bool = False, unless: Sequence[str] = ()) -> None:
