@@ -19,7 +19,9 @@ from understudy.testing import ScriptedProvider, no_waiting
 from understudy_sandbox import Sandbox, faults
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), ROOT / "core/README.md", *ROOT.glob("plugins/*/README.md"), *ROOT.rglob("docs/*.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), ROOT / "core/README.md", *ROOT.glob("plugins/*/README.md"), *ROOT.rglob("docs/*.md")]
+)
 DECISIONS = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
 PACKAGES = sorted(file.parent for file in [ROOT / "core/pyproject.toml", *ROOT.glob("plugins/*/pyproject.toml")])
 GENERATED = re.compile(r"<!-- begin: (.+?) -->\n(.*?)<!-- end -->", re.DOTALL)
@@ -49,7 +51,10 @@ class Levels(logging.Handler):
 
 def what_each_failure_leads_to() -> str:
     """Let a primary fail in each way, and watch."""
-    rows = ["| failure | in the list of a failed call | the same provider again | then | log |", "|---|---|---|---|---|"]
+    rows = [
+        "| failure | in the list of a failed call | the same provider again | then | log |",
+        "|---|---|---|---|---|",
+    ]
     for kind in failures():
         primary, fallback = ScriptedProvider("primary", [kind()]), ScriptedProvider("fallback")
         levels = Levels()
@@ -57,7 +62,9 @@ def what_each_failure_leads_to() -> str:
         with no_waiting() as waits:
             LLMFactory(primary, [fallback], settings={}, extensions=[]).generate_content("Hello")
         logging.getLogger("understudy").removeHandler(levels)
-        again = f"{len(primary.requests) - 1} times, after {', '.join(f'{wait:g}' for wait in waits)} s" if waits else "no"
+        again = (
+            f"{len(primary.requests) - 1} times, after {', '.join(f'{wait:g}' for wait in waits)} s" if waits else "no"
+        )
         then = "the next provider" if fallback.requests else "the call ends"
         rows.append(f"| `{kind.__name__}` | {kind().brief} | {again} | {then} | {levels.names[-1]} |")
     return "\n".join(rows) + "\n"
