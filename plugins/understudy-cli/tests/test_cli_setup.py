@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from understudy_cli.checks import OURS
+from understudy import LLMFactory, Settings
+from understudy_cli.checks import OURS, notice_of
 from understudy_cli.checks_of_host import fits_all
 
 SECRET = "parrot-secret-0123456789"  # the fixture sees to it that no output ever shows it
@@ -126,6 +127,16 @@ def test_doctor_knows_of_retired_models_from_the_provider(understudy: Any) -> No
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "retired", "current"),
+    [("claude", "claude-3-sonnet-20240229", "claude-sonnet-5-5"), ("gemini", "gemini-pro", "gemini-3.8-flash")],
+)
+def test_the_vendors_plugins_know_which_models_have_ended(name: str, retired: str, current: str) -> None:
+    provider = LLMFactory.PROVIDER_REGISTRY.build(name, Settings({}, environment={}))
+    assert notice_of(provider, retired).startswith(f"{retired} ends on 202")
+    assert notice_of(provider, current) == ""
+
+
 def test_a_file_that_is_not_text_is_one_problem_among_the_others(understudy: Any) -> None:
     (understudy.home / ".env").write_bytes(b"PARROT_API_KEY=\xff\xfe")
     done, ask = understudy.together(("doctor", "--json"), ("ask", "hello", "-p", "parrot"))
@@ -152,8 +163,6 @@ def test_versions_are_compared_as_numbers(version: str, bounds: str, fits: bool)
 def test_the_variables_that_doctor_knows_are_those_that_the_core_reads() -> None:
     import inspect
     import re
-
-    from understudy import LLMFactory
 
     source = inspect.getsource(inspect.getmodule(LLMFactory))  # type: ignore[arg-type]  # it has a module
     assert set(re.findall(r'"(LLM_[A-Z_]+)"', source)) == set(OURS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -208,18 +209,30 @@ def check_models(around: Surroundings) -> Iterator[Finding]:
     asked += [(name, model) for name, _, model in (stop.partition(":") for stop in read_route(around.settings))]
     for name, model in dict.fromkeys(asked):
         one = around.known(name)
-        notice = notice_of(one.provider, model) if one is not None and model else None
+        notice = notice_of(one.provider, model) if one is not None and model else ""
         if notice:
             day = _DAY.search(notice)
             ended = day is not None and date.fromisoformat(day[0]) <= date.today()
             yield Finding(f"model of {name}", False if ended else None, notice)
 
 
-def notice_of(provider: object, model: str) -> str | None:
-    """Ask a provider what there is to know about a model; those without a `model_notice(model)` know nothing."""
-    ask: Any = getattr(provider, "model_notice", None)
-    notice = ask(model) if callable(ask) else None
-    return str(notice) if notice else None
+def notice_of(provider: object, model: str) -> str:
+    """Ask a provider what there is to know about a model's end.
+
+    A provider tells it with a method `model_notice(model)`; else the table of models in its package is asked, which
+    the vendors' plugins have. Nothing is imported for that. An empty text: nothing is known.
+    """
+    package = type(provider).__module__.rpartition(".")[0]
+    table = sys.modules.get(f"{package}.models")
+    for place, name in ((provider, "model_notice"), (table, "ending_warning"), (table, "ending_warnings")):
+        ask: Any = getattr(place, name, None)
+        if callable(ask):
+            try:
+                told = ask(model)
+            except Exception as error:
+                return f"{name}({model!r}) failed: {type(error).__name__}: {error}"
+            return ", ".join(str(one) for one in (told if isinstance(told, tuple) else (told,)) if one)
+    return ""
 
 
 def check_extensions(around: Surroundings) -> Iterator[Finding]:
