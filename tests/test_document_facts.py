@@ -19,9 +19,7 @@ from understudy.testing import ScriptedProvider, no_waiting
 from understudy_sandbox import Sandbox, faults
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(
-    [*ROOT.glob("*.md"), ROOT / "core/README.md", *ROOT.glob("plugins/*/README.md"), *ROOT.rglob("docs/*.md")]
-)
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("core/*.md"), *ROOT.glob("plugins/*/*.md"), *ROOT.glob("docs/**/*.md")])
 DECISIONS = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
 PACKAGES = sorted(file.parent for file in [ROOT / "core/pyproject.toml", *ROOT.glob("plugins/*/pyproject.toml")])
 GENERATED = re.compile(r"<!-- begin: (.+?) -->\n(.*?)<!-- end -->", re.DOTALL)
@@ -62,9 +60,8 @@ def what_each_failure_leads_to() -> str:
         with no_waiting() as waits:
             LLMFactory(primary, [fallback], settings={}, extensions=[]).generate_content("Hello")
         logging.getLogger("understudy").removeHandler(levels)
-        again = (
-            f"{len(primary.requests) - 1} times, after {', '.join(f'{wait:g}' for wait in waits)} s" if waits else "no"
-        )
+        seconds = ", ".join(f"{wait:g}" for wait in waits)
+        again = f"{len(waits)} times, after {seconds} s" if waits else "no"
         then = "the next provider" if fallback.requests else "the call ends"
         rows.append(f"| `{kind.__name__}` | {kind().brief} | {again} | {then} | {levels.names[-1]} |")
     return "\n".join(rows) + "\n"
