@@ -36,7 +36,7 @@ class Clients(Generic[Client, AsyncClient]):
     def __init__(
         self,
         *,
-        prepare: Callable[[], None],
+        prepare: Callable[[], object],
         open: Callable[[], Client],
         close: Callable[[Client], None],
         open_async: Callable[[], AsyncClient],

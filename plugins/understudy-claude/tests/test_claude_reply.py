@@ -23,7 +23,8 @@ from understudy import (
     ToolCallDelta,
     Usage,
 )
-from understudy_claude.wire import StreamReader, response_of
+from understudy_claude.streaming import StreamReader
+from understudy_claude.wire import response_of
 
 REQUEST = Request(messages=(Message.user("Hello"),))
 TEXT = {"type": "text", "text": "Hi"}

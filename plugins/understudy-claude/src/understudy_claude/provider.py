@@ -7,23 +7,17 @@ of HTML is seen for what it is, and no setting is refused on this side of the wi
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
-import ssl
-import sys
-import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 from understudy import (
     Capabilities,
     ChatProvider,
+    Clients,
     Failure,
     LLMResponse,
     MalformedResponse,
@@ -35,7 +29,8 @@ from understudy import (
 )
 from understudy_claude.failures import PROVIDER, failure_of_exception, failure_of_reply
 from understudy_claude.models import DEFAULT_MODEL
-from understudy_claude.wire import Json, StreamReader, Warnings, request_body, response_of
+from understudy_claude.streaming import StreamReader
+from understudy_claude.wire import Json, Warnings, request_body, response_of
 
 if TYPE_CHECKING:
     import anthropic
@@ -66,9 +61,13 @@ class ClaudeProvider(ChatProvider):
         self._unavailable = settings.missing("ANTHROPIC_API_KEY") if self._key is None else None
         self._base_url = settings.url("ANTHROPIC_BASE_URL", default=BASE_URL) or BASE_URL
         self.default_model: str = settings.get("CLAUDE_MODEL") or DEFAULT_MODEL
-        self._lock = threading.Lock()
-        self._client: anthropic.Anthropic | None = None
-        self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, _HeldClient] = WeakKeyDictionary()
+        self._clients: Clients[anthropic.Anthropic, anthropic.AsyncAnthropic] = Clients(
+            prepare=lambda: import_module("understudy_claude.transport"),
+            open=self._open,
+            close=lambda client: client.close(),
+            open_async=self._open_async,
+            close_async=lambda client: client.close(),
+        )
 
     def __repr__(self) -> str:
         return f"ClaudeProvider(base_url={self._base_url!r}, default_model={self.default_model!r})"
@@ -91,7 +90,7 @@ class ClaudeProvider(ChatProvider):
 
         with _failures_of(model):
             until = time.monotonic() + _seconds(request)
-            client = self._sync_client()
+            client = self._clients.get()
             # asked for as a stream, so that it is read here, where the time is watched
             unread = client.post(
                 PATH,
@@ -114,7 +113,7 @@ class ClaudeProvider(ChatProvider):
         import anthropic
 
         with _failures_of(model):
-            client = self._sync_client()
+            client = self._clients.get()
             events = client.post(
                 PATH,
                 cast_to=object,
@@ -137,7 +136,7 @@ class ClaudeProvider(ChatProvider):
         """Answer a request on the running event loop; the timeout bounds the whole attempt."""
         model, body, warnings = self._prepare(request)
         with _failures_of(model):
-            client = await self._async_client()
+            client = await self._clients.aget()
             import httpx2
 
             async with asyncio.timeout(_seconds(request)):
@@ -148,7 +147,7 @@ class ClaudeProvider(ChatProvider):
         """Answer a request piece by piece on the running event loop; the timeout bounds the wait for each piece."""
         model, body, warnings = self._prepare(request)
         with _failures_of(model):
-            client = await self._async_client()
+            client = await self._clients.aget()
             import anthropic
 
             events = await client.post(
@@ -182,100 +181,38 @@ class ClaudeProvider(ChatProvider):
 
     def close(self) -> None:
         """Close all connections; those of an event loop that is busy are closed on it, a moment later."""
-        with self._lock:
-            client, self._client = self._client, None
-            held = list(self._async_clients.items())
-            self._async_clients.clear()
-        if client is not None:
-            client.close()
-        for loop, other in held:
-            if loop.is_closed():
-                continue
-            if loop.is_running() or _in_event_loop():  # no other loop may run in this thread now
-                asyncio.run_coroutine_threadsafe(other.aclose(), loop)
-            else:
-                loop.run_until_complete(other.aclose())
+        self._clients.close()
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop, and then all others."""
-        with self._lock:
-            own = self._async_clients.pop(asyncio.get_running_loop(), None)
-        if own is not None:
-            await own.aclose()
-        self.close()
+        await self._clients.aclose()
 
-    def _sync_client(self) -> anthropic.Anthropic:
-        client = self._client
-        if client is not None:
-            return client
+    def _open(self) -> anthropic.Anthropic:
         import anthropic
 
-        with self._lock:
-            if self._client is None:
-                http_client = _http_client(self._base_url)
-                client = anthropic.Anthropic(
-                    api_key=self._revealed_key(), base_url=self._base_url, max_retries=0, http_client=http_client
-                )
-                http_client.auth = _credentials(client.auth_headers)
-                self._client = client
-            return self._client
+        from understudy_claude import transport
 
-    async def _async_client(self) -> anthropic.AsyncAnthropic:
-        """Return the client of the running event loop: connections cannot be used from another one."""
-        loop = asyncio.get_running_loop()
-        if "anthropic" not in sys.modules:
-            await asyncio.to_thread(import_module, "anthropic")  # a second or two, in which the loop goes on
-        held = self._async_clients.get(loop)
-        if held is None:
-            import anthropic
+        http_client = transport.client(self._base_url)
+        client = anthropic.Anthropic(
+            api_key=self._revealed_key(), base_url=self._base_url, max_retries=0, http_client=http_client
+        )
+        http_client.auth = transport.credentials(client.auth_headers)
+        return client
 
-            http_client = _async_http_client(self._base_url)
-            client = anthropic.AsyncAnthropic(
-                api_key=self._revealed_key(), base_url=self._base_url, max_retries=0, http_client=http_client
-            )
-            http_client.auth = _credentials(client.auth_headers)
-            held = _HeldClient(client)
-            with self._lock:
-                for closed in [other for other in self._async_clients if other.is_closed()]:
-                    del self._async_clients[closed]
-                self._async_clients[loop] = held
-            await held.hold()
-        return held.client
+    def _open_async(self) -> anthropic.AsyncAnthropic:
+        import anthropic
+
+        from understudy_claude import transport
+
+        http_client = transport.async_client(self._base_url)
+        client = anthropic.AsyncAnthropic(
+            api_key=self._revealed_key(), base_url=self._base_url, max_retries=0, http_client=http_client
+        )
+        http_client.auth = transport.credentials(client.auth_headers)
+        return client
 
     def _revealed_key(self) -> str:
         return self._key.reveal() if self._key is not None else ""
-
-
-def _in_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
-class _HeldClient:
-    """An async client that is closed when its event loop ends.
-
-    Before asyncio.run closes its loop, it closes the asynchronous generators that were begun there. One that waits at
-    its yield until then is how a library can close connections that nobody else knows of.
-    """
-
-    def __init__(self, client: anthropic.AsyncAnthropic) -> None:
-        self.client = client
-        self._holder = self._hold()
-
-    async def hold(self) -> None:
-        await anext(self._holder)
-
-    async def aclose(self) -> None:
-        await self._holder.aclose()
-
-    async def _hold(self) -> AsyncGenerator[None]:
-        try:
-            yield
-        finally:
-            await self.client.close()
 
 
 # ---- what the SDK is given ----
@@ -288,67 +225,8 @@ def _options(request: Request) -> anthropic.RequestOptions:
     return {"timeout": httpx2.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT))}
 
 
-def _credentials(auth_headers: Mapping[str, str]) -> Callable[[httpx2.Request], httpx2.Request]:
-    """Return what sets the key at the last moment: ANTHROPIC_CUSTOM_HEADERS must not send another in its place.
-
-    Given to the SDK with each request instead, the key would stand in its debug log.
-    """
-
-    def set_key(request: httpx2.Request) -> httpx2.Request:
-        for name in ("Authorization", "X-Api-Key"):
-            request.headers.pop(name, None)
-        request.headers.update(auth_headers)
-        return request
-
-    return set_key
-
-
 def _seconds(request: Request) -> float:
     return TIMEOUT if request.timeout is None else request.timeout
-
-
-def _http_client(base_url: str) -> httpx2.Client:
-    """Return an HTTP client that follows no redirection; a proxy of the environment is used, but never to this host."""
-    import anthropic
-    import httpx2
-
-    if _is_loopback(base_url):
-        return httpx2.Client(
-            verify=_certificates(base_url), trust_env=False, limits=anthropic.DEFAULT_CONNECTION_LIMITS
-        )
-    return anthropic.DefaultHttpxClient(verify=_certificates(base_url), follow_redirects=False)
-
-
-def _async_http_client(base_url: str) -> httpx2.AsyncClient:
-    import anthropic
-    import httpx2
-
-    if _is_loopback(base_url):
-        return httpx2.AsyncClient(
-            verify=_certificates(base_url), trust_env=False, limits=anthropic.DEFAULT_CONNECTION_LIMITS
-        )
-    return anthropic.DefaultAsyncHttpxClient(verify=_certificates(base_url), follow_redirects=False)
-
-
-def _is_loopback(base_url: str) -> bool:
-    host = urlsplit(base_url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def _certificates(base_url: str) -> ssl.SSLContext:
-    if base_url.startswith("http://") and _is_loopback(base_url):
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used, so it trusts nobody: loading takes 30 ms
-    return _shared_certificates()
-
-
-@lru_cache(maxsize=1)
-def _shared_certificates() -> ssl.SSLContext:
-    import httpx2
-
-    return httpx2.create_ssl_context()
 
 
 # ---- what the SDK gives back ----

@@ -6,9 +6,8 @@ No SDK is imported and nothing is sent or read here.
 from __future__ import annotations
 
 import base64
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from understudy import (
@@ -16,7 +15,6 @@ from understudy import (
     EmptyResponse,
     Failure,
     File,
-    Finish,
     FinishReason,
     Image,
     InvalidRequest,
@@ -26,20 +24,15 @@ from understudy import (
     Part,
     Request,
     ResponseWarning,
-    StreamEvent,
-    StreamInterrupted,
     Text,
-    TextDelta,
     Thinking,
-    ThinkingDelta,
     Tool,
     ToolCall,
-    ToolCallDelta,
     ToolResult,
     Usage,
     structured_output,
 )
-from understudy_claude.failures import PROVIDER, failure_of_reply
+from understudy_claude.failures import PROVIDER
 from understudy_claude.models import DEFAULT_MAX_TOKENS, ending_warnings, leave_out_refused
 
 Json = dict[str, Any]
@@ -57,7 +50,7 @@ _FINISH_REASONS: Mapping[str, FinishReason] = {
 }
 _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9_-]")  # other vendors' ids of tool calls may hold what this API refuses
 # What a reply, or a piece of one, raises here when it has not the shape that the API promises.
-_WRONG_SHAPE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+WRONG_SHAPE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 # ---- the request ----
@@ -258,9 +251,9 @@ def response_of(
     except Failure as failure:
         failure.provider, failure.request_id = PROVIDER, request_id
         raise
-    except _WRONG_SHAPE as error:
+    except WRONG_SHAPE as error:
         raise MalformedResponse(
-            f"expected a message, found another shape ({type(error).__name__}: {error}) in {_excerpt(body)}",
+            f"expected a message, found another shape ({type(error).__name__}: {error}) in {excerpt(body)}",
             provider=PROVIDER,
             request_id=request_id,
         ) from error
@@ -268,7 +261,7 @@ def response_of(
 
 def _response(body: Any, request_id: str | None, request: Request, warnings: Warnings) -> LLMResponse:
     if not isinstance(body, Mapping) or body.get("type") == "error" or not isinstance(body.get("stop_reason"), str):
-        raise MalformedResponse(f"expected a message with a stop_reason, found {_excerpt(body)}", status=200)
+        raise MalformedResponse(f"expected a message with a stop_reason, found {excerpt(body)}", status=200)
     stop_reason: str = body["stop_reason"]
     finish_reason = _FINISH_REASONS.get(stop_reason, FinishReason.UNKNOWN)
     if finish_reason is FinishReason.BLOCKED:
@@ -343,125 +336,6 @@ def _usage(usage: Mapping[str, Any]) -> Usage:
     )
 
 
-def _excerpt(body: Any) -> str:
+def excerpt(body: Any) -> str:
     text = repr(body)
     return text if len(text) <= 200 else f"{text[:200]}..."
-
-
-# ---- the stream ----
-
-
-class StreamReader:
-    """Puts a stream's events together to the message that it is about, and tells each piece on the way.
-
-    Args:
-        headers: the reply's headers.
-        request: what was asked.
-        warnings: what the request was sent without.
-    """
-
-    def __init__(self, headers: Mapping[str, str], request: Request, warnings: Sequence[ResponseWarning] = ()) -> None:
-        self._headers, self._request, self._warnings = headers, request, warnings
-        self._message: Json = {}
-        self._blocks: dict[int, Json] = {}
-        self._pieces: dict[int, list[str]] = {}
-        self._tool_calls: dict[int, int] = {}
-        self._text: list[str] = []
-        self._ended = False
-        self._readers: Mapping[str, Callable[[Json], Iterator[StreamEvent]]] = {
-            "message_start": self._start,
-            "content_block_start": self._start_block,
-            "content_block_delta": self._continue_block,
-            "message_delta": self._continue,
-            "message_stop": self._stop,
-            "error": self._fail,
-        }
-
-    def feed(self, event: Any) -> list[StreamEvent]:
-        """Take the next event; kinds of events that are not known are passed over, as the API asks.
-
-        Raises:
-            Failure: the event is an error.
-            MalformedResponse: it has not the shape that the API promises.
-        """
-        try:
-            read = self._readers.get(event["type"])
-            return list(read(event)) if read is not None else []
-        except _WRONG_SHAPE as error:
-            raise MalformedResponse(
-                f"expected an event of a message, found {_excerpt(event)} ({type(error).__name__}: {error})",
-                provider=PROVIDER,
-            ) from error
-
-    def finish(self) -> Finish:
-        """Return the whole answer, once there are no more events.
-
-        Raises:
-            StreamInterrupted: the end marker never came.
-            Failure: as `response_of`.
-        """
-        if not self._ended or self._message.get("stop_reason") is None:
-            raise StreamInterrupted(
-                "the stream ended without message_stop and a stop_reason",
-                partial="".join(self._text),
-                provider=PROVIDER,
-                request_id=self._headers.get("request-id"),
-            )
-        content = [self._block(index) for index in sorted(self._blocks)]
-        return Finish(response_of({**self._message, "content": content}, self._headers, self._request, self._warnings))
-
-    def _start(self, event: Json) -> Iterator[StreamEvent]:
-        self._message = dict(event["message"])
-        yield from ()
-
-    def _start_block(self, event: Json) -> Iterator[StreamEvent]:
-        index, block = event["index"], dict(event["content_block"])
-        self._blocks[index], self._pieces[index] = block, []
-        if block["type"] == "tool_use":
-            self._tool_calls[index] = len(self._tool_calls)
-            yield ToolCallDelta(self._tool_calls[index], block["id"], block["name"], "")
-
-    def _continue_block(self, event: Json) -> Iterator[StreamEvent]:
-        index, delta = event["index"], event["delta"]
-        block, pieces = self._blocks[index], self._pieces[index]
-        match delta["type"]:
-            case "text_delta":
-                pieces.append(delta["text"])
-                self._text.append(delta["text"])
-                yield TextDelta(delta["text"])
-            case "thinking_delta":
-                pieces.append(delta["thinking"])
-                yield ThinkingDelta(delta["thinking"])
-            case "input_json_delta":
-                pieces.append(delta["partial_json"])
-                if index in self._tool_calls and delta["partial_json"]:
-                    yield ToolCallDelta(self._tool_calls[index], block["id"], block["name"], delta["partial_json"])
-            case "signature_delta":
-                block["signature"] = delta["signature"]
-            case "citations_delta":
-                block["citations"] = [*(block.get("citations") or ()), delta["citation"]]
-
-    def _continue(self, event: Json) -> Iterator[StreamEvent]:
-        self._message.update(event["delta"])
-        counted = {name: value for name, value in (event.get("usage") or {}).items() if value is not None}
-        self._message["usage"] = {**(self._message.get("usage") or {}), **counted}
-        yield from ()
-
-    def _stop(self, event: Json) -> Iterator[StreamEvent]:
-        self._ended = True
-        yield from ()
-
-    def _fail(self, event: Json) -> Iterator[StreamEvent]:
-        raise failure_of_reply(200, self._headers, event)
-
-    def _block(self, index: int) -> Json:
-        """Return a block with its pieces joined; input that is no JSON, because it was cut, becomes None."""
-        block, joined = self._blocks[index], "".join(self._pieces[index])
-        if not joined:
-            return block
-        if block["type"] in ("text", "thinking"):
-            return {**block, block["type"]: block[block["type"]] + joined}
-        try:
-            return {**block, "input": json.loads(joined)}
-        except ValueError:
-            return {**block, "input": None}
