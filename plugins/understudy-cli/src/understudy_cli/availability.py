@@ -101,9 +101,11 @@ def is_ready(provider: LLMProvider) -> bool:
 
 
 def show_ways_on(settings: Settings) -> None:
-    """Say what to do where nobody is set up to be asked: set a key, or watch the demo."""
+    """Say what to do where nobody is set up to be asked: set a key, or go without one."""
     found = look(settings)
-    ready = [one.name for one in found if one.state == "available"]
+    with settings_of_nobody({}) as nobody:
+        keyless = [one.name for one in look(nobody) if one.state == "available"]
+    ready = [one.name for one in found if one.state == "available" and one.name not in keyless]
     lacking = [one for one in found if one.state in ("not available", "misconfigured")]
     output.complain("nobody is set up to be asked yet")
     output.say()
@@ -119,6 +121,8 @@ def show_ways_on(settings: Settings) -> None:
     else:
         output.say("Either install a provider and give it a key:", indent=2)
         for one in found:
-            output.say(f"{one.name}: {one.origin}", "cyan", indent=4)
+            if one.state == "not installed":
+                output.say(f"{one.name}: {one.origin}", "cyan", indent=4)
     output.say()
-    output.say("Or see it work without any key: understudy demo", indent=2)
+    without = [f"understudy ask --provider {name} ..." for name in keyless]
+    output.say(f"Or go without a key: {', or '.join(['understudy demo', *without])}", indent=2)
