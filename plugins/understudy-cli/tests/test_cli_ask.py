@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from typing import Any
 
 from understudy_sandbox import Sandbox, faults
@@ -109,6 +110,21 @@ def test_what_is_wrong_with_the_command_line_is_a_sentence_and_code_2(understudy
     for expected, done in zip(said.values(), understudy.together(*said, **KEY), strict=True):
         assert expected in done.stderr
         assert (done.stdout, done.returncode) == ("", 2)
+
+
+def test_bytes_that_are_no_text_and_a_full_disk_are_sentences(understudy: Any) -> None:
+    command = [understudy.python, "-m", "understudy_cli", "ask", "-p", "parrot"]
+    surroundings = {"env": understudy.environment | KEY, "cwd": understudy.home, "stderr": subprocess.PIPE}
+    no_text = subprocess.run(command, input=b"\xff\xfe", **surroundings, check=False)
+    assert (no_text.stderr, no_text.returncode) == (
+        b"error: expected the prompt as text in UTF-8, found other bytes\n",
+        2,
+    )
+    with open("/dev/full", "wb") as full:
+        no_room = subprocess.run(
+            [*command, "hello"], stdin=subprocess.DEVNULL, stdout=full, **surroundings, check=False
+        )
+    assert (no_room.stderr, no_room.returncode) == (b"error: [Errno 28] No space left on device\n", 1)
 
 
 def test_pieces_come_as_they_come_and_a_closed_pipe_ends_it_in_silence(understudy: Any) -> None:

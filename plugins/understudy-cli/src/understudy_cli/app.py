@@ -92,6 +92,10 @@ def _report(error: Exception) -> int:
     if isinstance(error, ConfigurationError):
         output.complain(error)
         return output.USAGE
+    if isinstance(error, OSError):  # a full disk, a file that cannot be written
+        output.complain(error)
+        output.hush()  # else what is left to be written fails again when Python ends
+        return output.FAILURE
     import traceback
 
     sys.stderr.write(conceal("".join(traceback.format_exception(error))))

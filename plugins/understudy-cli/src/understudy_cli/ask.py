@@ -77,13 +77,12 @@ def ask(
 def _read_prompt(prompt: str | None) -> str:
     """Put the argument and standard input together; `-` stands for standard input alone."""
     given = "" if prompt in (None, "-") else str(prompt)
-    piped = ""
-    if sys.stdin is not None and not sys.stdin.isatty():
-        try:
-            piped = sys.stdin.read().rstrip("\n")
-        except UnicodeDecodeError as error:
-            output.fail(f"expected standard input as text in {error.encoding}, found other bytes", output.USAGE)
-    text = "\n\n".join(part for part in (given, piped) if part.strip())
+    try:
+        piped = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read().rstrip("\n")
+        text = "\n\n".join(part for part in (given, piped) if part.strip())
+        text.encode()  # what is not text may also have come in as lone surrogates
+    except UnicodeError:
+        output.fail("expected the prompt as text in UTF-8, found other bytes", output.USAGE)
     if not text:
         output.fail('expected something to ask, as in: understudy ask "Why is the sky blue?"', output.USAGE)
     return text

@@ -134,7 +134,7 @@ def mark(good: bool | None) -> Text:
 
 
 def hush() -> None:
-    """Have nothing more written to a standard output whose reader has gone away."""
+    """Have nothing more written to a standard output that takes no more."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
