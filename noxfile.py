@@ -1,7 +1,7 @@
 """What there is to do in this repository: `python3 noxfile.py` lists it, `python3 noxfile.py demo` does it.
 
-Needs Python 3.11 or newer and nothing else: where nox is missing, bootstrap.py makes an environment with it in `.nox/`
-and starts again in there. With nox installed, `nox -s demo` is the same thing.
+Needs Python 3.11 or newer and nothing else: where nox is missing, .ci/bootstrap.py makes an environment with it in
+`.nox/` and starts again in there. With nox installed, `nox -s demo` is the same thing.
 """
 
 import sys
@@ -27,7 +27,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent / ".ci"))
 from bootstrap import CACHE, LOCK, ROOT, bounded, failure, start
 
 if __name__ == "__main__":
@@ -196,7 +196,7 @@ def lint(session: nox.Session) -> None:
     checks = [
         ["ruff", "check", "--quiet", "--output-format=concise", "."],
         ["ruff", "format", "--check", "--quiet", "--output-format=concise", "."],
-        ["mypy", "noxfile.py", "bootstrap.py", *existing("core/src/*", "plugins/*/src/*")],
+        ["mypy", "noxfile.py", ".ci/bootstrap.py", *existing("core/src/*", "plugins/*/src/*")],
         ["lint-imports", "--no-logo", "--no-cache"],
     ]
     failed = []

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="written for the folders
 def copy(tmp_path: Path) -> Path:
     """A copy of the noxfile and of what it starts with, in a folder with a space in its name."""
     folder = tmp_path / "a clone"
-    folder.mkdir()
-    shutil.copy(NOXFILE.with_name("bootstrap.py"), folder)
+    (folder / ".ci").mkdir(parents=True)
+    shutil.copy(NOXFILE.parent / ".ci" / "bootstrap.py", folder / ".ci")
     return Path(shutil.copy(NOXFILE, folder))
 
 

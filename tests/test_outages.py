@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from understudy_sandbox import faults
 
 from understudy import (
     AuthenticationFailed,
@@ -32,6 +31,7 @@ from understudy import (
     Timeout,
 )
 from understudy.testing import no_waiting
+from understudy_sandbox import faults
 
 SILENT = {"stall", "black_hole"}  # only these are ended by a timeout, so only these are given a short one
 SHORT = 0.25

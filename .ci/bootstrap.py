@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".nox"
 LOCK = "UNDERSTUDY_NOX_LOCK"  # says that bootstrap.py started nox, and which descriptor holds the lock
 OLDEST_NOX = "2025.2.9"
