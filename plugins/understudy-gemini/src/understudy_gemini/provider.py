@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import warnings
 import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from understudy import (
     Capabilities,
     ChatProvider,
+    Clients,
     Failure,
     LLMResponse,
     ProviderUnavailable,
@@ -43,11 +44,11 @@ class _Call(NamedTuple):
     warnings: tuple[ResponseWarning, ...]
 
 
-class _LoopClient(NamedTuple):
-    """The client of one event loop, and the generator that closes it when the loop shuts down."""
+class _Opened(NamedTuple):
+    """The SDK's client, and what closes its connections: the SDK leaves clients alone that it was given."""
 
     client: Client
-    keeper: AsyncGenerator[None, None]
+    close: Callable[[], Any]
 
 
 class GeminiProvider(ChatProvider):
@@ -65,11 +66,14 @@ class GeminiProvider(ChatProvider):
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.default_model = connection.model
-        self._lock = threading.Lock()
-        self._sign_in_lock = threading.Lock()
         self._credentials: Any = None
-        self._client: tuple[Client, weakref.finalize[..., GeminiProvider]] | None = None
-        self._loop_clients: dict[asyncio.AbstractEventLoop, _LoopClient] = {}
+        self._clients: Clients[_Opened, _Opened] = Clients(
+            prepare=self._prepare,
+            open=self._open,
+            close=lambda opened: opened.close(),
+            open_async=self._open_async,
+            close_async=lambda opened: opened.close(),
+        )
 
     def get_provider_name(self) -> str:
         """Return "gemini" or "vertex"."""
@@ -86,7 +90,7 @@ class GeminiProvider(ChatProvider):
     def generate(self, request: Request) -> LLMResponse:
         """Answer a request."""
         try:
-            client = self._open_client()
+            client = self._clients.get().client
             call = self._call(request, whole=True)
             reply = client.models.generate_content(**call.arguments)
             return self._response(request, call, reply)
@@ -98,7 +102,7 @@ class GeminiProvider(ChatProvider):
         """Answer a request piece by piece."""
         response: httpx2.Response | None = None
         try:
-            client = self._open_client()
+            client = self._clients.get().client
             call = self._call(request, whole=False)
             response = _open_stream(client, call)
             reader = self._reader(request, call, response)
@@ -117,9 +121,9 @@ class GeminiProvider(ChatProvider):
         """Answer a request on the running event loop."""
         seconds = request.timeout or DEFAULT_TIMEOUT
         try:
+            client = (await self._clients.aget()).client
+            call = self._call(request, whole=True)
             async with asyncio.timeout(seconds):
-                client = await self._open_loop_client()
-                call = self._call(request, whole=True)
                 reply = await client.aio.models.generate_content(**call.arguments)
             return self._response(request, call, reply)
         except TimeoutError:
@@ -132,7 +136,7 @@ class GeminiProvider(ChatProvider):
         """Answer a request piece by piece on the running event loop."""
         response: httpx2.Response | None = None
         try:
-            client = await self._open_loop_client()
+            client = (await self._clients.aget()).client
             call = self._call(request, whole=False)
             response = await _aopen_stream(client, call)
             reader = self._reader(request, call, response)
@@ -181,47 +185,37 @@ class GeminiProvider(ChatProvider):
 
     # ---- The life of the clients -----------------------------------------------------------------------------------
 
-    def _open_client(self) -> Client:
-        with self._lock:
-            if self._client is None:
-                client, http, _ = self._new_client()
-                self._client = client, weakref.finalize(self, http.close)  # at the latest when nobody has us any more
-            return self._client[0]
+    def close(self) -> None:
+        """Close all connections; those of an event loop that is busy are closed on it, a moment later."""
+        self._clients.close()
 
-    async def _open_loop_client(self) -> Client:
-        """Return the running loop's own client: connections belong to the loop on which they were opened."""
-        loop = asyncio.get_running_loop()
-        opened = self._loop_clients.get(loop)
-        if opened is None:
-            client, _, http = await asyncio.to_thread(self._new_client)  # the loop goes on while the SDK is imported
-            opened = self._loop_clients.get(loop)  # another task may have been quicker
-        if opened is None:
-            opened = _LoopClient(client, self._keep(loop, http))
-            self._loop_clients[loop] = opened
-            await anext(opened.keeper)
-        return opened.client
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop, and then all others."""
+        await self._clients.aclose()
 
-    async def _keep(self, loop: asyncio.AbstractEventLoop, http: transport.AsyncClient) -> AsyncGenerator[None, None]:
-        """Wait for the end: an event loop that shuts down closes its asynchronous generators, and these connections."""
-        try:
-            yield
-        finally:
-            self._loop_clients.pop(loop, None)
-            await http.aclose()
-
-    def _new_client(self) -> tuple[Client, transport.Client, transport.AsyncClient]:
-        """Make a client that takes nothing from the environment: address, version, key and mode are all pinned."""
+    def _prepare(self) -> None:
         if self._connection.unavailable is not None:
             raise ProviderUnavailable(self._connection.unavailable)
         _silence()
+        import_module("understudy_gemini.transport")
+        import_module("google.genai")
+        self._credentials = self._connection.read_credentials()
+
+    def _open(self) -> _Opened:
+        client, http, _ = self._new_client()
+        return _Opened(client, weakref.finalize(self, http.close))  # closed at the latest when nobody has us any more
+
+    def _open_async(self) -> _Opened:
+        client, _, http = self._new_client()
+        return _Opened(client, http.aclose)
+
+    def _new_client(self) -> tuple[Client, transport.Client, transport.AsyncClient]:
+        """Make a client that takes nothing from the environment: address, version, key and mode are all pinned."""
         from google.genai import Client, types
         from google.genai.client import DebugConfig
 
         from understudy_gemini import transport
 
-        with self._sign_in_lock:
-            if self._credentials is None:
-                self._credentials = self._connection.read_credentials()
         options = transport.options_for(self._connection.base_url)
         http, async_http = transport.Client(**options), transport.AsyncClient(**options)
         client = Client(
@@ -238,25 +232,6 @@ class GeminiProvider(ChatProvider):
             ),
         )
         return client, http, async_http
-
-    def close(self) -> None:
-        """Close connections: those of sync calls at once, those of event loops when they come to it."""
-        with self._lock:
-            opened, self._client = self._client, None
-        if opened is not None:
-            opened[1]()
-        for loop, loop_client in list(self._loop_clients.items()):
-            if loop.is_running():
-                asyncio.run_coroutine_threadsafe(loop_client.keeper.aclose(), loop)
-            elif loop.is_closed():
-                self._loop_clients.pop(loop, None)
-
-    async def aclose(self) -> None:
-        """Close the connections of the running event loop, and then as `close` does."""
-        opened = self._loop_clients.get(asyncio.get_running_loop())
-        if opened is not None:
-            await opened.keeper.aclose()
-        self.close()
 
 
 def _open_stream(client: Client, call: _Call) -> httpx2.Response:

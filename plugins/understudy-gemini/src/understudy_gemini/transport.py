@@ -7,15 +7,15 @@ for this machine goes through a proxy; and a stream reaches us as bytes.
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 import time
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
+
+from understudy import is_this_machine
 
 
 class StreamOpened(Exception):
@@ -86,18 +86,16 @@ class _Until(httpx2.SyncByteStream):
 
 def options_for(base_url: str) -> dict[str, Any]:
     """Return what a client for this address is made with."""
-    return {"verify": tls(), "trust_env": not _is_this_machine(base_url), "follow_redirects": False}
+    return {"verify": tls(base_url), "trust_env": not is_this_machine(base_url), "follow_redirects": False}
+
+
+def tls(base_url: str) -> ssl.SSLContext:
+    """Return the TLS context for this address, one for the whole process: loading certificates takes longest."""
+    if base_url.startswith("http://") and is_this_machine(base_url):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used, so it trusts nobody
+    return _certificates()
 
 
 @cache
-def tls() -> ssl.SSLContext:
-    """Return the one TLS context of this process; making one takes longer than everything else about a client."""
+def _certificates() -> ssl.SSLContext:
     return httpx2.create_ssl_context()
-
-
-def _is_this_machine(base_url: str) -> bool:
-    host = urlsplit(base_url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
