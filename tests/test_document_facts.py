@@ -188,6 +188,11 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), f"{link}: there is no such heading"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_code_stands_between_fences_where_it_is_run(page: Path) -> None:
+    assert re.findall(r"^\n {4,}\S.*$", prose(page), flags=re.MULTILINE) == []
+
+
 def test_every_page_can_be_reached_from_the_readme() -> None:
     reached, todo = set(), [ROOT / "README.md"]
     while todo:

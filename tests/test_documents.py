@@ -5,7 +5,7 @@
     text                what the python block before it prints; ... stands for anything
     http                requests to the sandbox, `METHOD /path {body} (remark)`
     console             `$ command`, and below it what the command prints
-    sh                  commands alone, to be copied
+    sh                  commands to be copied: not run, but what they name must be there, options included
 
 A page runs in a folder of its own, its providers talk to the sandbox, and no retry waits. A block below the comment
 `<!-- not run: reason -->` is left alone; test_document_facts.py counts those.
@@ -27,6 +27,7 @@ import sys
 import tomllib
 import types
 import urllib.request
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,11 +153,10 @@ class Stage:
             exec(code, vars(self.module))
 
     def run_commands(self, block: Block, where: str) -> None:
-        """Run the commands of a block, each with what it shows; in `sh`, every line is a command that shows nothing."""
+        """Run the commands of a block and compare what they print; those of `sh` are only looked at."""
         if block.kind == "sh":
             for line in block.text.splitlines():
-                run_command(self, line, where)
-                self.printed()
+                check_command(self, line, where)
             return
         for scene in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
             command, _, shown = scene.partition("\n")
@@ -179,10 +179,8 @@ class Stage:
 
 
 def run_command(stage: Stage, line: str, where: str) -> None:
-    """Run a command where that is safe and local; see for the others whether what they name is there."""
-    match shlex.split(line, comments=True):
-        case []:
-            pass
+    """Run a command that is safe and local."""
+    match shlex.split(line):
         case ["understudy", "sandbox"]:
             run_sandbox(stage)
         case ["understudy", *arguments, "--svg", picture]:
@@ -192,13 +190,6 @@ def run_command(stage: Stage, line: str, where: str) -> None:
             assert made == kept, f"{where}: {picture} is out of date, run {line!r} anew"
         case ["understudy", *arguments]:
             run_understudy(stage, arguments)
-        case ["python" | "python3", "noxfile.py", session, *paths]:
-            assert session in nox_sessions(), f"{where}: noxfile.py has no session {session!r}"
-            assert all((ROOT / path).exists() for path in paths), f"{where}: {line!r} names a path that is not there"
-        case ["python" | "python3", "-m", "venv", _] | [".", _]:
-            pass
-        case ["python" | "python3", "tests/test_document_facts.py"]:
-            assert (ROOT / "tests/test_document_facts.py").exists()
         case ["python" | "python3", script] if (stage.folder / script).is_file():
             with contextlib.redirect_stdout(stage.output), contextlib.redirect_stderr(stage.output):
                 runpy.run_path(script, run_name="__main__")
@@ -207,27 +198,64 @@ def run_command(stage: Stage, line: str, where: str) -> None:
                 pytest.main(["-p", "no:cacheprovider", *arguments])
         case ["export", assignment]:
             stage.monkeypatch.setenv(*assignment.split("=", 1))
-        case ["pip", "install", *what]:
-            for argument in what:
-                install(stage, argument, f"{where}: {line!r}")
+        case ["pip", "install", "-e", package]:
+            install(stage, stage.folder / package)
         case _:
-            raise AssertionError(f"{where}: {line!r} is a command that nobody checks")
+            raise AssertionError(f"{where}: {line!r} is a command that nobody runs")
+
+
+def check_command(stage: Stage, line: str, where: str) -> None:
+    """See whether what a line of shell commands names is there."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="|<>&")
+    lexer.whitespace_split = True
+    words = list(lexer)
+    while words:
+        end = next((number for number, word in enumerate(words) if word in ("|", "&", "<", ">")), len(words))
+        check_words(stage, words[:end], f"{where}: {line!r}")
+        words = words[end + (2 if words[end : end + 1] in (["<"], [">"]) else 1) :]
+
+
+def check_words(stage: Stage, words: list[str], where: str) -> None:
+    """See whether what one command names is there."""
+    match words:
+        case ["understudy", name, *arguments]:
+            run_understudy(stage, [name, "--help"])
+            told = stage.printed()
+            assert f"understudy {name}" in told, f"{where}: there is no understudy {name}"
+            for option in [word for word in arguments if word.startswith("-")]:
+                assert re.search(rf"(?<![\w-]){option}(?![\w-])", told), f"{where}: {name} has no option {option}"
+        case ["python" | "python3", "noxfile.py", session, *paths]:
+            assert session in nox_sessions(), f"{where}: noxfile.py has no session {session!r}"
+            assert all((ROOT / path).exists() for path in paths), f"{where} names a path that is not there"
+        case ["python" | "python3", "-m", "pip", *rest]:
+            check_words(stage, ["pip", *rest], where)
+        case ["pip", "install", *packages]:
+            for package in packages:
+                assert (ROOT / package / "pyproject.toml").is_file(), f"{where}: there is no package {package}"
+        case ["python" | "python3", script] if (ROOT / script).is_file():
+            pass
+        case [] | ["export", *_] | [".", _] | ["python3", "-m", "venv", _] | ["git", "diff"] | ["jq", *_]:
+            pass
+        case _:
+            raise AssertionError(f"{where} is a command that nobody checks")
 
 
 def run_understudy(stage: Stage, arguments: list[str]) -> None:
     """Run the installed command in this process, where the SDKs are imported already."""
     (script,) = importlib.metadata.entry_points(group="console_scripts", name="understudy")
-    main = script.load()
     logger = logging.getLogger("understudy")
     with stage.monkeypatch.context() as patch, contextlib.ExitStack() as stack:
         patch.setattr(sys, "argv", ["understudy", *arguments])
         patch.setattr(sys, "stdin", io.StringIO())
         patch.setattr(logger, "handlers", list(logger.handlers))
         patch.setattr(logger, "level", logger.level)
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("default")  # as in a process of its own, where a warning is no error
+        warnings.simplefilter("ignore", DeprecationWarning)
         stack.enter_context(contextlib.redirect_stdout(stage.output))
         stack.enter_context(contextlib.redirect_stderr(stage.output))
         stack.enter_context(contextlib.suppress(SystemExit))
-        main()
+        script.load()()
 
 
 def words_of(picture: Path) -> list[str]:
@@ -260,27 +288,18 @@ def nox_sessions() -> set[str]:
     }
 
 
-def install(stage: Stage, argument: str, where: str) -> None:
-    """See whether a package of the repository is there; install one of the page's own as pip would: by its metadata."""
-    if argument == "-e":
-        return
-    own = stage.folder / argument
-    project = (own if (own / "pyproject.toml").is_file() else ROOT / argument) / "pyproject.toml"
-    assert project.is_file(), f"{where}: there is no package {argument}"
-    described = tomllib.loads(project.read_text("utf-8"))["project"]
-    if project.parent != own:
-        return
-    stage.monkeypatch.syspath_prepend(str(own))
-    information = own / f"{described['name'].replace('-', '_')}-{described['version']}.dist-info"
+def install(stage: Stage, package: Path) -> None:
+    """Install a package of the page as pip would: by its metadata."""
+    project = tomllib.loads((package / "pyproject.toml").read_text("utf-8"))["project"]
+    stage.monkeypatch.syspath_prepend(str(package))
+    information = package / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     information.mkdir()
-    metadata = f"Metadata-Version: 2.1\nName: {described['name']}\nVersion: {described['version']}\n"
+    metadata = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
     (information / "METADATA").write_text(metadata, encoding="utf-8")
-    groups = described.get("entry-points", {})
-    entry_points = "".join(
-        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
-        for group, points in groups.items()
-    )
-    (information / "entry_points.txt").write_text(entry_points, encoding="utf-8")
+    lines = []
+    for group, points in project["entry-points"].items():
+        lines += [f"[{group}]", *(f"{name} = {value}" for name, value in points.items())]
+    (information / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
 
 
 # ---- the test ----
@@ -349,6 +368,9 @@ def test_what_is_shown_is_compared(shown: str, printed: str, expected: bool) -> 
         ("```text\n2\n```\n", "nothing printed"),
         ("```rust\nfn main\n```\n", "nobody checks"),
         ("```sh\nrm -rf .\n```\n", "nobody checks"),
+        ("```sh\nunderstudy ask Hello --no-such-option\n```\n", "has no option"),
+        ("```sh\nunderstudy no-such-command\n```\n", "there is no understudy"),
+        ("```console\n$ curl example.com\n```\n", "nobody runs"),
         ("```sh\npython3 noxfile.py no-such-session\n```\n", "no session"),
         ("```sh\npip install ./no-such-package\n```\n", "no package"),
         ("```dotenv\nNAME\n```\n", "without a value"),
