@@ -238,6 +238,16 @@ def test_no_failure_holds_the_key(provider: GeminiProvider, sandbox: Sandbox, as
     assert not [frame.filename for frame in trace.stack if "google" in frame.filename]
 
 
+def test_a_key_that_the_vendor_repeats_is_masked(provider: GeminiProvider, sandbox: Sandbox, ask: Ask) -> None:
+    message = "API key key-0123456789 is not valid for AIzaSyA1234567890"
+    sandbox.gemini.next(faults.status(400, {"error": {"code": 400, "message": message, "status": "INVALID_ARGUMENT"}}))
+    with pytest.raises(Failure, match=r"API key \*\*\* is not valid for \*\*\*") as caught:
+        ask(provider, ASKED)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "0123456789" not in shown
+    assert "AIza" not in shown
+
+
 @pytest.mark.parametrize("model", ["../elsewhere", "a?b"])
 def test_a_model_name_that_cannot_be_one(provider: GeminiProvider, ask: Ask, model: str) -> None:
     with pytest.raises(InvalidRequest):

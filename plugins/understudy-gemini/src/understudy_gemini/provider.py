@@ -200,6 +200,7 @@ class GeminiProvider(ChatProvider):
         import_module("understudy_gemini.transport")
         import_module("google.genai")
         self._credentials = self._connection.read_credentials()
+        self._new_client()  # not to be used: the first one takes fifty times as long as those after it
 
     def _open(self) -> _Opened:
         client, http, _ = self._new_client()
