@@ -18,9 +18,13 @@ def test_the_argument_is_asked_and_the_answer_is_all_that_standard_output_shows(
     assert (done.stdout, done.stderr, done.returncode) == ("parrot heard: hello\n", "", 0)
 
 
-def test_standard_input_is_asked_after_the_argument(understudy: Any) -> None:
-    done = understudy("ask", "Sum up:", "-p", "parrot", "--no-stream", stdin="a text\n", **KEY)
+def test_standard_input_is_asked_after_the_argument_and_nothing_needless_is_imported(understudy: Any) -> None:
+    tell = {"PYTHONPROFILEIMPORTTIME": "1"}
+    done = understudy("ask", "Sum up:", "-p", "parrot", "--no-stream", stdin="a text\n", **KEY, **tell)
     assert done.stdout == "parrot heard: Sum up:\n\na text\n"
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "understudy" in imported
+    assert not imported & {"rich", "understudy_claude", "understudy_gemini", "understudy_sandbox"}
 
 
 def test_json_is_one_object_with_the_whole_story(understudy: Any) -> None:
