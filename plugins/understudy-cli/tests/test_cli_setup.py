@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from understudy import LLMFactory, Settings
-from understudy_cli.checks import OURS, notice_of
+from understudy_cli.checks import OURS, PRIMARY, notice_of
 from understudy_cli.checks_of_host import fits_all
 
 SECRET = "parrot-secret-0123456789"  # the fixture sees to it that no output ever shows it
@@ -160,12 +160,14 @@ def test_versions_are_compared_as_numbers(version: str, bounds: str, fits: bool)
     assert fits_all(version, bounds) is fits
 
 
-def test_the_variables_that_doctor_knows_are_those_that_the_core_reads() -> None:
+def test_doctor_knows_the_primary_and_the_variables_of_the_core() -> None:
     import inspect
     import re
 
     source = inspect.getsource(inspect.getmodule(LLMFactory))  # type: ignore[arg-type]  # it has a module
     assert set(re.findall(r'"(LLM_[A-Z_]+)"', source)) == set(OURS)
+    with LLMFactory(settings=Settings({"LLM_PRIMARY_PROVIDER": ""}, environment={})) as factory:
+        assert factory.route[0][0].label == PRIMARY
 
 
 def test_help_and_version_need_no_sdk_and_extensions_add_commands(understudy: Any) -> None:

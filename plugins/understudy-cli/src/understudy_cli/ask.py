@@ -95,7 +95,8 @@ def _open_factory(provider: str | None, fallback: list[str] | None, as_json: boo
     fallbacks = None if fallback is None else [name for entry in fallback for name in entry.split(",") if name.strip()]
     try:
         settings = Settings()
-        chosen = provider is not None or settings.get("LLM_PRIMARY_PROVIDER") is not None
+        configured = settings.find("LLM_PRIMARY_PROVIDER", "LLM_FALLBACK_PROVIDERS")
+        chosen = provider is not None or bool(fallbacks) or configured is not None
         try:
             factory = LLMFactory(provider, fallbacks, settings=settings)
         except UnknownProvider:

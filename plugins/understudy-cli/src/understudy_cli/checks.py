@@ -71,7 +71,7 @@ class Surroundings:
             ConfigurationError: the `.env` file cannot be read.
         """
         settings = Settings(environment=environment)
-        text = settings.env_file.read_text("utf-8") if settings.env_file else ""
+        text = settings.env_file.read_text("utf-8-sig") if settings.env_file else ""
         in_file = re.findall(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=", text, re.MULTILINE)
         with settings_of_nobody({}) as nobody:
             asked = [name for one in look(nobody) for name in _KEY_NAME.findall(one.reason)]
