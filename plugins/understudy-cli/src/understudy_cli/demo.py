@@ -31,7 +31,7 @@ PRIMARY, FALLBACK = "gemini", "claude"
 
 
 def demo(
-    scene: Annotated[int | None, typer.Option(help="Show only this scene, 1 to 5.", min=1, max=5)] = None,
+    scene: Annotated[int | None, typer.Option(help="Show only this scene, 1 to 5.", metavar="N", min=1, max=5)] = None,
     live: Annotated[
         bool, typer.Option("--live", help="First ask the real vendors whose keys are set; this may cost a little.")
     ] = False,

@@ -20,14 +20,22 @@ MISSING = "the stand-ins are not installed: pip install understudy-sandbox"
 
 
 def sandbox(
-    gemini_port: Annotated[int, typer.Option(help="Port of Gemini's stand-in; 0: a free one.", min=0, max=65535)] = 0,
-    claude_port: Annotated[int, typer.Option(help="Port of Claude's stand-in; 0: a free one.", min=0, max=65535)] = 0,
+    gemini_port: Annotated[
+        int, typer.Option(help="Port of Gemini's stand-in; 0: a free one.", metavar="PORT", min=0, max=65535)
+    ] = 0,
+    claude_port: Annotated[
+        int, typer.Option(help="Port of Claude's stand-in; 0: a free one.", metavar="PORT", min=0, max=65535)
+    ] = 0,
     fault: Annotated[
         list[str] | None,
-        typer.Option(help='What the next request meets, as in "gemini: rate_limited retry_after=30"; repeatable.'),
+        typer.Option(
+            metavar="FAULT",
+            help='What the next request meets, as in "gemini: rate_limited retry_after=30"; repeatable.',
+        ),
     ] = None,
     always: Annotated[
-        list[str] | None, typer.Option(help='What every request meets, as in "claude: overloaded"; repeatable.')
+        list[str] | None,
+        typer.Option(metavar="FAULT", help='What every request meets, as in "claude: overloaded"; repeatable.'),
     ] = None,
     faults: Annotated[bool, typer.Option("--faults", help="List the faults and exit.")] = False,
 ) -> None:
