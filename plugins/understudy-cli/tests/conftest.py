@@ -144,6 +144,7 @@ class Command:
     python = sys.executable
 
     def __init__(self, home: Path, aviary: Path) -> None:
+        self.running: list[subprocess.Popen[str]] = []
         self.home = home
         self.environment = {
             "PATH": os.environ["PATH"],
@@ -161,7 +162,7 @@ class Command:
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start it, with pipes at all three ends."""
         pipe = subprocess.PIPE
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*COMMAND, *arguments],
             cwd=self.home,
             env=self.environment | environment,
@@ -170,6 +171,18 @@ class Command:
             stderr=pipe,
             encoding="utf-8",
         )
+        self.running.append(process)
+        return process
+
+    def stop(self) -> None:
+        """End what a failed test has left behind."""
+        for process in self.running:
+            process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    with contextlib.suppress(BrokenPipeError):
+                        stream.close()
 
     def __call__(self, *arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
         """Run it to its end."""
@@ -212,9 +225,11 @@ class Command:
 
 
 @pytest.fixture
-def understudy(tmp_path: Path, aviary: Path) -> Command:
+def understudy(tmp_path: Path, aviary: Path) -> Iterator[Command]:
     """The command in a home of its own."""
-    return Command(tmp_path, aviary)
+    command = Command(tmp_path, aviary)
+    yield command
+    command.stop()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -238,5 +253,4 @@ def started(tmp_path_factory: pytest.TempPathFactory, aviary: Path) -> Iterator[
     try:
         yield read
     finally:
-        process.kill()
-        process.communicate()
+        command.stop()
