@@ -74,6 +74,7 @@ def test_each_loop_has_its_own_client_which_ends_with_it(workshop):
     assert asyncio.run(use()) == {"async 1"}
     assert workshop.closed == ["async 0", "async 1"]
     assert (workshop.prepared, workshop.prepared_on_loop) == (1, False)
+    assert workshop.clients._of_loops == {}  # nothing of an ended loop is kept
 
 
 def test_aclose_closes_this_loops_client_and_the_sync_one(workshop):

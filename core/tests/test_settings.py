@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from understudy import ConfigurationError, Settings
-from understudy.settings import find_env_file
+from understudy.settings import find_file
 
 
 def settings(tmp_path: Path, text: str = "", environment: dict[str, str] | None = None, **arguments: str) -> Settings:
@@ -98,7 +98,7 @@ def test_what_is_not_a_file_is_passed_over(tmp_path: Path) -> None:
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "project" / ".env")  # reading it would wait for ever
     (tmp_path / ".env").write_text("A=outer\n")
-    assert find_env_file(inner) == tmp_path / ".env"
+    assert find_file(".env", inner) == tmp_path / ".env"
     assert Settings(environment={}, directory=inner).get("A") == "outer"
 
 
@@ -189,7 +189,9 @@ def test_what_is_missing_is_said_in_one_sentence(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_where_there_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("understudy.settings.find_env_file", lambda directory: None)  # above tmp_path there may be one
+    monkeypatch.setattr(
+        "understudy.settings.find_file", lambda name, directory: None
+    )  # above tmp_path there may be one
     found = Settings(environment={}, directory=tmp_path)
     assert found.missing("A") == "A is not set: expected it in the environment or a .env file"
     assert repr(found) == "Settings(env_file=None)"

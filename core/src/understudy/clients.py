@@ -12,7 +12,6 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -47,7 +46,7 @@ class Clients(Generic[Client, AsyncClient]):
         self._open_async, self._close_async = open_async, close_async
         self._lock = threading.Lock()
         self._client: Client | None = None
-        self._of_loops: WeakKeyDictionary[AbstractEventLoop, _Kept[AsyncClient]] = WeakKeyDictionary()
+        self._of_loops: dict[AbstractEventLoop, _Kept[AsyncClient]] = {}
 
     def get(self) -> Client:
         """Return the client for sync calls."""
@@ -71,7 +70,7 @@ class Clients(Generic[Client, AsyncClient]):
                 await asyncio.to_thread(self._prepare_once)
             kept = self._of_loops.get(loop)  # another task may have been quicker
         if kept is None:
-            kept = _Kept(self._open_async(), self._close_async)
+            kept = _Kept(self._open_async(), self._close_async, lambda: self._of_loops.pop(loop, None))
             with self._lock:
                 self._of_loops[loop] = kept
             await kept.begin()
@@ -115,9 +114,12 @@ class Clients(Generic[Client, AsyncClient]):
 class _Kept(Generic[AsyncClient]):
     """A client and the generator that closes it."""
 
-    def __init__(self, client: AsyncClient, close: Callable[[AsyncClient], Awaitable[None]]) -> None:
+    def __init__(
+        self, client: AsyncClient, close: Callable[[AsyncClient], Awaitable[None]], forget: Callable[[], object]
+    ) -> None:
         self.client = client
         self._close = close
+        self._forget = forget
         self._keeper = self._keep()
 
     async def begin(self) -> None:
@@ -130,6 +132,7 @@ class _Kept(Generic[AsyncClient]):
         try:
             yield
         finally:
+            self._forget()
             await self._close(self.client)
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypedDict, Unpack
 
 from understudy import drivers
 from understudy.engine import Target
-from understudy.errors import BrokenPlugin, ConfigurationError, PluginError
+from understudy.errors import AmbiguousProvider, BrokenPlugin, ConfigurationError, PluginError
 from understudy.extensions import Extensions
 from understudy.messages import NOTHING, Prompt, Request, Tool, read_prompt
 from understudy.performance import Performance, Runtime
@@ -276,8 +276,14 @@ class LLMFactory:
         return Target(stop, name, model or None), built[name]
 
     def _build(self, name: str) -> ChatProvider:
+        table = self._settings.tables.get(name)
+        if table is not None and table.uses != name and name in self.PROVIDER_REGISTRY:
+            raise AmbiguousProvider(
+                f"{table.origin}: expected a name that no provider has, found that of one; choose another name"
+            )
         try:
-            return _in_full(self.PROVIDER_REGISTRY.build(name, self._settings))
+            uses = table.uses if table else name
+            return _in_full(self.PROVIDER_REGISTRY.build(uses, self._settings.for_provider(name)))
         except PluginError:
             raise
         except ConfigurationError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +93,7 @@ class Performance:
         if self.extensions is not None and self.extensions.listens:
             self.extensions.tell(events.AttemptStarted(target.label, command.number))
         model = target.model or (self.request.model if command.index == 0 else None)
-        request = replace(self.request, model=model, timeout=command.timeout)
+        request = replace(self.request, model=model, timeout=command.timeout, options=self._options(command.index))
         if self.extensions is None:
             return request
         try:
@@ -102,6 +102,15 @@ class Performance:
             raise
         except Exception as error:
             raise RequestRejected(f"an extension failed on the request: {type(error).__name__}: {error}") from error
+
+    def _options(self, index: int) -> Mapping[str, Mapping[str, Any]]:
+        """The caller's options, those for a name of `understudy.toml` under the name that its provider knows."""
+        options = self.request.options
+        if options:
+            name, own = self.targets[index].provider, self.providers[index].get_provider_name()
+            if name != own and name in options:
+                return {**options, own: options[name]}
+        return options
 
     def accept(self, command: Call, request: Request, response: LLMResponse) -> LLMResponse:
         """Check an answer.
@@ -117,8 +126,9 @@ class Performance:
         if nothing and response.finish_reason is not FinishReason.PAUSED:  # a paused turn goes on from its parts
             cut = ", cut by max_tokens" if response.finish_reason is FinishReason.LENGTH else ""
             raise EmptyResponse(f"expected text or a tool call, found nothing{cut}", request_id=response.request_id)
-        if not response.provider_name:
-            response = replace(response, provider_name=self.targets[command.index].provider)
+        target = self.targets[command.index]
+        if response.provider_name != target.provider:  # not filled in, or it goes by another name on this route
+            response = replace(response, provider_name=target.provider)
         if self.extensions is not None:
             try:
                 self.extensions.check_response(request, response)
@@ -147,7 +157,7 @@ class Performance:
             failure = classify_exception(error)
         if delivered is not None:
             failure = _interrupted(failure, "".join(delivered))
-        failure.provider = failure.provider or target.provider
+        failure.provider = target.provider
         failure.model = failure.model or target.model
         return Outcome(
             self.runtime.clock(),

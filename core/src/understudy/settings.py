@@ -1,10 +1,12 @@
 """Where keys, URLs and names come from: arguments, then the environment, then `.env`, then defaults.
 
-The only module that reads the environment or a `.env` file. It never changes os.environ.
+The only module that reads the environment or a `.env` file. It never changes os.environ. What `understudy.toml` says
+of providers under names of their own is read by tables.py and answered from here.
 """
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 from collections.abc import Mapping
@@ -12,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from understudy.errors import ConfigurationError, register_secret
+from understudy.tables import ProviderTable, read_tables
 
 
 class Secret:
@@ -52,10 +55,10 @@ class Settings:
     Args:
         arguments: values that stand above everything else.
         environment: the environment; os.environ as it is now when None.
-        directory: where the search for `.env` begins, upwards; the working directory when None.
+        directory: where the search for `.env` and `understudy.toml` begins, upwards; the working directory when None.
 
     Raises:
-        ConfigurationError: an argument is not a text, or the `.env` cannot be read.
+        ConfigurationError: an argument is not a text, or one of the files cannot be read.
     """
 
     def __init__(
@@ -68,7 +71,11 @@ class Settings:
         for name, value in (arguments or {}).items():
             if not isinstance(value, str):
                 raise ConfigurationError(f"{name} in the arguments: expected a text, found {type(value).__name__}")
-        self.env_file = find_env_file(Path("." if directory is None else directory))
+        start = Path("." if directory is None else directory)
+        self.env_file = find_file(".env", start)
+        self.config_file = find_file("understudy.toml", start)
+        self.tables: Mapping[str, ProviderTable] = read_tables(self.config_file)
+        self._table: ProviderTable | None = None
         self._layers: tuple[tuple[str, Mapping[str, str]], ...] = (
             ("the arguments", dict(arguments or {})),
             ("the environment", dict(os.environ if environment is None else environment)),
@@ -100,7 +107,16 @@ class Settings:
         return found[0] if found else default
 
     def missing(self, *names: str) -> str:
-        """Say in one sentence what to set, and which of the names is there but empty."""
+        """Say in one sentence what to set, and which of the names is there but empty.
+
+        Args:
+            names: the provider's own variables for it; where the provider goes by another name, its table's stand
+                for them.
+        """
+        if self._table is not None:
+            if self._table.api_key_env is None and self._table.base_url is not None:
+                return f'{self._table.origin}: expected api_key_env = "VARIABLE" ("" for a server without keys)'
+            names = (self._table.api_key_env or names[0],) if self._table.api_key_env else names
         for name in names:
             for origin, values in self._layers:
                 if name in values and not values[name].strip():
@@ -142,19 +158,65 @@ class Settings:
                     return _check_url(value.strip(), name, origin)
         return default
 
+    def for_provider(self, name: str) -> Settings:
+        """Return these settings as the provider of that name sees them: with its table, where it has one."""
+        table = self.tables.get(name)
+        if table is None:
+            return self
+        own = copy.copy(self)
+        own._table = table
+        return own
+
+    @property
+    def provider_name(self) -> str | None:
+        """The name that the provider goes by, where `understudy.toml` gives it one of its own."""
+        return self._table.name if self._table else None
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether a key is needed; not where `understudy.toml` says api_key_env = ""."""
+        return self._table is None or self._table.api_key_env != ""
+
+    def api_key(self, *names: str) -> Secret | None:
+        """Return a provider's key: from the variable that its table names, else from the first of these that is set.
+
+        A table with a `base_url` and no `api_key_env` has none: the vendor's own key must not go to another host.
+
+        Raises:
+            ConfigurationError: the key is malformed.
+        """
+        if self._table is not None and (self._table.api_key_env is not None or self._table.base_url is not None):
+            return self.secret(self._table.api_key_env) if self._table.api_key_env else None
+        return self.secret(*names)
+
+    def base_url(self, *names: str, default: str) -> str:
+        """Return a provider's address: its table's, else the first of these that is set, else the default.
+
+        Raises:
+            ConfigurationError: the address is malformed.
+        """
+        if self._table is not None and self._table.base_url is not None:
+            return _check_url(self._table.base_url.strip(), "base_url", self._table.origin)
+        return self.url(*names, default=default) or default
+
+    def model(self, *names: str, default: str) -> str:
+        """Return a provider's model: its table's, else the first of these that is set, else the default."""
+        own = self._table.model if self._table else None
+        return own or self.get(*names) or default
+
     def names(self, name: str) -> tuple[str, ...]:
         """Return a comma-separated setting as its entries, empty ones left out."""
         return tuple(entry.strip() for entry in (self.get(name) or "").split(",") if entry.strip())
 
 
-def find_env_file(directory: Path) -> Path | None:
-    """Find the nearest `.env` in a directory or those above it; None where there is none.
+def find_file(name: str, directory: Path) -> Path | None:
+    """Find the nearest file of a name in a directory or those above it; None where there is none.
 
     What is not a file is passed over: a folder of that name, or a pipe, which could wait for ever.
     """
     try:
         start = directory.resolve()
-        return next((file for folder in (start, *start.parents) if (file := folder / ".env").is_file()), None)
+        return next((file for folder in (start, *start.parents) if (file := folder / name).is_file()), None)
     except OSError:  # the directory was removed, or one above may not be entered
         return None
 
