@@ -57,10 +57,10 @@ class ClaudeProvider(ChatProvider):
     )
 
     def __init__(self, settings: Settings) -> None:
-        self._key = settings.secret("ANTHROPIC_API_KEY")
-        self._unavailable = settings.missing("ANTHROPIC_API_KEY") if self._key is None else None
-        self._base_url = settings.url("ANTHROPIC_BASE_URL", default=BASE_URL) or BASE_URL
-        self.default_model: str = settings.get("CLAUDE_MODEL") or DEFAULT_MODEL
+        self._key = settings.api_key("ANTHROPIC_API_KEY")
+        self._unavailable = None if self._key or not settings.needs_key else settings.missing("ANTHROPIC_API_KEY")
+        self._base_url = settings.base_url("ANTHROPIC_BASE_URL", default=BASE_URL)
+        self.default_model: str = settings.model("CLAUDE_MODEL", default=DEFAULT_MODEL)
         self._clients: Clients[anthropic.Anthropic, anthropic.AsyncAnthropic] = Clients(
             prepare=lambda: import_module("understudy_claude.transport"),
             open=self._open,
@@ -212,7 +212,7 @@ class ClaudeProvider(ChatProvider):
         return client
 
     def _revealed_key(self) -> str:
-        return self._key.reveal() if self._key is not None else ""
+        return self._key.reveal() if self._key is not None else "none"  # a server without keys looks at none
 
 
 # ---- what the SDK is given ----
