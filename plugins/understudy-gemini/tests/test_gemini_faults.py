@@ -172,6 +172,19 @@ def test_values_that_the_sdk_does_not_know_do_no_harm(
     assert [record.name for record in caplog.records if record.levelname == "WARNING"] == []
 
 
+def test_the_sdk_sends_no_further_requests_of_its_own(
+    provider: GeminiProvider, sandbox: Sandbox, ask: Ask, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    parts = [{"text": "to be"}, {"functionCall": {"name": "f", "args": {}}}]
+    candidate = {"content": {"parts": parts}, "finishReason": "CONTINUATION", "continuationToken": "bmV4dA=="}
+    sandbox.gemini.reply({"candidates": [candidate]})
+    response = ask(provider, ASKED)
+    assert (response.content, response.finish_reason) == ("to be", "length")
+    assert sandbox.gemini.request_count == 1
+    assert "AFC is enabled" not in caplog.text  # its automatic function calling
+
+
 def wait_until(condition: Callable[[], bool]) -> bool:
     until = time.monotonic() + 3
     while not condition() and time.monotonic() < until:

@@ -162,6 +162,7 @@ class GeminiProvider(ChatProvider):
         config = types.GenerateContentConfig(
             http_options=types.HttpOptions(timeout=max(1, round(seconds * 1000)), extra_body=body),
             should_return_http_response=whole or None,
+            # The SDK sends no further requests of its own, neither with results of tools nor to go on with an answer.
             automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
             automatic_continuation=False,
         )
