@@ -160,6 +160,14 @@ class ChatProvider(LLMProvider):
         """Return whether the provider can be asked."""
         return self.unavailable_reason() is None
 
+    def model_notice(self, model: str) -> str | None:
+        """Say that a model has ended or will, and what to ask instead, without any input or output.
+
+        Returns:
+            The notice, with the day as YYYY-MM-DD where there is one; None where nothing of the kind is known.
+        """
+        return None
+
     def generate_content(self, prompt: str, temperature: float = 0.0, max_tokens: int = 1024) -> LLMResponse:
         """Answer a prompt, every failure turned into a response with success False."""
         system, messages = read_prompt(prompt)

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from understudy import (
     Capabilities,
@@ -28,7 +28,7 @@ from understudy import (
     Timeout,
 )
 from understudy_claude.failures import PROVIDER, failure_of_exception, failure_of_reply
-from understudy_claude.models import DEFAULT_MODEL
+from understudy_claude.models import DEFAULT_MODEL, ending_warnings
 from understudy_claude.streaming import StreamReader
 from understudy_claude.wire import Json, Warnings, request_body, response_of
 
@@ -52,6 +52,7 @@ class ClaudeProvider(ChatProvider):
         ConfigurationError: the key or the URL is malformed.
     """
 
+    spec_version: ClassVar[int] = 1
     capabilities = Capabilities(
         tools=True, images=True, files=True, output_schema=True, thinking=True, streaming=True, native_async=True
     )
@@ -79,6 +80,10 @@ class ClaudeProvider(ChatProvider):
     def unavailable_reason(self) -> str | None:
         """Say that the key is missing, where it is."""
         return self._unavailable
+
+    def model_notice(self, model: str) -> str | None:
+        """Say when a model ends, where its end is known."""
+        return "; ".join(map(str, ending_warnings(model))) or None
 
     # ---- the four calls ----
 

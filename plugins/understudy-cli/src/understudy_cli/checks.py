@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
-from understudy import ConfigurationError, LLMFactory, PluginError, Settings, load_extensions
+from understudy import ChatProvider, ConfigurationError, LLMFactory, PluginError, Settings, load_extensions
 from understudy_cli.availability import Found, look, settings_of_nobody
 
 OURS = ("LLM_PRIMARY_PROVIDER", "LLM_FALLBACK_PROVIDERS", "LLM_EXTENSIONS")
@@ -160,8 +158,6 @@ def check_providers(around: Surroundings) -> Iterator[Finding]:
 
 
 def _spec_version() -> int:
-    from understudy import ChatProvider
-
     return ChatProvider.spec_version
 
 
@@ -217,22 +213,13 @@ def check_models(around: Surroundings) -> Iterator[Finding]:
 
 
 def notice_of(provider: object, model: str) -> str:
-    """Ask a provider what there is to know about a model's end.
-
-    A provider tells it with a method `model_notice(model)`; else the table of models in its package is asked, which
-    the vendors' plugins have. Nothing is imported for that. An empty text: nothing is known.
-    """
-    package = type(provider).__module__.rpartition(".")[0]
-    table = sys.modules.get(f"{package}.models")
-    for place, name in ((provider, "model_notice"), (table, "ending_warning"), (table, "ending_warnings")):
-        ask: Any = getattr(place, name, None)
-        if callable(ask):
-            try:
-                told = ask(model)
-            except Exception as error:
-                return f"{name}({model!r}) failed: {type(error).__name__}: {error}"
-            return ", ".join(str(one) for one in (told if isinstance(told, tuple) else (told,)) if one)
-    return ""
+    """Ask a provider what there is to know about a model's end; an empty text: nothing is known."""
+    if not isinstance(provider, ChatProvider):
+        return ""
+    try:
+        return provider.model_notice(model) or ""
+    except Exception as error:
+        return f"model_notice({model!r}) failed: {type(error).__name__}: {error}"
 
 
 def check_extensions(around: Surroundings) -> Iterator[Finding]:

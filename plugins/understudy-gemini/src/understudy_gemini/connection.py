@@ -48,15 +48,15 @@ class Connection:
             ConfigurationError: the key or the URL is malformed.
         """
         names = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
-        key = settings.secret(*names)
-        url = settings.url("GEMINI_BASE_URL", "GOOGLE_GEMINI_BASE_URL")
+        key = settings.api_key(*names)
+        default = "https://generativelanguage.googleapis.com"
         return cls(
             provider="gemini",
-            base_url=url or "https://generativelanguage.googleapis.com",
+            base_url=settings.base_url("GEMINI_BASE_URL", "GOOGLE_GEMINI_BASE_URL", default=default),
             api_version="v1beta",
-            model=settings.get("GEMINI_MODEL") or DEFAULT_MODEL,
+            model=settings.model("GEMINI_MODEL", default=DEFAULT_MODEL),
             key=key,
-            unavailable=None if key is not None else settings.missing(*names),
+            unavailable=None if key or not settings.needs_key else settings.missing(*names),
         )
 
     @classmethod
@@ -68,12 +68,11 @@ class Connection:
         """
         project = settings.get("GOOGLE_CLOUD_PROJECT")
         location = settings.get("GOOGLE_CLOUD_LOCATION") or "global"
-        url = settings.url("VERTEX_BASE_URL", "GOOGLE_VERTEX_BASE_URL")
         return cls(
             provider="vertex",
-            base_url=url or _vertex_url(location),
+            base_url=settings.base_url("VERTEX_BASE_URL", "GOOGLE_VERTEX_BASE_URL", default=_vertex_url(location)),
             api_version="v1beta1",
-            model=settings.get("VERTEX_MODEL") or DEFAULT_MODEL,
+            model=settings.model("VERTEX_MODEL", default=DEFAULT_MODEL),
             project=project,
             location=location,
             credentials_file=settings.get("GOOGLE_APPLICATION_CREDENTIALS"),
@@ -94,8 +93,8 @@ class Connection:
 
     def client_arguments(self, credentials: Any) -> dict[str, Any]:
         """Return what the SDK's client signs in with: the key in clear, so nothing may keep this."""
-        if self.key is not None:
-            return {"vertexai": False, "api_key": self.key.reveal()}
+        if self.project is None:  # a server without keys looks at none, but the SDK wants one
+            return {"vertexai": False, "api_key": self.key.reveal() if self.key is not None else "none"}
         return {"vertexai": True, "project": self.project, "location": self.location, "credentials": credentials}
 
 

@@ -54,7 +54,7 @@ def wants_signed_calls(model: str) -> bool:
     return _since(model, _SIGNED_CALLS_SINCE)
 
 
-def ending_warning(model: str) -> ResponseWarning | None:
+def ending_warnings(model: str) -> tuple[ResponseWarning, ...]:
     """Return a warning that names the successor, for a model that has ended or has a day set for it."""
     name = _bare(model)
     ending = _ENDINGS_EXACT.get(name)
@@ -62,9 +62,9 @@ def ending_warning(model: str) -> ResponseWarning | None:
         fitting = [start for start in _ENDINGS if name.startswith(start)]
         ending = _ENDINGS[max(fitting, key=len)] if fitting else None
     if ending is None:
-        return None
+        return ()
     day, successor = ending
-    return ResponseWarning("model", f"{model} ends on {day}, or has ended: ask {successor} instead")
+    return (ResponseWarning("model", f"{model} ends on {day}, or has ended: ask {successor} instead"),)
 
 
 def _since(model: str, version: tuple[int, int]) -> bool:

@@ -24,6 +24,7 @@ from understudy import (
 )
 from understudy_gemini.connection import Connection
 from understudy_gemini.failures import failure_of_exception
+from understudy_gemini.models import ending_warnings
 from understudy_gemini.streaming import StreamReader
 from understudy_gemini.wire import read_json, request_body, response_of
 
@@ -82,6 +83,10 @@ class GeminiProvider(ChatProvider):
     def unavailable_reason(self) -> str | None:
         """Say which variable to set, where one is missing."""
         return self._connection.unavailable
+
+    def model_notice(self, model: str) -> str | None:
+        """Say when a model ends, where its end is known."""
+        return "; ".join(map(str, ending_warnings(model))) or None
 
     # ---- The four calls --------------------------------------------------------------------------------------------
     # A failure is raised after the `except`, not in it, so that it does not drag along the SDK's exception: that, and

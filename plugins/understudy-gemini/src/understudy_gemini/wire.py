@@ -102,7 +102,7 @@ def request_body(
     """
     if request.messages[-1].role == "assistant" and not models.takes_model_turn_last(model):
         raise UnsupportedRequest(f"{model} does not go on from a conversation that ends with the assistant's words")
-    warnings = [warning for warning in (models.ending_warning(model),) if warning is not None]
+    warnings = list(models.ending_warnings(model))
     body: dict[str, Any] = {"contents": _contents(request.messages, model)}
     if request.system:
         body["systemInstruction"] = {"parts": [{"text": request.system}]}
