@@ -1,0 +1,177 @@
+"""The one table: what Ollama's API and its SDK report, and which of our failures it is.
+
+The most exact thing decides: the error's type, where the model's own runner gave one, then the HTTP status. For most
+errors the API has nothing but a status and a sentence, so where one status stands for several failures, the sentence
+decides; those few wordings stand in a table of their own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from understudy import (
+    ConnectionFailed,
+    ContextTooLong,
+    Failure,
+    InvalidRequest,
+    MalformedResponse,
+    ModelNotFound,
+    Overloaded,
+    QuotaExhausted,
+    RateLimited,
+    ServerError,
+    UnsupportedRequest,
+    classify_exception,
+    classify_status,
+    is_this_machine,
+    parse_retry_after,
+)
+
+PROVIDER = "ollama"
+
+# error.type, of llama.cpp's server, which Ollama runs most models with and whose errors it hands on.
+_OF_TYPE: Mapping[str, type[Failure]] = {
+    "exceed_context_size_error": ContextTooLong,
+    "not_supported_error": UnsupportedRequest,
+    "unavailable_error": Overloaded,
+}
+
+# A model that ollama.com has retired is gone.
+_OF_STATUS: Mapping[int, type[Failure]] = {410: ModelNotFound}
+
+# What the API says under a status that stands for several failures (ollama/ollama, server/routes.go, server/sched.go,
+# llm/llama_server.go, read 2026-11-23; what ollama.com says, from issues there): the failure by the status, the words,
+# the failure that they mean.
+_OF_WORDS: tuple[tuple[type[Failure], str, type[Failure]], ...] = (
+    (InvalidRequest, "exceeds the context length", ContextTooLong),
+    (InvalidRequest, "exceeds the available context", ContextTooLong),
+    (InvalidRequest, "exceeded max context length", ContextTooLong),
+    (InvalidRequest, "longer than the context length", ContextTooLong),
+    (InvalidRequest, "does not support", UnsupportedRequest),  # tools, thinking, chat, images: this model, not others
+    (InvalidRequest, "only supports one image", UnsupportedRequest),
+    (InvalidRequest, "invalid model name", ModelNotFound),
+    (InvalidRequest, "no compatible manifest", ModelNotFound),
+    (InvalidRequest, "cannot run this remote model", ModelNotFound),
+    (RateLimited, "usage limit", QuotaExhausted),  # of a session, an hour or a week on ollama.com
+    (ServerError, "exceeds the context length", ContextTooLong),
+    (ServerError, "exceeds the available context", ContextTooLong),
+)
+
+# Failures of the server that no second request heals.
+_LASTING = ("requires more system memory",)
+
+
+def failure_of_reply(status: int, headers: Mapping[str, str], body: Any, *, model: str | None = None) -> Failure:
+    """Return the failure that a reply means.
+
+    Args:
+        status: the HTTP status; 200 for an error inside a stream.
+        headers: the reply's headers, their names in any case.
+        body: the reply's body, as text, bytes or parsed JSON.
+        model: the model that was asked.
+    """
+    error = error_of(_parsed(body))
+    type_ = _text(error.get("type")) if error is not None else None
+    message = (_text(error.get("message")) if error is not None else None) or _description(status, headers, body)
+    lower = {name.lower(): value for name, value in headers.items()}
+    kind = _kind(status, error is not None, type_, message)
+    if kind is ModelNotFound and model:
+        message += f"; `ollama pull {model}` brings it" if "pull" not in message else f": ollama pull {model}"
+    return kind(
+        message,
+        provider=PROVIDER,
+        model=model,
+        status=status,
+        code=type_,
+        request_id=lower.get("x-request-id"),
+        retry_after=parse_retry_after(lower),
+        retryable=False if any(words in message for words in _LASTING) else None,
+    )
+
+
+def failure_of_exception(exception: BaseException, *, url: str = "") -> Failure:
+    """Return the failure that an exception of the SDK, or of the HTTP library below it, means.
+
+    Args:
+        exception: what was raised.
+        url: where the server is to be, without credentials.
+    """
+    if isinstance(exception, UnicodeDecodeError):
+        return MalformedResponse(f"expected UTF-8, found other bytes: {exception.reason}", provider=PROVIDER)
+    failure = classify_exception(exception)
+    if type(failure) is ConnectionFailed and failure is not exception and _was_refused(exception):
+        # Nobody listens there. On this machine that does not heal within seconds, so nobody waits for it.
+        failure = ConnectionFailed(
+            f"connection refused at {url}: start the server there (`ollama serve`), or correct the address",
+            retryable=False if is_this_machine(url) else None,
+        )
+        failure.__cause__ = exception
+    failure.provider = failure.provider or PROVIDER
+    return failure
+
+
+def error_of(document: Any) -> Mapping[str, Any] | None:
+    """Return the error in a reply's JSON as a mapping with a message; None where there is none.
+
+    It is a sentence, or the error of the model's runner: an object, or the text of one.
+    """
+    error = document.get("error") if isinstance(document, Mapping) else None
+    if isinstance(error, str) and error.startswith("{"):
+        inner = _parsed(error)
+        error = (error_of(inner) or inner) if isinstance(inner, Mapping) else error
+    if isinstance(error, str) and error:
+        return {"message": error}
+    return error if isinstance(error, Mapping) else None
+
+
+def _kind(status: int, told: bool, type_: str | None, message: str) -> type[Failure]:
+    kind = _OF_TYPE.get(type_ or "") or _OF_STATUS.get(status)
+    if kind is None:
+        kind = classify_status(status)
+    if status == 200 and told:
+        kind = _OF_TYPE.get(type_ or "", ServerError)
+    if kind in (InvalidRequest, ModelNotFound) and not told:
+        return MalformedResponse  # not from Ollama's API: its errors are JSON
+    words = message.lower()
+    return next((meant for given, said, meant in _OF_WORDS if given is kind and said in words), kind)
+
+
+def _was_refused(exception: BaseException) -> bool:
+    return any(isinstance(link, ConnectionRefusedError) for link in _links(exception, 10))
+
+
+def _links(exception: BaseException | None, depth: int) -> Iterator[BaseException]:
+    """Yield an exception and all that it came from; several addresses of one host fail in a group."""
+    if exception is None or depth == 0:
+        return
+    yield exception
+    if isinstance(exception, BaseExceptionGroup):
+        for inner in exception.exceptions:
+            yield from _links(inner, depth - 1)
+    yield from _links(exception.__cause__ or exception.__context__, depth - 1)
+
+
+def _parsed(body: Any) -> Any:
+    if not isinstance(body, str | bytes):
+        return body
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _description(status: int, headers: Mapping[str, str], body: Any) -> str:
+    if 300 <= status < 400:
+        location = {name.lower(): value for name, value in headers.items()}.get("location", "nowhere")
+        return f"expected an answer, found a redirection to {location}, which is not followed"
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body if body is not None else "")
+    start = " ".join(text.split())
+    what = f"found: {start[:200]}{'...' if len(start) > 200 else ''}" if start else "found no body"
+    cure = "; the address is to be what stands before /api" if status in (404, 405) else ""
+    return f"expected JSON, {what}{cure}"

@@ -1,0 +1,247 @@
+"""The provider: the SDK's clients and the four calls. With transport.py the only module that touches Ollama's SDK.
+
+The SDK's clients give the server's JSON as it is: no models are built from it, nothing in it is dropped, and a page of
+HTML is seen for what it is. They retry nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from understudy import (
+    Capabilities,
+    ChatProvider,
+    Clients,
+    Failure,
+    LLMResponse,
+    MalformedResponse,
+    ProviderUnavailable,
+    Request,
+    Settings,
+    StreamEvent,
+    Timeout,
+)
+from understudy_ollama.address import read_address, without_credentials
+from understudy_ollama.failures import PROVIDER, failure_of_exception, failure_of_reply
+from understudy_ollama.models import DEFAULT_MODEL
+from understudy_ollama.streaming import StreamReader
+from understudy_ollama.wire import Json, Warnings, request_body, response_of
+
+if TYPE_CHECKING:
+    import httpx
+
+    from understudy_ollama import transport
+
+PATH = "/api/chat"
+TIMEOUT = 60.0  # seconds: the attempt timeout of every policy preset
+AVAILABLE_WITHIN = 1.0  # seconds: a server that runs answers this at once, whatever its models are doing
+
+_JSON = ("application/json",)
+_LINES = ("application/x-ndjson", "application/json")  # the second of servers that stand in for Ollama
+
+
+class OllamaProvider(ChatProvider):
+    """Local models, through Ollama's SDK.
+
+    Args:
+        settings: where OLLAMA_BASE_URL, OLLAMA_HOST, OLLAMA_MODEL and OLLAMA_API_KEY come from.
+
+    Raises:
+        ConfigurationError: the address or the key is malformed.
+    """
+
+    spec_version: ClassVar[int] = 1
+    capabilities = Capabilities(
+        tools=True, images=True, output_schema=True, thinking=True, streaming=True, native_async=True
+    )
+
+    def __init__(self, settings: Settings) -> None:
+        self._key = settings.api_key("OLLAMA_API_KEY")
+        table = settings.tables.get(settings.provider_name or "")
+        wanted = table is not None and bool(table.api_key_env)  # a server of one's own needs a key if one says so
+        self._unavailable = settings.missing("OLLAMA_API_KEY") if wanted and self._key is None else None
+        self._address = read_address(settings)
+        self._url = without_credentials(self._address)
+        self.default_model: str = settings.model("OLLAMA_MODEL", default=DEFAULT_MODEL)
+        self._clients: Clients[transport.Client, transport.AsyncClient] = Clients(
+            prepare=lambda: import_module("understudy_ollama.transport"),
+            open=self._open,
+            close=lambda client: client.close(),
+            open_async=self._open_async,
+            close_async=lambda client: client.close(),
+        )
+
+    def __repr__(self) -> str:
+        return f"OllamaProvider(base_url={self._url!r}, default_model={self.default_model!r})"
+
+    def get_provider_name(self) -> str:
+        """Return the provider's name."""
+        return PROVIDER
+
+    def unavailable_reason(self) -> str | None:
+        """Say that a key is missing, where one was said to be needed; whether the server runs is not asked."""
+        return self._unavailable
+
+    def is_available(self) -> bool:
+        """Ask the server whether it is there, for a second at most."""
+        try:
+            response = self._clients.get().open("GET", "/api/version", AVAILABLE_WITHIN)
+            try:
+                document = json.loads(_read(response, time.monotonic() + AVAILABLE_WITHIN))
+            finally:
+                response.close()
+            return self._unavailable is None and response.status_code == 200 and "version" in dict(document)
+        except Exception:  # whatever it is, nobody can be asked there
+            return False
+
+    # ---- the four calls ----
+
+    def generate(self, request: Request) -> LLMResponse:
+        """Answer a request; the timeout bounds the whole attempt, give or take one wait."""
+        model, body, warnings = self._prepare(request)
+        with self._failures_of(model):
+            seconds = _seconds(request)
+            until = time.monotonic() + seconds
+            response = self._clients.get().open("POST", PATH, seconds, body)
+            try:
+                content = _read(response, until)
+            finally:
+                response.close()
+            return response_of(_parse(response, content, model), response.headers, request, warnings)
+
+    def stream(self, request: Request) -> Iterator[StreamEvent]:
+        """Answer a request piece by piece; the timeout bounds the wait for each piece."""
+        model, body, warnings = self._prepare(request)
+        with self._failures_of(model):
+            seconds = _seconds(request)
+            response = self._clients.get().open("POST", PATH, seconds, {**body, "stream": True})
+            try:
+                if not _is_of(response, _LINES):
+                    raise _unexpected(response, _read(response, time.monotonic() + seconds), model)
+                reader = StreamReader(response.headers, request, warnings)
+                for data in response.iter_bytes():
+                    yield from reader.read(data)
+                yield from reader.end()
+            finally:
+                response.close()
+
+    async def agenerate(self, request: Request) -> LLMResponse:
+        """Answer a request on the running event loop; the timeout bounds the whole attempt."""
+        model, body, warnings = self._prepare(request)
+        with self._failures_of(model):
+            client = await self._clients.aget()
+            seconds = _seconds(request)
+            async with asyncio.timeout(seconds):
+                response = await client.open("POST", PATH, seconds, body)
+                try:
+                    content = await response.aread()
+                finally:
+                    await response.aclose()
+            return response_of(_parse(response, content, model), response.headers, request, warnings)
+
+    async def astream(self, request: Request) -> AsyncIterator[StreamEvent]:
+        """Answer a request piece by piece on the running event loop; the timeout bounds the wait for each piece."""
+        model, body, warnings = self._prepare(request)
+        with self._failures_of(model):
+            client = await self._clients.aget()
+            seconds = _seconds(request)
+            response = await client.open("POST", PATH, seconds, {**body, "stream": True})
+            try:
+                if not _is_of(response, _LINES):
+                    async with asyncio.timeout(seconds):
+                        raise _unexpected(response, await response.aread(), model)
+                reader = StreamReader(response.headers, request, warnings)
+                async for data in response.aiter_bytes():
+                    for event in reader.read(data):
+                        yield event
+                for event in reader.end():
+                    yield event
+            finally:
+                await response.aclose()
+
+    def _prepare(self, request: Request) -> tuple[str, Json, Warnings]:
+        if self._unavailable is not None:
+            raise ProviderUnavailable(self._unavailable, provider=PROVIDER)
+        model = request.model or self.default_model
+        with self._failures_of(model):
+            body, warnings = request_body(request, model)
+        return model, body, warnings
+
+    @contextmanager
+    def _failures_of(self, model: str) -> Iterator[None]:
+        """Turn whatever goes wrong into one of our failures, with the model's name on it."""
+        try:
+            yield
+        except Exception as exception:
+            failure = failure_of_exception(exception, url=self._url)
+            failure.model = failure.model or model
+            if failure is exception:
+                raise
+            raise failure from failure.__cause__
+
+    # ---- clients ----
+
+    def close(self) -> None:
+        """Close all connections; those of an event loop that is busy are closed on it, a moment later."""
+        self._clients.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop, and then all others."""
+        await self._clients.aclose()
+
+    def _open(self) -> transport.Client:
+        from understudy_ollama import transport
+
+        return transport.Client(**transport.options_for(self._address, self._key))
+
+    def _open_async(self) -> transport.AsyncClient:
+        from understudy_ollama import transport
+
+        return transport.AsyncClient(**transport.options_for(self._address, self._key))
+
+
+def _seconds(request: Request) -> float:
+    return TIMEOUT if request.timeout is None else request.timeout
+
+
+# ---- what the SDK gives back ----
+
+
+def _read(response: httpx.Response, until: float) -> bytes:
+    pieces = []
+    for piece in response.iter_bytes():
+        pieces.append(piece)
+        if time.monotonic() > until:  # each read has its own timeout: a trickle would pass them all
+            raise Timeout("the answer came too slowly to be whole in time", provider=PROVIDER)
+    return b"".join(pieces)
+
+
+def _parse(response: httpx.Response, content: bytes, model: str) -> Any:
+    if not _is_of(response, _JSON):
+        raise _unexpected(response, content, model)
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        raise _unexpected(response, content, model) from None
+
+
+def _is_of(response: httpx.Response, types: tuple[str, ...]) -> bool:
+    """Tell whether a reply is an answer, of one of these content types; one without a type is let through."""
+    found: str = response.headers.get("content-type", types[0])
+    return response.status_code == 200 and found.partition(";")[0].strip().lower() in types
+
+
+def _unexpected(response: httpx.Response, content: bytes, model: str) -> Failure:
+    failure = failure_of_reply(response.status_code, response.headers, content, model=model)
+    if type(failure) is MalformedResponse:
+        found = response.headers.get("content-type", "no content type")
+        failure = MalformedResponse(
+            f"{failure.message} ({found})", provider=PROVIDER, status=failure.status, request_id=failure.request_id
+        )
+    return failure

@@ -1,0 +1,141 @@
+"""A stream's bytes cut into lines of JSON, and those put together to the answer, each piece told on the way.
+
+No SDK is imported and nothing is sent or read here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from understudy import (
+    Finish,
+    MalformedResponse,
+    Request,
+    ResponseWarning,
+    StreamEvent,
+    StreamInterrupted,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+)
+from understudy_ollama.failures import PROVIDER, error_of, failure_of_reply
+from understudy_ollama.wire import WRONG_SHAPE, CallNames, Json, arguments_of, checked, excerpt, response_of
+
+
+class StreamReader:
+    """Puts a stream together to the answer that it is, and tells each piece on the way.
+
+    Args:
+        headers: the reply's headers.
+        request: what was asked.
+        warnings: what the request was sent without.
+    """
+
+    def __init__(self, headers: Mapping[str, str], request: Request, warnings: Sequence[ResponseWarning] = ()) -> None:
+        self._headers, self._request, self._warnings = headers, request, warnings
+        self._line: list[bytes] = []  # the pieces of the line that has not ended
+        self._last: Json = {}
+        self._text: list[str] = []
+        self._thinking: list[str] = []
+        self._calls: list[Json] = []
+        self._logprobs: list[Any] = []
+        self._name = CallNames(request)
+
+    def read(self, data: bytes) -> Iterator[StreamEvent]:
+        """Take the next bytes of the stream.
+
+        Raises:
+            Failure: a line in them is an error, or not what the API promises.
+        """
+        first, *rest = data.split(b"\n")  # nowhere else: other ends of lines may stand inside JSON
+        self._line.append(first)
+        for piece in rest:
+            line, self._line = b"".join(self._line), [piece]
+            if line.strip():
+                yield from self.feed(_parsed(line))
+
+    def end(self) -> Iterator[StreamEvent]:
+        """Take the end of the stream: what is left of it, and Finish.
+
+        Raises:
+            StreamInterrupted: the stream broke off.
+            Failure: as `response_of`.
+        """
+        line, self._line = b"".join(self._line), []
+        if line.strip() and not self._last.get("done"):
+            try:
+                chunk = _parsed(line)
+            except MalformedResponse:
+                if not self._last:  # it was no stream at all
+                    raise
+            else:
+                yield from self.feed(chunk)
+        yield self.finish()
+
+    def feed(self, chunk: Any) -> Iterator[StreamEvent]:
+        """Take one line's JSON; after the last one of the answer nothing is looked at.
+
+        Raises:
+            Failure: it is an error.
+            MalformedResponse: it has not the shape that the API promises.
+        """
+        if self._last.get("done"):
+            return
+        if error_of(chunk) is not None:
+            raise failure_of_reply(200, self._headers, chunk)
+        try:
+            yield from self._take(chunk)
+        except WRONG_SHAPE as error:
+            raise MalformedResponse(
+                f"expected a piece of an answer, found {excerpt(chunk)} ({type(error).__name__}: {error})",
+                provider=PROVIDER,
+                status=200,
+            ) from error
+
+    def finish(self) -> Finish:
+        """Return the whole answer, once there is no more of it.
+
+        Raises:
+            StreamInterrupted: the end marker never came.
+            Failure: as `response_of`.
+        """
+        text = "".join(self._text)
+        if self._last.get("done") is not True:
+            raise StreamInterrupted(
+                "the stream ended without done: true",
+                partial=text,
+                provider=PROVIDER,
+                request_id=self._headers.get("x-request-id"),
+            )
+        message = {"content": text, "thinking": "".join(self._thinking), "tool_calls": self._calls}
+        body = {**self._last, "message": message, "logprobs": self._logprobs or None}
+        return Finish(response_of(body, self._headers, self._request, self._warnings))
+
+    def _take(self, chunk: Mapping[str, Any]) -> Iterator[StreamEvent]:
+        message = chunk["message"]
+        if thinking := message.get("thinking"):
+            self._thinking.append(checked(thinking))
+            yield ThinkingDelta(thinking)
+        if content := message.get("content"):
+            self._text.append(checked(content))
+            yield TextDelta(content)
+        for call in message.get("tool_calls") or ():
+            yield self._call(call)
+        self._logprobs += chunk.get("logprobs") or ()
+        self._last = dict(chunk)
+
+    def _call(self, call: Mapping[str, Any]) -> ToolCallDelta:
+        """Take a tool call, which comes in one piece."""
+        identity, arguments = self._name(call), json.dumps(arguments_of(call), ensure_ascii=False)
+        self._calls.append({**call, "id": identity})
+        return ToolCallDelta(len(self._calls) - 1, identity, call["function"]["name"], arguments)
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        found = excerpt(line.decode("utf-8", "replace"))
+    raise MalformedResponse(f"expected a line of JSON, found {found}", provider=PROVIDER, status=200)

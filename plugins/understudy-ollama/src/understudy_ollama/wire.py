@@ -1,0 +1,332 @@
+"""Translation, and nothing else: a Request into the JSON of /api/chat, its reply back. Streams: streaming.py.
+
+No SDK is imported and nothing is sent or read here.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from understudy import (
+    EmptyResponse,
+    Failure,
+    File,
+    FinishReason,
+    Image,
+    InvalidRequest,
+    LLMResponse,
+    MalformedResponse,
+    Message,
+    Part,
+    Request,
+    ResponseWarning,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolResult,
+    UnsupportedRequest,
+    Usage,
+    structured_output,
+)
+from understudy_ollama.failures import PROVIDER, error_of, failure_of_reply
+from understudy_ollama.models import MODEL_SETTINGS
+
+Json = dict[str, Any]
+Warnings = tuple[ResponseWarning, ...]
+
+_FINISH_REASONS: Mapping[str, FinishReason] = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
+_METADATA = (
+    *("created_at", "done_reason", "remote_model", "remote_host", "logprobs"),
+    *("total_duration", "load_duration", "prompt_eval_duration", "eval_duration"),  # nanoseconds
+)
+# What a reply, or a piece of one, raises here when it has not the shape that the API promises.
+WRONG_SHAPE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+
+
+# ---- the request ----
+
+
+def request_body(request: Request, model: str) -> tuple[Json, Warnings]:
+    """Return a request as the API wants it, and what was left out of it.
+
+    Args:
+        request: what to ask.
+        model: the model to ask.
+
+    Raises:
+        InvalidRequest: nothing is left to send, or options["ollama"] cannot be merged.
+        UnsupportedRequest: there is an image by URL, or a file.
+    """
+    messages = _messages(request.messages)
+    if not messages:
+        raise InvalidRequest("expected a message with some content, found only foreign thinking", provider=PROVIDER)
+    if request.system and request.system.strip():
+        messages.insert(0, {"role": "system", "content": request.system})
+    # Left to itself, the server forgets the start of a conversation that is too long, and says nothing.
+    body: Json = {"model": model, "messages": messages, "stream": False, "truncate": False, "shift": False}
+    tools, warnings = _tools(request)
+    if tools:
+        body["tools"] = tools
+    if request.output_schema is not None:
+        body["format"] = _plain(request.output_schema)
+    settings: Json = {}
+    if request.temperature is not None:
+        settings["temperature"] = request.temperature
+    if request.max_tokens is not None:
+        settings["num_predict"] = request.max_tokens
+    if request.stop:
+        settings["stop"] = list(request.stop)
+    _merge(body, settings, request.options.get(PROVIDER, {}))
+    if settings:
+        body["options"] = settings
+    return body, warnings
+
+
+def _messages(messages: Iterable[Message]) -> list[Json]:
+    written: list[Json] = []
+    calls: dict[str, str] = {}
+    for message in messages:
+        if message.role == "tool":
+            written += [_tool_result(part, calls) for part in message.parts if isinstance(part, ToolResult)]
+            continue
+        calls |= {part.id: part.name for part in message.parts if isinstance(part, ToolCall)}
+        turn = _turn(message)
+        if turn is not None:
+            written.append(turn)
+    return written
+
+
+def _turn(message: Message) -> Json | None:
+    """Write a turn of the user or the assistant; None where nothing of it is for Ollama."""
+    texts = [part.text for part in message.parts if isinstance(part, Text)]
+    images = _images(message.parts)
+    thinking = [part.text for part in message.parts if isinstance(part, Thinking) and PROVIDER in part.provider_data]
+    calls = [_tool_call(part) for part in message.parts if isinstance(part, ToolCall)]
+    if not (texts or images or thinking or calls):
+        return None
+    # An answer may have come in several pieces; what a user gives in several is meant to stand apart.
+    turn: Json = {"role": message.role, "content": ("\n\n" if message.role == "user" else "").join(texts)}
+    if thinking:
+        turn["thinking"] = "".join(thinking)
+    if images:
+        turn["images"] = images
+    if calls:
+        turn["tool_calls"] = calls
+    return turn
+
+
+def _images(parts: Iterable[Part]) -> list[str]:
+    images = []
+    for part in parts:
+        if isinstance(part, File):
+            raise UnsupportedRequest("expected text and images, found a file: Ollama takes none", provider=PROVIDER)
+        if not isinstance(part, Image):
+            continue
+        if part.data is None:
+            raise UnsupportedRequest(
+                "expected an image by its bytes, found a URL: Ollama fetches none; use Image(data=..., media_type=...)",
+                provider=PROVIDER,
+            )
+        images.append(base64.b64encode(part.data).decode("ascii"))
+    return images
+
+
+def _tool_call(part: ToolCall) -> Json:
+    return {"id": part.id, "function": {"name": part.name, "arguments": _plain(part.arguments)}}
+
+
+def _tool_result(part: ToolResult, calls: Mapping[str, str]) -> Json:
+    content = f"Error: {part.text}" if part.is_error else part.text  # the API has no place for it
+    message: Json = {"role": "tool", "content": content, "tool_call_id": part.call_id}
+    if name := part.name or calls.get(part.call_id):
+        message["tool_name"] = name
+    if not isinstance(part.content, str) and (images := _images(part.content)):
+        message["images"] = images
+    return message
+
+
+def _tools(request: Request) -> tuple[list[Json], Warnings]:
+    """Write the tools that may be called; the API has no choice among them but to leave some out."""
+    choice = request.tool_choice
+    if choice == "none":
+        return [], ()
+    tools = [_tool(tool) for tool in request.tools if choice in ("auto", "required", tool.name)]
+    if choice == "auto" or not tools:
+        return tools, ()
+    lost = "that a tool must be called was left out: Ollama leaves it to the model"
+    return tools, (ResponseWarning("tool_choice", lost),)
+
+
+def _tool(tool: Tool) -> Json:
+    function = {"name": tool.name, "description": tool.description, "parameters": _plain(tool.parameters)}
+    return {"type": "function", "function": function}
+
+
+def _merge(body: Json, settings: Json, options: Any) -> None:
+    """Lay options["ollama"] over the body; those of the model go to its settings, `tools` join those of the request."""
+    if not isinstance(options, Mapping) or not isinstance(options.get("options", {}), Mapping):
+        raise InvalidRequest(
+            "expected options['ollama'] as a mapping such as {'options': {'num_ctx': 8192}, 'keep_alive': '10m'}, "
+            f"found {options!r:.100}",
+            provider=PROVIDER,
+        )
+    if "stream" in options:
+        raise InvalidRequest(
+            "expected options['ollama'] without 'stream': call stream() or astream() instead", provider=PROVIDER
+        )
+    for name, value in options.items():
+        if name == "options":
+            settings.update(_plain(value))
+        elif name in MODEL_SETTINGS:
+            settings[name] = _plain(value)
+        elif name == "tools" and isinstance(value, Sequence):
+            body["tools"] = [*body.get("tools", ()), *_plain(list(value))]
+        else:
+            body[name] = _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """Copy a value so that it is of dicts and lists, which JSON can be written of."""
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+# ---- the reply ----
+
+
+def response_of(
+    body: Any, headers: Mapping[str, str], request: Request, warnings: Sequence[ResponseWarning] = ()
+) -> LLMResponse:
+    """Return the answer that a reply with status 200 holds.
+
+    Args:
+        body: the reply's JSON, parsed.
+        headers: the reply's headers, their names in lower case or in any case at all.
+        request: what was asked.
+        warnings: what the request was sent without.
+
+    Raises:
+        EmptyResponse: neither text nor a tool call came.
+        MalformedResponse: it is not an answer as the API promises it.
+        Failure: it is an error.
+    """
+    request_id = headers.get("x-request-id")
+    try:
+        return _response(body, headers, request, tuple(warnings))
+    except Failure as failure:
+        failure.provider, failure.request_id = PROVIDER, request_id
+        raise
+    except WRONG_SHAPE as error:
+        raise MalformedResponse(
+            f"expected an answer, found another shape ({type(error).__name__}: {error}) in {excerpt(body)}",
+            provider=PROVIDER,
+            request_id=request_id,
+        ) from error
+
+
+def _response(body: Any, headers: Mapping[str, str], request: Request, warnings: Warnings) -> LLMResponse:
+    if error_of(body) is not None:
+        raise failure_of_reply(200, headers, body)
+    if not isinstance(body, Mapping) or body.get("done") is not True:
+        raise MalformedResponse(f"expected an answer that is done, found {excerpt(body)}", status=200)
+    parts = _parts(body["message"], CallNames(request))
+    text = "".join(part.text for part in parts if isinstance(part, Text))
+    called = any(isinstance(part, ToolCall) for part in parts)
+    done_reason = body.get("done_reason")
+    if not text.strip() and not called:
+        raise EmptyResponse(f"neither text nor a tool call came; the model stopped by {done_reason}", status=200)
+    finish_reason = _FINISH_REASONS.get(str(done_reason), FinishReason.UNKNOWN)
+    if called and finish_reason is FinishReason.STOP:
+        finish_reason = FinishReason.TOOL_CALLS
+    return LLMResponse(
+        True,
+        text,
+        PROVIDER,
+        metadata={name: body[name] for name in _METADATA if body.get(name) is not None},
+        model=body.get("model"),
+        finish_reason=finish_reason,
+        usage=_usage(body),
+        parts=parts,
+        structured=structured_output(request, text, finish_reason),
+        warnings=warnings,
+        request_id=headers.get("x-request-id"),
+    )
+
+
+def _parts(message: Mapping[str, Any], names: CallNames) -> tuple[Part, ...]:
+    parts: list[Part] = []
+    if thinking := message.get("thinking"):
+        parts.append(Thinking(checked(thinking), {PROVIDER: {"thinking": thinking}}))
+    if content := message.get("content"):
+        parts.append(Text(checked(content)))
+    parts += [
+        ToolCall(id=names(call), name=call["function"]["name"], arguments=arguments_of(call))
+        for call in message.get("tool_calls") or ()
+    ]
+    return tuple(parts)
+
+
+def checked(text: Any) -> str:
+    """Return a value that is to be a text.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"{text!r:.50} is not a text")
+    return text
+
+
+def arguments_of(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the arguments of a tool call.
+
+    Raises:
+        TypeError: they are no JSON object, or the call has no name.
+    """
+    function = call["function"]
+    arguments = function.get("arguments")
+    if not isinstance(arguments or {}, Mapping):
+        raise TypeError(f"arguments of {checked(function['name'])} are not an object")
+    return arguments or {}
+
+
+class CallNames:
+    """Gives ids to the tool calls that came with none, each unlike all others of the conversation.
+
+    Args:
+        request: what was asked.
+    """
+
+    def __init__(self, request: Request) -> None:
+        calls = [part.id for message in request.messages for part in message.parts if isinstance(part, ToolCall)]
+        self._taken = set(calls)
+        self._number = len(calls)
+
+    def __call__(self, call: Mapping[str, Any]) -> str:
+        """Return the id of this call: its own, or a new one."""
+        given, name = call.get("id"), checked(call["function"]["name"])
+        if isinstance(given, str) and given:
+            return given
+        while (made := f"call_{self._number}_{name}") in self._taken:
+            self._number += 1
+        self._taken.add(made)
+        return made
+
+
+def _usage(body: Mapping[str, Any]) -> Usage:
+    return Usage(
+        input_tokens=int(body.get("prompt_eval_count") or 0),
+        output_tokens=int(body.get("eval_count") or 0),
+        cache_read_tokens=int(body.get("prompt_eval_cached_count") or 0),
+    )
+
+
+def excerpt(body: Any) -> str:
+    text = repr(body)
+    return text if len(text) <= 200 else f"{text[:200]}..."
