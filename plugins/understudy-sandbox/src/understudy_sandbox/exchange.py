@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+#: When everything here was made, in seconds since 1970 and as a text (the start of 2026): vendors have no clock here.
+CREATED = 1_767_225_600
+CREATED_AT = "2026-01-01T00:00:00Z"
 #: Every reply of the sandbox carries this header, so that nobody takes it for the vendor's.
 STAND_IN = ("x-understudy-sandbox", "stand-in")
 
@@ -60,6 +63,11 @@ def compact(document: Any) -> str:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
+def spelled_out(arguments: Mapping[str, Any]) -> str:
+    """Write a tool's arguments as a text, with the spaces at which a stream is cut."""
+    return json.dumps(dict(arguments), ensure_ascii=False)
+
+
 def json_reply(status: int, document: Any, headers: Iterable[tuple[str, str]] = ()) -> Reply:
     """A plain reply whose body is one JSON document."""
     body = Frame(compact(document).encode())
@@ -71,3 +79,13 @@ def stream_reply(
 ) -> Reply:
     """A streamed reply with HTTP status 200."""
     return Reply(200, (("content-type", content_type), STAND_IN, *headers), tuple(frames), streamed=True)
+
+
+def text_reply(status: int, text: str, headers: Iterable[tuple[str, str]] = ()) -> Reply:
+    """A plain reply whose body is text and no JSON."""
+    return Reply(status, (("content-type", "text/plain; charset=utf-8"), STAND_IN, *headers), (Frame(text.encode()),))
+
+
+def empty_event() -> Reply:
+    """A stream of one server-sent event with nothing in it."""
+    return stream_reply([Frame(b"data: {}\n\n")])

@@ -135,11 +135,12 @@ class Sandbox:
     are the same :class:`StandIn`.
 
     Args:
-        ports: ``gemini_port=8001, claude_port=8002``: ports instead of free ones that the system chooses.
+        ports: ``gemini_port=8001, openai_port=8003``: ports instead of free ones that the system chooses.
     """
 
     gemini: StandIn
     claude: StandIn
+    openai: StandIn
 
     def __init__(self, **ports: int) -> None:
         known = [f"{name}_port" for name in VENDORS]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from understudy_sandbox.exchange import STAND_IN, Frame, RecordedRequest, Reply, compact
+from understudy_sandbox.exchange import STAND_IN, Frame, RecordedRequest, Reply, json_reply, text_reply
 from understudy_sandbox.faults import FAILURES, Fault
 from understudy_sandbox.schedule import Scripted
 from understudy_sandbox.vendors import Vendor
@@ -33,13 +33,14 @@ def make_reply(vendor: Vendor, request: RecordedRequest, fault: Fault | None, ta
         case "empty" | "out_of_tokens":
             return vendor.contentless(request, fault.name)
         case "html_page":
-            return _raw(options["code"], _PAGE.format(code=options["code"]), "text/html; charset=utf-8")
+            page = Frame(_PAGE.format(code=options["code"]).encode())
+            return Reply(options["code"], (("content-type", "text/html; charset=utf-8"), STAND_IN), (page,))
         case "empty_body":
-            return _raw(200, "", "text/event-stream" if request.stream else "application/json")
+            return replace(vendor.null_stream(request) if request.stream else json_reply(200, None), frames=())
         case "null_object" if request.stream:
-            return _raw(200, "data: {}\n\n", "text/event-stream")
+            return vendor.null_stream(request)
         case "null_object":
-            return _raw(200, "{}", "application/json")
+            return json_reply(200, {})
         case "huge":
             text = "This-is-the-Understudy-sandbox-" + "x" * int(options["megabytes"] * 1_000_000)
             return _sound(vendor, request, lambda: text)
@@ -78,26 +79,22 @@ def _status(vendor: Vendor, request: RecordedRequest, options: Mapping[str, Any]
     if body is None:
         reply = vendor.failure(request, "status", options)
     elif isinstance(body, str):
-        reply = _raw(options["code"], body, "text/plain; charset=utf-8")
+        reply = text_reply(options["code"], body)
     else:
-        reply = _raw(options["code"], compact(body), "application/json")
+        reply = json_reply(options["code"], body)
     if options["code"] in (204, 304):  # these have no body by definition
         reply = replace(reply, frames=())
     given = {name.lower() for name, _ in headers}
     return replace(reply, headers=(*(pair for pair in reply.headers if pair[0] not in given), *headers))
 
 
-def _raw(code: int, body: str, content_type: str) -> Reply:
-    return Reply(code, (("content-type", content_type), STAND_IN), (Frame(body.encode()),))
-
-
 def _stream_error(vendor: Vendor, request: RecordedRequest, fault: Fault, take: TakeReply) -> Reply:
     kind, after = fault.options["kind"], fault.options["after"]
     if not request.stream:
-        return replace(vendor.failure(request, kind, {}), status=200)
+        return vendor.error_body(request, kind)
     sound = _sound(vendor, request, take)
     before, _ = split_after(sound, after)
-    return replace(sound, frames=(*before, vendor.error_frame(request, kind, first=not before)))
+    return replace(sound, frames=(*before, vendor.error_frame(request, kind, len(before))))
 
 
 def _malformed(reply: Reply, after: int) -> Reply:
@@ -108,6 +105,6 @@ def _malformed(reply: Reply, after: int) -> Reply:
         return replace(reply, frames=(Frame(body[: len(body) // 2]),))
     place = deltas[min(after, len(deltas) - 1)]
     whole = reply.frames[place].data
-    end = b"\n\n" if whole.endswith(b"\n\n") else b"\r\n\r\n" if whole.endswith(b"\r\n\r\n") else b"\r\n"
+    end = whole[len(whole.rstrip(b"\r\n")) :]
     broken = Frame(whole[: len(whole) * 2 // 3].rstrip() + end, delta=True)
     return replace(reply, frames=(*reply.frames[:place], broken, *reply.frames[place + 1 :]))

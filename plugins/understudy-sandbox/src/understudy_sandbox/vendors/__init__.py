@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from understudy_sandbox.exchange import Frame, RecordedRequest, Reply
-from understudy_sandbox.vendors import anthropic, gemini
+from understudy_sandbox.vendors import anthropic, gemini, openai
 
 
 class Vendor(Protocol):
@@ -43,8 +43,14 @@ class Vendor(Protocol):
     def failure(self, request: RecordedRequest, kind: str, options: Mapping[str, Any]) -> Reply:
         """The vendor's HTTP error for a kind of ``faults.FAILURES``, or for "status" with its ``code``."""
 
-    def error_frame(self, request: RecordedRequest, kind: str, first: bool) -> Frame:
-        """The vendor's error inside a stream that began with HTTP 200; ``first``: nothing came before it."""
+    def error_body(self, request: RecordedRequest, kind: str) -> Reply:
+        """The vendor's error as the plain body of an HTTP 200."""
+
+    def error_frame(self, request: RecordedRequest, kind: str, before: int) -> Frame:
+        """The vendor's error inside a stream that began with HTTP 200; ``before`` counts the frames that came."""
+
+    def null_stream(self, request: RecordedRequest) -> Reply:
+        """A stream, framed as the vendor frames it, with nothing in it but the JSON object ``{}``."""
 
 
-VENDORS: Mapping[str, Vendor] = MappingProxyType({vendor.NAME: vendor for vendor in (gemini, anthropic)})
+VENDORS: Mapping[str, Vendor] = MappingProxyType({vendor.NAME: vendor for vendor in (gemini, anthropic, openai)})

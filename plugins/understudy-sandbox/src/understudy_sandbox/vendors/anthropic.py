@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from understudy_sandbox.exchange import Frame, RecordedRequest, Reply, json_reply, stream_reply
+from understudy_sandbox.exchange import Frame, RecordedRequest, Reply, empty_event, json_reply, stream_reply
 from understudy_sandbox.text import Answer, Asked, Tool, as_text, compose, count, identifier, pieces
 from understudy_sandbox.vendors import anthropic_checks, anthropic_failures
 from understudy_sandbox.vendors.anthropic_failures import event_frame, identity, model_name
@@ -64,9 +65,19 @@ def failure(request: RecordedRequest, kind: str, options: Mapping[str, Any]) -> 
     return anthropic_failures.failure(request, kind, options)
 
 
-def error_frame(request: RecordedRequest, kind: str, first: bool) -> Frame:
+def error_body(request: RecordedRequest, kind: str) -> Reply:
+    """See :class:`understudy_sandbox.vendors.Vendor`."""
+    return replace(failure(request, kind, {}), status=200)
+
+
+def error_frame(request: RecordedRequest, kind: str, before: int) -> Frame:
     """See :class:`understudy_sandbox.vendors.Vendor`."""
     return anthropic_failures.error_frame(request, kind)
+
+
+def null_stream(request: RecordedRequest) -> Reply:
+    """See :class:`understudy_sandbox.vendors.Vendor`."""
+    return empty_event()
 
 
 def _model(name: str) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from understudy_sandbox.exchange import Frame, RecordedRequest, Reply, compact, json_reply, stream_reply
+from understudy_sandbox.exchange import Frame, RecordedRequest, Reply, compact, empty_event, json_reply, stream_reply
 from understudy_sandbox.text import Answer, Asked, Tool, as_text, compose, count, identifier, pieces
 from understudy_sandbox.vendors import gemini_failures
 from understudy_sandbox.vendors.gemini_checks import find_problem, pick, route
@@ -68,9 +69,19 @@ def failure(request: RecordedRequest, kind: str, options: Mapping[str, Any]) -> 
     return gemini_failures.failure(request, kind, options)
 
 
-def error_frame(request: RecordedRequest, kind: str, first: bool) -> Frame:
+def error_body(request: RecordedRequest, kind: str) -> Reply:
     """See :class:`understudy_sandbox.vendors.Vendor`."""
-    return gemini_failures.error_frame(request, kind, first)
+    return replace(failure(request, kind, {}), status=200)
+
+
+def error_frame(request: RecordedRequest, kind: str, before: int) -> Frame:
+    """See :class:`understudy_sandbox.vendors.Vendor`."""
+    return gemini_failures.error_frame(request, kind, first=not before)
+
+
+def null_stream(request: RecordedRequest) -> Reply:
+    """See :class:`understudy_sandbox.vendors.Vendor`."""
+    return empty_event() if _sends_events(request) else _json_array([Frame(b"[{}")])
 
 
 def _model(name: str) -> dict[str, Any]:
@@ -172,13 +183,22 @@ def _deliver(request: RecordedRequest, body: Mapping[str, Any]) -> Reply:
     if not request.stream:
         return json_reply(200, body, (("x-gemini-service-tier", "standard"),))
     chunks = list(_chunks(body))
-    if request.query.get("alt") == "sse":
+    if _sends_events(request):
         return stream_reply(Frame(f"data: {compact(chunk)}\r\n\r\n".encode(), delta) for chunk, delta in chunks)
     array = [
         Frame(f"{',' if place else '['}{compact(chunk)}\r\n".encode(), delta)
         for place, (chunk, delta) in enumerate(chunks)
     ]
-    return stream_reply([*array, Frame(b"]")], content_type="application/json; charset=UTF-8")
+    return _json_array(array)
+
+
+def _sends_events(request: RecordedRequest) -> bool:
+    """Whether this stream is one of server-sent events; without being asked, Google streams a JSON array."""
+    return request.query.get("alt") == "sse"
+
+
+def _json_array(elements: list[Frame]) -> Reply:
+    return stream_reply([*elements, Frame(b"]")], content_type="application/json; charset=UTF-8")
 
 
 def _chunks(body: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], bool]]:
