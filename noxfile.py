@@ -46,6 +46,13 @@ UV_AND_PIP = [  # the same setting in uv's environment and in pip's configuratio
     ("SSL_CERT_FILE", "cert"),
 ]
 
+# Run in a fresh environment: every provider that is installed can be made, and none has imported an SDK for it.
+MAKE_ALL = """
+from understudy import LLMFactory
+names = list(LLMFactory.PROVIDER_REGISTRY)
+print("makes", *[LLMFactory(name, [], settings={}) for name in names])
+"""
+
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"  # `prepare` sees to what in it must be made again
@@ -254,6 +261,21 @@ def pythons(session: nox.Session) -> None:
     """Run the tests on Python 3.11, 3.12 and 3.13, where they are found."""
     prepare(session, *group("test"))
     run_tests(session)
+
+
+@nox.session(python=["3.11", "3.12", "3.13"])
+@nox.parametrize("versions", ["lowest-direct", "highest"])
+def installs(session: nox.Session, versions: str) -> None:
+    """See whether our packages install together, and each alone, with the oldest and the newest dependencies."""
+    if session.venv_backend != "uv":
+        sys.exit("Only uv can choose the lowest versions, and there is none here.")
+    core, *plugins = [wheel(session, package) for package in packages()]
+    for wheels in ([core, *plugins], *([core, plugin] for plugin in plugins)):
+        empty(session)
+        names = ", ".join(one.name.partition("-")[0] for one in wheels[1:])
+        install(session, f"Installing {names} ({versions}) beside the core", *wheels, f"--resolution={versions}")
+        session.run("uv", "pip", "check", "--quiet", external=True)
+        session.run("python", "-W", "error", "-c", MAKE_ALL)
 
 
 @nox.session
