@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         UnknownFailure,
         UnknownProvider,
         UnsupportedRequest,
+        UntrustedPlugin,
         conceal,
     )
     from understudy.events import (
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     )
     from understudy.factory import LLMFactory
     from understudy.hookspecs import hookimpl
+    from understudy.lock import PluginLock
     from understudy.messages import (
         File,
         Image,
@@ -129,6 +131,7 @@ __all__ = [
     "Part",
     "PermissionDenied",
     "PluginError",
+    "PluginLock",
     "Policy",
     "Prompt",
     "ProviderUnavailable",
@@ -164,6 +167,7 @@ __all__ = [
     "UnknownFailure",
     "UnknownProvider",
     "UnsupportedRequest",
+    "UntrustedPlugin",
     "Usage",
     "__version__",
     "classify_exception",
@@ -185,10 +189,11 @@ _CONTENTS = {
         ModelNotFound Overloaded PermissionDenied PluginError ProviderUnavailable QuotaExhausted QuotaFailure
         RateLimited RequestFailure RequestRejected RequestTooLarge ResponseRejected ServerError StreamInterrupted
         TargetFailure Timeout TransientFailure UnderstudyError UnknownFailure UnknownProvider UnsupportedRequest
-        conceal""",
+        UntrustedPlugin conceal""",
     "events": "AttemptFailed AttemptStarted CallFinished Event RetryScheduled Switched TargetSkipped",
     "factory": "LLMFactory",
     "hookspecs": "hookimpl",
+    "lock": "PluginLock",
     "messages": "File Image Message Part Prompt Request Text Thinking Tool ToolCall ToolResult",
     "policy": "Policy",
     "provider": "Capabilities ChatProvider LLMProvider structured_output",

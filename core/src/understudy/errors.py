@@ -5,6 +5,7 @@ UnderstudyError
 |  `- PluginError                             an installed plugin cannot be used
 |     |- UnknownProvider                      nobody provides that name
 |     |- AmbiguousProvider                    two distributions claim one name
+|     |- UntrustedPlugin                      LLM_TRUSTED_PLUGINS or understudy.lock does not let it load
 |     `- BrokenPlugin                         it does not import, has no hooks, a misspelt one, or is a class
 `- Failure                                    one attempt on one target failed
    |- QuotaFailure                            the next provider at once, this one not again in this call
@@ -59,6 +60,10 @@ class UnknownProvider(PluginError):
 
 class AmbiguousProvider(PluginError):
     """Two distributions provide the same name."""
+
+
+class UntrustedPlugin(PluginError):
+    """LLM_TRUSTED_PLUGINS or `understudy.lock` does not let a plugin load; nothing of it was imported."""
 
 
 class BrokenPlugin(PluginError):

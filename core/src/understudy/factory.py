@@ -90,7 +90,7 @@ class LLMFactory:
         self._targets = tuple(target for target, _ in seats)
         self._providers = tuple(provider for _, provider in seats)
         named = self._settings.names("LLM_EXTENSIONS") if extensions is None else extensions
-        manager = load_extensions(named) if named else None
+        manager = load_extensions(named, self._settings) if named else None
         self._extensions = None if manager is None else Extensions(manager)
         logger.info("LLMFactory initialized with primary provider: %s", self._targets[0].label)
 

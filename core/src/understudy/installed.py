@@ -5,7 +5,9 @@ The only module that touches importlib.metadata.
 
 from __future__ import annotations
 
+import csv
 import importlib
+import json
 import re
 import sys
 import threading
@@ -13,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from understudy import plugins
@@ -53,13 +56,25 @@ class InstalledPlugin:
     def __str__(self) -> str:
         return f"{self.kind} {self.name!r} ({self.entry_point}, from {self.origin})"
 
-    def load(self) -> object:
+    def load(self, settings: Settings | None = None) -> object:
         """Import the plugin, the first time, and make sure that its hooks are in order.
 
+        Args:
+            settings: what says which plugins are trusted; the environment and the files where None.
+
         Raises:
+            UntrustedPlugin: it is not to be trusted, by LLM_TRUSTED_PLUGINS or `understudy.lock`; nothing of it ran.
             AmbiguousProvider: another distribution claims the same name.
             BrokenPlugin: it cannot be imported, or its hooks are not in order.
         """
+        if settings is None:
+            from understudy.settings import Settings
+
+            settings = Settings()
+        if settings.lock_file or settings.get("LLM_TRUSTED_PLUGINS"):
+            from understudy import trust
+
+            return _load(trust.admit(self, settings))
         return _load(self)
 
 
@@ -80,7 +95,7 @@ class InstalledProvider(InstalledPlugin):
             PluginError: the plugin cannot be loaded, or made something else.
             ConfigurationError: it found a setting malformed.
         """
-        hook = plugins.host([self.load()]).hook
+        hook = plugins.host([self.load(settings)]).hook
         cure = f"correct what it complains of, or report this to the authors of {self.distribution}"
         return make_provider(str(self), lambda: hook.understudy_provider(settings=settings), cure)
 
@@ -147,6 +162,65 @@ class Installation:
     unreadable: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """The files of an installed distribution, as its RECORD lists them.
+
+    Args:
+        distribution: its name in the normal form of PEP 503.
+        version: its version.
+        folder: what the files' names are relative to.
+        files: the hash of each file that came with it, as "sha256=...", by the file's name; what its installer has
+            written or compiled is left out.
+        editable: the URL of its source, where that and not a copy of it is imported.
+    """
+
+    distribution: str
+    version: str
+    folder: Path
+    files: Mapping[str, str]
+    editable: str | None = None
+
+
+# Written by installers, differently by each.
+_INSTALLERS_OWN = ("INSTALLER", "REQUESTED", "RECORD", "direct_url.json", "uv_build.json", "uv_cache.json")
+
+
+def read_contents(distribution: str) -> Contents:
+    """Read what an installed distribution holds, without importing anything.
+
+    Raises:
+        LookupError: there is no distribution of that name.
+    """
+    found = next(iter(metadata.distributions(name=distribution)), None)
+    if found is None:
+        raise LookupError(distribution)
+    files: dict[str, str] = {}
+    for row in csv.reader((found.read_text("RECORD") or "").splitlines()):
+        name, digest = row[0].replace("\\", "/"), row[1] if len(row) > 1 else ""
+        parts = name.split("/")
+        own = parts[0].endswith(".dist-info") and parts[-1] in _INSTALLERS_OWN
+        if digest and parts[0] != ".." and not own:  # scripts outside carry the path of this machine's Python
+            files[name] = digest
+    return Contents(
+        normalize(found.name),
+        found.version or "of unknown version",
+        Path(str(found.locate_file(""))),
+        files,
+        _read_editable(found.read_text("direct_url.json")),
+    )
+
+
+def _read_editable(text: str | None) -> str | None:
+    origin = json.loads(text) if text else {}
+    return origin["url"] if origin.get("dir_info", {}).get("editable") else None
+
+
+def normalize(distribution: str) -> str:
+    """Return a distribution's name in the normal form of PEP 503, since one name is written in several ways."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
 _seen: Installation | None = None
 _lock = threading.RLock()
 
@@ -169,7 +243,7 @@ def _scan(path: tuple[str, ...]) -> Installation:
     for distribution in metadata.distributions():
         try:
             if "understudy." in (distribution.read_text("entry_points.txt") or ""):
-                names.setdefault(re.sub(r"[-_.]+", "-", distribution.name).lower(), distribution.name)
+                names.setdefault(normalize(distribution.name), distribution.name)
         except Exception:  # a damaged distribution must not stand in the way of the others
             unreadable.append(str(getattr(distribution, "_path", "one without a path")))
     providers: dict[str, InstalledProvider] = {}

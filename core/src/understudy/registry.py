@@ -114,7 +114,7 @@ class ProviderRegistry(MutableMapping[str, "type[LLMProvider] | InstalledProvide
         """Make the provider of that name.
 
         Raises:
-            PluginError: the name is unknown or ambiguous, or its plugin is broken.
+            PluginError: the name is unknown or ambiguous, or its plugin is broken or not trusted.
             ConfigurationError: the provider found a setting malformed.
         """
         provider = self[name]
@@ -175,28 +175,29 @@ def _explain_unknown(kind: str, name: object, here: Collection[str], packages: M
 registry = ProviderRegistry()
 
 
-def load_extensions(names: Sequence[object]) -> pluggy.PluginManager | None:
+def load_extensions(names: Sequence[object], settings: Settings | None = None) -> pluggy.PluginManager | None:
     """Load the extensions that are named, and no others.
 
     Args:
         names: entry-point names in the group understudy.extensions, or plugins themselves: modules or instances.
+        settings: what says which plugins are trusted; the environment and the files where None.
 
     Returns:
         A manager that has them in this order, for example to call `manager.hook.understudy_commands(app=app)`; None
         where none is named.
 
     Raises:
-        PluginError: a name is unknown or ambiguous, or a plugin is broken.
+        PluginError: a name is unknown or ambiguous, or a plugin is broken or not trusted.
     """
-    loaded = [_load_extension(name) for name in ([names] if isinstance(names, str) else names)]
+    loaded = [_load_extension(name, settings) for name in ([names] if isinstance(names, str) else names)]
     return plugins.host(loaded) if loaded else None
 
 
-def _load_extension(extension: object) -> object:
+def _load_extension(extension: object, settings: Settings | None) -> object:
     if not isinstance(extension, str):
         plugins.check(extension, f"extension {plugins.describe_object(extension)}", plugins.EXTENSION_HOOKS)
         return extension
     found = look_around().extensions.get(extension) or look_around(again=True).extensions.get(extension)
     if found is None:
         raise PluginError(_explain_unknown("extension", extension, sorted(look_around().extensions), {}))
-    return found.load()
+    return found.load(settings)

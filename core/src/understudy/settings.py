@@ -55,7 +55,8 @@ class Settings:
     Args:
         arguments: values that stand above everything else.
         environment: the environment; os.environ as it is now when None.
-        directory: where the search for `.env` and `understudy.toml` begins, upwards; the working directory when None.
+        directory: where the search for `.env`, `understudy.toml` and `understudy.lock` begins, upwards; the working
+            directory when None.
 
     Raises:
         ConfigurationError: an argument is not a text, or one of the files cannot be read.
@@ -74,6 +75,7 @@ class Settings:
         start = Path("." if directory is None else directory)
         self.env_file = find_file(".env", start)
         self.config_file = find_file("understudy.toml", start)
+        self.lock_file = find_file("understudy.lock", start)  # trust.py reads it, when a plugin is to load
         self.tables: Mapping[str, ProviderTable] = read_tables(self.config_file)
         self._table: ProviderTable | None = None
         self._layers: tuple[tuple[str, Mapping[str, str]], ...] = (
