@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from understudy_sandbox.exchange import Frame, RecordedRequest, Reply
-from understudy_sandbox.vendors import anthropic, gemini, openai
+from understudy_sandbox.vendors import anthropic, gemini, ollama, openai
 
 
 class Vendor(Protocol):
@@ -53,4 +53,6 @@ class Vendor(Protocol):
         """A stream, framed as the vendor frames it, with nothing in it but the JSON object ``{}``."""
 
 
-VENDORS: Mapping[str, Vendor] = MappingProxyType({vendor.NAME: vendor for vendor in (gemini, anthropic, openai)})
+VENDORS: Mapping[str, Vendor] = MappingProxyType(
+    {vendor.NAME: vendor for vendor in (gemini, anthropic, openai, ollama)}
+)

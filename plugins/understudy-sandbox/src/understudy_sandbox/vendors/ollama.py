@@ -1,0 +1,193 @@
+"""Ollama's own API below ``/api``: chat, plain and as lines of JSON, and its models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from understudy_sandbox.exchange import CREATED_AT, Frame, RecordedRequest, Reply, compact, json_reply, stream_reply
+from understudy_sandbox.text import Answer, Asked, as_text, compose, count, identifier, pieces
+from understudy_sandbox.vendors import conversation, ollama_checks, ollama_failures
+from understudy_sandbox.vendors.ollama_failures import SIGNED, model_name
+
+NAME = "ollama"
+TITLE = "Ollama"
+MODELS = ("gemma4:latest", "qwen3.6:latest", "gpt-oss:20b")
+_DURATIONS = {"total_duration": 3_000_000, "load_duration": 1_000_000}  # nanoseconds, as all of Ollama's
+_PART = 1_000_000
+
+
+def environment(url: str) -> dict[str, str]:
+    """See :class:`understudy_sandbox.vendors.Vendor`."""
+    return {"OLLAMA_BASE_URL": url, "OLLAMA_HOST": url}
+
+
+def wants_stream(path: str, query: Mapping[str, str], body: Any) -> bool:
+    """See :class:`understudy_sandbox.vendors.Vendor`. Ollama streams unless it is told not to."""
+    return path == ollama_checks.CHAT and not (isinstance(body, Mapping) and body.get("stream") is False)
+
+
+def reply_without_model(request: RecordedRequest) -> Reply | None:
+    """See :class:`understudy_sandbox.vendors.Vendor`."""
+    problem = ollama_checks.find_problem(request)
+    if problem is not None:
+        return problem
+    match request.path:
+        case "/api/tags":
+            return json_reply(200, {"models": [_model(name) for name in MODELS]})
+        case "/api/version":
+            return json_reply(200, {"version": "0.0.0-sandbox"})
+        case "/api/show":
+            return json_reply(200, _shown(model_name(request)))
+        case _ if not request.json.get("messages"):  # this only loads the model
+            return json_reply(200, _body(request, {"content": ""}, "load", 0))
+    return None
+
+
+def reply(request: RecordedRequest, scripted: str | Mapping[str, Any] | None) -> Reply:
+    """See :class:`understudy_sandbox.vendors.Vendor`."""
+    if isinstance(scripted, Mapping):
+        return _deliver(request, scripted)
+    answer = compose(_asked(request.json), scripted)
+    reason = "length" if answer.finish == "length" else "stop"
+    return _deliver(
+        request, _body(request, _message(request, answer), reason, answer.text_tokens + answer.thought_tokens)
+    )
+
+
+def contentless(request: RecordedRequest, kind: str) -> Reply:
+    """See :class:`understudy_sandbox.vendors.Vendor`. Nothing blocks here: a model that refuses says so in words."""
+    if kind.startswith("blocked"):
+        return _deliver(request, _body(request, {"content": f"I can't help with that.{SIGNED}"}, "stop", 4))
+    return _deliver(request, _body(request, {"content": ""}, "length" if kind == "out_of_tokens" else "stop", 0))
+
+
+def failure(request: RecordedRequest, kind: str, options: Mapping[str, Any]) -> Reply:
+    """See :class:`understudy_sandbox.vendors.Vendor`."""
+    return ollama_failures.failure(request, kind, options)
+
+
+def error_body(request: RecordedRequest, kind: str) -> Reply:
+    """See :class:`understudy_sandbox.vendors.Vendor`."""
+    return json_reply(200, ollama_failures.document(request, kind))
+
+
+def error_frame(request: RecordedRequest, kind: str, before: int) -> Frame:
+    """See :class:`understudy_sandbox.vendors.Vendor`."""
+    return _line(ollama_failures.document(request, kind))
+
+
+def null_stream(request: RecordedRequest) -> Reply:
+    """See :class:`understudy_sandbox.vendors.Vendor`."""
+    return _lines([_line({})])
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "model": name,
+        "modified_at": CREATED_AT,
+        "size": 0,
+        "digest": identifier("", "digest", name, length=40),
+        "details": _details(name),
+    }
+
+
+def _details(name: str) -> dict[str, Any]:
+    family = name.partition(":")[0]
+    return {
+        "parent_model": "",
+        "format": "sandbox",
+        "family": family,
+        "families": [family],
+        "parameter_size": "0B",
+        "quantization_level": "none",
+    }
+
+
+def _shown(name: str) -> dict[str, Any]:
+    return {
+        "modelfile": f"# The Understudy sandbox stands in for {name}.",
+        "parameters": "",
+        "template": "{{ .Prompt }}",
+        "details": _details(name),
+        "model_info": {"general.architecture": "sandbox", "sandbox.context_length": 131_072},
+        "capabilities": ["completion", "tools", "thinking", "vision"],
+        "modified_at": CREATED_AT,
+    }
+
+
+def _asked(body: Mapping[str, Any]) -> Asked:
+    options, wanted = body.get("options") or {}, body.get("format")
+    stop, limit = options.get("stop") or (), options.get("num_predict")
+    messages = body["messages"]
+    return Asked(
+        title=TITLE,
+        said=conversation.last_said(messages),
+        attachments=tuple("image" for _ in messages[-1].get("images") or ()),
+        tool_results=conversation.final_results(messages),
+        tools=conversation.offered(body.get("tools")),
+        schema={"type": "object"} if wanted == "json" else wanted or None,
+        thinking=bool(body.get("think")),
+        stop=(stop,) if isinstance(stop, str) else tuple(stop),
+        max_tokens=limit if isinstance(limit, int) and limit >= 0 else None,  # less than none means no limit
+    )
+
+
+def _message(request: RecordedRequest, answer: Answer) -> dict[str, Any]:
+    message: dict[str, Any] = {"content": answer.text}
+    if answer.thought:
+        message["thinking"] = answer.thought
+    if answer.tool_calls:
+        message["tool_calls"] = [
+            {
+                "id": identifier("call_", "tool", request.number, place, length=8).lower(),
+                "function": {"index": place, "name": call.name, "arguments": dict(call.arguments)},
+            }
+            for place, call in enumerate(answer.tool_calls)
+        ]
+    return message
+
+
+def _body(request: RecordedRequest, message: Mapping[str, Any], reason: str, tokens: int) -> dict[str, Any]:
+    return {
+        "model": model_name(request),
+        "created_at": CREATED_AT,
+        "message": {"role": "assistant", **message},
+        "done": True,
+        "done_reason": reason,
+        **_DURATIONS,
+        "prompt_eval_count": count(request.json.get("messages"), request.json.get("tools")),
+        "prompt_eval_duration": _PART,
+        "eval_count": tokens,
+        "eval_duration": _PART,
+    }
+
+
+def _deliver(request: RecordedRequest, body: Mapping[str, Any]) -> Reply:
+    if not request.stream:
+        return json_reply(200, body)
+    return _lines([_line(chunk, delta) for chunk, delta in _chunks(body)])
+
+
+def _lines(lines: list[Frame]) -> Reply:
+    return stream_reply(lines, content_type="application/x-ndjson")
+
+
+def _line(document: Mapping[str, Any], delta: bool = False) -> Frame:
+    return Frame(f"{compact(document)}\n".encode(), delta)
+
+
+def _chunks(body: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Take a reply apart into the lines that a stream of it has; the last one has no content and says why it ends."""
+    message = body.get("message") or {}
+    shared = {name: body[name] for name in ("model", "created_at") if name in body}
+    role, calls = message.get("role", "assistant"), message.get("tool_calls") or ()
+    deltas: list[dict[str, Any]] = [
+        {"role": role, "content": "", "thinking": piece} for piece in pieces(as_text(message.get("thinking") or ""))
+    ]
+    deltas += [{"role": role, "content": piece} for piece in pieces(as_text(message.get("content") or ""))]
+    deltas += [{"role": role, "content": "", "tool_calls": [call]} for call in calls]
+    for delta in deltas:
+        yield {**shared, "message": delta, "done": False}, True
+    yield {**body, "message": {"role": role, "content": ""}}, False
