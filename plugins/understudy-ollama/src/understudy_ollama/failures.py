@@ -43,7 +43,7 @@ _OF_STATUS: Mapping[int, type[Failure]] = {410: ModelNotFound}
 
 # What the API says under a status that stands for several failures (ollama/ollama, server/routes.go, server/sched.go,
 # llm/llama_server.go, read 2026-11-23; what ollama.com says, from issues there): the failure by the status, the words,
-# the failure that they mean.
+# the failure that they mean. Inside a stream there is no status, and the words stand alone.
 _OF_WORDS: tuple[tuple[type[Failure], str, type[Failure]], ...] = (
     (InvalidRequest, "exceeds the context length", ContextTooLong),
     (InvalidRequest, "exceeds the available context", ContextTooLong),
@@ -55,8 +55,9 @@ _OF_WORDS: tuple[tuple[type[Failure], str, type[Failure]], ...] = (
     (InvalidRequest, "no compatible manifest", ModelNotFound),
     (InvalidRequest, "cannot run this remote model", ModelNotFound),
     (RateLimited, "usage limit", QuotaExhausted),  # of a session, an hour or a week on ollama.com
-    (ServerError, "exceeds the context length", ContextTooLong),
-    (ServerError, "exceeds the available context", ContextTooLong),
+    (RateLimited, "too many concurrent requests", RateLimited),
+    (RateLimited, "too many requests", RateLimited),
+    (Overloaded, "server busy", Overloaded),
 )
 
 # Failures of the server that no second request heals.
@@ -127,15 +128,14 @@ def error_of(document: Any) -> Mapping[str, Any] | None:
 
 
 def _kind(status: int, told: bool, type_: str | None, message: str) -> type[Failure]:
+    in_stream = status == 200 and told
     kind = _OF_TYPE.get(type_ or "") or _OF_STATUS.get(status)
-    if kind is None:
-        kind = classify_status(status)
-    if status == 200 and told:
-        kind = _OF_TYPE.get(type_ or "", ServerError)
+    kind = kind or (ServerError if in_stream else classify_status(status))
     if kind in (InvalidRequest, ModelNotFound) and not told:
         return MalformedResponse  # not from Ollama's API: its errors are JSON
     words = message.lower()
-    return next((meant for given, said, meant in _OF_WORDS if given is kind and said in words), kind)
+    fitting = (meant for given, said, meant in _OF_WORDS if (in_stream or given is kind) and said in words)
+    return next(fitting, kind)
 
 
 def _was_refused(exception: BaseException) -> bool:

@@ -53,7 +53,7 @@ class StreamReader:
         self._line.append(first)
         for piece in rest:
             line, self._line = b"".join(self._line), [piece]
-            if line.strip():
+            if line.strip() and not self._done:
                 yield from self.feed(_parsed(line))
 
     def end(self) -> Iterator[StreamEvent]:
@@ -64,7 +64,7 @@ class StreamReader:
             Failure: as `response_of`.
         """
         line, self._line = b"".join(self._line), []
-        if line.strip() and not self._last.get("done"):
+        if line.strip() and not self._done:
             try:
                 chunk = _parsed(line)
             except MalformedResponse:
@@ -74,15 +74,17 @@ class StreamReader:
                 yield from self.feed(chunk)
         yield self.finish()
 
+    @property
+    def _done(self) -> bool:
+        return self._last.get("done") is True  # nothing that comes after it is looked at
+
     def feed(self, chunk: Any) -> Iterator[StreamEvent]:
-        """Take one line's JSON; after the last one of the answer nothing is looked at.
+        """Take one line's JSON.
 
         Raises:
             Failure: it is an error.
             MalformedResponse: it has not the shape that the API promises.
         """
-        if self._last.get("done"):
-            return
         if error_of(chunk) is not None:
             raise failure_of_reply(200, self._headers, chunk)
         try:
@@ -102,7 +104,7 @@ class StreamReader:
             Failure: as `response_of`.
         """
         text = "".join(self._text)
-        if self._last.get("done") is not True:
+        if not self._done:
             raise StreamInterrupted(
                 "the stream ended without done: true",
                 partial=text,
