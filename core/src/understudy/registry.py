@@ -27,6 +27,7 @@ KNOWN_PACKAGES = {
     "gemini": "understudy-gemini",
     "vertex": "understudy-gemini",
     "claude": "understudy-claude",
+    "cohere": "understudy-cohere",
     "ollama": "understudy-ollama",
     "echo": "understudy-sandbox",
 }

@@ -1,0 +1,179 @@
+"""The one table: what Cohere's API and its SDK report, and which of our failures it is.
+
+The HTTP status decides, or the error's own type in the few replies that have one. Where the API gives several failures
+one status and nothing else to tell them by, the message has to do; those few wordings stand in tables of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from understudy import (
+    ContentBlocked,
+    ContextTooLong,
+    EmptyResponse,
+    Failure,
+    InvalidRequest,
+    MalformedResponse,
+    QuotaExhausted,
+    RateLimited,
+    ServerError,
+    Timeout,
+    UnsupportedRequest,
+    classify_exception,
+    classify_status,
+    parse_retry_after,
+)
+
+PROVIDER = "cohere"
+
+# error_type: few replies have one, status 422 above all. Both are the model's fault and not the request's.
+_OF_TYPE: Mapping[str, type[Failure]] = {
+    "INVALID_TOOL_GENERATION": MalformedResponse,
+    "NO_VALID_RESPONSE_GENERATED": EmptyResponse,
+    "TOO_MANY_TOKENS": ContextTooLong,
+}
+
+# The last resort, and the first that fits: the API has one status for all of these. The wordings are those of Cohere's
+# errors page, read 2026-11-23, and of replies in public bug reports.
+_OF_WORDS: tuple[tuple[re.Pattern[str], type[Failure]], ...] = (
+    (re.compile(r"max tokens must be less than"), UnsupportedRequest),
+    (re.compile(r"too[ _]many[ _]tokens"), ContextTooLong),
+    (re.compile(r"invalid tool generation"), MalformedResponse),
+    (re.compile(r"no valid response"), EmptyResponse),
+    (re.compile(r"blocked (?:in|out)put"), ContentBlocked),
+    (re.compile(r"\bnot supported\b"), UnsupportedRequest),
+)
+# Status 429 is a limit of some minutes, but for "1000 API calls / month" and "the per-month request limit".
+_OF_A_MONTH = re.compile(r"(?:/ ?|per[ -])month")
+
+# The finish reasons that are no answer. The last two are of API v1, and of v2's own predecessors.
+_OF_FINISH_REASON: Mapping[str, type[Failure]] = {
+    "ERROR": ServerError,
+    "TIMEOUT": Timeout,
+    "ERROR_LIMIT": ContextTooLong,
+    "ERROR_TOXIC": ContentBlocked,
+}
+
+
+def failure_of_reply(status: int, headers: Mapping[str, str], body: Any) -> Failure:
+    """Return the failure that a reply means.
+
+    Args:
+        status: the HTTP status; 200 for an error inside a stream.
+        headers: the reply's headers, their names in any case.
+        body: the reply's body, as text, bytes or parsed JSON.
+    """
+    document = _parsed(body)
+    error = document if isinstance(document, Mapping) else {}
+    code, told = _text(error.get("error_type")), _text(error.get("message"))
+    message = told or _description(status, headers, body)
+    kind = _OF_TYPE.get(code or "") or _of_status(status, told or "")
+    return kind(
+        message,
+        provider=PROVIDER,
+        status=status,
+        code=code,
+        request_id=request_id_of(headers, error),
+        retry_after=_retry_after(headers),
+    )
+
+
+def failure_of_finish_reason(finish_reason: str, error: Any) -> Failure | None:
+    """Return the failure that a finish reason means; None where it ends an answer.
+
+    Args:
+        finish_reason: as the API words it.
+        error: the API's own words about it, where it has any.
+    """
+    kind = _OF_FINISH_REASON.get(finish_reason)
+    if kind is None:
+        return None
+    told = _text(error)
+    if kind is ServerError and told:
+        kind = _of_words(told) or kind
+    return kind(told or f"the model stopped by {finish_reason}", provider=PROVIDER, status=200, code=finish_reason)
+
+
+def failure_of_exception(exception: BaseException) -> Failure:
+    """Return the failure that an exception of the SDK, or of the HTTP library below it, means.
+
+    Returns:
+        The failure, with the exception as its cause where it is none itself.
+    """
+    if isinstance(exception, UnicodeDecodeError):
+        return MalformedResponse(f"expected UTF-8, found other bytes: {exception.reason}", provider=PROVIDER)
+    failure = classify_exception(exception)
+    failure.provider = failure.provider or PROVIDER
+    return failure
+
+
+def request_id_of(headers: Mapping[str, str], body: Mapping[str, Any]) -> str | None:
+    """Return the API's id of a request: the one for its support, else the one in the reply."""
+    return _text(_lower(headers).get("x-debug-trace-id")) or _text(body.get("id"))
+
+
+def _of_status(status: int, told: str) -> type[Failure]:
+    kind = classify_status(status)
+    if kind is RateLimited and _OF_A_MONTH.search(told.lower()):
+        return QuotaExhausted
+    if kind is InvalidRequest:
+        return _of_words(told) or kind
+    if status == 200 and told:  # an error inside a stream
+        return _of_words(told) or ServerError
+    return kind
+
+
+def _of_words(told: str) -> type[Failure] | None:
+    words = told.lower()
+    return next((kind for wording, kind in _OF_WORDS if wording.search(words)), None)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the hint of the headers, x-ratelimit-reset last: a point in time, which the SDK goes by as well."""
+    hint = parse_retry_after(headers)
+    if hint is not None:
+        return hint
+    lower = _lower(headers)
+    try:
+        reset = float(lower.get("x-ratelimit-reset") or "")
+    except ValueError:
+        return None
+    try:
+        now = parsedate_to_datetime(lower.get("date") or "").timestamp()  # the vendor's clock, not ours
+    except (ValueError, TypeError):
+        now = time.time()
+    return reset - now if 0 < reset - now < float("inf") else None
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _parsed(body: Any) -> Any:
+    if not isinstance(body, str | bytes):
+        return body
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _description(status: int, headers: Mapping[str, str], body: Any) -> str:
+    if 300 <= status < 400:
+        location = _lower(headers).get("location")
+        return f"expected an answer, found a redirection to {location or 'nowhere'}, which is not followed"
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body if body is not None else "")
+    start = " ".join(text.split())
+    if not start:
+        return "the reply has no body"
+    return f"expected JSON, found: {start[:200]}" if len(start) <= 200 else f"expected JSON, found: {start[:200]}..."

@@ -1,0 +1,188 @@
+"""A stream's bytes cut into events, and the events put together to the message that they are about.
+
+No SDK is imported and nothing is sent or read here. The SDK's own reader skips events that it cannot read or does not
+know, with a line in a log: text would be lost, and an error would look like a short answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from understudy import (
+    Finish,
+    MalformedResponse,
+    Request,
+    ResponseWarning,
+    StreamEvent,
+    StreamInterrupted,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+)
+from understudy_cohere.failures import PROVIDER, failure_of_reply, request_id_of
+from understudy_cohere.wire import WRONG_SHAPE, Json, checked_text, excerpt, own_name, response_of
+
+_DONE = b"[DONE]"  # what closes a stream besides message-end, and says nothing more
+
+
+class EventReader:
+    """Cuts the bytes of a stream into the JSON of its events."""
+
+    def __init__(self) -> None:
+        self._line: list[bytes] = []  # the pieces of the line that has not ended
+        self._data: list[bytes] = []  # the lines of the event that has not ended
+
+    def feed(self, data: bytes) -> Iterator[Any]:
+        """Take the next bytes, and yield the events that they complete.
+
+        Raises:
+            MalformedResponse: an event is not JSON.
+        """
+        first, *rest = data.split(b"\n")  # never at U+2028 and its like, which may stand inside JSON
+        self._line.append(first)
+        for piece in rest:
+            line = b"".join(self._line).removesuffix(b"\r")
+            self._line = [piece]
+            if line.startswith(b"data:"):
+                self._data.append(line[5:].strip())
+            elif not line and self._data:
+                event, self._data = b"\n".join(self._data), []
+                if event and event != _DONE:
+                    yield _parsed(event)
+
+
+class StreamReader:
+    """Puts a stream's events together to the message that it is about, and tells each piece on the way.
+
+    Args:
+        headers: the reply's headers.
+        request: what was asked.
+        model: who was asked.
+        warnings: what the request was sent without.
+    """
+
+    def __init__(
+        self, headers: Mapping[str, str], request: Request, model: str, warnings: Sequence[ResponseWarning] = ()
+    ) -> None:
+        self._headers, self._request, self._model, self._warnings = headers, request, model, warnings
+        self._events = EventReader()
+        self._start: Json = {}
+        self._end: Json | None = None
+        self._blocks: dict[tuple[int, str], list[str]] = {}  # by place and kind: its pieces
+        self._plan: list[str] = []
+        self._calls: dict[int, tuple[int, str, str, list[str]]] = {}  # of each: its place, id, name, and its pieces
+        self._citations: list[Any] = []
+        self._readers: Mapping[str, Callable[[Json], Iterator[StreamEvent]]] = {
+            "message-start": self._read_start,
+            "content-start": self._read_content,
+            "content-delta": self._read_content,
+            "tool-plan-delta": self._read_plan,
+            "tool-call-start": self._read_call_start,
+            "tool-call-delta": self._read_call,
+            "citation-start": self._read_citation,
+            "message-end": self._read_end,
+        }
+
+    def read(self, data: bytes) -> Iterator[StreamEvent]:
+        """Take the next bytes of the stream.
+
+        Raises:
+            Failure: as `feed`.
+        """
+        for event in self._events.feed(data):
+            yield from self.feed(event)
+
+    def feed(self, event: Any) -> list[StreamEvent]:
+        """Take the next event; kinds of events that are not known are passed over.
+
+        Raises:
+            Failure: the event is an error.
+            MalformedResponse: it has not the shape that the API promises.
+        """
+        try:
+            kind = event.get("type")
+            if kind == "error" or (kind is None and "message" in event):
+                raise failure_of_reply(200, self._headers, event)
+            read = self._readers.get(kind)
+            return list(read(event)) if read is not None else []
+        except WRONG_SHAPE as error:
+            raise MalformedResponse(
+                f"expected an event of a message, found {excerpt(event)} ({type(error).__name__}: {error})",
+                provider=PROVIDER,
+            ) from error
+
+    def finish(self) -> Finish:
+        """Return the whole answer, once there are no more bytes.
+
+        Raises:
+            StreamInterrupted: the end marker never came.
+            Failure: as `response_of`.
+        """
+        if self._end is None or self._end.get("finish_reason") is None:
+            raise StreamInterrupted(
+                "the stream ended without message-end and a finish_reason",
+                partial="".join("".join(pieces) for (_, kind), pieces in self._blocks.items() if kind == "text"),
+                provider=PROVIDER,
+                request_id=request_id_of(self._headers, self._start),
+            )
+        content = [{"type": kind, kind: "".join(pieces)} for (_, kind), pieces in self._blocks.items()]
+        calls = [
+            {"id": id_, "function": {"name": name, "arguments": "".join(pieces)}}
+            for _, id_, name, pieces in self._calls.values()
+        ]
+        message = {"content": content, "tool_plan": "".join(self._plan), "tool_calls": calls}
+        body = {**self._start, **self._end, "message": {**message, "citations": self._citations}}
+        return Finish(response_of(body, self._headers, self._request, self._model, self._warnings))
+
+    def _read_start(self, event: Json) -> Iterator[StreamEvent]:
+        self._start = {"id": event.get("id")}
+        yield from ()
+
+    def _read_content(self, event: Json) -> Iterator[StreamEvent]:
+        """Read the start of a block, or its next piece, which says its kind by its only field."""
+        content = event["delta"]["message"]["content"]
+        for kind, told in (("text", TextDelta), ("thinking", ThinkingDelta)):
+            piece = content.get(kind)
+            if piece is not None:
+                self._blocks.setdefault((event["index"], kind), []).append(checked_text(piece))
+                if piece:
+                    yield told(piece)
+
+    def _read_plan(self, event: Json) -> Iterator[StreamEvent]:
+        piece = checked_text(event["delta"]["message"]["tool_plan"])
+        self._plan.append(piece)
+        if piece:
+            yield ThinkingDelta(piece)
+
+    def _read_call_start(self, event: Json) -> Iterator[StreamEvent]:
+        call = event["delta"]["message"]["tool_calls"]
+        id_, sent = checked_text(call["id"]), checked_text(call["function"]["name"])
+        self._calls[event["index"]] = (len(self._calls), id_, sent, [])
+        yield from self._continue_call(event["index"], call["function"].get("arguments") or "", always=True)
+
+    def _read_call(self, event: Json) -> Iterator[StreamEvent]:
+        arguments = event["delta"]["message"]["tool_calls"]["function"]["arguments"]
+        yield from self._continue_call(event["index"], checked_text(arguments))
+
+    def _continue_call(self, index: int, piece: str, *, always: bool = False) -> Iterator[StreamEvent]:
+        place, id_, name, pieces = self._calls[index]
+        pieces.append(piece)
+        if piece or always:
+            yield ToolCallDelta(place, id_, own_name(name, self._request), piece)
+
+    def _read_citation(self, event: Json) -> Iterator[StreamEvent]:
+        self._citations.append(event["delta"]["message"]["citations"])
+        yield from ()
+
+    def _read_end(self, event: Json) -> Iterator[StreamEvent]:
+        self._end = dict(event["delta"])
+        yield from ()
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        raise MalformedResponse(f"expected an event in JSON, found {excerpt(data)}", provider=PROVIDER) from None

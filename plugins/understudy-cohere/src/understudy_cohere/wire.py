@@ -1,0 +1,341 @@
+"""Translation, and nothing else: a Request into the JSON of Cohere's chat API v2, its replies back.
+
+No SDK is imported and nothing is sent or read here.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from understudy import (
+    EmptyResponse,
+    Failure,
+    File,
+    FinishReason,
+    Image,
+    InvalidRequest,
+    LLMResponse,
+    MalformedResponse,
+    Message,
+    Part,
+    Request,
+    ResponseWarning,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolResult,
+    UnsupportedRequest,
+    Usage,
+    structured_output,
+)
+from understudy_cohere.failures import PROVIDER, failure_of_finish_reason, request_id_of
+from understudy_cohere.models import ending_warnings, leave_out_refused, takes_images, takes_thinking
+
+Json = dict[str, Any]
+Warnings = tuple[ResponseWarning, ...]
+
+_FINISH_REASONS: Mapping[str, FinishReason] = {
+    "COMPLETE": FinishReason.STOP,
+    "STOP_SEQUENCE": FinishReason.STOP,
+    "MAX_TOKENS": FinishReason.LENGTH,
+    "TOOL_CALL": FinishReason.TOOL_CALLS,
+}
+# What a reply, or a piece of one, raises here when it has not the shape that the API promises.
+WRONG_SHAPE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+
+
+# ---- the request ----
+
+
+def request_body(request: Request, model: str) -> tuple[Json, Warnings]:
+    """Return a request as the API wants it, and what was left out of it.
+
+    Args:
+        request: what to ask.
+        model: the model to ask.
+
+    Raises:
+        InvalidRequest: nothing is left to send, or options["cohere"] cannot be merged.
+        UnsupportedRequest: the API, or this model, lacks what the request needs.
+    """
+    options = _options(request)
+    messages, lost = _messages(request.messages, model)
+    if not messages:
+        raise InvalidRequest("expected a message with some content, found only empty texts", provider=PROVIDER)
+    if request.system and request.system.strip():
+        messages.insert(0, {"role": "system", "content": request.system})
+    body: Json = {"model": model, "messages": messages}
+    if request.max_tokens is not None:
+        body["max_tokens"] = request.max_tokens
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    if request.stop:
+        body["stop_sequences"] = list(request.stop)
+    if request.output_schema is not None:
+        body["response_format"] = {"type": "json_object", "json_schema": dict(request.output_schema)}
+    if request.tools:
+        body |= _tools(request)
+    _merge(body, options)
+    warnings = lost + leave_out_refused(body, model) + ending_warnings(model)
+    if request.output_schema is not None and body.get("tools"):
+        raise UnsupportedRequest("Cohere takes an output schema or tools, and not both", provider=PROVIDER)
+    return body, warnings
+
+
+def _options(request: Request) -> Mapping[str, Any]:
+    options = request.options.get(PROVIDER, {})
+    if not isinstance(options, Mapping):
+        raise InvalidRequest(
+            f"expected options['cohere'] as a mapping such as {{'seed': 5}}, found {type(options).__name__}",
+            provider=PROVIDER,
+        )
+    if "stream" in options:
+        raise InvalidRequest(
+            "expected options['cohere'] without 'stream': call stream() or astream() instead", provider=PROVIDER
+        )
+    return options
+
+
+def _messages(messages: Iterable[Message], model: str) -> tuple[list[Json], Warnings]:
+    turns: list[Json] = []
+    warnings: list[ResponseWarning] = []
+    for message in messages:
+        if message.role == "tool":
+            turns += [_tool_turn(part) for part in message.parts if isinstance(part, ToolResult)]
+        elif message.role == "assistant":
+            turns += _assistant_turn(message.parts, thinking=takes_thinking(model))
+            if any(isinstance(part, Image | File) for part in message.parts):
+                lost = "images and files in an assistant's message were left out: Cohere takes them from the user only"
+                warnings.append(ResponseWarning("messages", lost))
+        elif content := [block for part in message.parts if (block := _user_block(part, model)) is not None]:
+            turns.append({"role": "user", "content": content})
+    return turns, tuple(warnings)
+
+
+def _user_block(part: Part, model: str) -> Json | None:
+    if isinstance(part, Text):
+        return {"type": "text", "text": part.text} if part.text.strip() else None  # the API refuses empty turns
+    if not isinstance(part, Image):
+        raise UnsupportedRequest("Cohere's chat takes no files", provider=PROVIDER)
+    if not takes_images(model):
+        raise UnsupportedRequest(f"{model} takes no images; command-a-plus-05-2026 does", provider=PROVIDER)
+    url = part.url
+    if part.data is not None:
+        url = f"data:{part.media_type};base64,{base64.b64encode(part.data).decode('ascii')}"
+    return {"type": "image_url", "image_url": {"url": url, **part.provider_data.get(PROVIDER, {})}}
+
+
+def _assistant_turn(parts: Sequence[Part], *, thinking: bool) -> list[Json]:
+    """Return what the model said before: one turn, or none where nothing of it can be said again.
+
+    Beside tool calls the API takes no text, but thoughts where the model thinks, or else a plan.
+    """
+    content: list[Json] = []
+    plan: list[str] = []
+    calls: list[Json] = []
+    for part in parts:
+        if isinstance(part, ToolCall):
+            calls.append(_tool_call(part))
+        elif isinstance(part, Text) and part.text.strip():
+            content.append({"type": "text", "text": part.text})
+            plan.append(part.text)
+        elif isinstance(part, Thinking) and (own := part.provider_data.get(PROVIDER)):
+            if own.get("type") == "tool_plan":
+                plan.append(part.text)
+            elif thinking:
+                content.append(dict(own))
+    if not calls:
+        return [{"role": "assistant", "content": content}] if any(block["type"] == "text" for block in content) else []
+    turn: Json = {"role": "assistant", "tool_calls": calls}
+    if any(block["type"] == "thinking" for block in content):
+        turn["content"] = [{"type": "thinking", "thinking": block[block["type"]]} for block in content]
+    elif plan:
+        turn["tool_plan"] = "\n".join(plan)
+    return [turn]
+
+
+def _tool_call(part: ToolCall) -> Json:
+    arguments = json.dumps(dict(part.arguments), ensure_ascii=False)
+    return {"id": part.id, "type": "function", "function": {"name": _name(part.name), "arguments": arguments}}
+
+
+def _tool_turn(part: ToolResult) -> Json:
+    if not isinstance(part.content, str) and any(not isinstance(piece, Text) for piece in part.content):
+        raise UnsupportedRequest("Cohere takes no images and files from a tool, only text", provider=PROVIDER)
+    content = f"Error: {part.text}" if part.is_error else part.text  # the API has no other place for it
+    return {"role": "tool", "tool_call_id": part.call_id, "content": content}
+
+
+def _tools(request: Request) -> Json:
+    """Return the tools and their choice; where one must be called, it is the only one and some must be called."""
+    choice = request.tool_choice
+    named = [tool for tool in request.tools if tool.name == choice]
+    tools: Json = {"tools": [_tool(tool) for tool in named or request.tools]}
+    if len({tool["function"]["name"] for tool in tools["tools"]}) < len(tools["tools"]):
+        raise UnsupportedRequest("Cohere takes no two tools whose names differ in - and _ only", provider=PROVIDER)
+    if choice != "auto":
+        tools["tool_choice"] = "NONE" if choice == "none" else "REQUIRED"
+    return tools
+
+
+def _tool(tool: Tool) -> Json:
+    described: Json = {"name": _name(tool.name), "parameters": dict(tool.parameters)}
+    if tool.description:
+        described["description"] = tool.description
+    return {"type": "function", "function": described}
+
+
+def _name(name: str) -> str:
+    """Return a tool's name as the API takes it: "tool names can only contain certain characters (A-Za-z0-9_)"."""
+    return name.replace("-", "_")
+
+
+def _merge(body: Json, options: Mapping[str, Any]) -> None:
+    """Lay options["cohere"] over the body; `tools` are joined with those that are there."""
+    for name, value in options.items():
+        if name == "tools" and isinstance(value, Sequence):
+            body["tools"] = [*body.get("tools", ()), *value]
+        else:
+            body[name] = value
+
+
+# ---- the reply ----
+
+
+def response_of(
+    body: Any, headers: Mapping[str, str], request: Request, model: str, warnings: Sequence[ResponseWarning] = ()
+) -> LLMResponse:
+    """Return the answer that a reply with status 200 holds.
+
+    Args:
+        body: the reply's JSON, parsed.
+        headers: the reply's headers, their names in any case.
+        request: what was asked.
+        model: who was asked; the reply does not say it.
+        warnings: what the request was sent without.
+
+    Raises:
+        ServerError, Timeout: the model stopped by ERROR or TIMEOUT.
+        EmptyResponse: neither text nor a tool call came.
+        MalformedResponse: it is not a message as the API promises it.
+    """
+    request_id = request_id_of(headers, body if isinstance(body, Mapping) else {})
+    try:
+        return _response(body, request_id, request, model, tuple(warnings))
+    except Failure as failure:
+        failure.provider, failure.request_id = PROVIDER, request_id
+        raise
+    except WRONG_SHAPE as error:
+        raise MalformedResponse(
+            f"expected a message, found another shape ({type(error).__name__}: {error}) in {excerpt(body)}",
+            provider=PROVIDER,
+            request_id=request_id,
+        ) from error
+
+
+def _response(body: Any, request_id: str | None, request: Request, model: str, warnings: Warnings) -> LLMResponse:
+    if not isinstance(body, Mapping) or not isinstance(body.get("finish_reason"), str):
+        raise MalformedResponse(f"expected a message with a finish_reason, found {excerpt(body)}", status=200)
+    said: str = body["finish_reason"]
+    failure = failure_of_finish_reason(said, body.get("error"))
+    if failure is not None:
+        raise failure
+    finish_reason = _FINISH_REASONS.get(said, FinishReason.UNKNOWN)
+    message = body["message"]
+    parts, cut = _parts(message, finish_reason, request)
+    text = "".join(part.text for part in parts if isinstance(part, Text))
+    if not text.strip() and not any(isinstance(part, ToolCall) for part in parts):
+        raise EmptyResponse(f"neither text nor a tool call came; the model stopped by {said}")
+    usage = body.get("usage") or {}
+    told = {
+        "id": body.get("id"),
+        "finish_reason": said,
+        "citations": message.get("citations"),
+        "billed_units": usage.get("billed_units"),
+        "logprobs": body.get("logprobs"),
+    }
+    return LLMResponse(
+        True,
+        text,
+        PROVIDER,
+        metadata={name: value for name, value in told.items() if value},
+        model=model,
+        finish_reason=finish_reason,
+        usage=_usage(usage),
+        parts=parts,
+        structured=structured_output(request, text, finish_reason),
+        warnings=warnings + cut,
+        request_id=request_id,
+    )
+
+
+def _parts(
+    message: Mapping[str, Any], finish_reason: FinishReason, request: Request
+) -> tuple[tuple[Part, ...], Warnings]:
+    parts: list[Part] = []
+    warnings: list[ResponseWarning] = []
+    for block in message.get("content") or ():
+        if block["type"] == "text":
+            if block["text"]:
+                parts.append(Text(checked_text(block["text"])))
+        elif block["type"] == "thinking":
+            parts.append(Thinking(checked_text(block["thinking"]), {PROVIDER: dict(block)}))
+    if plan := message.get("tool_plan"):
+        parts.append(Thinking(checked_text(plan), {PROVIDER: {"type": "tool_plan"}}))
+    for call in message.get("tool_calls") or ():
+        name = own_name(call["function"]["name"], request)
+        arguments = _arguments(call["function"].get("arguments"))
+        if arguments is None and finish_reason is FinishReason.LENGTH:
+            lost = f"the call of {name} was left out: its arguments were cut at the token limit"
+            warnings.append(ResponseWarning("max_tokens", lost))
+            continue
+        if arguments is None:
+            raise TypeError(f"arguments of {name} are not an object")
+        parts.append(ToolCall(id=checked_text(call["id"]), name=checked_text(name), arguments=arguments))
+    return tuple(parts), tuple(warnings)
+
+
+def _arguments(text: Any) -> Mapping[str, Any] | None:
+    """Return a call's arguments, none at all being none given; None where they are no JSON object."""
+    try:
+        arguments = json.loads(text) if text else {}
+    except ValueError:
+        return None
+    return arguments if isinstance(arguments, Mapping) else None
+
+
+def own_name(name: str, request: Request) -> str:
+    """Return a tool's name as the request has it."""
+    return next((tool.name for tool in request.tools if _name(tool.name) == name), name)
+
+
+def checked_text(value: Any) -> str:
+    """Return a text as it is.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"expected a text, found {type(value).__name__}")
+    return value
+
+
+def _usage(usage: Mapping[str, Any]) -> Usage:
+    """Return what was counted; what was billed is less, since it leaves the vendor's own part of the prompt out."""
+    tokens = usage.get("tokens") or usage.get("billed_units") or {}
+    return Usage(
+        input_tokens=int(tokens.get("input_tokens") or 0),
+        output_tokens=int(tokens.get("output_tokens") or 0),
+        thinking_tokens=int(tokens.get("reasoning_tokens") or 0),
+        cache_read_tokens=int(usage.get("cached_tokens") or 0),
+    )
+
+
+def excerpt(body: Any) -> str:
+    """Return the beginning of something, for a message."""
+    text = repr(body)
+    return text if len(text) <= 200 else f"{text[:200]}..."
