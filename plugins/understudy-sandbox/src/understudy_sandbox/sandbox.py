@@ -141,6 +141,7 @@ class Sandbox:
     gemini: StandIn
     claude: StandIn
     openai: StandIn
+    cohere: StandIn
     ollama: StandIn
 
     def __init__(self, **ports: int) -> None:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from understudy_sandbox.exchange import Frame, RecordedRequest, Reply
-from understudy_sandbox.vendors import anthropic, gemini, ollama, openai
+from understudy_sandbox.vendors import anthropic, cohere, gemini, ollama, openai
 
 
 class Vendor(Protocol):
@@ -54,5 +54,5 @@ class Vendor(Protocol):
 
 
 VENDORS: Mapping[str, Vendor] = MappingProxyType(
-    {vendor.NAME: vendor for vendor in (gemini, anthropic, openai, ollama)}
+    {vendor.NAME: vendor for vendor in (gemini, anthropic, openai, cohere, ollama)}
 )
