@@ -1,0 +1,249 @@
+"""The one table: what OpenAI's API, its SDK and compatible servers report, and which of our failures it is.
+
+The most exact thing decides: the error's own type where it is about the account, then its code, its type, and the HTTP
+status. The message decides only where nothing else tells failures apart; those few wordings stand in a table of their
+own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from understudy import (
+    AuthenticationFailed,
+    ContentBlocked,
+    ContextTooLong,
+    Failure,
+    InvalidRequest,
+    MalformedResponse,
+    ModelNotFound,
+    Overloaded,
+    PermissionDenied,
+    QuotaExhausted,
+    RateLimited,
+    RequestTooLarge,
+    ServerError,
+    Timeout,
+    UnsupportedRequest,
+    classify_exception,
+    classify_status,
+    parse_retry_after,
+)
+
+# error.code: OpenAI's page of error codes, and openai 3.54.0, types/responses/response_error.py; others are named.
+_OF_CODE: Mapping[str, type[Failure]] = {
+    "account_deactivated": PermissionDenied,
+    "billing_hard_limit_reached": QuotaExhausted,
+    "billing_not_active": QuotaExhausted,
+    "bio_policy": ContentBlocked,
+    "content_filter": ContentBlocked,  # Azure
+    "content_policy_violation": ContentBlocked,
+    "context_length_exceeded": ContextTooLong,
+    "credit_balance_exhausted": QuotaExhausted,
+    "data_residency_mismatch": PermissionDenied,
+    "DeploymentNotFound": ModelNotFound,  # Azure
+    "empty_image_file": InvalidRequest,
+    "failed_to_download_image": UnsupportedRequest,
+    "image_content_policy_violation": ContentBlocked,
+    "image_file_not_found": InvalidRequest,
+    "image_file_too_large": UnsupportedRequest,
+    "image_parse_error": InvalidRequest,
+    "image_too_large": UnsupportedRequest,
+    "image_too_small": UnsupportedRequest,
+    "insufficient_quota": QuotaExhausted,
+    "invalid_api_key": AuthenticationFailed,
+    "invalid_base64_image": InvalidRequest,
+    "invalid_image": InvalidRequest,
+    "invalid_image_format": UnsupportedRequest,
+    "invalid_image_mode": UnsupportedRequest,
+    "invalid_image_url": InvalidRequest,
+    "invalid_prompt": ContentBlocked,  # "flagged as potentially violating our usage policy"
+    "misalignment_policy_violation": ContentBlocked,
+    "model_decommissioned": ModelNotFound,  # Groq, with status 400
+    "model_not_found": ModelNotFound,
+    "organization_spend_limit_exceeded": QuotaExhausted,
+    "organization_usage_limit_exceeded": QuotaExhausted,
+    "project_spend_limit_exceeded": QuotaExhausted,
+    "rate_limit_exceeded": RateLimited,
+    "server_error": ServerError,
+    "server_is_overloaded": Overloaded,
+    "slow_down": RateLimited,
+    "string_above_max_length": ContextTooLong,
+    "unsupported_country_region_territory": PermissionDenied,
+    "unsupported_image_media_type": UnsupportedRequest,
+    "vector_store_timeout": Timeout,
+}
+
+# error.type, where it says more than the status does.
+_OF_TYPE: Mapping[str, type[Failure]] = {
+    "authentication_error": AuthenticationFailed,
+    "exceed_context_size_error": ContextTooLong,  # llama.cpp
+    "exceeded_current_quota_error": QuotaExhausted,  # Moonshot
+    "insufficient_quota": QuotaExhausted,
+    "overloaded_error": Overloaded,
+    "permission_error": PermissionDenied,
+    "rate_limit_error": RateLimited,
+    "server_error": ServerError,
+    "service_unavailable_error": Overloaded,
+    "timeout_error": Timeout,
+}
+
+# An error inside a stream comes with status 200, so there these types have to do; any other one is the server's.
+_OF_TYPE_IN_STREAM: Mapping[str, type[Failure]] = {
+    "invalid_request_error": InvalidRequest,
+    "rate_limited": RateLimited,
+    "requests": RateLimited,
+    "tokens": RateLimited,
+}
+
+# The last resort: compatible servers that give these a status of 400 or 429 and nothing else to tell them by.
+_OF_WORDS: Mapping[type[Failure], tuple[tuple[str, type[Failure]], ...]] = {
+    InvalidRequest: (
+        ("maximum context length", ContextTooLong),
+        ("context window", ContextTooLong),
+        ("prompt is too long", ContextTooLong),
+        ("prompt too long", ContextTooLong),
+    ),
+    RateLimited: (("request too large", RequestTooLarge),),
+}
+
+_REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id", "mistral-correlation-id")
+
+
+def failure_of_reply(provider: str, status: int, headers: Mapping[str, str], body: Any) -> Failure:
+    """Return the failure that a reply means.
+
+    Args:
+        provider: the provider's name.
+        status: the HTTP status; 200 for an error inside a stream, or in place of an answer.
+        headers: the reply's headers, their names in any case.
+        body: the reply's body, as text, bytes or parsed JSON.
+    """
+    error = error_in(_parsed(body)) or {}
+    code, type_ = _text(error.get("code")), _text(error.get("type"))
+    message = _message(error) or _description(status, headers, body)
+    lower = {name.lower(): value for name, value in headers.items()}
+    retry_after = parse_retry_after(lower)
+    if status == 200:
+        status = numeric_status(error) or status
+    kind = _kind(status, error, message)
+    if kind is RateLimited and (status == 413 or (type_ == "tokens" and _is_full(lower))):
+        kind = RequestTooLarge  # refused although nothing of the quota is used: it can never fit
+    return kind(
+        message,
+        provider=provider,
+        status=status,
+        code=code or type_,
+        request_id=request_id_of(lower),
+        retry_after=retry_after,
+        retryable=False if lower.get("x-should-retry") == "false" else None,
+    )
+
+
+def failure_of_exception(provider: str, exception: BaseException) -> Failure:
+    """Return the failure that an exception of the SDK, or of the HTTP library below it, means.
+
+    Returns:
+        The failure; the exception is its cause only where it was no reply of the API: such a reply is told in full,
+        with keys masked, which the exception's own text is not.
+    """
+    if isinstance(exception, UnicodeDecodeError):
+        return MalformedResponse(f"expected UTF-8, found other bytes: {exception.reason}", provider=provider)
+    response = getattr(exception, "response", None)
+    if response is None or isinstance(exception, Failure):
+        failure = classify_exception(exception)
+        failure.provider = failure.provider or provider
+        return failure
+    return failure_of_reply(provider, response.status_code, response.headers, response.content)
+
+
+def request_id_of(headers: Mapping[str, str]) -> str | None:
+    """Return the vendor's id of the request, from the headers that OpenAI, Azure and Mistral give it in."""
+    return next((headers[name] for name in _REQUEST_IDS if headers.get(name)), None)
+
+
+def error_in(document: Any) -> Mapping[str, Any] | None:
+    """Return the error that a parsed body holds, in OpenAI's shape or one of the others that are about; None if none.
+
+    The others: [{"error": {...}}] (Gemini), {"error": "text"} (Ollama, TGI), {"detail": ...} (FastAPI), and the fields
+    of the error at the top, {"message": ...} (Mistral, vLLM, an error event of the Responses API).
+    """
+    if isinstance(document, list) and len(document) == 1:
+        document = document[0]
+    if not isinstance(document, Mapping):
+        return None
+    error = document.get("error")
+    if isinstance(error, Mapping):
+        return error
+    if isinstance(error, str) and error:
+        return {**document, "message": error}
+    if "message" in document or "detail" in document:
+        return document
+    return None
+
+
+def numeric_status(error: Mapping[str, Any]) -> int | None:
+    """Return the HTTP status that some servers put into an error's code or status, for want of one on the wire."""
+    for name in ("code", "status", "status_code"):
+        value = error.get(name)
+        if isinstance(value, str) and value.isdecimal():
+            value = int(value)
+        if isinstance(value, int) and 400 <= value <= 599:
+            return value
+    return None
+
+
+def _kind(status: int, error: Mapping[str, Any], message: str) -> type[Failure]:
+    code, type_ = _text(error.get("code")) or "", _text(error.get("type")) or ""
+    if type_ == "insufficient_quota":
+        return QuotaExhausted  # with any of several codes
+    kind = _OF_CODE.get(code) or _OF_TYPE.get(type_)
+    if kind is None:
+        kind = classify_status(status)
+        if status == 200 and error:
+            kind = _OF_TYPE_IN_STREAM.get(type_, ServerError)
+        elif status == 404 and error.get("param") not in (None, "model"):
+            kind = InvalidRequest  # something that the request names is not there, and it is not the model
+    words = message.lower()
+    return next((meant for said, meant in _OF_WORDS.get(kind, ()) if said in words), kind)
+
+
+def _is_full(headers: Mapping[str, str]) -> bool:
+    limit = headers.get("x-ratelimit-limit-tokens")
+    untouched = limit is not None and headers.get("x-ratelimit-remaining-tokens") == limit
+    return untouched and "retry-after" not in headers
+
+
+def _parsed(body: Any) -> Any:
+    if not isinstance(body, str | bytes):
+        return body
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) and value else None
+
+
+def _message(error: Mapping[str, Any]) -> str | None:
+    told = error.get("message") or error.get("detail")
+    if told is None or isinstance(told, str):
+        return told or None
+    return json.dumps(told)[:500]  # FastAPI lists what was wrong with each field
+
+
+def _description(status: int, headers: Mapping[str, str], body: Any) -> str:
+    location = headers.get("location")
+    if 300 <= status < 400:
+        return f"expected an answer, found a redirection to {location or 'nowhere'}, which is not followed"
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body if body is not None else "")
+    start = " ".join(text.split())
+    if not start:
+        return "the reply has no body"
+    return f"expected JSON, found: {start[:200]}" if len(start) <= 200 else f"expected JSON, found: {start[:200]}..."

@@ -1,0 +1,287 @@
+"""Translation, and nothing else: a Request into the Responses API's JSON, its replies back.
+
+No SDK is imported and nothing is sent or read here. The order is that of wire.py, which is Chat Completions.
+
+Nothing is stored at OpenAI: what a model's reasoning and OpenAI's own tools leave for the next turn comes with the
+reply, encrypted, and travels in the message's parts, as `provider_data[name]["item"]`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from understudy import (
+    ContentBlocked,
+    Failure,
+    File,
+    FinishReason,
+    Image,
+    LLMResponse,
+    Message,
+    Part,
+    Request,
+    ResponseWarning,
+    ServerError,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+)
+from understudy_openai.failures import failure_of_reply
+from understudy_openai.models import Endpoint, ending_warnings, leave_out_refused, reasons
+from understudy_openai.shared import (
+    Json,
+    Warnings,
+    answer,
+    attachment_warnings,
+    count_tokens,
+    data_url,
+    describe_schema,
+    describe_tool,
+    identifier,
+    nothing_to_send,
+    options_of,
+    own_data,
+    read_arguments,
+    reading,
+    result_text,
+    text_of_file,
+)
+
+_FINISH_REASONS: Mapping[str, FinishReason] = {
+    "completed": FinishReason.STOP,
+    "max_output_tokens": FinishReason.LENGTH,
+    "max_messages": FinishReason.LENGTH,
+    "content_filter": FinishReason.BLOCKED,
+    "steered": FinishReason.PAUSED,
+    "in_progress": FinishReason.PAUSED,
+    "queued": FinishReason.PAUSED,
+}
+# Chat Completions' names in the options, so that they may be given without knowing which API a model needs.
+_OPTION_NAMES: Mapping[str, str] = {"max_tokens": "max_output_tokens", "max_completion_tokens": "max_output_tokens"}
+_OPTION_PLACES: Mapping[str, tuple[str, str]] = {
+    "effort": ("reasoning", "effort"),
+    "reasoning_effort": ("reasoning", "effort"),
+    "verbosity": ("text", "verbosity"),
+}
+ENCRYPTED = "reasoning.encrypted_content"
+
+
+# ---- the request ----
+
+
+def request_body(request: Request, model: str, endpoint: Endpoint, *, stream: bool = False) -> tuple[Json, Warnings]:
+    """Return a request as the Responses API wants it, and what was left out of it.
+
+    Args:
+        request: what to ask.
+        model: the model to ask.
+        endpoint: who is asked.
+        stream: whether the answer shall come piece by piece.
+
+    Raises:
+        InvalidRequest: nothing is left to send, or the options cannot be merged.
+    """
+    options = options_of(request, endpoint)
+    items, lost = _items(request.messages, endpoint)
+    if not items:
+        raise nothing_to_send(endpoint)
+    body: Json = {"model": model, "input": items, "store": False}
+    if reasons(model):
+        body["include"] = [ENCRYPTED]  # refused by models that do not reason
+    if request.system and request.system.strip():
+        body["instructions"] = request.system
+    if request.max_tokens is not None:
+        body["max_output_tokens"] = request.max_tokens
+    if request.tools:
+        # strict is the default here, and would make every optional parameter a required one
+        body["tools"] = [{"type": "function", "strict": False, **describe_tool(tool)} for tool in request.tools]
+        body["tool_choice"] = _tool_choice(request.tool_choice)
+    if request.output_schema is not None:
+        body["text"] = {"format": {"type": "json_schema", **describe_schema(request.output_schema)}}
+    if request.stop:
+        lost += (ResponseWarning("stop", "stop was left out: the Responses API takes none"),)
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    if stream:
+        body["stream"] = True
+    _merge(body, options)
+    return body, lost + leave_out_refused(body, model) + ending_warnings(model, endpoint)
+
+
+def _items(messages: Iterable[Message], endpoint: Endpoint) -> tuple[list[Json], Warnings]:
+    items: list[Json] = []
+    lost: list[ResponseWarning] = []
+    for message in messages:
+        if message.role == "assistant":
+            items += _assistant_items(message, endpoint)
+            lost += attachment_warnings(message)
+        elif message.role == "tool":
+            items += (_result_item(part, endpoint) for part in message.parts if isinstance(part, ToolResult))
+        else:
+            content = [piece for part in message.parts if (piece := _piece(part, endpoint)) is not None]
+            if content:
+                items.append({"role": "user", "content": content})
+    return items, tuple(lost)
+
+
+def _assistant_items(message: Message, endpoint: Endpoint) -> list[Json]:
+    """Turn an answer back into the items that it came in; neighbouring texts of one message into that message."""
+    items: list[Json] = []
+    for part in message.parts:
+        own = dict(part.provider_data.get(endpoint.name, {}).get("item", {}))
+        if isinstance(part, Thinking):
+            if own:
+                items.append(own)
+        elif isinstance(part, ToolCall):
+            call = {"type": "function_call", "call_id": identifier(part.id, endpoint), "name": part.name}
+            items.append({**own, **call, "arguments": json.dumps(dict(part.arguments))})
+        elif isinstance(part, Text) and part.text.strip():
+            said = {"type": "output_text", "annotations": [], "text": part.text, **own_data(part, endpoint)}
+            if own and items and items[-1].get("id") == own.get("id"):
+                items[-1]["content"].append(said)
+            else:
+                items.append({**own, "type": "message", "role": "assistant", "content": [said]})
+    return items
+
+
+def _result_item(result: ToolResult, endpoint: Endpoint) -> Json:
+    item: Json = {"type": "function_call_output", "call_id": identifier(result.call_id, endpoint)}
+    others = [] if isinstance(result.content, str) else [p for p in result.content if not isinstance(p, Text)]
+    if not others:
+        return {**item, "output": result_text(result)}
+    pieces = [_piece(part, endpoint) for part in (Text(result_text(result)), *others)]
+    return {**item, "output": [piece for piece in pieces if piece is not None]}
+
+
+def _piece(part: Part, endpoint: Endpoint) -> Json | None:
+    own = own_data(part, endpoint)
+    if isinstance(part, Text):
+        return {"type": "input_text", "text": part.text, **own} if part.text.strip() else None
+    if isinstance(part, Image):
+        return {"type": "input_image", "image_url": part.url or data_url(part), "detail": "auto", **own}
+    assert isinstance(part, File)  # Message allows nothing else in the user's role
+    if (text := text_of_file(part)) is not None:
+        return {"type": "input_text", "text": text, **own}
+    if part.data is None:
+        return {"type": "input_file", "file_url": part.url, **own}
+    return {"type": "input_file", "filename": part.name or "file", "file_data": data_url(part), **own}
+
+
+def _tool_choice(choice: str) -> str | Json:
+    return choice if choice in ("auto", "none", "required") else {"type": "function", "name": choice}
+
+
+def _merge(body: Json, options: Mapping[str, Any]) -> None:
+    """Lay the options over the body.
+
+    Lists of `tools` and `include`, and what `reasoning` and `text` hold, are joined with what is there; None takes a
+    field out.
+    """
+    for option, value in options.items():
+        name = _OPTION_NAMES.get(option, option)
+        if name in _OPTION_PLACES:
+            name, inner = _OPTION_PLACES[name]
+            value = {inner: value}
+        if value is None:
+            body.pop(name, None)
+        elif name in ("tools", "include") and isinstance(value, Sequence):
+            body[name] = [*body.get(name, ()), *(one for one in value if one not in body.get(name, ()))]
+        elif name in ("reasoning", "text") and isinstance(value, Mapping):
+            body[name] = {**body.get(name, {}), **value}
+        elif name not in ("api", "stream_options"):
+            body[name] = value
+
+
+# ---- the reply ----
+
+
+def response_of(
+    body: Any,
+    headers: Mapping[str, str],
+    request: Request,
+    endpoint: Endpoint,
+    warnings: Sequence[ResponseWarning] = (),
+) -> LLMResponse:
+    """Return the answer that a reply with status 200 holds.
+
+    Args:
+        body: the reply's JSON, parsed.
+        headers: the reply's headers, their names in any case.
+        request: what was asked.
+        endpoint: who was asked.
+        warnings: what the request was sent without.
+
+    Raises:
+        ContentBlocked: the model refused, or a filter stopped it.
+        EmptyResponse: neither text nor a tool call came.
+        MalformedResponse: it is not a response as the API promises it.
+        Failure: the response says that it failed, and why.
+    """
+    with reading(body, "status", headers, endpoint):
+        status = body["status"]
+        if status in ("failed", "cancelled"):
+            raise _failed(status, body.get("error"), headers, endpoint)
+        reason = str((body.get("incomplete_details") or {}).get("reason")) if status == "incomplete" else status
+        finish_reason = _FINISH_REASONS.get(reason, FinishReason.UNKNOWN)
+        if finish_reason is FinishReason.BLOCKED:
+            raise ContentBlocked("a content filter stopped the answer", code="content_filter")
+        parts, cut = _parts(body["output"], finish_reason, endpoint)
+        told = {name: body.get(name) for name in ("id", "status", "service_tier")}
+        return answer(
+            body,
+            parts,
+            finish_reason,
+            request,
+            endpoint,
+            headers=headers,
+            metadata={**told, "reason": reason if status == "incomplete" else None},
+            usage=count_tokens(body.get("usage"), "input", "output"),
+            warnings=(*warnings, *cut),
+        )
+
+
+def _failed(status: str, error: Any, headers: Mapping[str, str], endpoint: Endpoint) -> Failure:
+    if not isinstance(error, Mapping):
+        return ServerError(f"the response is {status}, and no reason was given", status=200, code=status)
+    return failure_of_reply(endpoint.name, 200, headers, {"error": error})
+
+
+def _parts(
+    items: Sequence[Mapping[str, Any]], finish_reason: FinishReason, endpoint: Endpoint
+) -> tuple[list[Part], Warnings]:
+    parts: list[Part] = []
+    cut: list[ResponseWarning] = []
+    for item in items:
+        kind = item["type"]
+        if kind == "message":
+            parts += _said(item, endpoint)
+        elif kind == "function_call":
+            arguments = read_arguments(item["name"], item["arguments"], finish_reason)
+            if isinstance(arguments, ResponseWarning):
+                cut.append(arguments)
+                continue
+            kept = {name: value for name, value in item.items() if name not in ("call_id", "name", "arguments")}
+            data = {endpoint.name: {"item": kept}}
+            parts.append(ToolCall(id=item["call_id"], name=item["name"], arguments=arguments, provider_data=data))
+        else:  # reasoning, and what OpenAI's own tools did: carried along, the next turn goes on from it
+            parts.append(Thinking(_thought(item), {endpoint.name: {"item": dict(item)}}))
+    return parts, tuple(cut)
+
+
+def _said(item: Mapping[str, Any], endpoint: Endpoint) -> Iterator[Text]:
+    kept = {name: value for name, value in item.items() if name != "content"}
+    for piece in item["content"]:
+        if piece["type"] == "refusal":
+            raise ContentBlocked(f"the model refused: {piece['refusal']}", code="refusal")
+        if piece["type"] == "output_text" and piece["text"]:
+            cited = {"annotations": piece["annotations"]} if piece.get("annotations") else {}
+            yield Text(piece["text"], {endpoint.name: {"item": kept, **cited}})
+
+
+def _thought(item: Mapping[str, Any]) -> str:
+    if item["type"] != "reasoning":
+        return ""
+    return "\n\n".join(piece["text"] for piece in item.get("summary") or item.get("content") or ())
