@@ -1,0 +1,147 @@
+"""The four ways to ask a provider, and small things that the rules of the contract share. Needs no pytest."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from understudy.classify import classify_exception
+from understudy.errors import Failure
+from understudy.messages import Message, Request
+from understudy.plain import PlainProvider
+from understudy.provider import ChatProvider
+from understudy.response import Finish, LLMResponse, StreamEvent, TextDelta, ThinkingDelta
+
+PROMPT = "Please greet the audience of tonight's show in one sentence."
+REQUEST = Request(messages=(Message.user(PROMPT),), timeout=10)
+PATIENCE = 3.0  # seconds that something that happens in the background may take
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One of the four calls; calling it returns the whole answer.
+
+    Args:
+        name: the method's name.
+        streams: whether it answers in events.
+        is_async: whether it runs on an event loop.
+    """
+
+    name: str
+    streams: bool
+    is_async: bool
+
+    def __call__(self, provider: ChatProvider, request: Request) -> LLMResponse:
+        """Ask, and return the whole answer.
+
+        Raises:
+            AssertionError: a stream did not end in Finish.
+        """
+        if self.streams:
+            return finish_of(self.name, self.events(provider, request)).response
+        if self.is_async:
+            return asyncio.run(provider.agenerate(request))
+        return provider.generate(request)
+
+    def events(
+        self, provider: ChatProvider, request: Request, into: list[StreamEvent] | None = None
+    ) -> list[StreamEvent]:
+        """Ask for a stream, and return its events; `into` holds them even where the stream raises."""
+        events = [] if into is None else into
+        if self.is_async:
+            asyncio.run(_read(provider, request, events))
+        else:
+            events.extend(provider.stream(request))
+        return events
+
+    def fails(self, provider: ChatProvider, request: Request, fault: str) -> Failure:
+        """Ask, and return the failure.
+
+        Raises:
+            AssertionError: there is an answer, or an exception that is no Failure from a provider of the full contract.
+        """
+        try:
+            response = self(provider, request)
+        except Failure as failure:
+            return failure
+        except AssertionError:
+            raise
+        except Exception as error:
+            if isinstance(provider, PlainProvider):
+                return classify_exception(error)  # three methods may let their exceptions fly
+            raise AssertionError(
+                f"expected {self.name}() to raise a Failure when the vendor does this: {fault}; found "
+                f"{type(error).__name__}: {error}; turn whatever your SDK raises into one, for what your table does "
+                "not know with understudy.classify_exception"
+            ) from error
+        raise AssertionError(
+            f"expected {self.name}() to raise a Failure when the vendor does this: {fault}; found an answer: "
+            f"{response!r:.300}"
+        )
+
+
+WAYS = (
+    Way("generate", False, False),
+    Way("stream", True, False),
+    Way("agenerate", False, True),
+    Way("astream", True, True),
+)
+
+
+async def _read(provider: ChatProvider, request: Request, events: list[StreamEvent]) -> None:
+    stream: Any = provider.astream(request)
+    async with aclosing(stream):
+        async for event in stream:
+            events.append(event)
+
+
+def finish_of(name: str, events: list[StreamEvent]) -> Finish:
+    """Return a stream's end.
+
+    Raises:
+        AssertionError: it has none.
+    """
+    if not events or not isinstance(events[-1], Finish):
+        last = f"{events[-1]!r:.100}" if events else "no event at all"
+        raise AssertionError(
+            f"expected {name}() to end in Finish or to raise, found {last} at its end; yield Finish(response) once "
+            "the vendor's end marker has come, and raise StreamInterrupted(partial=...) where it has not"
+        )
+    return events[-1]
+
+
+def text_of(events: list[StreamEvent]) -> str:
+    """Return the text of a stream's pieces, joined."""
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
+
+
+def thoughts_of(events: list[StreamEvent]) -> str:
+    """Return the thinking that a stream showed, joined."""
+    return "".join(event.text for event in events if isinstance(event, ThinkingDelta))
+
+
+def snapshot(value: Any) -> Any:
+    """Return a copy, all the way down, of what can be compared; mappings and dataclasses become tuples."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = ((field.name, snapshot(getattr(value, field.name))) for field in dataclasses.fields(value))
+        return (type(value).__name__, *fields)
+    if isinstance(value, Mapping):
+        return ("mapping", *((name, snapshot(inner)) for name, inner in value.items()))
+    if isinstance(value, list | tuple):
+        return (type(value).__name__, *(snapshot(inner) for inner in value))
+    return value
+
+
+def becomes(condition: Callable[[], bool]) -> bool:
+    """Wait until a condition holds, at most PATIENCE seconds; return whether it does."""
+    until = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True

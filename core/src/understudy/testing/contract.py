@@ -1,0 +1,52 @@
+"""The contract as a class of tests, which a provider's author inherits from. Needs pytest."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pytest
+
+from understudy.testing.guard import guard, stated
+from understudy.testing.answer_rules import AnswerRules
+from understudy.testing.capability_rules import CapabilityRules
+from understudy.testing.certificate import certificate
+from understudy.testing.failure_rules import FailureRules
+from understudy.testing.identity_rules import IdentityRules
+from understudy.testing.life_rules import LifeRules
+
+
+class ProviderContract(IdentityRules, AnswerRules, CapabilityRules, LifeRules, FailureRules):
+    """Certifies a provider: everything that Understudy relies on, when all is well and when the vendor fails.
+
+        from understudy.testing import ProviderContract
+
+        class TestParrot(ProviderContract):
+            name = "parrot"
+            settings = {"PARROT_API_KEY": "not-a-real-key"}
+            key = "PARROT_API_KEY"
+            sdk = ("parrot_sdk",)
+
+    ContractSetup says what else can be set and overridden, and understudy.testing how faults are arranged. A test of
+    the contract that does not apply is skipped, with the reason; a test of your own in the place of one fails, unless
+    it says why: see understudy.testing.overrides.
+    """
+
+    standard: ClassVar[dict[str, Any]] = {}
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Guard the tests of the contract."""
+        super().__init_subclass__(**arguments)
+        guard(cls, cls.standard)
+
+    @pytest.fixture(autouse=True)
+    def _certify(self, request: pytest.FixtureRequest) -> None:
+        reasons = stated(type(self), self.standard)
+        certificate(request.config).add(request.node, self.name, reasons)
+
+
+ProviderContract.standard = {
+    name: member
+    for rules in ProviderContract.__mro__
+    for name, member in vars(rules).items()
+    if name.startswith("test_")
+}

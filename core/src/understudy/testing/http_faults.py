@@ -1,0 +1,167 @@
+"""Faults for a provider whose SDK talks HTTP: a server of the test's own stands in for the vendor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import ClassVar, TypeAlias
+
+import pytest
+
+from understudy.testing.fault_server import FaultServer, ReceivedRequest, Reply
+from understudy.testing.faults import HINT
+from understudy.testing.setup import ContractSetup
+
+PAGE = "<!DOCTYPE html><html><head><title>Oops</title></head><body><h1>Something is wrong</h1></body></html>\n"
+
+# The faults that are an HTTP error, by the status that vendors use for them.
+STATUSES: Mapping[str, int] = {
+    "rate_limited": 429,
+    "rate_limited_with_hint": 429,
+    "quota_exhausted": 402,
+    "overloaded": 503,
+    "server_error": 500,
+    "gateway_timeout": 504,
+    "authentication_failed": 401,
+    "repeated_key": 401,
+    "permission_denied": 403,
+    "model_not_found": 404,
+    "context_too_long": 413,
+    "invalid_request": 400,
+}
+Answer: TypeAlias = Callable[[ReceivedRequest], Reply]
+TRAVELS = ("reset", "cut_at_once", "cut", "stream_end", "stall", "dribble", "black_hole")
+
+
+class HTTPFaults(ContractSetup):
+    """Stands before ProviderContract in the bases of a conformance class, and arranges every fault.
+
+        class TestParrot(HTTPFaults, ProviderContract):
+            name = "parrot"
+            settings = {"PARROT_API_KEY": "not-a-real-key"}
+            key = "PARROT_API_KEY"
+            url_setting = "PARROT_BASE_URL"
+            answer = Reply({"text": "Hello, dear audience."})
+            streamed_answer = Reply.events({"delta": "Hello, "}, {"delta": "dear "}, {"delta": "audience."}, "[DONE]")
+
+    Attributes:
+        url_setting: the setting that holds the vendor's address.
+        url_path: what the address has after its host, for example "/v1".
+        answer: the vendor's healthy reply.
+        streamed_answer: the same as a stream, in pieces, the end marker in the last; None where there are no streams.
+            Its first half must hold some text.
+        replies: the vendor's other replies, whole and as a stream, by the kinds of `reply(kind)`: "tool_call" (of
+            get_weather), "json", "thinking", "length". One is needed for each capability that is on.
+        errors: the vendor's own replies for some faults, by their kind; "blocked" and "empty" are arranged only where
+            they stand here. All others are an HTTP status with what `error_body` returns.
+    """
+
+    url_setting: ClassVar[str]
+    url_path: ClassVar[str] = ""
+    answer: ClassVar[Reply]
+    streamed_answer: ClassVar[Reply | None] = None
+    replies: ClassVar[Mapping[str, Reply | tuple[Reply, Reply]]] = {}
+    errors: ClassVar[Mapping[str, Reply]] = {}
+
+    server: FaultServer
+
+    # ---- what may be overridden ----
+
+    def error_body(self, status: int, message: str) -> Mapping[str, object]:
+        """Return the body of the vendor's errors."""
+        return {"error": {"code": status, "message": message}}
+
+    def wants_stream(self, request: ReceivedRequest) -> bool:
+        """Return whether a request asks for a stream: {"stream": true} in its body, or "stream" in its path."""
+        body = request.json
+        return (isinstance(body, Mapping) and body.get("stream") is True) or "stream" in request.path.lower()
+
+    # ---- what the contract asks for ----
+
+    @pytest.fixture
+    def vendor(self) -> Iterator[None]:
+        """Start the server, and stop it."""
+        with FaultServer(self._healthy("text")) as self.server:
+            yield
+
+    def environment(self) -> Mapping[str, str]:
+        """Return the settings, with the server's address among them."""
+        return {**self.settings, self.url_setting: self.server.url + self.url_path}
+
+    def request_count(self) -> int:
+        """Return how many requests have come."""
+        return len(self.server.requests)
+
+    def open_connections(self) -> int:
+        """Return how many connections are open."""
+        return self.server.open_connections
+
+    def received(self) -> str | None:
+        """Return the last request, path and body."""
+        if not self.server.requests:
+            return None
+        last = self.server.requests[-1]
+        return f"{last.path}\n{last.body.decode('utf-8', 'replace')}"
+
+    def reply(self, kind: str) -> None:
+        """Answer in this way from now on."""
+        self.server.fault = None
+        self.server.answer = self._healthy(kind)
+
+    def fault(self, kind: str) -> None:
+        """Let the server do this from now on."""
+        self.server.fault = kind if kind in TRAVELS else None
+        if kind == "refused":
+            self.server.refuse()
+        elif kind in TRAVELS:
+            self.server.answer = self._healthy("text")
+        else:
+            reply = self._faulty(kind)
+            self.server.answer = reply if callable(reply) else lambda request: reply
+
+    # ---- replies ----
+
+    def _healthy(self, kind: str) -> Answer:
+        found = (self.answer, self.streamed_answer or self.answer) if kind == "text" else self.replies.get(kind)
+        if found is None and kind == "length":
+            raise NotImplementedError('there is no reply "length" in `replies`')
+        if found is None:
+            pytest.fail(
+                f'expected a reply "{kind}" in `replies` of {type(self).__name__}, since the provider says that it can '
+                "do that, found none; add the vendor's reply, or switch the capability off",
+                pytrace=False,
+            )
+        whole, streamed = found if isinstance(found, tuple) else (found, found)
+        return lambda request: streamed if self.wants_stream(request) else whole
+
+    def _faulty(self, kind: str) -> Reply | Answer:
+        if kind in self.errors:
+            return self.errors[kind]
+        if kind in STATUSES:
+            said = f"no such key: {self.secret()}" if kind == "repeated_key" else f"the vendor's words for {kind}"
+            hint = {"retry-after": f"{HINT:g}"} if kind == "rate_limited_with_hint" else {}
+            return Reply(dict(self.error_body(STATUSES[kind], said)), STATUSES[kind], headers=hint)
+        if kind == "redirected":
+            return Reply(b"", 307, "text/plain", {"location": f"{self.server.url}/elsewhere"})
+        if kind in ("html", "bad_gateway"):
+            return Reply(PAGE, 200 if kind == "html" else 502, "text/html; charset=utf-8")
+        if kind in ("malformed", "null_object", "empty_body"):
+            healthy = self._healthy("text")
+            return lambda request: _spoil(healthy(request), kind)
+        raise NotImplementedError(f'there is no reply "{kind}" in `errors`')
+
+
+def _spoil(reply: Reply, kind: str) -> Reply:
+    written = reply.content_type or "application/json"
+    if kind == "empty_body":
+        return Reply(b"", 200, written)
+    if not reply.pieces:
+        return Reply(b"{}" if kind == "null_object" else reply.halves[0], 200, written)
+    first = reply.pieces[0]
+    start = b"data: " if first.startswith(b"data:") else b""
+    end = first[len(first.rstrip()) :]
+    if kind == "null_object":
+        return replace(reply, pieces=(start + b"{}" + end,))
+    middle = len(reply.pieces) // 2
+    broken = reply.pieces[middle].rstrip()
+    return replace(reply, pieces=(*reply.pieces[:middle], broken[: len(broken) * 2 // 3] + end, *reply.pieces[middle + 1 :]))

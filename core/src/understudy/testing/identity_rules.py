@@ -1,0 +1,134 @@
+"""Rules of the contract: names, settings and keys, before anything is asked."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from understudy.factory import LLMFactory
+from understudy.installed import InstalledProvider
+from understudy.plain import PlainProvider
+from understudy.provider import Capabilities, ChatProvider
+from understudy.testing.asking import REQUEST, Way
+from understudy.testing.setup import ContractSetup
+
+BAD_KEY = "bad key\twith-blanks-in-it"
+
+
+class IdentityRules(ContractSetup):
+    """Names, settings and keys."""
+
+    def test_its_name_is_the_name_it_is_chosen_by(self, provider: ChatProvider) -> None:
+        found = provider.get_provider_name()
+        assert found == self.name, (
+            f"expected get_provider_name() to return {self.name!r}, the name in the route; found {found!r}: logs and "
+            "records would name a provider that nobody can choose; return the entry point's name"
+        )
+
+    def test_it_was_written_for_this_contract(self, provider: ChatProvider) -> None:
+        newest, found = ChatProvider.spec_version, provider.spec_version
+        assert type(found) is int, f"expected spec_version as an int, found {found!r}; leave it as ChatProvider has it"
+        assert 1 <= found <= newest, (
+            f"expected spec_version 1 to {newest}, found {found}; leave it as ChatProvider has it, or upgrade understudy"
+        )
+
+    def test_its_capabilities_are_declared(self, provider: ChatProvider) -> None:
+        found = provider.capabilities
+        assert isinstance(found, Capabilities), (
+            f"expected capabilities as Capabilities(...), found {found!r}; "
+            "write `capabilities = Capabilities(tools=True, ...)` in the class"
+        )
+        wrong = {name: value for name in Capabilities.__slots__ if type(value := getattr(found, name)) is not bool}
+        assert not wrong, f"expected every capability as True or False, found {wrong}"
+
+    def test_it_says_that_it_is_available(self, provider: ChatProvider) -> None:
+        reason, available = provider.unavailable_reason(), provider.is_available()
+        assert available is True, (
+            f"expected is_available() to return True with the settings of this test, found {available!r} while "
+            f"unavailable_reason() says {reason!r}; let both say the same"
+        )
+
+    def test_making_it_sends_nothing(self, provider: ChatProvider) -> None:
+        count = self.request_count()
+        if count is None:
+            pytest.skip("request_count() returns None: requests cannot be counted")
+        assert count == 0, (
+            f"expected no request before the first question, found {count}; a provider that is not asked must neither "
+            "cost nor fail: connect in generate(), not in the constructor, and not in unavailable_reason()"
+        )
+
+    def test_without_its_key_it_says_which_variable_is_missing(self, provider: ChatProvider) -> None:
+        self.secret()
+        assert self.key is not None
+        bare = self.make(**{self.key: None})
+        reason = bare.unavailable_reason()
+        assert reason is not None, (
+            f"expected unavailable_reason() to say that {self.key} is missing, found None: the provider would be asked "
+            f"and fail; return settings.missing({self.key!r}) where settings.secret({self.key!r}) is None"
+        )
+        assert self.key in reason, (
+            f"expected unavailable_reason() to name {self.key}, found {reason!r}; return settings.missing({self.key!r})"
+        )
+        assert bare.is_available() is False, "expected is_available() to return False without a key, found True"
+
+    def test_a_malformed_key_is_refused_and_not_shown(
+        self, provider: ChatProvider, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        self.secret()
+        assert self.key is not None
+        caplog.set_level(logging.DEBUG)
+        reason = self.make(**{self.key: BAD_KEY}).unavailable_reason()
+        assert reason is not None, (
+            f"expected a key with blanks in it to be refused when the provider is made, found it taken: the SDK would "
+            f"fail with it as if there were no connection; read it with settings.secret({self.key!r})"
+        )
+        assert self.key in reason, f"expected the complaint to name {self.key}, found {reason!r}"
+        shown = BAD_KEY in reason or BAD_KEY.split()[0] + " " in reason or "with-blanks" in reason + caplog.text
+        assert not shown, "expected a complaint that does not show the key, found the key in it"
+
+    def test_its_key_is_in_no_log_and_no_representation(
+        self, ask: Way, provider: ChatProvider, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        secret = self.secret()
+        caplog.set_level(logging.DEBUG)
+        self.arrange("text")
+        response = ask(provider, REQUEST)
+        places = {"repr(provider)": repr(provider), "the response": repr(response), "the log": caplog.text}
+        found = [place for place, text in places.items() if secret in text]
+        assert not found, (
+            f"expected the key nowhere, found it in {' and '.join(found)}; keep the Secret that settings.secret() "
+            "returns, and call reveal() only where the SDK takes the key"
+        )
+
+    def test_making_it_loads_no_sdk(self, provider: ChatProvider) -> None:
+        if not self.sdk:
+            pytest.skip("no `sdk` is named: nothing to look for")
+        if not isinstance(LLMFactory.PROVIDER_REGISTRY[self.name], InstalledProvider):
+            pytest.skip("registered in this process, so that its module is loaded already")
+        program = (
+            f"import sys; sys.path[:] = {sys.path!r}; from understudy import LLMFactory, Settings; "
+            f"settings = Settings({dict(self.environment())!r}, environment={{}}, directory={str(self.folder)!r}); "
+            f"LLMFactory({self.name!r}, [], settings=settings, extensions=[]).get_provider_status(); "
+            f"print(*sorted(set({self.sdk!r}) & set(sys.modules)))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False, cwd=self.folder
+        )
+        assert done.returncode == 0, f"expected a factory with {self.name} in a fresh process, found {done.stderr}"
+        assert not done.stdout.split(), (
+            f"expected no SDK to be loaded before the first request, found {done.stdout.strip()}; everybody who has "
+            "your plugin on the route pays for it: move the import into the functions that use it"
+        )
+
+    def test_its_three_methods_are_there(self, provider: ChatProvider) -> None:
+        owner = provider.provider if isinstance(provider, PlainProvider) else provider
+        self.arrange("text")
+        response = owner.generate_content("Hello", 0.0, 64)
+        assert type(response).__name__ == "LLMResponse", (
+            f"expected generate_content() to return an LLMResponse, found {type(response).__name__}"
+        )
+        assert response.success, f"expected generate_content() to succeed on a healthy vendor, found {response.error}"
+        assert response.content.strip(), "expected generate_content() to return some text, found none"

@@ -1,0 +1,167 @@
+"""What a conformance class sets and may override, and the fixtures that every rule of the contract stands on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from understudy.factory import LLMFactory
+from understudy.plain import PlainProvider
+from understudy.provider import ChatProvider
+from understudy.settings import Settings
+from understudy.testing.asking import WAYS, Way
+from understudy.testing.faults import FAULTS
+
+
+class ContractSetup:
+    """The part of a conformance class that its author fills in.
+
+    Attributes:
+        name: the provider's entry-point name, or the name under which a class was registered in this process.
+        settings: what the provider reads: its key (any text that is no key), its address. The environment and `.env`
+            are not read, so that the run is the same everywhere.
+        key: the variable among them that holds the key; None for a provider without one.
+        sdk: modules that must not be loaded before the first request: ("openai", "httpx2").
+        reports_usage: whether every answer tells its tokens.
+        thinking_options: what in options[name] makes the model show its thinking, where it has to be asked to.
+        another_model: a model that a request may name instead of the default.
+    """
+
+    name: ClassVar[str]
+    settings: ClassVar[Mapping[str, str]] = {}
+    key: ClassVar[str | None] = None
+    sdk: ClassVar[tuple[str, ...]] = ()
+    reports_usage: ClassVar[bool] = False
+    thinking_options: ClassVar[Mapping[str, Any]] = {}
+    another_model: ClassVar[str] = "model-of-the-test"
+
+    # ---- what may be overridden ----
+
+    def environment(self) -> Mapping[str, str]:
+        """Return the settings under which the provider is made."""
+        return self.settings
+
+    def fault(self, kind: str) -> None:
+        """Let the vendor do this from now on, to every request.
+
+        Args:
+            kind: a name in understudy.testing.FAULTS, where it says what the vendor does.
+
+        Raises:
+            NotImplementedError: this cannot be arranged; the rule is skipped.
+        """
+        raise NotImplementedError("nothing stands in for the vendor: override fault(), or inherit from HTTPFaults")
+
+    def reply(self, kind: str) -> None:
+        """Let the vendor be healthy from now on, and answer in this way.
+
+        Args:
+            kind: "text", "tool_call" (of get_weather), "json", "thinking", or "length" (cut by max_tokens). The
+                default is for providers that answer what they are asked without any arrangement.
+
+        Raises:
+            NotImplementedError: this cannot be arranged; the rule is skipped.
+        """
+        if kind == "length":
+            raise NotImplementedError("nothing stands in for the vendor: override reply(), or inherit from HTTPFaults")
+
+    def request_count(self) -> int | None:
+        """Return how many requests have reached the vendor, or None where that cannot be counted."""
+        return None
+
+    def open_connections(self) -> int | None:
+        """Return how many connections to the vendor are open now, or None where that cannot be counted."""
+        return None
+
+    def received(self) -> str | None:
+        """Return the last request that reached the vendor, path and body as one text; None where nobody can see it."""
+        return None
+
+    @pytest.fixture
+    def vendor(self) -> Iterator[None]:
+        """Start what stands in for the vendor, and stop it."""
+        yield
+
+    # ---- what the rules use ----
+
+    folder: Path
+
+    @pytest.fixture
+    def provider(self, vendor: None, tmp_path: Path) -> Iterator[ChatProvider]:
+        """The provider, made by its name; a class of three methods in the full contract."""
+        self.folder = tmp_path
+        provider = self.make()
+        reason = provider.unavailable_reason()
+        if reason is not None:
+            pytest.fail(
+                f"expected {self.name} to be available, found: {reason}; put what it needs into `settings` of "
+                f"{type(self).__name__}, with a text that is no key for its key",
+                pytrace=False,
+            )
+        yield provider
+        provider.close()
+
+    @pytest.fixture(params=WAYS, ids=[way.name for way in WAYS])
+    def ask(self, request: pytest.FixtureRequest) -> Way:
+        """Each of the four calls."""
+        way: Way = request.param
+        return way
+
+    @pytest.fixture(params=[way for way in WAYS if way.streams], ids=[way.name for way in WAYS if way.streams])
+    def ask_stream(self, request: pytest.FixtureRequest) -> Way:
+        """The two calls that stream."""
+        way: Way = request.param
+        return way
+
+    def factory(self, **changes: str | None) -> LLMFactory:
+        """Make a factory with this provider alone.
+
+        Args:
+            changes: settings that are different this time; None takes one away.
+        """
+        settings = {**self.environment(), **changes}
+        given = {name: value for name, value in settings.items() if value is not None}
+        return LLMFactory(self.name, [], settings=Settings(given, environment={}, directory=self.folder), extensions=[])
+
+    def make(self, **changes: str | None) -> ChatProvider:
+        """Make the provider as a factory does."""
+        return self.factory(**changes).route[0][1]
+
+    def needs(self, provider: ChatProvider, capability: str) -> None:
+        """Skip the rule where a capability is off."""
+        if not getattr(provider.capabilities, capability):
+            pytest.skip(f"capabilities.{capability} is off")
+
+    def not_for_three_methods(self, provider: ChatProvider, why: str) -> None:
+        """Skip the rule for a class of three methods."""
+        if isinstance(provider, PlainProvider):
+            pytest.skip(f"three methods: {why}")
+
+    def arrange(self, kind: str) -> str:
+        """Arrange a fault or a reply, or skip the rule.
+
+        Returns:
+            What the vendor does, in words.
+        """
+        try:
+            (self.fault if kind in FAULTS else self.reply)(kind)
+        except NotImplementedError as error:
+            pytest.skip(f"{kind!r} cannot be arranged: {error or 'no reason given'}")
+        return FAULTS[kind].says if kind in FAULTS else kind
+
+    def seen(self) -> str:
+        """Return the last request that reached the vendor, or skip the rule where nobody can see it."""
+        text = self.received()
+        if text is None:
+            pytest.skip("received() returns None: nobody can see what reached the vendor")
+        return text
+
+    def secret(self) -> str:
+        """Return the key, or skip the rule where there is none."""
+        value = self.environment().get(self.key) if self.key is not None else None
+        if value is None:
+            pytest.skip("no `key` is named: the provider needs none")
+        return value

@@ -1,0 +1,89 @@
+"""The sandbox as the vendor of a conformance class: see understudy.testing. Needs pytest, and is imported by name only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import ClassVar
+
+import pytest
+
+from understudy.testing import HINT, ContractSetup
+from understudy_sandbox import faults
+from understudy_sandbox.faults import Fault
+from understudy_sandbox.sandbox import Sandbox, StandIn
+from understudy_sandbox.vendors import VENDORS
+
+# The contract's faults that go by another name here, or need options.
+_FAULTS: Mapping[str, Callable[[], Fault]] = {
+    "rate_limited_with_hint": lambda: faults.rate_limited(retry_after=HINT),
+    "gateway_timeout": faults.timeout,
+    "bad_gateway": lambda: faults.html_page(502),
+    "html": faults.html_page,
+    "malformed": lambda: faults.malformed_json(after=1),
+    "refused": faults.refuse,
+    "cut_at_once": lambda: faults.cut(after=0),
+    "dribble": lambda: faults.dribble(0.1, size=10),
+}
+
+
+class SandboxFaults(ContractSetup):
+    """Stands before ProviderContract in the bases of a conformance class, and arranges every fault.
+
+        class TestClaude(SandboxFaults, ProviderContract):
+            name = "claude"
+            stand_in = "claude"
+
+    The settings are the stand-in's own, with those of `settings` above them; `key` is found among them.
+
+    Attributes:
+        stand_in: which stand-in speaks the provider's wire format, by its name in the sandbox.
+    """
+
+    stand_in: ClassVar[str]
+    reports_usage = True
+    sandbox: Sandbox
+
+    @pytest.fixture
+    def vendor(self, sandbox: Sandbox, sandbox_environment: dict[str, str]) -> Iterator[None]:
+        """The running sandbox, and an environment without keys and proxies of anybody's."""
+        self.sandbox = sandbox
+        yield
+
+    @property
+    def vendor_stand_in(self) -> StandIn:
+        """The stand-in."""
+        return self.sandbox[self.stand_in]
+
+    def environment(self) -> Mapping[str, str]:
+        """Return the stand-in's settings, with the class's own above them."""
+        return {**VENDORS[self.stand_in].environment(self.vendor_stand_in.url), **self.settings}
+
+    def fault(self, kind: str) -> None:
+        """Let the stand-in do this from now on."""
+        self.vendor_stand_in.heal()
+        self.vendor_stand_in.always(self._fault(kind))
+
+    def reply(self, kind: str) -> None:
+        """Let the stand-in be healthy; it answers what it is asked, tool calls, JSON, thinking and limits included."""
+        self.vendor_stand_in.heal()
+
+    def request_count(self) -> int:
+        """Return how many requests have come."""
+        return self.vendor_stand_in.request_count
+
+    def open_connections(self) -> int:
+        """Return how many connections are open."""
+        return self.vendor_stand_in.open_connections
+
+    def received(self) -> str | None:
+        """Return the last request, path and body."""
+        requests = self.vendor_stand_in.requests
+        return f"{requests[-1].path}\n{requests[-1].body.decode('utf-8', 'replace')}" if requests else None
+
+    def _fault(self, kind: str) -> Fault:
+        if kind == "redirected":
+            return faults.status(307, "", {"location": f"{self.vendor_stand_in.url}/elsewhere"})
+        if kind == "repeated_key":
+            said = f"no such key: {self.secret()}"
+            return faults.status(401, {"error": {"message": said, "code": 401}, "message": said})
+        return _FAULTS[kind]() if kind in _FAULTS else faults.parse(kind)

@@ -1,0 +1,47 @@
+"""The contract over every provider of this repository, each found by its entry point and in front of its stand-in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from understudy.testing import ProviderContract
+from understudy_sandbox.conformance import SandboxFaults
+
+
+class TestEcho(ProviderContract):
+    name = "echo"
+
+
+class TestClaude(SandboxFaults, ProviderContract):
+    name = "claude"
+    stand_in = "claude"
+    key = "ANTHROPIC_API_KEY"
+    sdk = ("anthropic", "httpx2", "pydantic")
+    thinking_options = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
+
+
+class TestGemini(SandboxFaults, ProviderContract):
+    name = "gemini"
+    stand_in = "gemini"
+    key = "GOOGLE_API_KEY"
+    sdk = ("google.genai", "httpx2", "pydantic")
+    thinking_options = {"thinkingConfig": {"includeThoughts": True}}
+
+
+class TestVertex(SandboxFaults, ProviderContract):
+    name = "vertex"
+    stand_in = "gemini"
+    sdk = ("google.genai", "google.auth", "httpx2", "pydantic")
+    thinking_options = {"thinkingConfig": {"includeThoughts": True}}
+
+    def environment(self) -> Mapping[str, str]:
+        """Sign in as a user whose token is good for long, so that nobody is asked for another."""
+        user = {
+            **{"type": "authorized_user", "client_id": "nobody", "client_secret": "none", "refresh_token": "none"},
+            **{"token": "token-of-the-stand-in", "expiry": "2999-01-01T00:00:00Z"},
+        }
+        file = self.folder / "user.json"
+        file.write_text(json.dumps(user), "utf-8")
+        project = {"GOOGLE_CLOUD_PROJECT": "p1", "GOOGLE_APPLICATION_CREDENTIALS": str(file)}
+        return {**super().environment(), **project}
