@@ -36,6 +36,10 @@ THINKS = {  # how each is told to show its reasoning
     "cohere": {"thinking": {"type": "enabled"}},
     "ollama": {"think": True},
 }
+MODELS = {  # where the default model lacks what travels here: pictures and thoughts, signatures of tool calls
+    "COHERE_MODEL": "command-a-plus-05-2026",
+    "GEMINI_LEGACY_MODEL": "gemini-2.5-flash-lite",
+}
 PROVIDERS = [name for name in STAND_INS if name in LLMFactory.PROVIDER_REGISTRY]
 PAIRS = list(itertools.permutations(PROVIDERS, 2))
 pairs = pytest.mark.parametrize(("first", "second"), PAIRS, ids=[" to ".join(pair) for pair in PAIRS])
@@ -43,7 +47,7 @@ pairs = pytest.mark.parametrize(("first", "second"), PAIRS, ids=[" to ".join(pai
 
 @pytest.fixture(scope="module")
 def factories(_understudy_sandbox):
-    settings = _understudy_sandbox.environment()
+    settings = _understudy_sandbox.environment() | MODELS
     made = {name: LLMFactory(name, [], settings=settings, extensions=[]) for name in PROVIDERS}
     yield made
     for factory in made.values():
