@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     )
     from understudy.factory import LLMFactory
     from understudy.hookspecs import hookimpl
-    from understudy.lock import PluginLock
+    from understudy.lock import LockedPlugin, PluginLock
     from understudy.messages import (
         File,
         Image,
@@ -124,6 +124,7 @@ __all__ = [
     "LLMFactory",
     "LLMProvider",
     "LLMResponse",
+    "LockedPlugin",
     "MalformedResponse",
     "Message",
     "ModelNotFound",
@@ -193,7 +194,7 @@ _CONTENTS = {
     "events": "AttemptFailed AttemptStarted CallFinished Event RetryScheduled Switched TargetSkipped",
     "factory": "LLMFactory",
     "hookspecs": "hookimpl",
-    "lock": "PluginLock",
+    "lock": "LockedPlugin PluginLock",
     "messages": "File Image Message Part Prompt Request Text Thinking Tool ToolCall ToolResult",
     "policy": "Policy",
     "provider": "Capabilities ChatProvider LLMProvider structured_output",

@@ -18,8 +18,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.machinery import all_suffixes
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +74,7 @@ class LockedPlugin:
             "new": [name for name in found.files if name not in self.files],
             "missing": [name for name in self.files if name not in found.files],
         }
-        return "; ".join(f"{fault}: {enumerate_some(sorted(names))}" for fault, names in faults.items() if names)
+        return _enumerate_faults(faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +125,26 @@ class PluginLock:
             raise ConfigurationError(f"{file}: expected tables [plugins.NAME], found something else; {_ANEW}")
         return cls({name: _read_plugin(values, f"[plugins.{name}] in {file}") for name, values in plugins.items()})
 
+    def compare_installed(self) -> dict[str, str]:
+        """Say of each plugin how what is installed differs from what is held; an empty text where it does not.
+
+        Those that are not installed are left out.
+        """
+        differences = {}
+        for name, held in self.plugins.items():
+            try:
+                contents = read_contents(name)
+            except LookupError:
+                continue
+            differences[name] = held.compare(LockedPlugin.of(contents)) or find_changes(contents)
+        return differences
+
     def __str__(self) -> str:
         """Write it as TOML, always in the same order."""
         return HEAD + "".join("".join(_write_plugin(name, held)) for name, held in sorted(self.plugins.items()))
 
 
+_PACKAGE = re.compile(r"[^/]+/__init__\.py")
 _ANEW = "write it anew with `understudy lock`"
 
 
@@ -144,7 +161,39 @@ def hash_as_record(data: bytes, algorithm: str) -> str:
     return f"{algorithm}={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
 
 
-def enumerate_some(names: list[str], most: int = 5) -> str:
+def find_changes(contents: Contents) -> str:
+    """Say which files are not what came with the distribution, or have joined it; an empty text where all are well."""
+    if contents.editable is not None:
+        return ""
+    faults: dict[str, list[str]] = {"changed": [], "missing": [], "not listed": _find_unlisted(contents)}
+    for name, digest in contents.files.items():
+        file = contents.folder / name
+        if not file.is_file():
+            faults["missing"].append(name)
+        elif hash_as_record(file.read_bytes(), digest.partition("=")[0]) != digest:
+            faults["changed"].append(name)
+    return _enumerate_faults(faults)
+
+
+def _find_unlisted(contents: Contents) -> list[str]:
+    """Name what could be imported from the distribution's packages and did not come with it."""
+    importable = tuple(all_suffixes())
+    packages = [name.removesuffix("/__init__.py") for name in contents.files if _PACKAGE.fullmatch(name)]
+    return [
+        name
+        for package in packages
+        for file in (contents.folder / package).rglob("*")
+        if file.name.endswith(importable)
+        and file.parent.name != "__pycache__"
+        and (name := file.relative_to(contents.folder).as_posix()) not in contents.files
+    ]
+
+
+def _enumerate_faults(faults: Mapping[str, list[str]]) -> str:
+    return "; ".join(f"{fault}: {_enumerate_some(sorted(names))}" for fault, names in faults.items() if names)
+
+
+def _enumerate_some(names: list[str], most: int = 5) -> str:
     """Put names with commas between them, and of many only the first."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

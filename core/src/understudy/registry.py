@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from understudy import plugins
 from understudy.errors import PluginError, UnknownProvider
-from understudy.installed import InstalledProvider, look_around, make_provider
+from understudy.installed import InstalledProvider, look_around, make_provider, normalize
 from understudy.provider import LLMProvider
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ KNOWN_PACKAGES = {
     "claude": "understudy-claude",
     "cohere": "understudy-cohere",
     "ollama": "understudy-ollama",
+    "openai": "understudy-openai",
     "echo": "understudy-sandbox",
 }
 
@@ -48,11 +49,13 @@ class ProviderDescription:
         name: the provider's name.
         state: whether it can be asked for here.
         origin: where it comes from, or the package to install.
+        is_ours: whether it is installed, and by this project's own package for that name.
     """
 
     name: str
     state: Literal["registered", "installed", "ambiguous", "not installed"]
     origin: str
+    is_ours: bool = False
 
 
 class ProviderRegistry(MutableMapping[str, "type[LLMProvider] | InstalledProvider"]):
@@ -144,6 +147,7 @@ class ProviderRegistry(MutableMapping[str, "type[LLMProvider] | InstalledProvide
             name=name,
             state="ambiguous" if provider.rivals else "installed",
             origin=" and ".join(claim.origin for claim in claims),
+            is_ours=not provider.rivals and normalize(provider.distribution) == KNOWN_PACKAGES.get(name),
         )
 
     def _tell_of_shadow(self, name: str) -> None:

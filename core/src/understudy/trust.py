@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.machinery import all_suffixes
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from understudy.errors import ConfigurationError, UntrustedPlugin
 from understudy.installed import Contents, InstalledPlugin, normalize, read_contents
-from understudy.lock import LockedPlugin, PluginLock, enumerate_some, hash_as_record
+from understudy.lock import LockedPlugin, PluginLock, find_changes
 
 if TYPE_CHECKING:
     from understudy.settings import Settings
@@ -115,34 +114,13 @@ def _check_lock(plugin: InstalledPlugin, contents: Contents, lock: PluginLock, f
 
 
 def _check_files(plugin: InstalledPlugin, contents: Contents) -> None:
-    """Make sure that the files are what came with the distribution, and that none has joined them."""
-    faults: dict[str, list[str]] = {"changed": [], "missing": [], "not listed": _find_unlisted(contents)}
-    for name, digest in contents.files.items():
-        file = contents.folder / name
-        if not file.is_file():
-            faults["missing"].append(name)
-        elif hash_as_record(file.read_bytes(), digest.partition("=")[0]) != digest:
-            faults["changed"].append(name)
-    found = "; ".join(f"{fault}: {enumerate_some(sorted(names))}" for fault, names in faults.items() if names)
+    found = find_changes(contents)
     if found:
         raise UntrustedPlugin(
             f"{plugin}: expected the files in {contents.folder} as its RECORD lists them, found {found}; find out who "
             f"changed them, and install it again: pip install --force-reinstall {contents.distribution}"
             f"=={contents.version}"
         )
-
-
-def _find_unlisted(contents: Contents) -> list[str]:
-    """Name what could be imported from the distribution's packages and did not come with it."""
-    packages = [name.removesuffix("/__init__.py") for name in contents.files if name.count("/") == 1]
-    return [
-        name
-        for package in packages
-        if f"{package}/__init__.py" in contents.files
-        for file in (contents.folder / package).rglob("*")
-        if file.name.endswith(tuple(all_suffixes())) and file.parent.name != "__pycache__"
-        if (name := file.relative_to(contents.folder).as_posix()) not in contents.files
-    ]
 
 
 def _check_import(plugin: InstalledPlugin, contents: Contents) -> None:

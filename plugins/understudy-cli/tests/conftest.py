@@ -39,7 +39,7 @@ class Parrot(ChatProvider):
         name = f"{self.name.upper()}_API_KEY"
         self.lack = None if settings.secret(name) else settings.missing(name)
         self.mood = settings.get("PARROT_MOOD", default="fine")
-        self.default_model = settings.get("PARROT_MODEL", default="parrot-2")
+        self.default_model = settings.model("PARROT_MODEL", default="parrot-2")
 
     def get_provider_name(self):
         return self.name

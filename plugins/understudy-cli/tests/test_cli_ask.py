@@ -98,11 +98,11 @@ def test_a_key_in_a_vendors_words_is_masked(understudy: Any) -> None:
 def test_with_nothing_set_up_it_names_the_variables_and_the_demo(understudy: Any) -> None:
     done = understudy("ask", "hello")
     assert (done.stdout, done.returncode) == ("", 2)
-    for expected in ("PARROT_API_KEY is not set", "GOOGLE_API_KEY is not set", "LLM_PRIMARY_PROVIDER="):
+    for expected in ("Also installed: macaw, parrot, raven.", "GOOGLE_API_KEY is not set", "LLM_PRIMARY_PROVIDER="):
         assert expected in done.stderr
     assert "understudy demo, or understudy ask --provider echo" in done.stderr
-    ready = understudy("ask", "hello", PARROT_API_KEY=SECRET)  # the default provider has no key, another one has
-    assert "understudy ask --provider parrot" in ready.stderr
+    ready = understudy("ask", "hello", ANTHROPIC_API_KEY=SECRET)  # the default provider has no key, another one has
+    assert "understudy ask --provider claude" in ready.stderr
 
 
 def test_what_is_wrong_with_the_command_line_is_a_sentence_and_code_2(understudy: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from understudy_cli import ask, demo, doctor, output, providers, sandbox, status
+from understudy_cli import ask, demo, doctor, lock, output, providers, sandbox, status
 
 EXIT_CODES = (
     "Exit codes: 0 it worked; 1 nobody could answer, or problems were found; 2 the command line or the configuration "
@@ -26,9 +26,10 @@ app.command("ask")(ask.ask)
 app.command("providers")(providers.providers)
 app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
+app.command("lock")(lock.lock)
 app.command("sandbox")(sandbox.sandbox)
 app.command("demo")(demo.demo)
-BUILT_IN = ("ask", "providers", "status", "doctor", "sandbox", "demo")
+BUILT_IN = ("ask", "providers", "status", "doctor", "lock", "sandbox", "demo")
 
 
 def _show_version(wanted: bool) -> None:
@@ -55,12 +56,13 @@ def add_extension_commands() -> None:
     from understudy import ConfigurationError, Settings, load_extensions
 
     try:
-        names = Settings().names("LLM_EXTENSIONS")
+        settings = Settings()
+        names = settings.names("LLM_EXTENSIONS")
     except ConfigurationError:
         return  # the command itself will say it
     for name in names:
         try:
-            manager = load_extensions([name])
+            manager = load_extensions([name], settings)
             if manager is not None:
                 manager.hook.understudy_commands(app=app)
         except ConfigurationError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +14,13 @@ from understudy_cli import output
 if TYPE_CHECKING:
     from understudy import LLMProvider, Settings
 
-State = Literal["available", "not available", "misconfigured", "broken", "ambiguous", "not installed"]
+State = Literal[
+    "available", "not available", "not loaded", "misconfigured", "broken", "ambiguous", "not trusted", "not installed"
+]
+
+
+PRIMARY = "gemini"  # who is asked first where nothing says otherwise
+NOT_LOADED = "nobody has selected it, so none of its code has run; `understudy providers --all` loads it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,32 +55,73 @@ class Found:
 
 @contextlib.contextmanager
 def settings_of_nobody(arguments: Mapping[str, str]) -> Iterator[Settings]:
-    """Make settings that hold these values and know nothing of the user's environment and `.env`."""
+    """Make settings that hold these values and know nothing of the user's but which plugins are trusted."""
     from understudy import Settings
 
+    user = Settings()
+    trusted = {"LLM_TRUSTED_PLUGINS": user.get("LLM_TRUSTED_PLUGINS") or ""}
     with tempfile.TemporaryDirectory() as directory:
-        Path(directory, ".env").touch()  # the search for `.env` ends here
-        yield Settings(arguments, environment={}, directory=directory)
+        Path(directory, ".env").touch()  # the search for `.env` and its like ends here
+        Path(directory, "understudy.toml").touch()
+        made = Settings({**arguments, **trusted}, environment={}, directory=directory)
+        made.lock_file = user.lock_file
+        yield made
 
 
-def look(settings: Settings) -> list[Found]:
-    """Make every installed provider, as a route would, and tell what became of it."""
+def read_route(settings: Settings) -> list[str]:
+    """Return the stops of the route as they are configured, the primary first."""
+    return [settings.get("LLM_PRIMARY_PROVIDER") or PRIMARY, *settings.names("LLM_FALLBACK_PROVIDERS")]
+
+
+def look(settings: Settings, selected: Collection[str] | None = None, everybody: bool = False) -> list[Found]:
+    """Make providers as a route would, and tell what became of them.
+
+    A provider of somebody else's is made, so that its code runs, only where somebody has selected it.
+
+    Args:
+        settings: what the providers are made with.
+        selected: names to be made besides our own; those on the route where None.
+        everybody: whether the others are made, too.
+    """
     from understudy import LLMFactory
 
-    registry = LLMFactory.PROVIDER_REGISTRY
-    return [look_at(known.name, known.state, known.origin, settings) for known in registry.describe()]
+    if selected is None:
+        selected = [stop.partition(":")[0].strip() for stop in read_route(settings)]
+    selected = {*selected, *(table.uses for name, table in settings.tables.items() if name in selected)}
+    rows = LLMFactory.PROVIDER_REGISTRY.describe()
+    made = {row.name for row in rows if everybody or row.is_ours or row.state != "installed" or row.name in selected}
+    found = [
+        _look_at(row.name, row.name, row.state, row.origin, settings)
+        if row.name in made
+        else Found(row.name, "not loaded", row.origin, NOT_LOADED)
+        for row in rows
+    ]
+    states = {row.name: row.state for row in rows}
+    for name, table in settings.tables.items():
+        uses = table.uses
+        if uses in states and uses not in made and name not in selected:
+            found.append(Found(name, "not loaded", f"{uses}, {table.origin}", NOT_LOADED))
+        else:
+            found.append(_look_at(name, uses, states.get(uses, ""), f"{uses}, {table.origin}", settings))
+    order = {one.name: (one.state == "not installed", one.name) for one in found}
+    return sorted(found, key=lambda one: order[one.name])
 
 
-def look_at(name: str, state: str, origin: str, settings: Settings) -> Found:
+def _look_at(name: str, uses: str, state: str, origin: str, settings: Settings) -> Found:
     """Make one provider and tell whether it can be asked; one that is broken harms nobody."""
-    from understudy import AmbiguousProvider, ConfigurationError, LLMFactory, PluginError
+    from understudy import AmbiguousProvider, ConfigurationError, LLMFactory, PluginError, UntrustedPlugin
 
-    if state == "not installed":
+    if state == "not installed" and name == uses:
         return Found(name, "not installed", origin)
+    registry = LLMFactory.PROVIDER_REGISTRY
+    if name != uses and name in registry:
+        return Found(name, "ambiguous", origin, "a provider has this name already: choose another for the table")
     try:
-        provider = LLMFactory.PROVIDER_REGISTRY.build(name, settings)
+        provider = registry.build(uses, settings.for_provider(name))
     except AmbiguousProvider as error:
         return Found(name, "ambiguous", origin, str(error))
+    except UntrustedPlugin as error:
+        return Found(name, "not trusted", origin, str(error))
     except PluginError as error:
         return Found(name, "broken", origin, str(error))
     except ConfigurationError as error:
@@ -123,6 +170,9 @@ def show_ways_on(settings: Settings) -> None:
         for one in found:
             if one.state == "not installed":
                 output.say(f"{one.name}: {one.origin}", "cyan", indent=4)
+    others = ", ".join(one.name for one in found if one.state == "not loaded")
+    if others:
+        output.say(f"Also installed: {others}. What they need tells: understudy providers --all", indent=2)
     output.say()
     without = [f"understudy ask --provider {name} ..." for name in keyless]
     output.say(f"Or go without a key: {', or '.join(['understudy demo', *without])}", indent=2)

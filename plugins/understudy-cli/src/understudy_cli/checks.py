@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import date
 
 from understudy import ChatProvider, ConfigurationError, LLMFactory, PluginError, Settings, load_extensions
-from understudy_cli.availability import Found, look, settings_of_nobody
+from understudy_cli.availability import PRIMARY, Found, look, read_route, settings_of_nobody
 
-OURS = ("LLM_PRIMARY_PROVIDER", "LLM_FALLBACK_PROVIDERS", "LLM_EXTENSIONS")
+OURS = ("LLM_PRIMARY_PROVIDER", "LLM_FALLBACK_PROVIDERS", "LLM_EXTENSIONS", "LLM_TRUSTED_PLUGINS")
 KEYS = (
     "GOOGLE_API_KEY",
     "GEMINI_API_KEY",
@@ -21,7 +21,6 @@ KEYS = (
     "CO_API_KEY",
     "OLLAMA_API_KEY",
 )
-PRIMARY = "gemini"  # who is asked first where nothing says otherwise
 _KEY_NAME = re.compile(r"\b[A-Z][A-Z0-9_]*_(?:KEY|TOKEN)\b")
 _DAY = re.compile(r"\b\d{4}-\d\d-\d\d\b")
 
@@ -72,8 +71,10 @@ class Surroundings:
         text = settings.env_file.read_text("utf-8-sig") if settings.env_file else ""
         in_file = re.findall(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=", text, re.MULTILINE)
         with settings_of_nobody({}) as nobody:
-            asked = [name for one in look(nobody) for name in _KEY_NAME.findall(one.reason)]
-        key_names = tuple(dict.fromkeys([*KEYS, *asked]))
+            reasons = [one.reason for one in look(nobody, [stop.partition(":")[0] for stop in read_route(settings)])]
+        asked = [name for reason in reasons for name in _KEY_NAME.findall(reason)]
+        tables = [table.api_key_env for table in settings.tables.values() if table.api_key_env]
+        key_names = tuple(dict.fromkeys([*KEYS, *asked, *tables]))
         return cls(settings, environment, frozenset(in_file), tuple(look(settings)), key_names)
 
     def known(self, name: str) -> Found | None:
@@ -82,12 +83,15 @@ class Surroundings:
 
 
 def check_files(around: Surroundings) -> Iterator[Finding]:
-    """Which `.env` file is in force."""
-    file = around.settings.env_file
+    """Which `.env` and which `understudy.toml` are in force."""
+    file, tables = around.settings.env_file, around.settings.tables
     if file is None:
         yield Finding(".env", True, "there is none in this directory or above it: the environment alone counts")
     else:
         yield Finding(".env", True, f"{file} is in force, below the environment")
+    if around.settings.config_file is not None:
+        names = ", ".join(tables) or "nobody"
+        yield Finding("understudy.toml", True, f"{around.settings.config_file} is in force, and names {names}")
 
 
 def check_names(around: Surroundings) -> Iterator[Finding]:
@@ -148,8 +152,10 @@ def check_providers(around: Surroundings) -> Iterator[Finding]:
             continue
         if one.state == "misconfigured":
             yield Finding(about, False, one.reason)
-        elif one.state in ("broken", "ambiguous"):
+        elif one.state in ("broken", "ambiguous", "not trusted"):
             yield Finding(about, None, one.reason)
+        elif one.state == "not loaded":
+            yield Finding(about, True, f"is installed ({one.origin}), and not on the route: none of its code has run")
         else:
             lack = f"; {one.reason}" if one.reason else ""
             yield Finding(about, True, f"is installed ({one.origin}), and not on the route{lack}")
@@ -159,11 +165,6 @@ def check_providers(around: Surroundings) -> Iterator[Finding]:
 
 def _spec_version() -> int:
     return ChatProvider.spec_version
-
-
-def read_route(settings: Settings) -> list[str]:
-    """Return the stops of the route as they are configured, the primary first."""
-    return [settings.get("LLM_PRIMARY_PROVIDER") or PRIMARY, *settings.names("LLM_FALLBACK_PROVIDERS")]
 
 
 def check_route(around: Surroundings) -> Iterator[Finding]:
@@ -192,8 +193,12 @@ def check_route(around: Surroundings) -> Iterator[Finding]:
 
 
 def _explain_unknown(stop: str, settings: Settings) -> str:
+    name = stop.partition(":")[0].strip()
+    near = difflib.get_close_matches(name, settings.tables, 1)
+    if near:
+        return f"{name} is nobody's name; did you mean {near[0]!r}, {settings.tables[near[0]].origin}?"
     try:
-        LLMFactory.PROVIDER_REGISTRY.build(stop.partition(":")[0].strip(), settings)
+        LLMFactory.PROVIDER_REGISTRY.build(name, settings)
     except PluginError as error:
         return str(error)
     return f"{stop} is not installed"
@@ -226,7 +231,7 @@ def check_extensions(around: Surroundings) -> Iterator[Finding]:
     """Whether the extensions that are named load."""
     for name in around.settings.names("LLM_EXTENSIONS"):
         try:
-            load_extensions([name])
+            load_extensions([name], around.settings)
         except PluginError as error:
             yield Finding(f"extension {name}", False, str(error), "correct LLM_EXTENSIONS, or take the name out")
         else:

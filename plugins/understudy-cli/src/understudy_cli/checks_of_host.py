@@ -1,71 +1,23 @@
-"""What `understudy doctor` looks at outside the configuration: Python, package versions, and who can read `.env`."""
+"""What `understudy doctor` looks at around it: Python, and who can read `.env`."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 
 from understudy import Settings
 from understudy_cli.checks import Finding, Surroundings
 
 PATIENCE = 5.0  # seconds for a git that hangs, on a network drive say
-_NEED = re.compile(r"(understudy[\w.-]*?)\s*(?:\[[^]]*\])?\s*\(?((?:[<>=!~]=?=?[^;)]*)?)\)?\s*(?:;.*)?", re.ASCII)
 
 
 def check_python() -> Iterator[Finding]:
     """The running Python."""
     yield Finding("Python", True, f"{sys.version.split()[0]} at {sys.executable}")
-
-
-def check_versions() -> Iterator[Finding]:
-    """Whether the installed versions of our packages, and of plugins for them, fit each other."""
-    versions: dict[str, str] = {}
-    needs: list[tuple[str, str]] = []
-    for distribution in metadata.distributions():
-        name = re.sub(r"[-_.]+", "-", distribution.metadata["Name"] or "").lower()
-        if name == "understudy" or name.startswith("understudy-"):
-            versions.setdefault(name, distribution.version)
-        for need in distribution.requires or ():
-            if need.startswith("understudy") and "extra ==" not in need:
-                needs.append((name, need))
-    fits = True
-    for name, need in needs:
-        found = _NEED.fullmatch(need)
-        wanted = found[1].rstrip("-_.").lower() if found else ""
-        if found is None or wanted not in versions or fits_all(versions[wanted], found[2]):
-            continue
-        fits = False
-        what = f"{name} needs {need}, and {versions[wanted]} is installed"
-        yield Finding("packages", False, what, f"pip install --upgrade {name} {wanted}")
-    if fits:
-        yield Finding("packages", True, ", ".join(f"{name} {version}" for name, version in sorted(versions.items())))
-
-
-def fits_all(version: str, bounds: str) -> bool:
-    """Return whether a version is within bounds such as ">=0.1.0,<2"; a bound of another form is passed over."""
-    have = _numbers(version)
-    for bound in bounds.split(","):
-        found = re.fullmatch(r"\s*(>=|<=|==|<|>)\s*([\d.]+)\s*", bound)
-        if found is None:
-            continue
-        want = _numbers(found[2])
-        size = max(len(have), len(want))
-        left, right = have + (0,) * (size - len(have)), want + (0,) * (size - len(want))
-        good = {">=": left >= right, "<=": left <= right, "==": left == right, "<": left < right, ">": left > right}
-        if not good[found[1]]:
-            return False
-    return True
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    release = re.match(r"\d+(?:\.\d+)*", version)
-    return tuple(int(part) for part in release[0].split(".")) if release else ()
 
 
 def check_secrecy(around: Surroundings) -> Iterator[Finding]:

@@ -44,16 +44,18 @@ def doctor(
 
 def _examine() -> list[Finding]:
     from understudy import ConfigurationError
-    from understudy_cli import checks, checks_of_host
+    from understudy_cli import checks, checks_of_host, checks_of_packages
 
-    findings = [*checks_of_host.check_python(), *checks_of_host.check_versions()]
+    findings = [*checks_of_host.check_python(), *checks_of_packages.check_packages()]
     try:
         around = checks.Surroundings.look_around(os.environ)
     except ConfigurationError as error:
-        return [*findings, checks.Finding(".env", False, str(error), "correct or remove the file")]
+        about = "understudy.toml" if "understudy.toml" in str(error) else ".env"
+        return [*findings, checks.Finding(about, False, str(error), "correct or remove the file")]
     for check in (
         checks.check_files,
         checks_of_host.check_secrecy,
+        checks_of_packages.check_trust,
         checks.check_names,
         checks.check_keys,
         checks.check_providers,

@@ -8,17 +8,23 @@ import typer
 
 from understudy_cli import output
 
-STYLES = {"available": "green", "not available": "yellow", "not installed": "dim"}
+STYLES = {"available": "green", "not available": "yellow", "not loaded": "dim", "not installed": "dim"}
 
 
 def providers(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    everybody: Annotated[
+        bool, typer.Option("--all", help="Load those, too, that are neither on the route nor ours.")
+    ] = False,
 ) -> None:
-    """List the providers: who can be asked, what the others lack, and what else could be installed."""
+    """List the providers: who can be asked, what the others lack, and what else could be installed.
+
+    A provider of somebody else's is loaded only where it is on the route.
+    """
     from understudy import Settings, conceal
     from understudy_cli.availability import look
 
-    found = look(Settings())
+    found = look(Settings(), everybody=everybody)
     if as_json:
         rows = [
             {

@@ -1,0 +1,143 @@
+"""What `understudy doctor` looks at in the installed packages: versions, doubles, code that runs by itself, and trust.
+
+Nothing is imported of what is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from understudy import ConfigurationError, PluginLock
+from understudy_cli.checks import Finding, Surroundings
+
+GROUPS = ("understudy.providers", "understudy.extensions")
+# Python runs these at every start: lines of .pth files that begin with "import", and two modules.
+RUN_AT_START = ("sitecustomize.py", "usercustomize.py")
+
+
+def check_packages() -> Iterator[Finding]:
+    """Everything about what is installed that needs no settings."""
+    copies: dict[str, list[metadata.Distribution]] = {}
+    for distribution in metadata.distributions():
+        try:
+            copies.setdefault(canonicalize_name(distribution.metadata["Name"] or ""), []).append(distribution)
+        except Exception as error:  # damaged, and so passed over as the library does
+            yield Finding("packages", None, f"one cannot be read: {type(error).__name__}: {error}")
+    installed = {name: found[0] for name, found in copies.items()}  # of several the first counts
+    plugins = [name for name, found in installed.items() if any(one.group in GROUPS for one in found.entry_points)]
+    ours = sorted({*plugins, *(name for name in installed if name == "understudy" or name.startswith("understudy-"))})
+    yield from check_versions(installed, ours)
+    yield from check_doubles(copies, ours)
+    yield from check_start(installed, sorted(plugins))
+
+
+def check_versions(installed: Mapping[str, metadata.Distribution], ours: list[str]) -> Iterator[Finding]:
+    """Whether our packages, and plugins for them, find what they declare to need in the versions that were tested."""
+    fits = True
+    for name in ours:
+        for need in _needs(installed[name]):
+            found = installed.get(canonicalize_name(need.name))
+            if found is None:
+                what = f"{name} needs {need}, which is not installed"
+            elif not need.specifier.contains(found.version, prereleases=True):
+                what = f"{name} needs {need}, and {found.version} is installed"
+            else:
+                continue
+            fits = False
+            yield Finding("packages", False, what, f"pip install --upgrade {name} {need.name}")
+    if fits:
+        yield Finding("packages", True, ", ".join(f"{name} {installed[name].version}" for name in ours))
+
+
+def _needs(distribution: metadata.Distribution) -> Iterator[Requirement]:
+    """Yield what a distribution needs here, its extras left out."""
+    for text in distribution.requires or ():
+        try:
+            need = Requirement(text)
+        except InvalidRequirement:
+            continue
+        if need.marker is None or need.marker.evaluate({"extra": ""}):
+            need.marker = None
+            yield need
+
+
+def check_doubles(copies: Mapping[str, list[metadata.Distribution]], ours: list[str]) -> Iterator[Finding]:
+    """Whether a package is there twice, or a name is claimed by two of them."""
+    claims: dict[tuple[str, str], list[str]] = {}
+    for name in ours:
+        first, *others = copies[name]
+        places = {str(one.locate_file("")): one.version for one in others if one.files != first.files}
+        for place, version in places.items():
+            what = f"{name} {first.version} counts, and hides version {version} in {place}"
+            yield Finding("packages", None, what, f"pip uninstall {name}, until it is not there, and install it again")
+        for point in first.entry_points:
+            if point.group in GROUPS:
+                claims.setdefault((point.group.removeprefix("understudy.").removesuffix("s"), point.name), []).append(
+                    name
+                )
+    for (kind, name), claimants in claims.items():
+        if len(set(claimants)) > 1:
+            what = f"the {kind} {name!r} is claimed by {' and '.join(claimants)}"
+            yield Finding(f"{kind} {name}", None, what, "uninstall all but one, or say in LLM_TRUSTED_PLUGINS which")
+
+
+def check_start(installed: Mapping[str, metadata.Distribution], plugins: list[str]) -> Iterator[Finding]:
+    """Whether a plugin, or anything that it needs, brought code that runs whenever Python starts, asked for or not."""
+    around = set(plugins)
+    todo = list(plugins)
+    while todo:
+        needs = {canonicalize_name(need.name) for need in _needs(installed[todo.pop()])} & installed.keys()
+        todo += needs - around
+        around |= needs
+    harmless = True
+    for name in sorted(around):
+        for file in installed[name].files or ():
+            code = _find_code(file.name, Path(str(file.locate())))
+            if code is not None and len(file.parts) == 1:
+                harmless = False
+                what = f"{file} of {name} runs whenever Python starts, whether anybody asks for {name} or not: {code}"
+                cure = f"read it, and unless you know why it is there: pip uninstall {name}, and make new keys"
+                yield Finding("start of Python", False if name in plugins else None, what, cure)
+    if harmless:
+        what = "no plugin brought a .pth file with code, and nothing that they need did"
+        yield Finding("start of Python", True, what)
+
+
+def _find_code(name: str, file: Path) -> str | None:
+    """Return the beginning of what a file has Python run when it starts; None where that is nothing."""
+    if name in RUN_AT_START:
+        return name
+    if not name.endswith(".pth") or not file.is_file():
+        return None
+    lines = file.read_text("utf-8", errors="replace").splitlines()
+    code = next((line for line in lines if line.startswith(("import ", "import\t"))), None)
+    return code if code is None or len(code) <= 80 else code[:77] + "..."
+
+
+def check_trust(around: Surroundings) -> Iterator[Finding]:
+    """Which plugins may load, and whether those that are locked are what they were."""
+    listed, file = around.settings.find("LLM_TRUSTED_PLUGINS"), around.settings.lock_file
+    if listed is None and file is None:
+        what = "neither LLM_TRUSTED_PLUGINS nor understudy.lock restricts it: any installed plugin loads when selected"
+        yield Finding("trust", True, what)
+    if listed is not None:
+        yield Finding("trust", True, f"LLM_TRUSTED_PLUGINS in {listed[2]} lets nobody load but {listed[0]}")
+    if file is None:
+        return
+    try:
+        lock = PluginLock.read(file)
+    except ConfigurationError as error:
+        yield Finding("lock", False, str(error))
+        return
+    yield Finding("lock", True, f"{file} is in force: nobody loads but {', '.join(lock.plugins) or 'nobody'}")
+    for name, difference in lock.compare_installed().items():
+        if difference:
+            cure = "find out why; if it is well, understudy lock"
+            yield Finding("lock", False, f"{name} is not what was locked: {difference}", cure)
+        elif lock.plugins[name].editable:
+            yield Finding("lock", None, f"{name} is an editable install: what its files hold is not checked")
