@@ -15,15 +15,13 @@ import pytest
 
 from understudy import (
     AuthenticationFailed,
-    ConfigurationError,
     Failure,
     Message,
     ProviderUnavailable,
     Request,
     Settings,
 )
-from understudy_ollama import OllamaProvider, understudy_provider
-from understudy_ollama.address import read_address
+from understudy_ollama import OllamaProvider
 from understudy_ollama.models import DEFAULT_MODEL
 from understudy_sandbox import faults
 
@@ -75,59 +73,6 @@ def _provider(url: str, **environment: str) -> OllamaProvider:
     return OllamaProvider(Settings(environment={"OLLAMA_BASE_URL": url, **environment}))
 
 
-# ---- the address ----
-
-
-@pytest.mark.parametrize(
-    ("value", "url"),
-    [
-        ("", "http://127.0.0.1:11434"),
-        ("192.168.1.5", "http://192.168.1.5:11434"),
-        ("gpu.example:8000", "http://gpu.example:8000"),
-        (":8000", "http://127.0.0.1:8000"),
-        ("0.0.0.0", "http://127.0.0.1:11434"),
-        ("0.0.0.0:8000", "http://127.0.0.1:8000"),
-        ("[::]:8000", "http://[::1]:8000"),
-        ("::1", "http://[::1]:11434"),
-        ("[::1]", "http://[::1]:11434"),
-        ("gpu.example/ollama/", "http://gpu.example:11434/ollama"),
-        ("ollama.com", "https://ollama.com"),
-        ("http://0.0.0.0:8000/", "http://127.0.0.1:8000"),
-        ("https://gpu.example", "https://gpu.example"),
-    ],
-)
-def test_a_host_has_the_forms_that_ollama_itself_reads(value: str, url: str) -> None:
-    assert read_address(Settings(environment={"OLLAMA_HOST": value})) == url
-
-
-def test_a_base_url_stands_above_a_host_and_may_not_be_a_bare_one() -> None:
-    both = {"OLLAMA_HOST": "gpu.example", "OLLAMA_BASE_URL": "http://0.0.0.0:1/x/"}
-    assert read_address(Settings(environment=both)) == "http://127.0.0.1:1/x"
-    with pytest.raises(ConfigurationError, match="OLLAMA_BASE_URL"):
-        read_address(Settings(environment={"OLLAMA_BASE_URL": "gpu.example:11434"}))
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("OLLAMA_API_KEY", "not a key"),
-        ("OLLAMA_BASE_URL", ""),
-        ("OLLAMA_BASE_URL", "ftp://x"),
-        ("OLLAMA_HOST", "ftp://x"),
-        ("OLLAMA_HOST", "gpu.example:port"),
-        ("OLLAMA_HOST", "gpu.example:0"),
-        ("OLLAMA_HOST", "gpu.example:99999"),
-        ("OLLAMA_HOST", "two words"),
-        ("OLLAMA_HOST", "name:secret@gpu.example"),
-        ("OLLAMA_HOST", "gpu.example?x=1"),
-    ],
-)
-def test_a_malformed_setting_is_named(name: str, value: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"{name} in the environment") as caught:
-        understudy_provider(Settings(environment={name: value}))
-    assert "secret" not in str(caught.value)
-
-
 def test_the_model_comes_from_the_request_then_the_setting_then_the_default(sandbox: Sandbox) -> None:
     provider = _provider(sandbox.ollama.url, OLLAMA_MODEL="llama3:8b")
     provider.generate(REQUEST)
@@ -153,6 +98,12 @@ def test_one_that_does_not_run_or_is_something_else_is_not(listener: Listener) -
         assert provider.unavailable_reason() is None
         assert not provider.is_available()
         provider.close()
+
+
+def test_a_page_of_another_server_is_not_taken_for_one(sandbox: Sandbox, provider: OllamaProvider) -> None:
+    for fault in (faults.status(500, {"version": "0.40.0"}), faults.null_object(), faults.html_page()):
+        sandbox.ollama.always(fault)
+        assert not provider.is_available(), fault
 
 
 def test_one_that_says_nothing_is_not_waited_for() -> None:

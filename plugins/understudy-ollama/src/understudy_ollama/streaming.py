@@ -39,7 +39,7 @@ class StreamReader:
         self._last: Json = {}
         self._text: list[str] = []
         self._thinking: list[str] = []
-        self._calls: list[Json] = []
+        self._calls: list[Mapping[str, Any]] = []
         self._logprobs: list[Any] = []
         self._name = CallNames(request)
 
@@ -131,7 +131,7 @@ class StreamReader:
     def _call(self, call: Mapping[str, Any]) -> ToolCallDelta:
         """Take a tool call, which comes in one piece."""
         identity, arguments = self._name(call), json.dumps(arguments_of(call), ensure_ascii=False)
-        self._calls.append({**call, "id": identity})
+        self._calls.append(call)  # one without an id is given the same one again at the end
         return ToolCallDelta(len(self._calls) - 1, identity, call["function"]["name"], arguments)
 
 
