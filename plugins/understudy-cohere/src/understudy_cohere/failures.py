@@ -39,6 +39,9 @@ _OF_TYPE: Mapping[str, type[Failure]] = {
     "TOO_MANY_TOKENS": ContextTooLong,
 }
 
+# Where the API means something else by a status than others do: "a request or response contains a deny-listed token".
+_OF_STATUS: Mapping[int, type[Failure]] = {498: ContentBlocked}
+
 # The last resort, and the first that fits: the API has one status for all of these. The wordings are those of Cohere's
 # errors page, read 2026-11-23, and of replies in public bug reports.
 _OF_WORDS: tuple[tuple[re.Pattern[str], type[Failure]], ...] = (
@@ -119,7 +122,7 @@ def request_id_of(headers: Mapping[str, str], body: Mapping[str, Any]) -> str | 
 
 
 def _of_status(status: int, told: str) -> type[Failure]:
-    kind = classify_status(status)
+    kind = _OF_STATUS.get(status) or classify_status(status)
     if kind is RateLimited and _OF_A_MONTH.search(told.lower()):
         return QuotaExhausted
     if kind is InvalidRequest:

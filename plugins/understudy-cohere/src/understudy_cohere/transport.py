@@ -6,6 +6,7 @@ is no answer becomes its failure here, where the status, the headers and all the
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
 from functools import cache
@@ -46,17 +47,18 @@ class AsyncClient(httpx.AsyncClient):
     """A client for async calls, which raises the failure that a reply means."""
 
     async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
-        """Send a request; its caller bounds the time that reading takes.
+        """Send a request; the caller bounds the time that reading an answer takes.
 
         Raises:
             Failure: the reply has another status than 200.
         """
-        _connect_soon(request)
+        seconds = _connect_soon(request)
         response = await super().send(request, **options)
         if response.status_code == 200:
             return response
         try:
-            content = await response.aread()
+            async with asyncio.timeout(seconds):
+                content = await response.aread()
         finally:
             await response.aclose()
         raise failure_of_reply(response.status_code, response.headers, content)

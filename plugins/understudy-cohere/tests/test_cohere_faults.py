@@ -1,0 +1,209 @@
+"""The real SDK over a socket, against everything that can go wrong, in all four calls."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from understudy import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    ContentBlocked,
+    ContextTooLong,
+    EmptyResponse,
+    Failure,
+    InvalidRequest,
+    LLMResponse,
+    MalformedResponse,
+    Message,
+    ModelNotFound,
+    Overloaded,
+    PermissionDenied,
+    QuotaExhausted,
+    RateLimited,
+    Request,
+    ServerError,
+    Settings,
+    StreamEvent,
+    StreamInterrupted,
+    TextDelta,
+    Timeout,
+)
+from understudy_cohere import CohereProvider
+from understudy_sandbox import faults
+
+if TYPE_CHECKING:
+    from understudy_sandbox import Fault, Sandbox
+
+    Ask = Callable[[CohereProvider, Request], LLMResponse]
+
+REQUEST = Request(messages=(Message.user("Hello there, how are you today?"),), timeout=5)
+IMPATIENT = replace(REQUEST, timeout=0.3)
+KEY = "sandbox-key"
+
+# fault, failure of a plain reply, failure of a stream
+REPLIES = [
+    (faults.rate_limited(), RateLimited, RateLimited),
+    (faults.rate_limited(retry_after=30), RateLimited, RateLimited),
+    (faults.quota_exhausted(), QuotaExhausted, QuotaExhausted),
+    (faults.billing(), QuotaExhausted, QuotaExhausted),
+    (faults.request_too_large(), ContextTooLong, ContextTooLong),
+    (faults.overloaded(), Overloaded, Overloaded),
+    (faults.server_error(), ServerError, ServerError),
+    (faults.timeout(), Timeout, Timeout),
+    (faults.timeout(408), Timeout, Timeout),
+    (faults.authentication_failed(), AuthenticationFailed, AuthenticationFailed),
+    (faults.permission_denied(), PermissionDenied, PermissionDenied),
+    (faults.model_not_found(), ModelNotFound, ModelNotFound),
+    (faults.context_too_long(), ContextTooLong, ContextTooLong),
+    (faults.invalid_request(), InvalidRequest, InvalidRequest),
+    (faults.status(302, headers={"location": "/v1/models"}), MalformedResponse, MalformedResponse),
+    (faults.status(503, "busy"), Overloaded, Overloaded),
+    (faults.html_page(502), ServerError, ServerError),
+    (faults.html_page(), MalformedResponse, MalformedResponse),
+    (faults.wrong_content_type(), MalformedResponse, MalformedResponse),
+    (faults.malformed_json(), MalformedResponse, MalformedResponse),
+    (faults.malformed_json(after=2), MalformedResponse, MalformedResponse),
+    (faults.null_object(), MalformedResponse, StreamInterrupted),
+    (faults.empty_body(), MalformedResponse, StreamInterrupted),
+    (faults.stream_end(), MalformedResponse, StreamInterrupted),
+    (faults.stream_error(), ServerError, ServerError),
+    (faults.stream_error(after=2), ServerError, ServerError),
+    (faults.stream_error(kind="context_too_long"), ServerError, ContextTooLong),
+    (faults.blocked(), ContentBlocked, ContentBlocked),
+    (faults.blocked("prompt"), ContentBlocked, ContentBlocked),
+    (faults.empty(), EmptyResponse, EmptyResponse),
+    (faults.out_of_tokens(), EmptyResponse, EmptyResponse),
+    (faults.cut(0), ConnectionFailed, ConnectionFailed),
+    (faults.cut(1), ConnectionFailed, ConnectionFailed),
+    (faults.cut_character(), ConnectionFailed, ConnectionFailed),
+    (faults.reset(), ConnectionFailed, ConnectionFailed),
+    (faults.reset(1), ConnectionFailed, ConnectionFailed),
+]
+SILENCES = [faults.black_hole(), faults.stall(0), faults.stall(1), faults.slow_first_token(5)]
+
+
+@pytest.mark.parametrize(("fault", "plain", "streamed"), REPLIES, ids=[str(row[0]) for row in REPLIES])
+def test_a_fault_is_its_typed_failure_after_one_request(
+    ask: Ask, fault: Fault, plain: type[Failure], streamed: type[Failure], sandbox: Sandbox, provider: CohereProvider
+) -> None:
+    sandbox.cohere.always(fault)
+    with pytest.raises(Failure) as caught:
+        ask(provider, REQUEST)
+    [received] = sandbox.cohere.requests
+    failure = caught.value
+    assert type(failure) is (streamed if received.stream else plain)
+    assert (failure.provider, failure.model) == ("cohere", provider.default_model)
+    if fault.name == "rate_limited":
+        assert failure.retry_after == fault.options["retry_after"]
+    if "Understudy sandbox standing in" in failure.message:
+        assert failure.request_id
+
+
+def test_a_key_that_the_vendor_repeats_is_in_no_traceback(ask: Ask, sandbox: Sandbox, provider: CohereProvider) -> None:
+    sandbox.cohere.always(faults.status(401, {"id": "x", "message": f"no such key: {KEY}"}))
+    with pytest.raises(AuthenticationFailed, match=r"no such key: \*\*\*") as caught:
+        ask(provider, REQUEST)
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("fault", SILENCES, ids=str)
+def test_silence_is_a_timeout_in_time(ask: Ask, fault: Fault, sandbox: Sandbox, provider: CohereProvider) -> None:
+    sandbox.cohere.always(fault)
+    begun = time.monotonic()
+    with pytest.raises(Timeout):
+        ask(provider, IMPATIENT)
+    assert time.monotonic() - begun < 2
+    assert sandbox.cohere.request_count == 1
+
+
+def test_a_refused_connection(ask: Ask, sandbox: Sandbox, provider: CohereProvider) -> None:
+    sandbox.cohere.always(faults.refuse())
+    with pytest.raises(ConnectionFailed):
+        ask(provider, REQUEST)
+    assert sandbox.cohere.request_count == 0
+
+
+def test_a_plain_answer_that_trickles_is_cut_off_at_the_timeout(sandbox: Sandbox, provider: CohereProvider) -> None:
+    sandbox.cohere.always(faults.dribble(0.1, size=20))
+    begun = time.monotonic()
+    with pytest.raises(Timeout, match="too slowly"):
+        provider.generate(IMPATIENT)
+    assert time.monotonic() - begun < 2
+
+
+def test_a_stream_may_take_longer_than_the_timeout_while_pieces_come(
+    sandbox: Sandbox, provider: CohereProvider
+) -> None:
+    sandbox.cohere.reply("one two three four five")
+    sandbox.cohere.next(faults.dribble(0.1))
+    begun = time.monotonic()
+    *_, finish = provider.stream(IMPATIENT)
+    assert finish.response.content == "one two three four five"  # type: ignore[union-attr]  # a Finish is the last
+    assert time.monotonic() - begun > 0.3
+
+
+def test_what_came_before_the_break_was_told_and_is_in_the_failure(sandbox: Sandbox, provider: CohereProvider) -> None:
+    sandbox.cohere.reply("one two three four")
+    sandbox.cohere.next(faults.stream_end(after=2))
+    told: list[StreamEvent] = []
+    with pytest.raises(StreamInterrupted) as caught:
+        told.extend(provider.stream(REQUEST))
+    assert "".join(event.text for event in told if isinstance(event, TextDelta)) == caught.value.partial == "one two"
+
+
+def test_the_next_request_after_a_failure_is_answered(ask: Ask, sandbox: Sandbox, provider: CohereProvider) -> None:
+    sandbox.cohere.next(faults.cut(1), None)
+    with pytest.raises(ConnectionFailed):
+        ask(provider, REQUEST)
+    assert ask(provider, REQUEST).success
+
+
+class Page:
+    """Takes one connection on 127.0.0.1, and answers it with status 503 and bytes that are no UTF-8, one by one."""
+
+    def __init__(self, pause: float) -> None:
+        self._pause = pause
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._answer)
+        self._thread.start()
+
+    def _answer(self) -> None:
+        with self._socket, self._socket.accept()[0] as connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.settimeout(5)
+            connection.sendall(b"HTTP/1.1 503 Busy\r\nconnection: close\r\ncontent-length: 40\r\n\r\n")
+            for _ in range(40):
+                connection.sendall(b"\xe9")
+                time.sleep(self._pause)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65536):  # unread bytes would turn the end into a reset
+                pass
+
+    def __enter__(self) -> Page:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join(10)
+
+
+@pytest.mark.parametrize(("pause", "expected"), [(0, Overloaded), (0.1, Timeout)])
+def test_an_error_page_is_bounded_and_its_status_counts_whatever_its_bytes(
+    ask: Ask, pause: float, expected: type[Failure]
+) -> None:
+    with Page(pause) as page:
+        provider = CohereProvider(Settings(environment={"COHERE_API_KEY": KEY, "COHERE_BASE_URL": page.url}))
+        begun = time.monotonic()
+        with pytest.raises(expected):
+            ask(provider, IMPATIENT)
+        assert time.monotonic() - begun < 2
+        provider.close()
