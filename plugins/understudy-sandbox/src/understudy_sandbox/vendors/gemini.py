@@ -9,7 +9,8 @@ from typing import Any
 from understudy_sandbox.exchange import Frame, RecordedRequest, Reply, compact, empty_event, json_reply, stream_reply
 from understudy_sandbox.text import Answer, Asked, Tool, as_text, compose, count, identifier, pieces
 from understudy_sandbox.vendors import gemini_failures
-from understudy_sandbox.vendors.gemini_checks import find_problem, pick, route
+from understudy_sandbox.vendors.gemini_checks import counted, find_problem, pick, route
+from understudy_sandbox.vendors.gemini_enums import calling_mode, named_types, numbered, wants_numbers
 
 NAME = "gemini"
 TITLE = "Gemini"
@@ -38,7 +39,7 @@ def reply_without_model(request: RecordedRequest) -> Reply | None:
     if where.method == "getModel":
         return json_reply(200, _model(where.model))
     if where.method == "countTokens":
-        return json_reply(200, {"totalTokens": _prompt_tokens(request.json)})
+        return json_reply(200, {"totalTokens": _prompt_tokens(counted(request.json))})
     return None
 
 
@@ -114,8 +115,8 @@ def _asked(body: Mapping[str, Any]) -> Asked:
         attachments=tuple(str(pick(one, "mimeType", "a file")) for one in data),
         tool_results=tuple(as_text(one.get("response", {})) for one in results if one),
         tools=tuple(_tool(one) for one in declared if not allowed or one["name"] in allowed),
-        tool_choice={"ANY": "required", "NONE": "none"}.get(str(pick(calling, "mode", "AUTO")).upper(), "auto"),
-        schema=(schema or {"type": "object"}) if wants_json else None,
+        tool_choice={"ANY": "required", "NONE": "none"}.get(calling_mode(pick(calling, "mode", "AUTO")), "auto"),
+        schema=(named_types(schema) or {"type": "object"}) if wants_json else None,
         thinking=bool(thinking) and pick(thinking, "thinkingBudget") != 0,
         stop=tuple(pick(config, "stopSequences", [])),
         max_tokens=pick(config, "maxOutputTokens"),
@@ -124,7 +125,7 @@ def _asked(body: Mapping[str, Any]) -> Asked:
 
 def _tool(declaration: Mapping[str, Any]) -> Tool:
     schema = pick(declaration, "parametersJsonSchema") or declaration.get("parameters") or {"type": "object"}
-    return Tool(declaration["name"], schema)
+    return Tool(declaration["name"], named_types(schema))
 
 
 def _said(turn: Mapping[str, Any]) -> str:
@@ -180,6 +181,7 @@ def _ending(request: RecordedRequest, candidates: int, thoughts: int) -> dict[st
 
 
 def _deliver(request: RecordedRequest, body: Mapping[str, Any]) -> Reply:
+    body = numbered(body) if wants_numbers(request) else body
     if not request.stream:
         return json_reply(200, body, (("x-gemini-service-tier", "standard"),))
     chunks = list(_chunks(body))

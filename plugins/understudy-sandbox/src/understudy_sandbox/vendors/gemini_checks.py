@@ -94,10 +94,16 @@ def find_problem(request: RecordedRequest) -> Problem | None:
         return None
     if not isinstance(request.json, Mapping):
         return Problem(400, "Invalid JSON payload received. Expected an object.")
-    complaint = _wrong_contents(request.json)
+    complaint = _wrong_contents(counted(request.json) if where.method == "countTokens" else request.json)
     if complaint is None and where.method != "countTokens":
         complaint = _wrong_fields(request.json) or _wrong_config(request.json)
     return None if complaint is None else Problem(400, complaint)
+
+
+def counted(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is to be counted: the body itself, or the whole request that is wrapped in it."""
+    wrapped = pick(body, "generateContentRequest", body)
+    return wrapped if isinstance(wrapped, Mapping) else body
 
 
 def _missing_key(request: RecordedRequest, where: Route) -> Problem | None:
