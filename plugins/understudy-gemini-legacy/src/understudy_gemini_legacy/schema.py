@@ -46,9 +46,10 @@ def translate(schema: Mapping[str, Any], where: str) -> tuple[dict[str, Any] | N
 
 
 def _is_free(schema: Mapping[str, Any]) -> bool:
-    return schema.get("type", "object") == "object" and not schema.keys() & {
-        *("properties", "$ref", "anyOf", "oneOf", "allOf", "enum", "const", "items")
-    }
+    """Whether a schema is of an object of which it says nothing more: for a tool, one that takes nothing."""
+    if schema.get("type", "object") != "object" or isinstance(schema.get("additionalProperties"), Mapping):
+        return False
+    return not any(schema.get(name) for name in ("properties", "$ref", "anyOf", "oneOf", "allOf", "enum", "items"))
 
 
 class _Translation:

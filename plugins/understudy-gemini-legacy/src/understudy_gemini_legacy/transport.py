@@ -66,6 +66,14 @@ class Adapter(HTTPAdapter):
         limits = Timeout(connect=connect, read=seconds) if streamed else Timeout(connect=connect, total=seconds)
         raise ReplyOpened(super().send(request, **{**options, "stream": True}, timeout=limits))
 
+    def close(self) -> None:
+        """Close all connections now; requests itself leaves that to the garbage collector."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for pool in map(manager.pools.get, manager.pools.keys()):
+                if pool is not None:
+                    pool.close()
+        super().close()
+
 
 class Client:
     """One provider's client of the SDK.

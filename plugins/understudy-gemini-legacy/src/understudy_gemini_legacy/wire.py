@@ -246,7 +246,8 @@ def _generation_config(request: Request, warnings: list[ResponseWarning]) -> dic
         translated, left_out = schema.translate(request.output_schema, "the output schema")
         if translated is not None:
             config["responseSchema"] = translated
-        warnings += _left_out("output_schema", "the output schema", left_out or ("properties",) * (translated is None))
+        free = ("an object of any form",) if translated is None else ()
+        warnings += _left_out("output_schema", "the output schema", free or left_out)
     return config
 
 
