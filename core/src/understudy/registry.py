@@ -25,6 +25,7 @@ logger = logging.getLogger("understudy")
 # Which package to install for a name. Only packages that exist: an invented one could be anybody's.
 KNOWN_PACKAGES = {
     "gemini": "understudy-gemini",
+    "gemini-legacy": "understudy-gemini-legacy",
     "vertex": "understudy-gemini",
     "claude": "understudy-claude",
     "cohere": "understudy-cohere",

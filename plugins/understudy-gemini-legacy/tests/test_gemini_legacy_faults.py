@@ -37,7 +37,7 @@ from understudy_sandbox import Fault, Sandbox, faults
 
 Ask = Callable[[GeminiLegacyProvider, Request], LLMResponse]
 ASKED = Request(messages=(Message.user("Say something in a few words"),), timeout=5)
-HURRIED = Request(messages=ASKED.messages, timeout=0.3)
+HURRIED = Request(messages=ASKED.messages, timeout=0.2)
 
 REPLIES: list[tuple[Fault, type[Failure]]] = [
     (faults.rate_limited(), RateLimited),
@@ -124,7 +124,7 @@ def test_a_timeout_is_kept(provider: GeminiLegacyProvider, sandbox: Sandbox, ask
     began = time.monotonic()
     with pytest.raises(Timeout):
         ask(provider, HURRIED)
-    assert 0.25 < time.monotonic() - began < 1.5
+    assert 0.15 < time.monotonic() - began < 1.5
     assert sandbox.gemini.request_count == 1
 
 
@@ -221,7 +221,7 @@ def test_an_async_stream_left_early_closes_its_connection(provider: GeminiLegacy
 def test_a_call_that_is_given_up_ends_at_its_timeout(
     provider: GeminiLegacyProvider, sandbox: Sandbox, streamed: bool
 ) -> None:
-    hurried = Request(messages=ASKED.messages, timeout=1)
+    hurried = Request(messages=ASKED.messages, timeout=0.6)
 
     async def consume() -> None:
         async for _ in provider.astream(hurried):
@@ -234,7 +234,7 @@ def test_a_call_that_is_given_up_ends_at_its_timeout(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert time.monotonic() - began < 0.2  # whoever gave up does not wait
+        assert time.monotonic() - began < 0.3  # whoever gave up does not wait
 
     provider.generate(ASKED)
     sandbox.reset()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any, ClassVar
 
@@ -20,13 +21,14 @@ from google.ai.generativelanguage_v1beta.services.generative_service.transports.
 from google.api_core.gapic_v1.client_info import ClientInfo
 from google.auth.api_key import Credentials
 from google.auth.credentials import AnonymousCredentials
-from google.protobuf.json_format import ParseDict, ParseError
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 from requests.utils import get_auth_from_url
 from urllib3.util import Timeout
 
 from understudy import InvalidRequest, is_this_machine
+
+json_format: Any = import_module("google.protobuf.json_format")  # it has no types
 
 CONNECT_TIMEOUT = 5.0  # seconds
 CONNECTIONS = 100  # kept open for calls from several threads at once
@@ -63,7 +65,8 @@ class Adapter(HTTPAdapter):
         seconds = float(options.pop("timeout"))
         connect = min(seconds, CONNECT_TIMEOUT)
         streamed = request.url.endswith(":streamGenerateContent")  # there the time is for each piece
-        limits = Timeout(connect=connect, read=seconds) if streamed else Timeout(connect=connect, total=seconds)
+        # requests takes limits of urllib3's as they are, although its types do not say so.
+        limits: Any = Timeout(connect=connect, read=seconds) if streamed else Timeout(connect=connect, total=seconds)
         raise ReplyOpened(super().send(request, **{**options, "stream": True}, timeout=limits))
 
     def close(self) -> None:
@@ -86,10 +89,11 @@ class Client:
     _methods: ClassVar[Mapping[bool, str]] = {False: "generate_content", True: "stream_generate_content"}
 
     def __init__(self, base_url: str, key: str | None) -> None:
+        agent = f"genai-py/{version('google-generativeai')}"  # as google-generativeai names itself
         transport = GenerativeServiceRestTransport(
             host=base_url,
-            credentials=AnonymousCredentials() if key is None else Credentials(key),
-            client_info=ClientInfo(user_agent=f"genai-py/{version('google-generativeai')}"),
+            credentials=_credentials(key),
+            client_info=ClientInfo(user_agent=agent),  # type: ignore[no-untyped-call]  # google-api-core has no types here
         )
         self._session: requests.Session = transport._session
         _isolate(self._session, base_url)
@@ -122,6 +126,12 @@ class Client:
         self._session.close()
 
 
+def _credentials(key: str | None) -> Any:
+    if key is None:
+        return AnonymousCredentials()  # type: ignore[no-untyped-call]  # google-auth has no types here
+    return Credentials(key)  # type: ignore[no-untyped-call]  # as above
+
+
 def _isolate(session: requests.Session, base_url: str) -> None:
     for scheme in ("http://", "https://"):
         session.mount(scheme, Adapter(pool_maxsize=CONNECTIONS))  # of no retries, by default
@@ -140,8 +150,8 @@ def _keep_to_the_url(request: requests.PreparedRequest) -> requests.PreparedRequ
 def _message(body: Mapping[str, Any]) -> GenerateContentRequest:
     message = GenerateContentRequest()
     try:
-        ParseDict(body, GenerateContentRequest.pb(message))
-    except (ParseError, TypeError, ValueError) as error:
+        json_format.ParseDict(body, GenerateContentRequest.pb(message))
+    except (json_format.ParseError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
     else:
         return message

@@ -223,7 +223,7 @@ def _tool_result(result: ToolResult, calls: Mapping[str, ToolCall]) -> dict[str,
 def _tools(request: Request, warnings: list[ResponseWarning]) -> dict[str, Any]:
     declarations = []
     for tool in request.tools:
-        declaration = {"name": tool.name, "description": tool.description}
+        declaration: dict[str, Any] = {"name": tool.name, "description": tool.description}
         parameters, left_out = schema.translate(tool.parameters, f"the parameters of {tool.name}")
         if parameters is not None:
             declaration["parameters"] = parameters
