@@ -366,7 +366,10 @@ def test_describing_tells_where_every_name_comes_from(site: Site) -> None:
         ("claude", "installed", "understudy-claude 0.9"),
         ("parrot", "installed", "understudy-parrot 1.0"),
         ("raven", "registered", "registered in this process"),
-        ("echo", "not installed", "pip install understudy-sandbox"),
-        ("gemini", "not installed", "pip install understudy-gemini"),
-        ("vertex", "not installed", "pip install understudy-gemini"),
+        *(
+            (name, "not installed", f"pip install {package}")
+            for name, package in sorted(KNOWN_PACKAGES.items())
+            if name != "claude"
+        ),
     ]
+    assert KNOWN_PACKAGES["gemini"] == KNOWN_PACKAGES["vertex"] == "understudy-gemini"
