@@ -71,6 +71,7 @@ _OF_CODE: Mapping[str, type[Failure]] = {
     "server_is_overloaded": Overloaded,
     "slow_down": RateLimited,
     "string_above_max_length": ContextTooLong,
+    "timeout": Timeout,
     "unsupported_country_region_territory": PermissionDenied,
     "unsupported_image_media_type": UnsupportedRequest,
     "vector_store_timeout": Timeout,

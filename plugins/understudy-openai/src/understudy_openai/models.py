@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from understudy import ResponseWarning
+from understudy import Request, ResponseWarning
 
 FAMILY = "openai"
 Api = Literal["chat", "responses"]
@@ -27,6 +27,8 @@ _FIRST_WITH_EFFORT_NONE = (5, 1)
 # From here on Chat Completions refuses function tools to a model that reasons ("use /v1/responses or set
 # reasoning_effort to 'none'"); reported of gpt-5.4 and later, and on the pages of gpt-5.6 and gpt-6, 2026-11-23.
 _FIRST_ON_RESPONSES = (5, 4)
+# From here on Chat Completions takes stop texts again; Responses takes none from any model (reported, 2026-11-23).
+_FIRST_WITH_STOP = (5, 5)
 # Kinds of older models that only the Responses API has (openai 3.54.0, types/shared/responses_model.py).
 _ONLY_RESPONSES = ("-pro", "-codex", "-deep-research")
 _ONLY_CHAT = ("gpt-audio", "chatgpt-4o")
@@ -61,26 +63,31 @@ def _is_under(domain: str, host: str) -> bool:
     return host == domain or host.endswith(f".{domain}")
 
 
-def choose_api(model: str, endpoint: Endpoint, wish: Any = None) -> Api:
+def choose_api(request: Request, model: str, endpoint: Endpoint, options: Mapping[str, Any]) -> Api:
     """Return which API a model is asked through.
 
     Args:
+        request: what is asked.
         model: the model's name.
         endpoint: who is asked.
-        wish: "chat" or "responses" where the caller decides; anything else is no wish.
+        options: the request's options for this endpoint; with "api" as "chat" or "responses" the caller decides.
 
     Returns:
-        The wish; else Chat Completions for compatible servers, which all have it, and for OpenAI's older models; else
-        Responses, which every model of OpenAI's own has.
+        On a host of OpenAI's own: Responses, which every model there has, but for older models, and for stop texts
+        where only Chat Completions takes them. Elsewhere: Chat Completions, which every server has, but for newer
+        models under OpenAI's own names where they refuse it: with tools, while they reason.
     """
-    if wish == "chat" or wish == "responses":
-        return "chat" if wish == "chat" else "responses"
-    if not endpoint.is_openai or model.startswith(_ONLY_CHAT):
-        return "chat"
+    if "api" in options:
+        return "chat" if options["api"] == "chat" else "responses"
     version, kind = _version(model)
-    if version is None or version >= _FIRST_ON_RESPONSES or any(only in kind for only in _ONLY_RESPONSES):
+    if not endpoint.is_openai:
+        refused = version is not None and version >= _FIRST_ON_RESPONSES and "/" not in model and bool(request.tools)
+        return "responses" if refused and _effort(options) != "none" else "chat"
+    if any(only in kind for only in _ONLY_RESPONSES):
         return "responses"
-    return "chat"
+    if version is None or version < _FIRST_ON_RESPONSES:
+        return "chat" if version is not None or model.startswith(_ONLY_CHAT) else "responses"
+    return "chat" if request.stop and not request.tools and version >= _FIRST_WITH_STOP else "responses"
 
 
 def reasons(model: str) -> bool:
@@ -102,21 +109,24 @@ def leave_out_refused(body: dict[str, Any], model: str) -> tuple[ResponseWarning
     """Take out of a request's body the settings that it would be refused for, and return what was done."""
     if not reasons(model):
         return ()
+    version, _ = _version(model)
+    version = version or _FIRST_REASONING
     warnings: list[ResponseWarning] = []
-    if not _takes_sampling(body, model):
+    if version < _FIRST_WITH_EFFORT_NONE or _effort(body) != "none":
         for name in _SAMPLING:
-            if body.pop(name, None) is not None:
+            value = body.pop(name, None)
+            is_default = name in ("temperature", "top_p") and value == 1
+            if value is not None and not is_default:
                 warnings.append(ResponseWarning(name, f"{name} was left out: {model} takes none while it reasons"))
-    if body.pop("stop", None) is not None:
+    if version < _FIRST_WITH_STOP and body.pop("stop", None) is not None:
         warnings.append(ResponseWarning("stop", f"stop was left out: {model} takes none"))
     return tuple(warnings)
 
 
-def _takes_sampling(body: Mapping[str, Any], model: str) -> bool:
-    reasoning = body.get("reasoning")
-    effort = reasoning.get("effort") if isinstance(reasoning, Mapping) else body.get("reasoning_effort")
-    version, _ = _version(model)
-    return effort == "none" and version is not None and version >= _FIRST_WITH_EFFORT_NONE
+def _effort(settings: Mapping[str, Any]) -> Any:
+    reasoning = settings.get("reasoning")
+    inner = reasoning.get("effort") if isinstance(reasoning, Mapping) else None
+    return inner or settings.get("reasoning_effort") or settings.get("effort")
 
 
 # The day a model ends, what to ask instead, and the models. The days are those of openai 3.54.0,

@@ -164,7 +164,7 @@ class OpenAIProvider(ChatProvider):
             raise ProviderUnavailable(self._unavailable, provider=self._endpoint.name)
         model = request.model or self.default_model
         with self._failures_of(model):
-            api = _APIS[choose_api(model, self._endpoint, options_of(request, self._endpoint).get("api"))]
+            api = _APIS[choose_api(request, model, self._endpoint, options_of(request, self._endpoint))]
             body, warnings = api.request_body(request, model, self._endpoint, stream=stream)
         return _Call(api, model, body, warnings)
 

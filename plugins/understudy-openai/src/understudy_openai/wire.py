@@ -51,6 +51,8 @@ from understudy_openai.shared import (
 
 _FINISH_REASONS: Mapping[str, FinishReason] = {
     "stop": FinishReason.STOP,
+    "end_turn": FinishReason.STOP,  # xAI
+    "eos": FinishReason.STOP,  # Together
     "length": FinishReason.LENGTH,
     "model_length": FinishReason.LENGTH,  # Mistral
     "tool_calls": FinishReason.TOOL_CALLS,

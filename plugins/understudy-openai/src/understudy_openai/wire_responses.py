@@ -66,7 +66,8 @@ _OPTION_PLACES: Mapping[str, tuple[str, str]] = {
     "reasoning_effort": ("reasoning", "effort"),
     "verbosity": ("text", "verbosity"),
 }
-ENCRYPTED = "reasoning.encrypted_content"
+_ENCRYPTED = "reasoning.encrypted_content"
+_LEAST_TOKENS = 16  # fewer are refused with integer_below_min_value
 
 
 # ---- the request ----
@@ -85,16 +86,19 @@ def request_body(request: Request, model: str, endpoint: Endpoint, *, stream: bo
         InvalidRequest: nothing is left to send, or the options cannot be merged.
     """
     options = options_of(request, endpoint)
-    items, lost = _items(request.messages, endpoint)
+    items, lost = _items(request.messages, endpoint, is_stored=bool(options.get("store")))
     if not items:
         raise nothing_to_send(endpoint)
     body: Json = {"model": model, "input": items, "store": False}
     if reasons(model):
-        body["include"] = [ENCRYPTED]  # refused by models that do not reason
+        body["include"] = [_ENCRYPTED]  # refused by models that do not reason
     if request.system and request.system.strip():
         body["instructions"] = request.system
     if request.max_tokens is not None:
-        body["max_output_tokens"] = request.max_tokens
+        body["max_output_tokens"] = max(request.max_tokens, _LEAST_TOKENS)
+        if request.max_tokens < _LEAST_TOKENS:
+            raised = f"max_tokens {request.max_tokens} became {_LEAST_TOKENS}, the least that the Responses API takes"
+            lost += (ResponseWarning("max_tokens", raised),)
     if request.tools:
         # strict is the default here, and would make every optional parameter a required one
         body["tools"] = [{"type": "function", "strict": False, **describe_tool(tool)} for tool in request.tools]
@@ -111,12 +115,12 @@ def request_body(request: Request, model: str, endpoint: Endpoint, *, stream: bo
     return body, lost + leave_out_refused(body, model) + ending_warnings(model, endpoint)
 
 
-def _items(messages: Iterable[Message], endpoint: Endpoint) -> tuple[list[Json], Warnings]:
+def _items(messages: Iterable[Message], endpoint: Endpoint, *, is_stored: bool) -> tuple[list[Json], Warnings]:
     items: list[Json] = []
     lost: list[ResponseWarning] = []
     for message in messages:
         if message.role == "assistant":
-            items += _assistant_items(message, endpoint)
+            items += _assistant_items(message, endpoint, is_stored)
             lost += attachment_warnings(message)
         elif message.role == "tool":
             items += (_result_item(part, endpoint) for part in message.parts if isinstance(part, ToolResult))
@@ -127,11 +131,13 @@ def _items(messages: Iterable[Message], endpoint: Endpoint) -> tuple[list[Json],
     return items, tuple(lost)
 
 
-def _assistant_items(message: Message, endpoint: Endpoint) -> list[Json]:
+def _assistant_items(message: Message, endpoint: Endpoint, is_stored: bool) -> list[Json]:
     """Turn an answer back into the items that it came in; neighbouring texts of one message into that message."""
+    came = [dict(part.provider_data.get(endpoint.name, {}).get("item", {})) for part in message.parts]
+    if not is_stored and any(item.get("type") == "reasoning" and not item.get("encrypted_content") for item in came):
+        came = [{} for _ in came]  # without its reasoning the API knows none of the answer's items any more
     items: list[Json] = []
-    for part in message.parts:
-        own = dict(part.provider_data.get(endpoint.name, {}).get("item", {}))
+    for part, own in zip(message.parts, came, strict=True):
         if isinstance(part, Thinking):
             if own:
                 items.append(own)
