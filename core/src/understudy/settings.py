@@ -169,9 +169,37 @@ class Settings:
         own._table = table
         return own
 
+    def under_name(self, name: str, *, base_url: str, api_key_env: str | None, model: str) -> Settings:
+        """Return these settings for a package that is another provider under a name of its own.
+
+            OpenAIProvider(settings.under_name("parrot", base_url=..., api_key_env="PARROT_API_KEY", model=...))
+
+        What a table of `understudy.toml` says about the key stands above the package; `base_url()` and `model()` of the
+        settings that the hook was given know what it says about the rest.
+
+        Args:
+            name: the package's name for the provider.
+            base_url: its address.
+            api_key_env: the variable that holds its key; "" for a server without keys.
+            model: the model that is asked by default.
+        """
+        table = self._table
+        if table is not None and (table.api_key_env is not None or table.base_url is not None):
+            api_key_env = table.api_key_env  # a key never follows another address
+        own = copy.copy(self)
+        own._table = ProviderTable(
+            table.name if table else name,
+            table.origin if table else f"the provider {name!r}",
+            name,
+            base_url,
+            api_key_env,
+            model,
+        )
+        return own
+
     @property
     def provider_name(self) -> str | None:
-        """The name that the provider goes by, where `understudy.toml` gives it one of its own."""
+        """The name that the provider goes by, where `understudy.toml` or its package gives it one of its own."""
         return self._table.name if self._table else None
 
     @property
