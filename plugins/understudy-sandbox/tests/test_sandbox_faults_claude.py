@@ -55,11 +55,6 @@ def named(one: Any) -> str:
     return str(one) if isinstance(one, Fault) else "-"
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "stream"])
-def stream(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 FAILURES: list[tuple[Fault, type[Exception], int, str, str | None]] = [
     (faults.rate_limited(retry_after=30), anthropic.RateLimitError, 429, "rate_limit_error", "true"),
     (faults.rate_limited(), anthropic.RateLimitError, 429, "rate_limit_error", "true"),

@@ -41,11 +41,6 @@ def named(one: Any) -> str:
     return str(one) if isinstance(one, Fault) else "-"
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "stream"])
-def stream(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
 def detail(error: errors.APIError, kind: str) -> dict[str, Any]:
     details = error.details["error"].get("details", [])
     return next((one for one in details if one["@type"] == f"type.googleapis.com/google.rpc.{kind}"), {})

@@ -102,22 +102,22 @@ def rate_limited(retry_after: float | None = None) -> Fault:
 
 
 def quota_exhausted() -> Fault:
-    """The account's spend limit or daily quota is used up (429)."""
+    """The account's spend limit, daily or monthly quota is used up (429)."""
     return _fault("quota_exhausted")
 
 
 def billing() -> Fault:
-    """The account has to pay first (402)."""
+    """The account has to pay first (402; OpenAI: 429 with a code that says so)."""
     return _fault("billing")
 
 
 def request_too_large() -> Fault:
-    """This one request can never fit (Claude: 429 that forbids a retry; Gemini: 400 payload size)."""
+    """This one request can never fit (Claude and OpenAI: 429; Gemini: 400 payload size; the others: 413)."""
     return _fault("request_too_large")
 
 
 def overloaded() -> Fault:
-    """The model has no capacity left (Claude 529, Gemini 503 UNAVAILABLE)."""
+    """The model has no capacity left (Claude 529, the others 503; OpenAI's is plain text)."""
     return _fault("overloaded")
 
 
@@ -134,7 +134,7 @@ def timeout(code: int = 504) -> Fault:
 
 
 def authentication_failed() -> Fault:
-    """The key is not valid (Claude 401, Gemini 400 API_KEY_INVALID)."""
+    """The key is not valid (Gemini 400 API_KEY_INVALID, the others 401)."""
     return _fault("authentication_failed")
 
 
@@ -159,7 +159,12 @@ def invalid_request() -> Fault:
 
 
 def blocked(where: str = "reply") -> Fault:
-    """The vendor's safety system blocks the reply (200, refusal or SAFETY) or, with where=prompt, the prompt."""
+    """The vendor's safety system blocks the reply or, with where=prompt, the prompt.
+
+    Gemini and Claude say so in an HTTP 200 (SAFETY, refusal), as OpenAI does of a reply (content_filter; a refusal in
+    words where a schema was asked for); OpenAI turns a prompt away with 400, Cohere either with 498. Ollama has no such
+    system: its model refuses in words.
+    """
     if where not in ("reply", "prompt"):
         raise ValueError(f"where must be 'reply' or 'prompt'; found {where!r}")
     return _fault("blocked", where=where)
