@@ -38,8 +38,12 @@ class TestVertex(SandboxFaults, ProviderContract):
     def environment(self) -> Mapping[str, str]:
         """Sign in as a user whose token is good for long, so that nobody is asked for another."""
         user = {
-            **{"type": "authorized_user", "client_id": "nobody", "client_secret": "none", "refresh_token": "none"},
-            **{"token": "token-of-the-stand-in", "expiry": "2999-01-01T00:00:00Z"},
+            "type": "authorized_user",
+            "client_id": "nobody",
+            "client_secret": "none",
+            "refresh_token": "none",
+            "token": "token-of-the-stand-in",
+            "expiry": "2999-01-01T00:00:00Z",
         }
         file = self.folder / "user.json"
         file.write_text(json.dumps(user), "utf-8")

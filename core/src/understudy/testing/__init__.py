@@ -19,8 +19,8 @@ healthy answer looks like, and what happens when the vendor fails.
         key = "PARROT_API_KEY"
         sdk = ("parrot_sdk",)
 
-For the second part somebody has to stand in for the vendor and fail. For an SDK that talks HTTP that is `HTTPFaults`: it
-is given the vendor's healthy replies, and makes everything of FAULTS out of them, on a socket:
+For the second part somebody has to stand in for the vendor and fail. For an SDK that talks HTTP that is `HTTPFaults`:
+it is given the vendor's healthy replies, and makes everything of FAULTS out of them, on a socket:
 
     from understudy.testing import HTTPFaults, ProviderContract, Reply
 
@@ -66,8 +66,8 @@ if TYPE_CHECKING:
     from understudy.testing.contract import ProviderContract
     from understudy.testing.fault_server import FaultServer, ReceivedRequest, Reply
     from understudy.testing.faults import FAULTS, HINT, Fault
-    from understudy.testing.http_faults import HTTPFaults
     from understudy.testing.guard import overrides
+    from understudy.testing.http_faults import HTTPFaults
     from understudy.testing.setup import ContractSetup
 
 __all__ = [

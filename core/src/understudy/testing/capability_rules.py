@@ -48,9 +48,10 @@ class CapabilityRules(ContractSetup):
             pytest.skip("every capability is on")
         for name, asked in off.items():
             before = self.request_count()
-            response = self.factory().generate_content(
-                asked.messages, tools=asked.tools, output_schema=asked.output_schema, max_retries=0
-            )
+            with self.factory() as factory:
+                response = factory.generate_content(
+                    asked.messages, tools=asked.tools, output_schema=asked.output_schema, max_retries=0
+                )
             failed = response.failure
             assert isinstance(failed, AllProvidersFailed), f"expected {name} to be refused, found {response!r:.200}"
             assert isinstance(failed.failures[0], UnsupportedRequest), (
@@ -65,7 +66,9 @@ class CapabilityRules(ContractSetup):
         response = ask(provider, WITH_TOOLS)
         _check_calls(response)
         self.arrange("text")
-        results = Message.tool(*(ToolResult(call_id=c.id, content="rain-in-Oslo", name=c.name) for c in response.tool_calls))
+        results = Message.tool(
+            *(ToolResult(call_id=c.id, content="rain-in-Oslo", name=c.name) for c in response.tool_calls)
+        )
         turns = (*WITH_TOOLS.messages, response.message, results)
         answer = ask(provider, replace(WITH_TOOLS, messages=turns))
         assert answer.content.strip(), "expected an answer in text once the tool has answered, found none"
@@ -86,7 +89,8 @@ class CapabilityRules(ContractSetup):
         if not told and not provider.capabilities.streaming:
             pytest.skip("capabilities.streaming is off, and a stream in one piece may leave tool calls to Finish")
         assert sorted(told) == list(range(len(calls))), (
-            f"expected a ToolCallDelta with index 0 to {len(calls) - 1} for each call in Finish, found indexes {sorted(told)}"
+            f"expected a ToolCallDelta with index 0 to {len(calls) - 1} for each call in Finish, found the indexes "
+            f"{sorted(told)}"
         )
         for index, call in enumerate(calls):
             pieces = "".join(delta.arguments for delta in told[index])
@@ -108,7 +112,9 @@ class CapabilityRules(ContractSetup):
         assert ask(provider, replace(WITH_TOOLS, messages=turns)).success, (
             "expected a tool call that another provider made to be taken, with whatever id it has"
         )
-        assert "foreign-" not in (self.received() or ""), "expected provider_data of others to be left out, found it sent"
+        assert "foreign-" not in (self.received() or ""), (
+            "expected provider_data of others to be left out, found it sent"
+        )
 
     def test_images_are_sent(self, ask: Way, provider: ChatProvider) -> None:
         self._attachment_is_sent(ask, provider, "images", PIXEL)
@@ -192,15 +198,17 @@ class CapabilityRules(ContractSetup):
         self.arrange("stall")
         events: list[Any] = []
         with pytest.raises(Failure):
-            ask_stream.events(provider, replace(REQUEST, timeout=0.5), events)
+            ask_stream.events(provider, replace(REQUEST, timeout=0.3), events)
         assert any(isinstance(event, TextDelta) for event in events), (
-            "expected the first piece as soon as the vendor has sent it, found none while the vendor keeps silent after "
-            "half of its answer; pass each piece on instead of reading the whole stream first"
+            "expected the first piece as soon as the vendor has sent it, found none while the vendor keeps silent "
+            "after half of its answer; pass each piece on instead of reading the whole stream first"
         )
 
     def test_async_calls_leave_the_event_loop_free(self, provider: ChatProvider) -> None:
         self.needs(provider, "native_async")
-        inherited = [name for name in ("agenerate", "astream") if getattr(type(provider), name) is getattr(ChatProvider, name)]
+        inherited = [
+            name for name in ("agenerate", "astream") if getattr(type(provider), name) is getattr(ChatProvider, name)
+        ]
         assert not inherited, (
             f"expected {' and '.join(inherited)} of your own (capabilities.native_async is on), found ChatProvider's, "
             "which runs in a thread; set capabilities.native_async to False, or write it"
@@ -209,7 +217,7 @@ class CapabilityRules(ContractSetup):
 
         async def ticks_during_a_call() -> int:
             ticks = 0
-            call = asyncio.ensure_future(provider.agenerate(replace(REQUEST, timeout=0.5)))
+            call = asyncio.ensure_future(provider.agenerate(replace(REQUEST, timeout=0.3)))
             while not call.done():
                 ticks += 1
                 await asyncio.sleep(0.01)
@@ -220,7 +228,7 @@ class CapabilityRules(ContractSetup):
         ticks = asyncio.run(ticks_during_a_call())
         assert ticks > 5, (
             f"expected other tasks to run during agenerate(), found the event loop held up (it turned {ticks} times in "
-            "half a second); await the SDK's async client, or set capabilities.native_async to False"
+            "0.3 s); await the SDK's async client, or set capabilities.native_async to False"
         )
 
 

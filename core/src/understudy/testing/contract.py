@@ -6,16 +6,18 @@ from typing import Any, ClassVar
 
 import pytest
 
-from understudy.testing.guard import guard, stated
 from understudy.testing.answer_rules import AnswerRules
 from understudy.testing.capability_rules import CapabilityRules
 from understudy.testing.certificate import certificate
 from understudy.testing.failure_rules import FailureRules
+from understudy.testing.guard import guard, stated
 from understudy.testing.identity_rules import IdentityRules
 from understudy.testing.life_rules import LifeRules
 
 
-class ProviderContract(IdentityRules, AnswerRules, CapabilityRules, LifeRules, FailureRules):
+class ProviderContract(
+    FailureRules, LifeRules, CapabilityRules, AnswerRules, IdentityRules
+):  # pytest begins at the end
     """Certifies a provider: everything that Understudy relies on, when all is well and when the vendor fails.
 
         from understudy.testing import ProviderContract

@@ -20,13 +20,12 @@ from understudy.testing.asking import REQUEST, WAYS, Way, becomes, text_of
 from understudy.testing.faults import FAULTS, HINT, KEY_TELLERS, RETRIED_BY_SDKS, SILENCES, STREAM_BREAKS
 from understudy.testing.setup import ContractSetup
 
-IMPATIENT = 0.3  # seconds; a fault that only a timeout ends
+IMPATIENT = 0.2  # seconds; a fault that only a timeout ends
 GRACE = 2.0  # seconds that may pass beyond it
 PATIENT = replace(REQUEST, timeout=5)
 HURRIED = replace(REQUEST, timeout=IMPATIENT)
 _TIMED = (*SILENCES, "dribble")
 _KINDS = "__understudy_faults__"
-
 
 
 Rule = TypeVar("Rule", bound=Callable[..., None])
@@ -188,7 +187,8 @@ class FailureRules(ContractSetup):
 
     def test_three_methods_turn_a_failure_into_a_response(self, provider: ChatProvider) -> None:
         says = self.arrange("server_error")
-        response = self.factory().generate_content("Hello", max_retries=0)
+        with self.factory() as factory:
+            response = factory.generate_content("Hello", max_retries=0)
         assert response.success is False, f"expected success False when the vendor does this: {says}"
         owner = provider.provider if isinstance(provider, PlainProvider) else provider
         try:

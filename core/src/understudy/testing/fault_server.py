@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import struct
@@ -63,7 +64,10 @@ class Reply:
         written = "application/json" if isinstance(self.body, Mapping | list) else "text/plain; charset=utf-8"
         size = {"transfer-encoding": "chunked"} if self.pieces else {"content-length": str(len(self.content))}
         headers = {"content-type": self.content_type or written, **size, **self.headers}
-        lines = [f"HTTP/1.1 {self.status} {_phrase(self.status)}", *(f"{name}: {value}" for name, value in headers.items())]
+        lines = [
+            f"HTTP/1.1 {self.status} {_phrase(self.status)}",
+            *(f"{name}: {value}" for name, value in headers.items()),
+        ]
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
@@ -162,10 +166,8 @@ class FaultServer:
 
     @staticmethod
     def _end(one: socket.socket) -> None:
-        try:
+        with contextlib.suppress(OSError):
             one.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits in it, which closing does not
-        except OSError:
-            pass
         one.close()
 
     def _accept(self, listener: socket.socket) -> None:

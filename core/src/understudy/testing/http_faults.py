@@ -164,4 +164,6 @@ def _spoil(reply: Reply, kind: str) -> Reply:
         return replace(reply, pieces=(start + b"{}" + end,))
     middle = len(reply.pieces) // 2
     broken = reply.pieces[middle].rstrip()
-    return replace(reply, pieces=(*reply.pieces[:middle], broken[: len(broken) * 2 // 3] + end, *reply.pieces[middle + 1 :]))
+    return replace(
+        reply, pieces=(*reply.pieces[:middle], broken[: len(broken) * 2 // 3] + end, *reply.pieces[middle + 1 :])
+    )

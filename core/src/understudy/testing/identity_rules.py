@@ -32,7 +32,8 @@ class IdentityRules(ContractSetup):
         newest, found = ChatProvider.spec_version, provider.spec_version
         assert type(found) is int, f"expected spec_version as an int, found {found!r}; leave it as ChatProvider has it"
         assert 1 <= found <= newest, (
-            f"expected spec_version 1 to {newest}, found {found}; leave it as ChatProvider has it, or upgrade understudy"
+            f"expected spec_version 1 to {newest}, found {found}; leave it as ChatProvider has it, or upgrade "
+            "understudy"
         )
 
     def test_its_capabilities_are_declared(self, provider: ChatProvider) -> None:

@@ -52,7 +52,9 @@ class LifeRules(ContractSetup):
             return [answer.content for answer in answers]
 
         contents = asyncio.run(ask_all())
-        wrong = [text for number, text in enumerate(contents) if not text or (echoes and f"(caller {number})" not in text)]
+        wrong = [
+            text for number, text in enumerate(contents) if not text or (echoes and f"(caller {number})" not in text)
+        ]
         assert not wrong, f"expected each of {THREADS} tasks to get the answer to its own question, found {wrong}"
 
     def test_one_event_loop_after_another(self, provider: ChatProvider) -> None:

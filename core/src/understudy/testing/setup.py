@@ -81,9 +81,8 @@ class ContractSetup:
         return None
 
     @pytest.fixture
-    def vendor(self) -> Iterator[None]:
-        """Start what stands in for the vendor, and stop it."""
-        yield
+    def vendor(self) -> None:
+        """Start what stands in for the vendor; an override that yields stops it afterwards."""
 
     # ---- what the rules use ----
 

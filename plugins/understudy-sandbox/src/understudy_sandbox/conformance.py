@@ -1,8 +1,8 @@
-"""The sandbox as the vendor of a conformance class: see understudy.testing. Needs pytest, and is imported by name only."""
+"""The sandbox as the vendor of a conformance class: see understudy.testing. Needs pytest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import pytest
@@ -44,10 +44,9 @@ class SandboxFaults(ContractSetup):
     sandbox: Sandbox
 
     @pytest.fixture
-    def vendor(self, sandbox: Sandbox, sandbox_environment: dict[str, str]) -> Iterator[None]:
+    def vendor(self, sandbox: Sandbox, sandbox_environment: dict[str, str]) -> None:
         """The running sandbox, and an environment without keys and proxies of anybody's."""
         self.sandbox = sandbox
-        yield
 
     @property
     def vendor_stand_in(self) -> StandIn:
