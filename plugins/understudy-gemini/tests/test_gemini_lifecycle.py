@@ -55,7 +55,7 @@ def test_importing_and_making_the_providers_loads_no_sdk() -> None:
         "settings = Settings(environment={'GOOGLE_API_KEY': 'k', 'GOOGLE_CLOUD_PROJECT': 'p'})\n"
         "assert understudy_gemini.understudy_provider(settings).is_available()\n"
         "assert vertex.understudy_provider(settings).is_available()\n"
-        "print([name for name in sys.modules if name.startswith(('google', 'httpx2', 'pydantic'))])"
+        "print([name for name in sys.modules if name.startswith(('google.', 'httpx2', 'pydantic'))])"
     )
     assert run_python(code).strip() == "[]"
 
