@@ -179,7 +179,9 @@ def run_tests(session: nox.Session) -> None:
     chosen = any((ROOT / argument.partition("::")[0]).exists() for argument in session.posargs)
     slow = ["--ignore=tests/benchmarks", "--ignore=tests/simulation"]
     paths = [] if chosen else [*existing("core/tests", "plugins/*/tests", "tests"), *slow]
-    session.run("pytest", *paths, *session.posargs, env={"PYTHONPATH": None})
+    # Most tests wait for sockets, so more of them than there are cores can go on at once.
+    workers = [] if chosen else ["--numprocesses=4", "--dist=worksteal"]
+    session.run("pytest", *workers, *paths, *session.posargs, env={"PYTHONPATH": None})
 
 
 @nox.session
