@@ -28,9 +28,10 @@ class PlainProvider(ChatProvider):
         return self.provider.get_provider_name()
 
     def unavailable_reason(self) -> str | None:
-        """Say that the wrapped provider says it is not available, or fails to say anything."""
+        """Say why the wrapped provider is not available, where it has a method of this name, or that it is not."""
+        explain = getattr(self.provider, "unavailable_reason", lambda: "is_available() returned False")
         try:
-            return None if self.provider.is_available() else "is_available() returned False"
+            return None if self.provider.is_available() else explain() or "is_available() returned False"
         except Exception as error:
             return f"is_available() raised {type(error).__name__}: {error}"
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from understudy_cli import ask, demo, doctor, lock, output, providers, sandbox, status
+from understudy_cli import ask, demo, doctor, lock, new_provider, output, providers, sandbox, status
 
 EXIT_CODES = (
     "Exit codes: 0 it worked; 1 nobody could answer, or problems were found; 2 the command line or the configuration "
@@ -27,9 +27,10 @@ app.command("providers")(providers.providers)
 app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
 app.command("lock")(lock.lock)
+app.command("new-provider")(new_provider.new_provider)
 app.command("sandbox")(sandbox.sandbox)
 app.command("demo")(demo.demo)
-BUILT_IN = ("ask", "providers", "status", "doctor", "lock", "sandbox", "demo")
+BUILT_IN = ("ask", "providers", "status", "doctor", "lock", "new-provider", "sandbox", "demo")
 
 
 def _show_version(wanted: bool) -> None:
