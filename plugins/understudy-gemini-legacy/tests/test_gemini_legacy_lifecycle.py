@@ -92,12 +92,9 @@ said = len(heard)
 provider.generate(request)
 done.set()
 thread.join()
-assert len(heard) > said + 5, len(heard)
-import google.generativeai
-print(*{line.strip()[:30] for line in heard}, sep="\\n")
+print(len(heard) > said + 5, {*heard})
 """
-    # What the SDK says to those who import it themselves is not ours to silence.
-    assert sorted(run_python(sandbox, code)) == ["All support for the `google.ge", "mine"]
+    assert run_python(sandbox, code) == ["True {'mine'}"]
 
 
 def test_the_event_loop_goes_on_while_the_sdk_is_loaded(sandbox: Sandbox) -> None:
