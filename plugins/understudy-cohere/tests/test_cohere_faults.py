@@ -132,6 +132,23 @@ def test_a_refused_connection(ask: Ask, sandbox: Sandbox, provider: CohereProvid
     assert sandbox.cohere.request_count == 0
 
 
+def test_nobody_waits_long_for_a_connection(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("understudy_cohere.transport.CONNECT_TIMEOUT", 0.3)
+    with contextlib.ExitStack() as stack:
+        busy = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):  # nobody accepts, so there is no room for one more
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(busy.getsockname())
+        url = f"http://127.0.0.1:{busy.getsockname()[1]}"
+        provider = CohereProvider(Settings(environment={"COHERE_API_KEY": KEY, "COHERE_BASE_URL": url}))
+        begun = time.monotonic()
+        with pytest.raises(Timeout):
+            ask(provider, REQUEST)
+        assert time.monotonic() - begun < 3
+        provider.close()
+
+
 def test_a_plain_answer_that_trickles_is_cut_off_at_the_timeout(sandbox: Sandbox, provider: CohereProvider) -> None:
     sandbox.cohere.always(faults.dribble(0.1, size=20))
     begun = time.monotonic()

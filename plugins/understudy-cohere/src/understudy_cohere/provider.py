@@ -110,9 +110,9 @@ class CohereProvider(ChatProvider):
             from understudy_cohere import transport
 
             with client.with_raw_response.chat_stream(**_arguments(request, body, stream=False)) as raw:
-                content = transport.read(raw.response, until)
-            answer = _parse(raw.response, content)
-            return response_of(answer, raw.response.headers, request, model, warnings)
+                response = _response(raw)
+                content = transport.read(response, until)
+            return response_of(_parse(response, content), response.headers, request, model, warnings)
 
     def stream(self, request: Request) -> Iterator[StreamEvent]:
         """Answer a request piece by piece; the timeout bounds the wait for each piece."""
@@ -122,11 +122,12 @@ class CohereProvider(ChatProvider):
             from understudy_cohere import transport
 
             with client.with_raw_response.chat_stream(**_arguments(request, body, stream=True)) as raw:
-                if not _has_type(raw.response, "text/event-stream"):
-                    content = transport.read(raw.response, time.monotonic() + _seconds(request))
-                    raise _unexpected(raw.response, content)
-                reader = StreamReader(raw.response.headers, request, model, warnings)
-                for data in raw.response.iter_bytes():
+                response = _response(raw)
+                if not _has_type(response, "text/event-stream"):
+                    content = transport.read(response, time.monotonic() + _seconds(request))
+                    raise _unexpected(response, content)
+                reader = StreamReader(response.headers, request, model, warnings)
+                for data in response.iter_bytes():
                     yield from reader.read(data)
             yield reader.finish()
 
@@ -137,9 +138,9 @@ class CohereProvider(ChatProvider):
             client = (await self._clients.aget()).client
             async with asyncio.timeout(_seconds(request)):
                 async with client.with_raw_response.chat_stream(**_arguments(request, body, stream=False)) as raw:
-                    content = await raw.response.aread()
-            answer = _parse(raw.response, content)
-            return response_of(answer, raw.response.headers, request, model, warnings)
+                    response = _response(raw)
+                    content = await response.aread()
+            return response_of(_parse(response, content), response.headers, request, model, warnings)
 
     async def astream(self, request: Request) -> AsyncIterator[StreamEvent]:
         """Answer a request piece by piece on the running event loop; the timeout bounds the wait for each piece."""
@@ -147,12 +148,13 @@ class CohereProvider(ChatProvider):
         with _failures_of(model):
             client = (await self._clients.aget()).client
             async with client.with_raw_response.chat_stream(**_arguments(request, body, stream=True)) as raw:
-                if not _has_type(raw.response, "text/event-stream"):
+                response = _response(raw)
+                if not _has_type(response, "text/event-stream"):
                     async with asyncio.timeout(_seconds(request)):
-                        content = await raw.response.aread()
-                    raise _unexpected(raw.response, content)
-                reader = StreamReader(raw.response.headers, request, model, warnings)
-                async for data in raw.response.aiter_bytes():
+                        content = await response.aread()
+                    raise _unexpected(response, content)
+                reader = StreamReader(response.headers, request, model, warnings)
+                async for data in response.aiter_bytes():
                     for event in reader.read(data):
                         yield event
             yield reader.finish()
@@ -180,16 +182,14 @@ class CohereProvider(ChatProvider):
 
         http = transport.Client(**transport.options_for(self._base_url))
         key = self._revealed_key()
-        return _Opened(transport.ClientV2(key, base_url=self._base_url, max_retries=0, httpx_client=http), http)
+        return _Opened(transport.ClientV2(key, base_url=self._base_url, httpx_client=http), http)
 
     def _open_async(self) -> _AsyncOpened:
         from understudy_cohere import transport
 
         http = transport.AsyncClient(**transport.options_for(self._base_url))
         key = self._revealed_key()
-        return _AsyncOpened(
-            transport.AsyncClientV2(key, base_url=self._base_url, max_retries=0, httpx_client=http), http
-        )
+        return _AsyncOpened(transport.AsyncClientV2(key, base_url=self._base_url, httpx_client=http), http)
 
     def _revealed_key(self) -> str:
         return self._key.reveal() if self._key is not None else "none"  # a server without keys looks at none
@@ -201,7 +201,13 @@ class CohereProvider(ChatProvider):
 def _arguments(request: Request, body: Json, *, stream: bool) -> dict[str, Any]:
     """Return the arguments of a call: our JSON goes past the SDK's own parameters, which are not all there are."""
     own = {**body, "stream": stream}
-    options = {"timeout": _seconds(request), "max_retries": 0, "additional_body_parameters": own}
+    seconds = _seconds(request)
+    options = {
+        "timeout": seconds,
+        "timeout_in_seconds": seconds,  # the only name for it before 7.0.9
+        "max_retries": 0,
+        "additional_body_parameters": own,
+    }
     return {"model": body["model"], "messages": [], "request_options": options}
 
 
@@ -210,6 +216,12 @@ def _seconds(request: Request) -> float:
 
 
 # ---- what the SDK gives back ----
+
+
+def _response(raw: Any) -> httpx.Response:
+    """Return the open reply that the SDK has in hand: under a public name since 7.1.1."""
+    response: httpx.Response = getattr(raw, "response", None) or raw._response
+    return response
 
 
 @contextmanager
