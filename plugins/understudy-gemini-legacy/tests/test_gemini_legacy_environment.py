@@ -39,13 +39,13 @@ def no_exceptions(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_first_name_that_is_set_counts(sandbox: Sandbox, connect: Connect) -> None:
     elsewhere = "http://127.0.0.1:9"
     both = {"GEMINI_API_KEY": "second-key", "GEMINI_LEGACY_BASE_URL": sandbox.gemini.url}
-    models = {"GEMINI_MODEL": "gemini-3.5-flash", "GEMINI_LEGACY_MODEL": "gemini-2.5-flash-lite"}
+    models = {"GEMINI_MODEL": "gemini-3.5-flash", "GEMINI_LEGACY_MODEL": "gemini-3.8-flash"}
     provider = connect(elsewhere, **both, **models)
-    assert provider.generate(ASKED).model == "gemini-2.5-flash-lite"
+    assert provider.generate(ASKED).model == "gemini-3.8-flash"
     assert sandbox.gemini.requests[0].headers["x-goog-api-key"] == KEY
     assert connect(elsewhere, GEMINI_MODEL="gemini-3.5-flash").default_model == "gemini-3.5-flash"
     other = connect(sandbox.gemini.url, GOOGLE_API_KEY="", GEMINI_API_KEY="second-key")
-    assert other.generate(ASKED).model == "gemini-3.8-flash"
+    assert other.generate(ASKED).model == "gemini-2.5-flash-lite"
     assert sandbox.gemini.requests[1].headers["x-goog-api-key"] == "second-key"
 
 
@@ -89,7 +89,7 @@ def test_nothing_in_the_environment_changes_where_a_request_goes_or_with_what(
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere.json")
     assert ask(connect(sandbox.gemini.url), ASKED).success
     (request,) = sandbox.gemini.requests
-    assert request.path.startswith("/v1beta/models/gemini-3.8-flash:")
+    assert request.path.startswith("/v1beta/models/gemini-2.5-flash-lite:")
     assert request.headers["x-goog-api-key"] == KEY
     assert "authorization" not in request.headers
 

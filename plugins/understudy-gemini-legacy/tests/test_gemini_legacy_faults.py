@@ -92,7 +92,7 @@ def test_each_fault_is_its_failure_after_one_request(
         ask(provider, ASKED)
     assert type(caught.value) is failure
     assert sandbox.gemini.request_count == 1
-    assert (caught.value.provider, caught.value.model) == ("gemini-legacy", "gemini-3.8-flash")
+    assert (caught.value.provider, caught.value.model) == ("gemini-legacy", "gemini-2.5-flash-lite")
     assert caught.value.retry_after == fault.options.get("retry_after")
     assert ask(provider, ASKED).success  # and the next request goes well
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 from understudy import ResponseWarning
 
-# The same as that of understudy-gemini, generally available since 2026-09-02: the models that google-generativeai names
-# itself have all ended. https://ai.google.dev/gemini-api/docs/latest-model, read 2026-11-23.
-DEFAULT_MODEL = "gemini-3.8-flash"
+# The one model that google-generativeai can give all of a conversation to, results of tools included, and for which no
+# end is set: "remains available through the API until further notice".
+# https://ai.google.dev/gemini-api/docs/deprecations, read 2026-11-23.
+DEFAULT_MODEL = "gemini-2.5-flash-lite"
 
 _VERSION = re.compile(r"gemini-(\d+)(?:\.(\d+))?-")
 

@@ -111,7 +111,7 @@ def request_body(
     if models.wants_signed_calls(model) and _has_open_calls(request.messages):
         raise UnsupportedRequest(
             f"{model} wants its tool calls back with their signatures, which google-generativeai cannot carry: ask "
-            "gemini-2.5-flash-lite, or use understudy-gemini"
+            f"{models.DEFAULT_MODEL}, or use understudy-gemini"
         )
     warnings = list(models.ending_warnings(model))
     body: dict[str, Any] = {"model": model if "/" in model else f"models/{model}"}
