@@ -1,0 +1,7 @@
+from understudy.testing import ProviderContract
+
+
+class TestParrot(ProviderContract):
+    name = "parrot"
+    settings = {"PARROT_API_KEY": "cracker-please"}
+    key = "PARROT_API_KEY"
