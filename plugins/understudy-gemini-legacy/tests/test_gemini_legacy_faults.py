@@ -50,6 +50,7 @@ REPLIES: list[tuple[Fault, type[Failure]]] = [
     (faults.timeout(), Timeout),
     (faults.timeout(408), Timeout),
     (faults.authentication_failed(), AuthenticationFailed),
+    (faults.status(401), AuthenticationFailed),
     (faults.permission_denied(), PermissionDenied),
     (faults.model_not_found(), ModelNotFound),
     (faults.context_too_long(), ContextTooLong),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from http.cookiejar import DefaultCookiePolicy
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any, ClassVar
@@ -52,7 +51,7 @@ class ReplyOpened(Exception):
 
 
 class Adapter(HTTPAdapter):
-    """Sends one request and opens its reply. Whatever would follow, a redirection or a second try, does not."""
+    """Sends one request and opens its reply. What would follow (redirections, a second try after 401) does not."""
 
     def send(self, request: requests.PreparedRequest, *_: Any, **options: Any) -> requests.Response:
         """Send a request.
@@ -137,8 +136,6 @@ def _isolate(session: requests.Session, base_url: str) -> None:
         session.mount(scheme, Adapter(pool_maxsize=CONNECTIONS))  # of no retries, by default
     session.trust_env = not is_this_machine(base_url)  # whether a proxy of the environment is used
     session.auth = _keep_to_the_url
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-    session._max_refresh_attempts = 0  # type: ignore[attr-defined]  # google-auth's: 401 is sent again by default
 
 
 def _keep_to_the_url(request: requests.PreparedRequest) -> requests.PreparedRequest:
