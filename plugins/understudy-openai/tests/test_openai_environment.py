@@ -26,10 +26,11 @@ REQUEST = Request(messages=(Message.user("Hello"),), timeout=5)
 
 
 class Listener:
-    """Takes connections on 127.0.0.1, keeps what is said, and answers 503."""
+    """Takes connections on 127.0.0.1, keeps what is said, and answers 503 or what it is told to."""
 
     def __init__(self) -> None:
         self.heard = b""
+        self.answer = b"HTTP/1.1 503 Busy"
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._thread = threading.Thread(target=self._listen, daemon=True)
@@ -44,7 +45,7 @@ class Listener:
             with connection:
                 connection.settimeout(2)
                 self.heard += connection.recv(65536)
-                connection.sendall(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                connection.sendall(self.answer + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
 
     def close(self) -> None:
         self._socket.shutdown(socket.SHUT_RDWR)
@@ -204,6 +205,21 @@ def test_a_redirection_is_not_followed(ask: Ask, sandbox: Sandbox, listener: Lis
         ask(provider, REQUEST)
     provider.close()
     assert (caught.value.status, sandbox.openai.request_count, listener.heard) == (307, 1, b"")
+
+
+def test_a_redirection_of_another_host_is_not_followed_either(
+    ask: Ask, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, listener.url)
+    for name in ("NO_PROXY", "no_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    listener.answer = b"HTTP/1.1 307 Elsewhere\r\nlocation: http://elsewhere.example/"
+    provider = _provider("http://openai.example/v1")
+    with pytest.raises(Failure, match="redirection"):
+        ask(provider, REQUEST)
+    provider.close()
+    assert listener.heard.count(b"POST ") == 1
 
 
 def test_the_key_is_in_no_log_and_no_representation(

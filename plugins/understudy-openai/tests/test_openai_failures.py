@@ -56,6 +56,7 @@ def _failure(status: int, headers: dict[str, str], body: Any) -> Failure:
         (429, {}, _body("insufficient_quota", "insufficient_quota"), QuotaExhausted),
         (429, {}, _body("insufficient_quota", "credit_balance_exhausted"), QuotaExhausted),
         (429, {}, _body("insufficient_quota", "a_code_of_tomorrow"), QuotaExhausted),
+        (429, {}, _body("insufficient_quota", "rate_limit_exceeded"), QuotaExhausted),
         (429, {}, _body(None, "organization_spend_limit_exceeded"), QuotaExhausted),
         (429, {}, _body(None, "project_spend_limit_exceeded"), QuotaExhausted),
         (429, {}, _body(None, "organization_usage_limit_exceeded"), QuotaExhausted),

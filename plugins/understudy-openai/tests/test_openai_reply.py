@@ -87,6 +87,7 @@ def test_parts_come_in_order() -> None:
         ToolCall(id="call_1", name="weather", arguments={"city": "Bern"}),
     )
     assert response.thinking == "Hm."
+    assert _read(_completion(reasoning="Hm.", reasoning_content="Hm.")).thinking == "Hm."  # one text under two names
 
 
 def test_contents_in_pieces_as_mistral_sends_them_where_it_thinks() -> None:
