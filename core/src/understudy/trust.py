@@ -141,7 +141,10 @@ def _find_origin(module: str) -> Path | None:
     name = ""
     for part in module.split("."):
         name = f"{name}.{part}" if name else part
-        spec = find_spec(name)  # of what is above it, it imports only folders without code
+        try:
+            spec = find_spec(name)  # of what is above it, it imports only folders without code
+        except ValueError:
+            return None  # it is here already, put together by hand: an import brings no other code
         if spec is None or spec.has_location:
             return Path(spec.origin) if spec is not None and spec.origin else None
     return None

@@ -152,8 +152,10 @@ def check_providers(around: Surroundings) -> Iterator[Finding]:
             continue
         if one.state == "misconfigured":
             yield Finding(about, False, one.reason)
-        elif one.state in ("broken", "ambiguous", "not trusted"):
+        elif one.state in ("broken", "ambiguous"):
             yield Finding(about, None, one.reason)
+        elif one.state == "not trusted":
+            yield Finding(about, True, f"is installed ({one.origin}), and not trusted: none of its code may run")
         elif one.state == "not loaded":
             yield Finding(about, True, f"is installed ({one.origin}), and not on the route: none of its code has run")
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,7 +43,7 @@ def lock(
         return
     wanted = [*(names or ()), *(_read_route(settings) if route else ())]
     made = PluginLock.of_installed(_find_distributions(wanted) if names or route else None)
-    before = PluginLock.read(file).plugins if file.is_file() else {}
+    before = _read_before(file)
     file.write_text(str(made), "utf-8")
     for name in sorted({*before, *made.plugins}):
         _tell(name, before.get(name), made.plugins.get(name))
@@ -50,6 +51,17 @@ def lock(
     for name, held in made.plugins.items():
         if held.editable:
             output.say(f"warning: {name} is an editable install: what its files hold is not checked", "yellow")
+
+
+def _read_before(file: Path) -> Mapping[str, LockedPlugin]:
+    """Read the lock that is about to be written anew; one that is damaged holds nothing."""
+    from understudy import ConfigurationError, PluginLock
+
+    try:
+        return PluginLock.read(file).plugins if file.is_file() else {}
+    except ConfigurationError as error:
+        output.say(f"warning: what was locked before is not known: {error}", "yellow")
+        return {}
 
 
 def _tell(name: str, was: LockedPlugin | None, held: LockedPlugin | None) -> None:
