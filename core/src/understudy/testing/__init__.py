@@ -53,6 +53,7 @@ pytest is needed for ProviderContract, ContractSetup and HTTPFaults alone (`pip 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -102,7 +103,7 @@ _HOMES = {
     "overrides": "guard",
 }
 _OF_PYTEST = ("contract", "http_faults", "setup")
-_RULES = ("answer_rules", "asking", "capability_rules", "failure_rules", "identity_rules", "life_rules", "setup")
+_RULES = ("answer_rules", "capability_rules", "failure_rules", "identity_rules", "life_rules", "setup")
 
 
 def __getattr__(name: str) -> Any:
@@ -124,7 +125,8 @@ def _prepare_pytest(name: str) -> None:
         )
     import pytest
 
-    pytest.register_assert_rewrite(*(f"understudy.testing.{module}" for module in _RULES))
+    modules = [f"understudy.testing.{module}" for module in _RULES]
+    pytest.register_assert_rewrite(*(module for module in modules if module not in sys.modules))
 
 
 def set_waiting(enabled: bool) -> None:

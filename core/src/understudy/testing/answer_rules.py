@@ -162,7 +162,7 @@ class AnswerRules(ContractSetup):
         asked = replace(REQUEST, temperature=0.35, max_tokens=4321, stop=("ZEBRA",), model=self.another_model)
         response = ask(provider, asked)
         sent = self.seen()
-        warned = {warning.setting for warning in response.warnings}
+        warned = {getattr(warning, "setting", "") for warning in response.warnings}
         settings = {"temperature": r"\b0\.35", "max_tokens": r"\b4321\b", "stop": "ZEBRA"}
         settings["model"] = re.escape(self.another_model)
         lost = [name for name, shape in settings.items() if name not in warned and not re.search(shape, sent)]
@@ -209,7 +209,7 @@ def _shape(response: LLMResponse) -> dict[str, object]:
         "usage told": response.usage is not None,
         "kinds of parts": sorted({type(part).__name__ for part in response.parts}),
         "structured": type(response.structured).__name__,
-        "settings warned of": sorted(warning.setting for warning in response.warnings),
+        "settings warned of": sorted(getattr(warning, "setting", "") for warning in response.warnings),
         "metadata": sorted(response.metadata),
         "request_id told": response.request_id is not None,
     }

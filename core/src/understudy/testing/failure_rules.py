@@ -119,7 +119,7 @@ class FailureRules(ContractSetup):
         self.arrange("black_hole")
 
         async def cancel() -> bool:
-            call = asyncio.ensure_future(provider.agenerate(replace(REQUEST, timeout=20)))
+            call = asyncio.ensure_future(provider.agenerate(replace(REQUEST, timeout=10)))
             while not self.request_count():
                 await asyncio.sleep(0.01)
                 if call.done():

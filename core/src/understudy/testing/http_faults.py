@@ -52,8 +52,8 @@ class HTTPFaults(ContractSetup):
             Its first half must hold some text.
         replies: the vendor's other replies, whole and as a stream, by the kinds of `reply(kind)`: "tool_call" (of
             get_weather), "json", "thinking", "length". One is needed for each capability that is on.
-        errors: the vendor's own replies for some faults, by their kind; "blocked" and "empty" are arranged only where
-            they stand here. All others are an HTTP status with what `error_body` returns.
+        errors: the vendor's own replies for some faults, by their kind, where need be whole and as a stream; "blocked"
+            and "empty" are arranged only where they stand here. All others are an HTTP status with `error_body`.
     """
 
     url_setting: ClassVar[str]
@@ -61,7 +61,7 @@ class HTTPFaults(ContractSetup):
     answer: ClassVar[Reply]
     streamed_answer: ClassVar[Reply | None] = None
     replies: ClassVar[Mapping[str, Reply | tuple[Reply, Reply]]] = {}
-    errors: ClassVar[Mapping[str, Reply]] = {}
+    errors: ClassVar[Mapping[str, Reply | tuple[Reply, Reply]]] = {}
 
     server: FaultServer
 
@@ -131,12 +131,15 @@ class HTTPFaults(ContractSetup):
                 "do that, found none; add the vendor's reply, or switch the capability off",
                 pytrace=False,
             )
+        return self._by_request(found)
+
+    def _by_request(self, found: Reply | tuple[Reply, Reply]) -> Answer:
         whole, streamed = found if isinstance(found, tuple) else (found, found)
         return lambda request: streamed if self.wants_stream(request) else whole
 
     def _faulty(self, kind: str) -> Reply | Answer:
         if kind in self.errors:
-            return self.errors[kind]
+            return self._by_request(self.errors[kind])
         if kind in STATUSES:
             said = f"no such key: {self.secret()}" if kind == "repeated_key" else f"the vendor's words for {kind}"
             hint = {"retry-after": f"{HINT:g}"} if kind == "rate_limited_with_hint" else {}

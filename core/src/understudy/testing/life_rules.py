@@ -125,7 +125,7 @@ class LifeRules(ContractSetup):
         if self.open_connections() is None:
             pytest.skip("open_connections() returns None: connections cannot be counted")
         self.arrange("stall")
-        _leave_early(ask_stream, provider, replace(REQUEST, timeout=20))
+        _leave_early(ask_stream, provider, replace(REQUEST, timeout=5))
         self._nothing_is_open("a stream was left; close the vendor's stream in a `finally` of yours")
 
     def _nothing_is_open(self, when: str = f"close(); {LEFT}") -> None:
