@@ -291,8 +291,9 @@ def nox_sessions() -> set[str]:
 def install(stage: Stage, package: Path) -> None:
     """Install a package of the page as pip would: by its metadata."""
     project = tomllib.loads((package / "pyproject.toml").read_text("utf-8"))["project"]
-    stage.monkeypatch.syspath_prepend(str(package))
-    information = package / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    source = package / "src" if (package / "src").is_dir() else package
+    stage.monkeypatch.syspath_prepend(str(source))
+    information = source / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     information.mkdir()
     metadata = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
     (information / "METADATA").write_text(metadata, encoding="utf-8")
