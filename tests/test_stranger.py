@@ -6,6 +6,7 @@ There it passes its own tests, is chosen as the primary, and lets Claude take th
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -160,6 +161,15 @@ def test_a_scaffold_and_the_example_pass_their_own_tests(
     passed, failed, _ = told.removeprefix(f"{name}: ").split(", ")
     assert failed == "0 failed"
     assert int(passed.split()[0]) > 40
+
+
+def test_the_example_is_what_its_page_shows() -> None:
+    page = (EXAMPLE.parents[1] / "writing-a-provider.md").read_text("utf-8")
+    shown = dict(re.findall(rf"^```\w+ file={EXAMPLE.name}/(\S+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    there = {
+        file.relative_to(EXAMPLE).as_posix(): file for file in EXAMPLE.rglob("*") if file.suffix in (".py", ".toml")
+    }
+    assert shown == {name: file.read_text("utf-8") for name, file in there.items()}
 
 
 @pytest.mark.parametrize(("name", "shape"), SHAPES.items())
