@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     import openai
     from google import genai
 
+ROOT = Path(__file__).resolve().parents[3]
+RECORDINGS = Path(os.environ.get("UNDERSTUDY_RECORDINGS", ROOT.parent / "shared" / "recordings"))
 SECONDS = 5.0  # far more than a loopback reply takes, so that a busy machine fails no test
 
 
@@ -112,3 +116,52 @@ def gemini_client(new_gemini_client: Callable[[], genai.Client]) -> Iterator[gen
     client = new_gemini_client()
     yield client
     client.close()
+
+
+class Recordings:
+    """Replies recorded from the real vendors, and how the stand-ins' replies are compared with them."""
+
+    #: What the vendors send and the stand-ins leave out: thoughts nobody asked for, where it was computed, padding.
+    LEFT_OUT = (
+        *("inference_geo", "serviceTier", "thoughtsTokenCount", ".caller", "org: ", "Help", "LocalizedMessage"),
+        *("obfuscation", ".tool_usage", "frequency_penalty", "presence_penalty", "prompt_cache_retention"),
+        "system_fingerprint",
+        *(".reasoning.context", ".reasoning.mode", ".citations[]"),
+    )
+
+    def body(self, name: str, reply: int = 0) -> str:
+        """The body of a reply in the one file whose path begins like this."""
+        found = [path for path in RECORDINGS.rglob("*.json") if str(path.relative_to(RECORDINGS)).startswith(name)]
+        assert len(found) == 1, f"{name}: {found}"
+        body = json.loads(found[0].read_text(encoding="utf-8"))["replies"][reply]["body"]
+        return body if isinstance(body, str) else json.dumps(body)
+
+    def events(self, body: str) -> list[Any]:
+        """The JSON of a stream: of its data lines, or of the lines themselves."""
+        lines = [line.removeprefix("data: ") for line in body.splitlines() if line.startswith(("data: {", "{"))]
+        return [json.loads(line) for line in lines]
+
+    def paths(self, document: Any, at: str = "") -> Iterator[str]:
+        """Every path in a document with the kind of value there; the members of a list count as one."""
+        if isinstance(document, dict):
+            for name, value in document.items():
+                yield from self.paths(value, f"{at}.{name}")
+        elif isinstance(document, list):
+            for value in document:
+                yield from self.paths(value, f"{at}[]")
+        elif document is not None:
+            yield f"{at}: {type(document).__name__}"
+
+    def same_shape(self, ours: Any, theirs: Any) -> None:
+        """Compare every path and kind of value."""
+        mine, real = set(self.paths(ours)), set(self.paths(theirs))
+        assert mine - real == set()
+        assert {path for path in real - mine if not any(one in path for one in self.LEFT_OUT)} == set()
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Recordings:
+    """The recordings; without them, whoever asks for them is skipped."""
+    if not RECORDINGS.is_dir():
+        pytest.skip(f"no recordings at {RECORDINGS}; set UNDERSTUDY_RECORDINGS to their folder")
+    return Recordings()

@@ -13,7 +13,7 @@ ollama = pytest.importorskip("ollama", reason="the SDK of Ollama is not installe
 
 MODEL = "gemma4"
 HELLO = [{"role": "user", "content": "Hello there"}]
-BRIEF = 0.2  # seconds that a client waits for a server that stays silent
+BRIEF = {"stall": 0.2, "black_hole": 0.05}  # seconds that a client waits for a server that stays silent
 
 Outcome = tuple[str, Any, str]
 
@@ -103,7 +103,7 @@ def test_broken_replies(
     sandbox: Sandbox, ollama_client: Any, fault: Fault, plain: str, streamed: str, came: str
 ) -> None:
     sandbox.ollama.always(fault)
-    with ollama.Client(host=sandbox.ollama.url, timeout=BRIEF if plain == "ReadTimeout" else 5) as client:
+    with ollama.Client(host=sandbox.ollama.url, timeout=BRIEF.get(fault.name, 5)) as client:
         assert ask(client, stream=False)[::2] == (plain, "")
         assert ask(client, stream=True)[::2] == (streamed, came)
     assert sandbox.ollama.request_count == 2
@@ -152,8 +152,10 @@ def test_refuse(sandbox: Sandbox, ollama_client: Any, stream: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "raised"), [(faults.cut(), "RemoteProtocolError"), (faults.stream_error(after=1), "ResponseError")], ids=named
-)  # fmt: skip
+    ("fault", "raised"),
+    [(faults.cut(), "RemoteProtocolError"), (faults.stream_error(after=1), "ResponseError")],
+    ids=named,
+)
 def test_async_streams(sandbox: Sandbox, fault: Fault, raised: str) -> None:
     async def talk() -> str:
         async with ollama.AsyncClient(host=sandbox.ollama.url, timeout=5) as client:

@@ -151,7 +151,7 @@ def test_what_the_server_says_of_itself(
 
 def test_a_model_that_is_not_pulled(sandbox: Sandbox, ollama_client: Any) -> None:
     for call in (lambda: ollama_client.chat("no-such-model", HELLO), lambda: ollama_client.show("no-such-model:1b")):
-        with pytest.raises(ollama.ResponseError, match="model 'no-such-model(:1b)?' not found") as caught:
+        with pytest.raises(ollama.ResponseError, match=r"model 'no-such-model(:1b)?' not found") as caught:
             call()
         assert caught.value.status_code == 404
 

@@ -3,49 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from understudy_sandbox import Fault, Sandbox, faults
 
-ROOT = Path(__file__).resolve().parents[3]
-RECORDINGS = Path(os.environ.get("UNDERSTUDY_RECORDINGS", ROOT.parent / "shared" / "recordings"))
 CLAUDE = "crmne__ruby_llm/anthropic/chat_"
 CLAUDE_TOO_LONG = f"{CLAUDE}real_error_scenarios_anthropic_claude-haiku-4-5_handles_context_length_exceeded_errors"
 GEMINI = "crmne__ruby_llm/gemini/chat_"
-
-pytestmark = pytest.mark.skipif(
-    not RECORDINGS.is_dir(), reason=f"no recordings at {RECORDINGS}; set UNDERSTUDY_RECORDINGS to their folder"
-)
-
-
-def recorded(name: str, reply: int = 0) -> str:
-    found = [path for path in RECORDINGS.rglob("*.json") if str(path.relative_to(RECORDINGS)).startswith(name)]
-    assert len(found) == 1, f"{name}: {found}"
-    body = json.loads(found[0].read_text(encoding="utf-8"))["replies"][reply]["body"]
-    return body if isinstance(body, str) else json.dumps(body)
-
-
-def events(body: str) -> list[Any]:
-    return [json.loads(line.removeprefix("data: ")) for line in body.splitlines() if line.startswith("data: ")]
-
-
-def paths(document: Any, at: str = "") -> Iterator[str]:
-    """Every path in a document with the kind of value there; the members of a list count as one."""
-    if isinstance(document, dict):
-        for name, value in document.items():
-            yield from paths(value, f"{at}.{name}")
-    elif isinstance(document, list):
-        for value in document:
-            yield from paths(value, f"{at}[]")
-    elif document is not None:
-        yield f"{at}: {type(document).__name__}"
 
 
 def ask(sandbox: Sandbox, vendor: str, body: Any, stream: bool = False, fault: Fault | None = None) -> str:
@@ -69,29 +37,21 @@ def ask(sandbox: Sandbox, vendor: str, body: Any, stream: bool = False, fault: F
 
 HELLO_CLAUDE = {"messages": [{"role": "user", "content": "What's 2 + 2?"}]}
 HELLO_GEMINI = {"contents": [{"role": "user", "parts": [{"text": "What's 2 + 2?"}]}]}
-#: What the vendors send and the stand-ins leave out: thoughts nobody asked for, where it was computed, server details.
-LEFT_OUT = ("inference_geo", "serviceTier", "thoughtsTokenCount", ".caller", "org: ", "Help", "LocalizedMessage")
 
 
-def same_shape(ours: Any, theirs: Any) -> None:
-    mine, real = set(paths(ours)), set(paths(theirs))
-    assert mine - real == set()
-    assert {path for path in real - mine if not any(one in path for one in LEFT_OUT)} == set()
+def test_plain_replies(sandbox: Sandbox, recordings: Any) -> None:
+    claude = recordings.body(f"{CLAUDE}basic_chat_functionality_anthropic")
+    recordings.same_shape(json.loads(ask(sandbox, "claude", HELLO_CLAUDE)), json.loads(claude))
+    gemini = recordings.body(f"{GEMINI}basic_chat_functionality_gemini")
+    recordings.same_shape(json.loads(ask(sandbox, "gemini", HELLO_GEMINI)), json.loads(gemini))
 
 
-def test_plain_replies(sandbox: Sandbox) -> None:
-    claude = recorded(f"{CLAUDE}basic_chat_functionality_anthropic")
-    same_shape(json.loads(ask(sandbox, "claude", HELLO_CLAUDE)), json.loads(claude))
-    gemini = recorded(f"{GEMINI}basic_chat_functionality_gemini")
-    same_shape(json.loads(ask(sandbox, "gemini", HELLO_GEMINI)), json.loads(gemini))
-
-
-def test_claude_streams(sandbox: Sandbox) -> None:
+def test_claude_streams(sandbox: Sandbox, recordings: Any) -> None:
     thinking = HELLO_CLAUDE | {"thinking": {"type": "enabled", "budget_tokens": 1024}}
-    ours = events(ask(sandbox, "claude", thinking, stream=True))
-    theirs = events(recorded(f"{CLAUDE}with_extended_thinking"))
+    ours = recordings.events(ask(sandbox, "claude", thinking, stream=True))
+    theirs = recordings.events(recordings.body(f"{CLAUDE}with_extended_thinking"))
     assert order(ours) == order(theirs)
-    same_shape(ours, theirs)
+    recordings.same_shape(ours, theirs)
 
 
 def order(stream: list[Any]) -> list[str]:
@@ -100,7 +60,7 @@ def order(stream: list[Any]) -> list[str]:
     return [name for place, name in enumerate(names) if place == 0 or names[place - 1] != name]
 
 
-def test_tool_calls(sandbox: Sandbox) -> None:
+def test_tool_calls(sandbox: Sandbox, recordings: Any) -> None:
     schema = {
         "type": "object",
         "properties": {"latitude": {"type": "string"}, "longitude": {"type": "string"}},
@@ -110,16 +70,18 @@ def test_tool_calls(sandbox: Sandbox) -> None:
         "messages": [{"role": "user", "content": "weather"}],
         "tools": [{"name": "weather", "input_schema": schema}],
     }
-    ours = events(ask(sandbox, "claude", claude, stream=True))
-    theirs = events(recorded(f"{CLAUDE}function_calling_anthropic_claude-haiku-4-5_can_use_tools_with_multi"))
+    ours = recordings.events(ask(sandbox, "claude", claude, stream=True))
+    theirs = recordings.events(
+        recordings.body(f"{CLAUDE}function_calling_anthropic_claude-haiku-4-5_can_use_tools_with_multi")
+    )
     assert order(ours) == order(theirs)
-    same_shape(ours, theirs)
+    recordings.same_shape(ours, theirs)
     gemini = {
         "contents": [{"role": "user", "parts": [{"text": "weather"}]}],
         "tools": [{"functionDeclarations": [{"name": "weather", "parameters": schema}]}],
     }
-    parallel = recorded(f"{GEMINI}function_calling_gemini_gemini-2_5-flash_can_use_parallel")
-    same_shape(json.loads(ask(sandbox, "gemini", gemini)), json.loads(parallel))
+    parallel = recordings.body(f"{GEMINI}function_calling_gemini_gemini-2_5-flash_can_use_parallel")
+    recordings.same_shape(json.loads(ask(sandbox, "gemini", gemini)), json.loads(parallel))
 
 
 @pytest.mark.parametrize(
@@ -135,28 +97,35 @@ def test_tool_calls(sandbox: Sandbox) -> None:
     ],
     ids=str,
 )  # fmt: skip
-def test_failures(sandbox: Sandbox, vendor: str, fault: Fault, file: str, reply: int) -> None:
+def test_failures(sandbox: Sandbox, recordings: Any, vendor: str, fault: Fault, file: str, reply: int) -> None:
     body = HELLO_CLAUDE if vendor == "claude" else HELLO_GEMINI
-    ours, theirs = json.loads(ask(sandbox, vendor, body, fault=fault)), json.loads(recorded(file, reply))
+    ours, theirs = json.loads(ask(sandbox, vendor, body, fault=fault)), json.loads(recordings.body(file, reply))
     if vendor == "claude":
         assert (ours["type"], ours["error"]["type"]) == (theirs["type"], theirs["error"]["type"])
     elif "error" in theirs:
         assert (ours["error"]["code"], ours["error"]["status"]) == (theirs["error"]["code"], theirs["error"]["status"])
         kinds = {one["@type"] for one in theirs["error"].get("details", [])}
         mine = {one["@type"] for one in ours["error"].get("details", [])}
-        assert {kind for kind in kinds - mine if not any(one in kind for one in LEFT_OUT)} == mine - kinds == set()
-    assert set(paths(ours)) - set(paths(theirs)) == set()
+        assert (
+            {kind for kind in kinds - mine if not any(one in kind for one in recordings.LEFT_OUT)}
+            == mine - kinds
+            == set()
+        )
+    assert set(recordings.paths(ours)) - set(recordings.paths(theirs)) == set()
 
 
-def test_error_inside_a_stream(sandbox: Sandbox) -> None:
+def test_error_inside_a_stream(sandbox: Sandbox, recordings: Any) -> None:
     name = f"{CLAUDE}function_calling_anthropic_claude-3-5-haiku-20241022_can_use_tools_with_multi-turn"
-    [theirs] = events(recorded(name, 1))
-    [ours] = events(ask(sandbox, "claude", HELLO_CLAUDE, stream=True, fault=faults.stream_error()))
+    [theirs] = recordings.events(recordings.body(name, 1))
+    [ours] = recordings.events(ask(sandbox, "claude", HELLO_CLAUDE, stream=True, fault=faults.stream_error()))
     assert order([ours]) == order([theirs])
     assert (ours["error"]["type"], set(ours["error"])) == (theirs["error"]["type"], set(theirs["error"]))
 
 
-def test_gemini_stream(sandbox: Sandbox) -> None:
+def test_gemini_stream(sandbox: Sandbox, recordings: Any) -> None:
     name = f"{GEMINI}function_calling_gemini_gemini-2_5-flash_can_use_tools_with_multi-turn_streaming"
-    ours, theirs = events(ask(sandbox, "gemini", HELLO_GEMINI, stream=True)), events(recorded(name, 1))
-    same_shape(ours, theirs)
+    ours, theirs = (
+        recordings.events(ask(sandbox, "gemini", HELLO_GEMINI, stream=True)),
+        recordings.events(recordings.body(name, 1)),
+    )
+    recordings.same_shape(ours, theirs)
