@@ -339,6 +339,14 @@ def test_every_variable_that_is_read_is_in_the_configuration_page_and_no_other()
     assert told == set(variables())
 
 
+def test_the_example_is_what_its_page_ends_with() -> None:
+    text = (ROOT / "docs/writing-a-provider.md").read_text("utf-8")
+    shown = dict(re.findall(r"^```\w+ file=(understudy-parrot/\S+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    home = ROOT / "docs/examples"
+    files = [file for file in home.glob("understudy-parrot/**/*") if file.suffix in (".py", ".toml")]
+    assert shown == {file.relative_to(home).as_posix(): file.read_text("utf-8") for file in files}
+
+
 # ---- links and comments ----
 
 

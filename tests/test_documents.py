@@ -13,6 +13,7 @@ A page runs in a folder of its own, its providers talk to the sandbox, and no re
 
 import ast
 import contextlib
+import gc
 import importlib.metadata
 import io
 import json
@@ -194,8 +195,10 @@ def run_command(stage: Stage, line: str, where: str) -> None:
             with contextlib.redirect_stdout(stage.output), contextlib.redirect_stderr(stage.output):
                 runpy.run_path(script, run_name="__main__")
         case ["pytest", *arguments]:
+            gc.freeze()  # the suite collects garbage many times over, and need not look at every SDK each time
             with contextlib.redirect_stdout(stage.output):
                 pytest.main(["-p", "no:cacheprovider", *arguments])
+            gc.unfreeze()
         case ["export", assignment]:
             stage.monkeypatch.setenv(*assignment.split("=", 1))
         case ["pip", "install", "-e", package]:
