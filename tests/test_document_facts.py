@@ -241,13 +241,13 @@ def in_words(name: str) -> str:
 
 def what_the_contract_checks() -> str:
     """List the rules of the contract, each with the capability that it is for."""
+    capability = re.compile(r'self\.(?:needs|_attachment_is_sent)\(.*?provider, "(\w+)"')
     lines = []
     for rules in reversed(ProviderContract.__bases__):  # in the order in which pytest runs them
         lines.append(f"**{(rules.__doc__ or '').strip().rstrip('.')}**\n\n")
         for name, rule in vars(rules).items():
             if name.startswith("test_"):
-                needed = re.findall(r'self\.(?:needs|_attachment_is_sent)\(.*?provider, "(\w+)"', inspect.getsource(rule))
-                flags = " and ".join(f"`{flag}`" for flag in needed)
+                flags = " and ".join(f"`{flag}`" for flag in capability.findall(inspect.getsource(rule)))
                 lines.append(f"* {in_words(name)}{f' ({flags})' if flags else ''}\n")
         lines.append("\n")
     return "".join(lines[:-1])
@@ -312,7 +312,7 @@ def test_every_failure_has_its_advice() -> None:
 
 
 def variables() -> Iterator[str]:
-    """Yield every setting that the packages read: what providers look for, and the names given to a Settings' methods."""
+    """Yield every setting that the packages read: what providers look for, and what a Settings' methods are given."""
     for _, _, settings in our_providers():
         yield from settings.looked_for
     for module in [path for package in PACKAGES for path in package.glob("src/**/*.py")]:
