@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -369,3 +370,35 @@ def test_every_ended_attempt_closes_its_stream(how):
         events, _ = collect(factory_of(Taped("a")), how)
     assert events[-1].response.content == "fine"
     assert [tape.closed for tape in tapes] == [1, 1]
+
+
+def test_a_stream_in_a_thread_can_be_left_while_it_waits_for_a_piece():
+    closed = threading.Event()
+
+    class Slow(ChatProvider):
+        def get_provider_name(self):
+            return "slow"
+
+        def generate(self, request):
+            raise AssertionError("only the stream is used here")
+
+        def stream(self, request):
+            try:
+                yield TextDelta("one")
+                time.sleep(0.2)
+                yield TextDelta("two")
+            finally:
+                closed.set()
+
+    async def leave():
+        stream = factory_of(Slow()).astream_content("hello")
+        assert (await anext(stream)).text == "one"
+        task = asyncio.create_task(anext(stream))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not closed.is_set()  # nobody waited for the piece
+
+    asyncio.run(leave())
+    assert closed.wait(5)

@@ -138,15 +138,29 @@ class ChatProvider(LLMProvider):
     async def astream(self, request: Request) -> AsyncIterator[StreamEvent]:
         """Answer a request piece by piece on the running event loop, ending in Finish."""
         import asyncio
+        import threading
 
         events = self.stream(request)
+        at_work = threading.Lock()  # a generator that waits for its next piece cannot be closed
+
+        def step() -> StreamEvent | None:
+            with at_work:
+                return next(events, None)
+
+        def leave() -> None:
+            with at_work:
+                close = getattr(events, "close", None)
+                if close is not None:
+                    close()
+
         try:
-            while (event := await asyncio.to_thread(next, events, None)) is not None:
+            while (event := await asyncio.to_thread(step)) is not None:
                 yield event
         finally:
-            close = getattr(events, "close", None)
-            if close is not None:
-                await asyncio.to_thread(close)
+            idle = not at_work.locked()
+            leaving = asyncio.get_running_loop().run_in_executor(None, leave)
+            if idle:  # else the caller has given up, and need not wait for the piece
+                await leaving
 
     def unavailable_reason(self) -> str | None:
         """Say why the provider cannot be asked, for example which variable to set, without any input or output.

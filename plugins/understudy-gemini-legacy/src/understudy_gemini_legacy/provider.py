@@ -1,16 +1,15 @@
 """The provider `gemini-legacy`: the life of the SDK's client, and the four calls. The SDK is used only here.
 
-The SDK's own way to be asynchronous is gRPC, which is not used here: async calls run in threads.
+The SDK's own way to be asynchronous is gRPC, which is not used here: async calls run in threads, as the core does them.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
 import threading
 import time
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -128,32 +127,6 @@ class GeminiLegacyProvider(ChatProvider):
             if response is not None:
                 response.close()
         raise self._named(failure, request)
-
-    async def agenerate(self, request: Request) -> LLMResponse:
-        """Answer a request in a thread, which goes on until its timeout where nobody waits for it any more."""
-        return await asyncio.to_thread(self.generate, request)
-
-    async def astream(self, request: Request) -> AsyncIterator[StreamEvent]:
-        """Answer a request piece by piece, each read in a thread, which goes on until its timeout if nobody waits."""
-        events: Any = self.stream(request)
-        at_work = threading.Lock()  # a generator that waits for its next piece cannot be closed
-
-        def step() -> StreamEvent | None:
-            with at_work:
-                return cast("StreamEvent | None", next(events, None))
-
-        def leave() -> None:
-            with at_work:
-                events.close()
-
-        try:
-            while (event := await asyncio.to_thread(step)) is not None:
-                yield event
-        finally:
-            idle = not at_work.locked()
-            leaving = asyncio.get_running_loop().run_in_executor(None, leave)
-            if idle:  # else the caller has given up, and need not wait for the piece
-                await leaving
 
     def _translated(self, request: Request) -> tuple[str, dict[str, Any], tuple[ResponseWarning, ...]]:
         if self._unavailable is not None:
