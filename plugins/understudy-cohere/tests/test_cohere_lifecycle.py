@@ -48,7 +48,7 @@ import asyncio
 from contextlib import aclosing
 from understudy import Message, Request, Settings
 from understudy_cohere import CohereProvider
-request = Request(messages=(Message.user("Hello"),), timeout=5)
+request = Request(messages=(Message.user("Hello"),), timeout=30)
 provider = CohereProvider(Settings(environment={sandbox.environment()!r}))
 async def both():
     await asyncio.gather(provider.agenerate(request), provider.agenerate(request))
