@@ -180,7 +180,7 @@ def run_tests(session: nox.Session) -> None:
     slow = ["--ignore=tests/benchmarks", "--ignore=tests/simulation"]
     paths = [] if chosen else [*existing("core/tests", "plugins/*/tests", "tests"), *slow]
     # Most tests wait for sockets, so more of them than there are cores can go on at once.
-    workers = [] if chosen else ["--numprocesses=4", "--dist=worksteal"]
+    workers = [] if chosen else ["--numprocesses=4", "--dist=loadgroup"]
     session.run("pytest", *workers, *paths, *session.posargs, env={"PYTHONPATH": None})
 
 
