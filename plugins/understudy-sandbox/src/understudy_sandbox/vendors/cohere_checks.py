@@ -43,11 +43,8 @@ def find_problem(request: RecordedRequest) -> Problem | None:
         _wrong_tools,
         _wrong_numbers,
     )
-    for check in checks:
-        problem = check(request.json)
-        if problem is not None:
-            return problem
-    return _missing_model(str(request.json["model"]))
+    problem = next((found for check in checks if (found := check(request.json)) is not None), None)
+    return problem or _missing_model(str(request.json["model"]))
 
 
 def _missing_model(name: str) -> Problem | None:

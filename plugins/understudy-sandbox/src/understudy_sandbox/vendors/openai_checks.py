@@ -97,11 +97,8 @@ def find_problem(request: RecordedRequest) -> Problem | None:
         _wrong_numbers,
         _wrong_for_reasoning_chat if path == CHAT else _wrong_for_reasoning_responses,
     )
-    for check in checks:
-        problem = check(request.json)
-        if problem is not None:
-            return problem
-    return _missing_model(str(request.json["model"]))
+    problem = next((found for check in checks if (found := check(request.json)) is not None), None)
+    return problem or _missing_model(str(request.json["model"]))
 
 
 def _missing_model(name: str) -> Problem | None:
