@@ -35,7 +35,7 @@ class TestVertex(SandboxFaults, ProviderContract):
     sdk = ("google.genai", "google.auth", "httpx2", "pydantic")
     thinking_options = {"thinkingConfig": {"includeThoughts": True}}
 
-    def environment(self) -> Mapping[str, str]:
+    def environment(self) -> Mapping[str, str | None]:
         """Sign in as a user whose token is good for long, so that nobody is asked for another."""
         user = {
             "type": "authorized_user",
@@ -49,3 +49,35 @@ class TestVertex(SandboxFaults, ProviderContract):
         file.write_text(json.dumps(user), "utf-8")
         project = {"GOOGLE_CLOUD_PROJECT": "p1", "GOOGLE_APPLICATION_CREDENTIALS": str(file)}
         return {**super().environment(), **project}
+
+
+class TestOpenAI(SandboxFaults, ProviderContract):
+    name = "openai"
+    stand_in = "openai"
+    key = "OPENAI_API_KEY"
+    sdk = ("openai", "httpx2", "pydantic")
+    thinking_options = {"api": "responses", "reasoning": {"effort": "low", "summary": "auto"}}
+
+
+class TestCohere(SandboxFaults, ProviderContract):
+    name = "cohere"
+    stand_in = "cohere"
+    settings = {"COHERE_MODEL": "command-a-plus-05-2026", "CO_API_KEY": None}  # the default takes no images
+    key = "COHERE_API_KEY"
+    sdk = ("cohere", "httpx", "pydantic")
+    thinking_options = {"thinking": {"type": "enabled"}}
+
+
+class TestOllama(SandboxFaults, ProviderContract):
+    name = "ollama"
+    stand_in = "ollama"
+    never = {"blocked": "a model that refuses says so in words"}
+    sdk = ("ollama", "httpx", "pydantic")
+    thinking_options = {"think": True}
+
+
+class TestGeminiLegacy(SandboxFaults, ProviderContract):
+    name = "gemini-legacy"
+    stand_in = "gemini"
+    key = "GOOGLE_API_KEY"
+    sdk = ("google.generativeai", "google.api_core", "requests")

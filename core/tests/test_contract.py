@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import runpy
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from understudy.testing import ContractSetup, ProviderContract, overrides
+from understudy.testing import ContractSetup, FaultServer, ProviderContract, Reply, overrides
+from understudy.testing.asking import becomes, unclosed
 
 run = runpy.run_path(str(Path(__file__).parent / "contract" / "running.py"))["run"]
 
@@ -101,3 +106,39 @@ def test_a_programs_tests_load_nothing_of_the_contract() -> None:
 def test_a_fault_that_nobody_arranges_says_how_to() -> None:
     with pytest.raises(NotImplementedError, match="override fault"):
         ContractSetup().fault("reset")
+
+
+def test_what_is_never_closed_is_found_and_nothing_else() -> None:
+    with unclosed() as left:
+        loop = [socket.socket()]
+        loop.append(loop)  # type: ignore[arg-type]  # a cycle, which only a collection ends
+        del loop
+        socket.socket().close()
+    assert len(left) == 1
+    assert "unclosed <socket" in left[0]
+
+
+def test_the_fault_server_replays_counts_and_reads_chunked_requests() -> None:
+    with FaultServer(lambda request: Reply({"heard": request.json, "path": request.path})) as server:
+        connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=5)
+        for _ in range(2):  # one connection for both
+            connection.request("POST", "/a?b=c", iter([b'{"x": ', b"1}"]), encode_chunked=True)
+            assert json.load(connection.getresponse()) == {"heard": {"x": 1}, "path": "/a?b=c"}
+        assert (len(server.requests), server.open_connections) == (2, 1)
+        connection.close()
+        assert becomes(lambda: server.open_connections == 0)
+        assert "Authorization" not in repr(server.requests)
+
+
+def test_the_fault_server_refuses_and_leaves_nobody_waiting() -> None:
+    with FaultServer(lambda request: Reply("never")) as server:
+        server.fault = "black_hole"
+        waiting = socket.create_connection(("127.0.0.1", server.port), 5)
+        waiting.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert becomes(lambda: len(server.requests) == 1)
+        server.refuse()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port), 5)
+    assert waiting.recv(1) == b""
+    waiting.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "FaultServer"]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import time
-from collections.abc import Callable, Mapping
-from contextlib import aclosing
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,6 +137,21 @@ def snapshot(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return (type(value).__name__, *(snapshot(inner) for inner in value))
     return value
+
+
+@contextmanager
+def unclosed() -> Iterator[list[str]]:
+    """Collect what is opened inside the block and never closed; the list is filled when the block has ended."""
+    found: list[str] = []
+    gc.freeze()  # what is there already, garbage of others included, is left alone: quicker, and nobody else's fault
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield found
+            gc.collect()
+        found.extend(str(warning.message) for warning in caught if issubclass(warning.category, ResourceWarning))
+    finally:
+        gc.unfreeze()
 
 
 def becomes(condition: Callable[[], bool]) -> bool:

@@ -84,7 +84,7 @@ class HTTPFaults(ContractSetup):
         with FaultServer(self._healthy("text")) as self.server:
             yield
 
-    def environment(self) -> Mapping[str, str]:
+    def environment(self) -> Mapping[str, str | None]:
         """Return the settings, with the server's address among them."""
         return {**self.settings, self.url_setting: self.server.url + self.url_path}
 

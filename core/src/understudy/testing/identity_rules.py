@@ -111,8 +111,8 @@ class IdentityRules(ContractSetup):
             pytest.skip("registered in this process, so that its module is loaded already")
         program = (
             f"import sys; sys.path[:] = {sys.path!r}; from understudy import LLMFactory, Settings; "
-            f"settings = Settings({dict(self.environment())!r}, environment={{}}, directory={str(self.folder)!r}); "
-            f"LLMFactory({self.name!r}, [], settings=settings, extensions=[]).get_provider_status(); "
+            f"settings = Settings({self.given()!r}, environment={{}}, directory={str(self.folder)!r}); "
+            f"LLMFactory({self.name!r}, [], settings=settings, extensions=[]).route[0][1].unavailable_reason(); "
             f"print(*sorted(set({self.sdk!r}) & set(sys.modules)))"
         )
         done = subprocess.run(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
@@ -14,7 +12,7 @@ import pytest
 
 from understudy.messages import Message, Request
 from understudy.provider import ChatProvider
-from understudy.testing.asking import PROMPT, REQUEST, WAYS, Way, becomes
+from understudy.testing.asking import PROMPT, REQUEST, WAYS, Way, becomes, unclosed
 from understudy.testing.setup import ContractSetup
 
 THREADS = 16
@@ -90,17 +88,13 @@ class LifeRules(ContractSetup):
 
     def test_nothing_is_left_behind(self, ask: Way, provider: ChatProvider) -> None:
         self.arrange("text")
-        gc.collect()
         threads = set(threading.enumerate())
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with unclosed() as left:
             own = self.make()
             assert ask(own, REQUEST).success
             own.close()
             del own
-            gc.collect()
-        unclosed = [str(warning.message) for warning in caught if issubclass(warning.category, ResourceWarning)]
-        assert not unclosed, f"expected everything closed after close(), found {unclosed}; {LEFT}"
+        assert not left, f"expected everything closed after close(), found {left}; {LEFT}"
         new = {thread for thread in threading.enumerate() if thread not in threads and not _belongs_to_test(thread)}
         ended = becomes(lambda: not any(thread.is_alive() for thread in new))
         alive = sorted(thread.name for thread in new if thread.is_alive())
@@ -109,15 +103,11 @@ class LifeRules(ContractSetup):
 
     def test_a_stream_can_be_left_early(self, ask_stream: Way, provider: ChatProvider) -> None:
         self.arrange("text")
-        gc.collect()
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with unclosed() as left:
             _leave_early(ask_stream, provider, REQUEST)
             assert WAYS[0](provider, REQUEST).success, "expected the next question to be answered"
             provider.close()
-            gc.collect()
-        unclosed = [str(warning.message) for warning in caught if issubclass(warning.category, ResourceWarning)]
-        assert not unclosed, f"expected a stream that is left early to close what it opened, found {unclosed}"
+        assert not left, f"expected a stream that is left early to close what it opened, found {left}"
         self._nothing_is_open()
 
     def test_leaving_a_stream_closes_its_connection(self, ask_stream: Way, provider: ChatProvider) -> None:

@@ -22,25 +22,27 @@ class ContractSetup:
     Attributes:
         name: the provider's entry-point name, or the name under which a class was registered in this process.
         settings: what the provider reads: its key (any text that is no key), its address. The environment and `.env`
-            are not read, so that the run is the same everywhere.
+            are not read, so that the run is the same everywhere. None takes away what a stand-in sets.
         key: the variable among them that holds the key; None for a provider without one.
         sdk: modules that must not be loaded before the first request: ("openai", "httpx2").
         reports_usage: whether every answer tells its tokens.
         thinking_options: what in options[name] makes the model show its thinking, where it has to be asked to.
+        never: faults that this vendor does not have, each with the reason: {"blocked": "the model refuses in words"}.
         another_model: a model that a request may name instead of the default.
     """
 
     name: ClassVar[str]
-    settings: ClassVar[Mapping[str, str]] = {}
+    settings: ClassVar[Mapping[str, str | None]] = {}
     key: ClassVar[str | None] = None
     sdk: ClassVar[tuple[str, ...]] = ()
     reports_usage: ClassVar[bool] = False
     thinking_options: ClassVar[Mapping[str, Any]] = {}
+    never: ClassVar[Mapping[str, str]] = {}
     another_model: ClassVar[str] = "model-of-the-test"
 
     # ---- what may be overridden ----
 
-    def environment(self) -> Mapping[str, str]:
+    def environment(self) -> Mapping[str, str | None]:
         """Return the settings under which the provider is made."""
         return self.settings
 
@@ -121,9 +123,13 @@ class ContractSetup:
         Args:
             changes: settings that are different this time; None takes one away.
         """
+        settings = Settings(self.given(**changes), environment={}, directory=self.folder)
+        return LLMFactory(self.name, [], settings=settings, extensions=[])
+
+    def given(self, **changes: str | None) -> dict[str, str]:
+        """Return the settings, with these changes."""
         settings = {**self.environment(), **changes}
-        given = {name: value for name, value in settings.items() if value is not None}
-        return LLMFactory(self.name, [], settings=Settings(given, environment={}, directory=self.folder), extensions=[])
+        return {name: value for name, value in settings.items() if value is not None}
 
     def make(self, **changes: str | None) -> ChatProvider:
         """Make the provider as a factory does."""
@@ -145,6 +151,8 @@ class ContractSetup:
         Returns:
             What the vendor does, in words.
         """
+        if kind in self.never:
+            pytest.skip(f"{kind!r} does not happen here: {self.never[kind]}")
         try:
             (self.fault if kind in FAULTS else self.reply)(kind)
         except NotImplementedError as error:
@@ -160,7 +168,7 @@ class ContractSetup:
 
     def secret(self) -> str:
         """Return the key, or skip the rule where there is none."""
-        value = self.environment().get(self.key) if self.key is not None else None
+        value = self.given().get(self.key) if self.key is not None else None
         if value is None:
             pytest.skip("no `key` is named: the provider needs none")
         return value

@@ -53,7 +53,7 @@ class SandboxFaults(ContractSetup):
         """The stand-in."""
         return self.sandbox[self.stand_in]
 
-    def environment(self) -> Mapping[str, str]:
+    def environment(self) -> Mapping[str, str | None]:
         """Return the stand-in's settings, with the class's own above them."""
         return {**VENDORS[self.stand_in].environment(self.vendor_stand_in.url), **self.settings}
 
