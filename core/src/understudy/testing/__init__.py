@@ -32,13 +32,14 @@ it is given the vendor's healthy replies, and makes everything of FAULTS out of 
         answer = Reply({"text": "Hello, dear audience."})
         streamed_answer = Reply.events({"delta": "Hello, "}, {"delta": "dear "}, {"delta": "audience."}, "[DONE]")
 
-For the wire formats that understudy-sandbox speaks it is `SandboxFaults`, with which four more attributes become one:
+For the wire formats that understudy-sandbox speaks it is `SandboxFaults`; the settings are the stand-in's own:
 
     from understudy_sandbox.conformance import SandboxFaults
 
     class TestClaude(SandboxFaults, ProviderContract):
         name = "claude"
         stand_in = "claude"
+        key = "ANTHROPIC_API_KEY"
 
 For anything else, override `fault(kind)`: arrange what FAULTS[kind].says, and raise NotImplementedError for what cannot
 be arranged; `reply(kind)` is its counterpart for health. `request_count()` and `open_connections()` let the contract

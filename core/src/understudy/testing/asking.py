@@ -67,6 +67,7 @@ class Way:
         Raises:
             AssertionError: there is an answer, or an exception that is no Failure from a provider of the full contract.
         """
+        __tracebackhide__ = True  # pytest then points at the rule
         try:
             response = self(provider, request)
         except Failure as failure:
@@ -108,6 +109,7 @@ def finish_of(name: str, events: list[StreamEvent]) -> Finish:
     Raises:
         AssertionError: it has none.
     """
+    __tracebackhide__ = True
     if not events or not isinstance(events[-1], Finish):
         last = f"{events[-1]!r:.100}" if events else "no event at all"
         raise AssertionError(

@@ -32,8 +32,9 @@ class SandboxFaults(ContractSetup):
         class TestClaude(SandboxFaults, ProviderContract):
             name = "claude"
             stand_in = "claude"
+            key = "ANTHROPIC_API_KEY"
 
-    The settings are the stand-in's own, with those of `settings` above them; `key` is found among them.
+    The settings are the stand-in's own (Sandbox.environment() has them), with those of `settings` above them.
 
     Attributes:
         stand_in: which stand-in speaks the provider's wire format, by its name in the sandbox.
