@@ -102,8 +102,8 @@ def check_start(installed: Mapping[str, metadata.Distribution], plugins: list[st
                 harmless = False
                 what = f"{file} of {name} runs whenever Python starts, whether anybody asks for {name} or not: {code}"
                 cure = f"read it; unless it is harmless, pip uninstall {name}, and make new keys"
-                if file.name.endswith("-nspkg.pth"):
-                    cure = f"old packages that share a name such as google bring such a line; {cure}"
+                if file.name.endswith("-nspkg.pth") and code.startswith("import sys, types, os;"):
+                    cure = "the usual line of an old package that shares a name such as google: nothing to do"
                 yield Finding("start of Python", False if name in plugins else None, what, cure)
     if harmless:
         what = "no plugin brought a .pth file with code, and nothing that they need did"

@@ -98,10 +98,13 @@ def complain(text: object) -> None:
 def _print_line(line: Text, indent: int = 0) -> None:
     """Print to standard error: wrapped between words on a terminal, else on one line, for grep."""
     from rich.padding import Padding
+    from rich.text import Text
 
     shown = console(stderr=True)
-    padded = Padding(line, (0, 0, 0, indent), expand=False)  # which would make an empty line vanish
-    shown.print(padded if line.plain else "", soft_wrap=not shown.is_terminal)
+    if shown.is_terminal and line.plain:  # an empty line would vanish in a padding
+        shown.print(Padding(line, (0, 0, 0, indent), expand=False))
+    else:
+        shown.print(Text(" " * indent).append(line) if line.plain else "", soft_wrap=True)
 
 
 def fail(text: object, code: int) -> NoReturn:

@@ -29,6 +29,8 @@ _FIRST_WITH_EFFORT_NONE = (5, 1)
 _FIRST_ON_RESPONSES = (5, 4)
 # From here on Chat Completions takes stop texts again; Responses takes none from any model (reported, 2026-11-23).
 _FIRST_WITH_STOP = (5, 5)
+# Chat Completions: "Up to 4 sequences where the API will stop" (openai 3.54.0, types/chat/completion_create_params.py).
+MOST_STOPS = 4
 # Kinds of older models that only the Responses API has (openai 3.54.0, types/shared/responses_model.py).
 _ONLY_RESPONSES = ("-pro", "-codex", "-deep-research")
 _ONLY_CHAT = ("gpt-audio", "chatgpt-4o")

@@ -29,7 +29,7 @@ from understudy import (
     ToolResult,
     UnsupportedRequest,
 )
-from understudy_openai.models import Endpoint, ending_warnings, leave_out_refused, reasons
+from understudy_openai.models import MOST_STOPS, Endpoint, ending_warnings, leave_out_refused, reasons
 from understudy_openai.shared import (
     Json,
     Warnings,
@@ -99,6 +99,11 @@ def request_body(request: Request, model: str, endpoint: Endpoint, *, stream: bo
         body["response_format"] = {"type": "json_schema", "json_schema": describe_schema(request.output_schema)}
     if request.stop:
         body["stop"] = list(request.stop)
+        if endpoint.is_openai and len(request.stop) > MOST_STOPS:
+            del body["stop"][MOST_STOPS:]
+            lost += (
+                ResponseWarning("stop", f"only the first {MOST_STOPS} stop texts were sent: OpenAI takes no more"),
+            )
     if request.temperature is not None:
         body["temperature"] = request.temperature
     if stream:
