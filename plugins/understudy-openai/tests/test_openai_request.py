@@ -60,7 +60,7 @@ def test_settings_have_their_places() -> None:
 
 def test_more_stop_texts_than_openai_takes_are_left_out_with_a_warning() -> None:
     request = Request(messages=(HELLO,), stop=tuple("abcdef"))
-    body, warnings = request_body(request, "gpt-4.1", Endpoint())
+    body, warnings = request_body(request, "gpt-4.1", Endpoint(is_openai=True))
     assert body["stop"] == list("abcd")
     assert "stop" in [warning.setting for warning in warnings]
     assert request_body(request, "llama-9", GROQ)[0]["stop"] == list("abcdef")  # another server may take more
