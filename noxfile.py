@@ -177,10 +177,10 @@ def prepare(session: nox.Session, *requirements: str, ours: bool = True, again: 
 def run_tests(session: nox.Session) -> None:
     """Run pytest over the fast tests, or over the paths among the session's arguments."""
     chosen = any((ROOT / argument.partition("::")[0]).exists() for argument in session.posargs)
-    slow = ["--ignore=tests/benchmarks", "--ignore=tests/simulation"]
+    slow = [f"--ignore=tests/{name}" for name in ("benchmarks", "simulation", "test_stranger.py")]
     paths = [] if chosen else [*existing("core/tests", "plugins/*/tests", "tests"), *slow]
     # Most tests wait for sockets, so more of them than there are cores can go on at once.
-    workers = [] if chosen else ["--numprocesses=4", "--dist=loadgroup"]
+    workers = [] if chosen else ["--numprocesses=4", "--dist=loadfile"]
     session.run("pytest", *workers, *paths, *session.posargs, env={"PYTHONPATH": None})
 
 
@@ -196,6 +196,13 @@ def tests(session: nox.Session) -> None:
     """Run the fast tests against the built wheels; arguments go to pytest."""
     prepare(session, *group("test"))
     run_tests(session)
+
+
+@nox.session
+def stranger(session: nox.Session) -> None:
+    """Make packages with the scaffold, install them in a fresh environment, and run their own tests there."""
+    prepare(session, *group("test"))
+    session.run("pytest", "tests/test_stranger.py", *session.posargs, env={"PYTHONPATH": None})
 
 
 @nox.session

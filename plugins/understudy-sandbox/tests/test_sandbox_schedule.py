@@ -284,3 +284,14 @@ def test_what_is_no_fault_is_refused(sandbox: Sandbox) -> None:
         sandbox.claude.next("reset")  # type: ignore[arg-type] # the mistake that is tested
     with pytest.raises(TypeError, match="found <function reset"):
         sandbox.claude.always(faults.reset)  # type: ignore[arg-type] # the mistake that is tested
+
+
+def test_hanging_up_ends_connections_and_goes_on_listening(sandbox: Sandbox) -> None:
+    with Caller(sandbox.claude) as caller:
+        assert caller.status() == 200
+        assert sandbox.claude.open_connections == 1
+        sandbox.claude.hang_up()
+        assert sandbox.claude.open_connections == 0
+    with Caller(sandbox.claude) as caller:
+        assert caller.status() == 200
+    assert sandbox.claude.connection_count == 2

@@ -93,6 +93,11 @@ class StandIn:
         self._schedule.reset()
         self._settle()
 
+    def hang_up(self) -> None:
+        """End every connection that is open; the next request has to connect."""
+        if self._server is not None:
+            self._sandbox._run(self._server.hang_up())
+
     @property
     def requests(self) -> tuple[RecordedRequest, ...]:
         """Every request since the last reset, in the order in which they were fully read."""

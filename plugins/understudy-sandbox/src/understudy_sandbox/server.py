@@ -47,6 +47,10 @@ class VendorServer:
             self._socket.close()
         await self._end(list(self.connections))
 
+    async def hang_up(self) -> None:
+        """End every connection, and go on listening."""
+        await self._end(list(self.connections))
+
     async def settle(self) -> None:
         """Make the listener agree with the schedule: closed while a refusal has its turn, else open."""
         async with self._settling:
