@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, ClassVar
 
 CHUNKS = 1000
 TEXT = "The sky is blue because air scatters short waves of light more than long ones. " * 4
@@ -75,6 +75,34 @@ _CANDIDATES = {
     },
     "modelVersion": GEMINI,
     "responseId": "Cr-FaqLbNpfYkdUP-bmpoAw",
+}
+_COMPLETION = {
+    "id": "chatcmpl-DdLkSiZDsS0RcBvDbTtD5bV5Lx9Cq",
+    "object": "chat.completion",
+    "created": 1787150000,
+    "model": "gpt-4.1",
+    "choices": [
+        {"index": 0, "message": {"role": "assistant", "content": TEXT, "refusal": None}, "finish_reason": "stop"}
+    ],
+    "usage": {"prompt_tokens": 15, "completion_tokens": 80, "total_tokens": 95},
+}
+_COHERE = {
+    "id": "4cc4b1d2-8c3a-4a35-a4c1-7a4a5d0d2f60",
+    "message": {"role": "assistant", "content": [{"type": "text", "text": TEXT}]},
+    "finish_reason": "COMPLETE",
+    "usage": {
+        "billed_units": {"input_tokens": 15, "output_tokens": 80},
+        "tokens": {"input_tokens": 80, "output_tokens": 82},
+    },
+}
+_OLLAMA = {
+    "model": "gemma4",
+    "created_at": "2026-08-19T14:34:11.123456Z",
+    "message": {"role": "assistant", "content": TEXT},
+    "done": True,
+    "done_reason": "stop",
+    "prompt_eval_count": 15,
+    "eval_count": 80,
 }
 _QUOTA = {
     "error": {
@@ -141,6 +169,11 @@ class _Connection(asyncio.Protocol):
     message = _reply("200 OK", _HEADERS_CLAUDE, "application/json", json.dumps(_MESSAGE))
     stream = _reply("200 OK", _HEADERS_CLAUDE, "text/event-stream; charset=utf-8", *_events())
     candidates = _reply("200 OK", _HEADERS_GEMINI, "application/json; charset=UTF-8", json.dumps(_CANDIDATES))
+    others: ClassVar = {  # by the end of the path
+        b"/chat/completions": _reply("200 OK", "", "application/json", json.dumps(_COMPLETION)),
+        b"/v2/chat": _reply("200 OK", "", "application/json", json.dumps(_COHERE)),
+        b"/api/chat": _reply("200 OK", "", "application/json; charset=utf-8", json.dumps(_OLLAMA)),
+    }
     refusal = _reply("429 Too Many Requests", _HEADERS_GEMINI, "application/json; charset=UTF-8", json.dumps(_QUOTA))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -159,7 +192,7 @@ class _Connection(asyncio.Protocol):
         if path.startswith(b"/refuses"):
             reply = self.refusal
         elif b"/v1/messages" not in path:
-            reply = self.candidates
+            reply = next((reply for end, reply in self.others.items() if path.endswith(end)), self.candidates)
         else:
             reply = self.stream if json.loads(body).get("stream") else self.message
         self.transport.write(reply)
