@@ -210,6 +210,16 @@ def test_no_project() -> None:
     assert str(provider.unavailable_reason()).startswith("GOOGLE_CLOUD_PROJECT is not set")
 
 
+def test_googles_token_follows_no_address_of_a_table(tmp_path: Path) -> None:
+    (tmp_path / "understudy.toml").write_text('[providers.near]\nuses = "vertex"\nbase_url = "http://127.0.0.1:1"\n')
+    settings = Settings(environment={"GOOGLE_CLOUD_PROJECT": "project-1"}, directory=tmp_path)
+    refused = understudy_provider(settings.for_provider("near")).unavailable_reason()
+    assert refused is not None
+    assert "[providers.near]" in refused
+    assert "VERTEX_BASE_URL" in refused
+    assert understudy_provider(settings).unavailable_reason() is None
+
+
 def test_the_token_server_refuses(
     provider: GeminiProvider, sandbox: Sandbox, token_server: TokenServer, ask: Ask
 ) -> None:

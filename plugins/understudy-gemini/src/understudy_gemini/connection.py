@@ -76,7 +76,7 @@ class Connection:
             project=project,
             location=location,
             credentials_file=settings.get("GOOGLE_APPLICATION_CREDENTIALS"),
-            unavailable=None if project else settings.missing("GOOGLE_CLOUD_PROJECT"),
+            unavailable=_refusal(settings) or (None if project else settings.missing("GOOGLE_CLOUD_PROJECT")),
         )
 
     def read_credentials(self) -> Any:
@@ -96,6 +96,16 @@ class Connection:
         if self.project is None:  # a server without keys looks at none, but the SDK wants one
             return {"vertexai": False, "api_key": self.key.reveal() if self.key is not None else "none"}
         return {"vertexai": True, "project": self.project, "location": self.location, "credentials": credentials}
+
+
+def _refusal(settings: Settings) -> str | None:
+    """Refuse an address in `understudy.toml`: Google's token, unlike a key named there, is good at all of Google."""
+    if not settings.base_url(default=""):
+        return None
+    return (
+        f"[providers.{settings.provider_name}] in understudy.toml: expected no base_url, since vertex signs in with "
+        "Google's own token; set VERTEX_BASE_URL if it may go to another address"
+    )
 
 
 def _vertex_url(location: str) -> str:
