@@ -28,7 +28,6 @@ from understudy import (
     ServerError,
     StreamInterrupted,
     Timeout,
-    TransientFailure,
 )
 from understudy.engine import Admit, Call, Outcome, Switch, Target, Verdict, Wait, decide
 from understudy.testing import ScriptedProvider, VirtualClock
@@ -273,7 +272,3 @@ def test_interrupted_after_delivery_ends_the_call():
     with pytest.raises(StopIteration) as stop:
         procedure.send(Outcome(0.0, failure=StreamInterrupted("cut", partial="half"), delivered=True))
     assert stop.value.value.end == "interrupted"
-
-
-def test_the_engine_only_knows_transient_failures_as_passing():
-    assert all(issubclass(kind, TransientFailure) for kind in TRANSIENT)

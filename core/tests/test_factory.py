@@ -322,3 +322,40 @@ def test_model_of_the_call_goes_to_the_primary_only():
 
 def test_repr_shows_the_route():
     assert repr(factory_of(ScriptedProvider("a"), ScriptedProvider("b"))) == "LLMFactory(a -> b)"
+
+
+@pytest.mark.parametrize(
+    ("reply", "failure"),
+    [
+        (LLMResponse(True, None, "s"), EmptyResponse),
+        (LLMResponse(True, 5, "s"), MalformedResponse),
+        (None, MalformedResponse),
+    ],
+)
+def test_what_a_provider_should_not_return_is_not_waited_for(register, reply, failure):
+    class Seed(SeedProvider):
+        def generate_content(self, prompt, temperature=0.0, max_tokens=1024):
+            return reply
+
+    class Chat(ScriptedProvider):
+        def generate(self, request):
+            return reply
+
+    register(seed=Seed)
+    for primary in ("seed", Chat("chat")):
+        with no_waiting() as waits:
+            response = factory_of(primary, ScriptedProvider("b", ["fine"])).generate_content("hello")
+        assert response.content == "fine"
+        assert isinstance(response.attempts[0].failure, failure)
+        assert waits == []
+
+
+def test_a_plugin_that_fails_when_asked_whether_it_can_be_used_is_skipped():
+    class Broken(ScriptedProvider):
+        def unavailable_reason(self):
+            raise KeyError("settings")
+
+    response = factory_of(Broken("a"), ScriptedProvider("b", ["fine"])).generate_content("hello")
+    assert response.content == "fine"
+    assert response.attempts[0].outcome == "skipped"
+    assert "KeyError('settings')" in response.attempts[0].reason

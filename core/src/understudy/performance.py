@@ -14,6 +14,7 @@ from understudy.errors import (
     AllProvidersFailed,
     EmptyResponse,
     Failure,
+    MalformedResponse,
     ProviderUnavailable,
     RequestRejected,
     ResponseRejected,
@@ -117,11 +118,18 @@ class Performance:
 
         Raises:
             Failure: the response says that it is one.
+            MalformedResponse: it is no LLMResponse, or its content is no text.
             EmptyResponse: it holds neither text nor tool calls.
             ResponseRejected: an extension refused it.
         """
+        if not isinstance(response, LLMResponse):
+            raise MalformedResponse(f"expected the provider to return an LLMResponse, found {type(response).__name__}")
         if not response.success:
             response.raise_for_failure()
+        if response.content is None:  # not as it is typed, but what an SDK gives whose reply has no text
+            response = replace(response, content="")
+        if not isinstance(response.content, str):
+            raise MalformedResponse(f"expected content as a text, found {type(response.content).__name__}")
         nothing = not response.content.strip() and not response.tool_calls
         if nothing and response.finish_reason is not FinishReason.PAUSED:  # a paused turn goes on from its parts
             cut = ", cut by max_tokens" if response.finish_reason is FinishReason.LENGTH else ""
@@ -220,12 +228,16 @@ class Performance:
         return LLMResponse(False, "", "", error, attempts=verdict.attempts, failure=failed)
 
     def _reason_to_skip(self, index: int) -> Failure | None:
-        provider = self.providers[index]
+        provider, name = self.providers[index], self.targets[index].provider
         failure: Failure | None = None
-        if (unavailable := provider.unavailable_reason()) is not None:
-            failure = ProviderUnavailable(unavailable, provider=self.targets[index].provider)
-        elif (lack := provider.capabilities.lacking(self.request)) is not None:
-            failure = UnsupportedRequest(lack, provider=self.targets[index].provider)
+        try:
+            if (unavailable := provider.unavailable_reason()) is not None:
+                failure = ProviderUnavailable(unavailable, provider=name)
+            elif (lack := provider.capabilities.lacking(self.request)) is not None:
+                failure = UnsupportedRequest(lack, provider=name)
+        except Exception as error:  # a mistake in one plugin must not end a call that another can answer
+            failure = ProviderUnavailable(f"asked whether it can be used, it raised {error!r}", provider=name)
+            failure.__cause__ = error
         if failure is not None and self.extensions is not None and self.extensions.listens:
             self.extensions.tell(events.TargetSkipped(self.targets[index].label, failure.brief))
         return failure
