@@ -54,6 +54,10 @@ class Capabilities:
         thinking: the model's reasoning is passed on.
         streaming: streams come piece by piece rather than in one.
         native_async: the async calls run on the event loop rather than in a thread.
+        prefill: an assistant message that stands last in the request is gone on with, letter by letter.
+        keeps_deadline: the sync calls end within 50 ms of `request.timeout` whatever the vendor does, a trickle of
+            bytes included. Sync calls of other providers run on an event loop in the background where they must end
+            in time.
     """
 
     conversation: bool = True
@@ -64,6 +68,8 @@ class Capabilities:
     thinking: bool = False
     streaming: bool = False
     native_async: bool = False
+    prefill: bool = False
+    keeps_deadline: bool = False
 
     def lacking(self, request: Request) -> str | None:
         """Name the first thing that the request needs and this provider lacks.
@@ -104,11 +110,14 @@ class ChatProvider(LLMProvider):
         spec_version: the version of this contract that the provider was written for.
         capabilities: what it can take.
         default_model: the model that is asked when a request names none, where there is one.
+        credential: what tells one account from another without revealing its key: Secret.fingerprint. What is known
+            of a target's health is kept for each provider, model and credential.
     """
 
     spec_version: ClassVar[int] = 1
     capabilities: Capabilities = Capabilities()
     default_model: str | None = None
+    credential: str = ""
 
     @abstractmethod
     def generate(self, request: Request) -> LLMResponse:

@@ -7,6 +7,7 @@ of providers under names of their own is read by tables.py and answered from her
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
 import os
 from collections.abc import Mapping
@@ -33,6 +34,11 @@ class Secret:
     def reveal(self) -> str:
         """Return the key, to be handed to an SDK and nowhere else."""
         return self._value
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hexadecimal digits that tell this key from others, and from which it cannot be found."""
+        return hashlib.sha256(self._value.encode()).hexdigest()[:12]
 
     def __repr__(self) -> str:
         return "Secret(***)"
