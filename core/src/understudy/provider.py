@@ -140,17 +140,19 @@ class ChatProvider(LLMProvider):
 
     async def agenerate(self, request: Request) -> LLMResponse:
         """Answer a request on the running event loop."""
-        import asyncio  # costly to import, and not needed by programs without an event loop
+        from understudy.threads import in_thread  # costly to import, and not needed by programs without an event loop
 
-        return await asyncio.to_thread(self.generate, request)
+        return await in_thread(self.generate, request)
 
     async def astream(self, request: Request) -> AsyncIterator[StreamEvent]:
         """Answer a request piece by piece on the running event loop, ending in Finish."""
-        import asyncio
         import threading
+
+        from understudy.threads import in_thread, start
 
         events = self.stream(request)
         at_work = threading.Lock()  # a generator that waits for its next piece cannot be closed
+        asking = False
 
         def step() -> StreamEvent | None:
             with at_work:
@@ -163,13 +165,18 @@ class ChatProvider(LLMProvider):
                     close()
 
         try:
-            while (event := await asyncio.to_thread(step)) is not None:
+            while True:
+                asking = True
+                event = await in_thread(step)
+                asking = False
+                if event is None:
+                    return
                 yield event
         finally:
-            idle = not at_work.locked()
-            leaving = asyncio.get_running_loop().run_in_executor(None, leave)
-            if idle:  # else the caller has given up, and need not wait for the piece
-                await leaving
+            if asking:  # the caller has given up, and need not wait for the piece
+                start(leave)
+            else:
+                await in_thread(leave)
 
     def unavailable_reason(self) -> str | None:
         """Say why the provider cannot be asked, for example which variable to set, without any input or output.

@@ -1,0 +1,130 @@
+"""Blocking calls in daemon threads: results, context, and being left behind."""
+
+import asyncio
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from contextvars import ContextVar
+
+import pytest
+
+from understudy import threads
+from understudy.threads import in_thread
+
+place = ContextVar("place", default="nowhere")
+FOREVER = 30
+
+
+def raise_it(error):
+    raise error
+
+
+def test_result_error_and_context_come_back():
+    async def use():
+        assert await in_thread(divmod, 7, 2) == (3, 1)
+        place.set("outside")
+        assert await in_thread(place.get) == "outside"
+        await in_thread(place.set, "inside")
+        assert place.get() == "outside"
+        with pytest.raises(LookupError) as raised:
+            await in_thread(raise_it, LookupError("gone"))
+        assert [frame.name for frame in raised.traceback] == ["use", "in_thread", "raise_it"]
+        with pytest.raises(RuntimeError, match="StopIteration"):  # which no coroutine can raise
+            await in_thread(next, iter(()))
+
+    asyncio.run(use())
+
+
+def test_what_hangs_takes_no_place_and_is_dropped(caplog):
+    free, done = threading.Event(), []
+
+    def hang(number):
+        free.wait(FOREVER)
+        done.append(number)
+        raise LookupError("too late")
+
+    async def use():
+        began = time.monotonic()
+        hanging = [asyncio.wait_for(in_thread(hang, number), 0.05) for number in range(50)]
+        assert {type(one) for one in await asyncio.gather(*hanging, return_exceptions=True)} == {TimeoutError}
+        assert await in_thread(lambda: 42) == 42
+        assert time.monotonic() - began < 2
+        free.set()
+        while len(done) < 50:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)
+
+    asyncio.run(use(), debug=True)
+    gc.collect()
+    assert caplog.text == ""
+
+
+def test_threads_are_used_again_and_few_are_kept():
+    async def use():
+        names = {await in_thread(lambda: threading.current_thread().ident) for _ in range(20)}
+        assert len(names) <= 3
+        barrier = threading.Barrier(2 * threads.MOST_IDLE)
+        await asyncio.gather(*(in_thread(barrier.wait, FOREVER) for _ in range(barrier.parties)))
+
+    asyncio.run(use())
+    latest = time.monotonic() + 5
+    while (left := [one.name for one in threading.enumerate()].count("understudy-worker")) > threads.MOST_IDLE:
+        assert time.monotonic() < latest, left
+        time.sleep(0.01)
+
+
+def test_an_idle_thread_holds_nothing():
+    class Heavy:
+        pass
+
+    async def use():
+        heavy = Heavy()
+        await in_thread(id, heavy)
+        return weakref.ref(heavy)
+
+    kept = asyncio.run(use())
+    time.sleep(0.01)
+    gc.collect()
+    assert kept() is None
+
+
+def test_a_result_for_a_closed_loop_is_dropped():
+    free, done = threading.Event(), threading.Event()
+
+    def hang():
+        free.wait(FOREVER)
+        done.set()
+
+    async def use():
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(in_thread(hang), 0.01)
+
+    asyncio.run(use())  # and the loop does not wait for the thread when it closes
+    free.set()
+    assert done.wait(5)
+
+
+def test_what_hangs_does_not_hold_up_the_exit():
+    program = """
+import asyncio, time
+from understudy.threads import in_thread
+async def use():
+    await asyncio.wait_for(in_thread(time.sleep, 30), 0.05)
+try: asyncio.run(use())
+except TimeoutError: print("left", flush=True)
+"""
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "left\n", "")
+    assert time.monotonic() - began < 5
