@@ -252,7 +252,9 @@ def lowest(session: nox.Session) -> None:
         sys.exit("Only uv can choose the lowest versions, and there is none here.")
     projects = [nox.project.load_toml(package / "pyproject.toml")["project"] for package in packages()]
     ours = tuple(project["name"] for project in projects)
-    direct = {need for project in projects for need in project.get("dependencies", [])}
+    lists = [project.get("dependencies", []) for project in projects]
+    lists += [extra for project in projects for extra in project.get("optional-dependencies", {}).values()]
+    direct = {need for needs in lists for need in needs}
     third_party = sorted(need for need in direct if not need.startswith(ours))
     prepare(session, *third_party, "--resolution=lowest-direct")
     install(session, "Installing pytest", *group("test"))

@@ -19,6 +19,7 @@ PACKAGES = sorted(
 PLUGINS = [package for package in PACKAGES if package != CORE]
 MODULES = [module for package in PACKAGES for module in sorted(package.rglob("*.py"))]
 IMPORT = (ast.Import, ast.ImportFrom)
+EXTRAS = {"prices.py": {"genai_prices"}, "schema.py": {"jsonschema", "referencing"}}  # imported inside functions
 PURE = {"wire.py", "failures.py", "models.py"}  # of a plugin: translation without SDK
 
 
@@ -64,7 +65,21 @@ def test_the_core_imports_pluggy_and_dotenv_and_nothing_else(module: Path) -> No
     allowed = set() if module.name in ("messages.py", "response.py", "errors.py", "engine.py") else {"pluggy", "dotenv"}
     if module.parent.name == "testing":
         allowed = {"pytest"}  # for the tests of a provider: imported when these begin, never by a program
+    allowed |= EXTRAS.get(module.name, set())
     assert {top: line for top, line in third_party(module).items() if top not in allowed} == {}
+
+
+@pytest.mark.parametrize("module", EXTRAS)
+def test_the_core_imports_an_extra_inside_functions(module: str) -> None:
+    at_once = [node for node in parse(CORE / module).body if isinstance(node, IMPORT)]
+    tops = {name.partition(".")[0] for node in at_once for name, _, _ in imports(node)}
+    assert tops & EXTRAS[module] == set()
+
+
+def test_the_tests_have_what_the_extras_of_the_core_ask_for() -> None:
+    core = tomllib.loads((ROOT / "core/pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    group = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["dependency-groups"]["test"]
+    assert set(chain(*core.values())) <= set(group)
 
 
 @pytest.mark.parametrize(

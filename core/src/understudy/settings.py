@@ -1,7 +1,7 @@
 """Where keys, URLs and names come from: arguments, then the environment, then `.env`, then defaults.
 
 The only module that reads the environment or a `.env` file. It never changes os.environ. What `understudy.toml` says
-of providers under names of their own is read by tables.py and answered from here.
+of providers under names of their own, and of limits, is read by tables.py and answered from here.
 """
 
 from __future__ import annotations
@@ -12,10 +12,14 @@ import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from understudy.errors import ConfigurationError, register_secret
 from understudy.tables import ProviderTable, read_tables
+
+if TYPE_CHECKING:
+    from understudy.limits import Limits
 
 
 class Secret:
@@ -82,7 +86,9 @@ class Settings:
         self.env_file = find_file(".env", start)
         self.config_file = find_file("understudy.toml", start)
         self.lock_file = find_file("understudy.lock", start)  # trust.py reads it, when a plugin is to load
-        self.tables: Mapping[str, ProviderTable] = read_tables(self.config_file)
+        tables = read_tables(self.config_file)
+        self.tables: Mapping[str, ProviderTable] = tables.providers
+        self.limits: Mapping[str, Limits] = tables.limits  # by label or provider name
         self._table: ProviderTable | None = None
         self._layers: tuple[tuple[str, Mapping[str, str]], ...] = (
             ("the arguments", dict(arguments or {})),
@@ -239,6 +245,25 @@ class Settings:
         """Return a provider's model: its table's, else the first of these that is set, else the default."""
         own = self._table.model if self._table else None
         return own or self.get(*names) or default
+
+    @staticmethod
+    def credential(key: Secret | None, base_url: str = "", *, default: str = "") -> str:
+        """Return a word for the account that a key opens at an address: what a provider's `credential` is.
+
+        Args:
+            key: the key; where there is none, a name and a password in the address stand for it.
+            base_url: the address.
+            default: the vendor's own address, which goes without saying.
+
+        Returns:
+            The key's fingerprint, and the address where it is not the default: "5e884898da28@127.0.0.1:8080/v1"; ""
+            without either. Neither key nor password can be found from it.
+        """
+        parts = urlsplit(base_url)
+        login, _, place = parts.netloc.rpartition("@")
+        secret = key or (Secret(login) if login else None)
+        word = secret.fingerprint if secret is not None else ""
+        return word if base_url == default else f"{word}@{place}{parts.path}"
 
     def names(self, name: str) -> tuple[str, ...]:
         """Return a comma-separated setting as its entries, empty ones left out."""

@@ -1,4 +1,4 @@
-"""Providers under names of their own, from `understudy.toml`.
+"""What `understudy.toml` says: providers under names of their own, and limits.
 
     [providers.groq]
     uses = "openai"
@@ -6,18 +6,26 @@
     api_key_env = "GROQ_API_KEY"
     model = "llama-3.3-70b-versatile"
 
+    [limits.groq]
+    requests_per_minute = 30
+
 Then `groq` stands in a route like any other name. A key is never in this file: only the name of its variable is.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from understudy.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from understudy.limits import Limits
+
+Entry = TypeVar("Entry")
 
 _KEYS = ("uses", "base_url", "api_key_env", "model")
 
@@ -43,14 +51,28 @@ class ProviderTable:
     model: str | None = None
 
 
-def read_tables(file: Path | None) -> Mapping[str, ProviderTable]:
-    """Read the tables of a file by their names; none where there is no file.
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The tables of a file.
+
+    Args:
+        providers: the tables `[providers.NAME]` by their names.
+        limits: the tables `[limits.NAME]`, each NAME a label of a route ("claude:claude-haiku-4-5") or the name of a
+            provider.
+    """
+
+    providers: Mapping[str, ProviderTable] = field(default_factory=dict)
+    limits: Mapping[str, Limits] = field(default_factory=dict)
+
+
+def read_tables(file: Path | None) -> Tables:
+    """Read the tables of a file; none where there is no file.
 
     Raises:
         ConfigurationError: the file cannot be read, or says something that is not understood.
     """
     if file is None:
-        return {}
+        return Tables()
     import tomllib
 
     try:
@@ -59,25 +81,60 @@ def read_tables(file: Path | None) -> Mapping[str, ProviderTable]:
         raise ConfigurationError(f"{file}: expected a file that can be read, found: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{file}: expected TOML in UTF-8, found: {error}") from error
-    providers = document.pop("providers", {})
-    if document or not isinstance(providers, dict):
-        found = ", ".join(map(repr, document)) or "something else under 'providers'"
-        raise ConfigurationError(f"{file}: expected tables [providers.NAME], found {found}")
-    return {name: _read_table(name, values, f"[providers.{name}] in {file}") for name, values in providers.items()}
+    providers, limits = document.pop("providers", {}), document.pop("limits", {})
+    if document or not isinstance(providers, dict) or not isinstance(limits, dict):
+        wrong = "limits" if isinstance(providers, dict) else "providers"
+        found = ", ".join(map(repr, document)) or f"something else under {wrong!r}"
+        raise ConfigurationError(f"{file}: expected tables [providers.NAME] and [limits.NAME], found {found}")
+    return Tables(
+        _read_each("providers", providers, _read_provider, file), _read_each("limits", limits, _read_limits, file)
+    )
 
 
-def _read_table(name: str, values: Any, origin: str) -> ProviderTable:
-    if not isinstance(values, dict):
-        raise ConfigurationError(f"{origin}: expected a table, found {type(values).__name__}")
+def _read_each(
+    kind: str, tables: Mapping[str, Any], read: Callable[[str, dict[str, Any], str], Entry], file: Path
+) -> dict[str, Entry]:
+    """Read the tables of one kind, each by its name."""
+    entries = {}
+    for name, values in tables.items():
+        origin = f"[{kind}.{name}] in {file}"
+        if not isinstance(values, dict):
+            raise ConfigurationError(f"{origin}: expected a table, found {type(values).__name__}")
+        entries[name] = read(name, values, origin)
+    return entries
+
+
+def _read_provider(name: str, values: dict[str, Any], origin: str) -> ProviderTable:
     if any(character in name for character in " :,") or not name:
         raise ConfigurationError(f"{origin}: expected a name without blanks, colons and commas, found {name!r}")
+    _check_keys(values, _KEYS, origin)
     for key, value in values.items():
-        if key not in _KEYS:
-            near = difflib.get_close_matches(key, _KEYS, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigurationError(f"{origin}: expected {', '.join(_KEYS)}, found {key!r}{hint}")
         if not isinstance(value, str):
             raise ConfigurationError(f"{origin}: expected {key} as a text, found {type(value).__name__}")
     if not values.get("uses"):
         raise ConfigurationError(f'{origin}: expected uses = "NAME" with the provider that does the work, found none')
     return ProviderTable(name, origin, **values)
+
+
+def _read_limits(name: str, values: dict[str, Any], origin: str) -> Limits:
+    from understudy.limits import KEYS, Limits
+
+    if any(isinstance(value, dict) for value in values.values()):
+        raise ConfigurationError(
+            f'{origin}: expected numbers, found a table; a name with dots stands in quotes: [limits."NAME"]'
+        )
+    _check_keys(values, KEYS, origin)
+    if not values:
+        raise ConfigurationError(f"{origin}: expected {', '.join(KEYS)}, found none of them")
+    try:
+        return Limits(**values)
+    except ValueError as error:
+        raise ConfigurationError(f"{origin}: {error}") from None
+
+
+def _check_keys(values: Iterable[str], known: Iterable[str], origin: str) -> None:
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigurationError(f"{origin}: expected {', '.join(known)}, found {key!r}{hint}")

@@ -1,0 +1,207 @@
+"""In which order targets are asked, where the list's own order is not wanted.
+
+A strategy is a function: it gets what is known of each target and a source of randomness, and returns the targets'
+indices in the order in which they are to be asked. It decides nothing else: who is cooling down, whose breaker is open,
+and when the next one is asked is the engine's business.
+
+    def alphabetical(candidates, draw):
+        return [one.index for one in sorted(candidates, key=lambda one: one.label)]
+
+    Policy.eager(routing=alphabetical)
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a strategy may know of a target.
+
+    Args:
+        index: the target's place in the route, from 0; what a strategy returns.
+        label: the route as it was named, for example "gemini" or "claude:claude-haiku-4-5".
+        provider: the provider's name.
+        model: the model that would be asked, where it is known.
+        seconds: a moving average of the time to the first token, or to a whole answer; None where nothing was measured.
+        price: what this request would cost there in US dollars, by estimate, or a function that finds out; None where
+            nobody knows.
+        ready: whether it may be asked now: False while it cools down or its breaker is open.
+    """
+
+    index: int
+    label: str
+    provider: str
+    model: str | None = None
+    seconds: float | None = None
+    price: Callable[[], float | None] | float | None = None
+    ready: bool = True
+
+    @property
+    def dollars(self) -> float | None:
+        """The price, found out now where it is not known yet."""
+        return self.price() if callable(self.price) else self.price
+
+
+Draw: TypeAlias = Callable[[], float]
+Strategy: TypeAlias = Callable[[Sequence[Candidate], Draw], Sequence[int]]
+
+
+def ordered(candidates: Sequence[Candidate], draw: Draw) -> Sequence[int]:
+    """Ask the targets as the route names them."""
+    return [one.index for one in candidates]
+
+
+def fastest(candidates: Sequence[Candidate], draw: Draw) -> Sequence[int]:
+    """Ask the quicker of two drawn at random first, then the others by their speed.
+
+    Always taking the quickest would send everybody to the same target at once and never find out that another has
+    become quicker; two at random avoid both (Mitzenmacher, "The Power of Two Choices"). A target that was never
+    measured counts as the quickest. Those that are not ready come last.
+    """
+    by_speed = sorted(candidates, key=_slowness)
+    ready = [one for one in by_speed if one.ready]
+    if len(ready) > 2:
+        one = _pick(ready, draw)
+        other = _pick([each for each in ready if each is not one], draw)
+        first = min(one, other, key=_slowness)
+        by_speed.remove(first)
+        by_speed.insert(0, first)
+    return [one.index for one in by_speed]
+
+
+def cheapest(candidates: Sequence[Candidate], draw: Draw) -> Sequence[int]:
+    """Ask by price, the lowest first, and those without a known price last.
+
+    Where prices are equal or unknown, the route's order stands. They come from the extra "prices".
+    """
+    prices = {one.index: one.dollars for one in candidates}
+    known = [(price, place, index) for place, (index, price) in enumerate(prices.items()) if price is not None]
+    return [index for _, _, index in sorted(known)] + [index for index, price in prices.items() if price is None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Weighted:
+    weights: Mapping[str, float] = field(hash=False)  # a mapping has no hash, and a Policy that holds this needs one
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The labels and provider names that have a weight."""
+        return tuple(self.weights)
+
+    def __call__(self, candidates: Sequence[Candidate], draw: Draw) -> Sequence[int]:
+        weights = {one.index: self.weights.get(one.label, self.weights.get(one.provider, 0)) for one in candidates}
+        left = [index for index, weight in weights.items() if weight > 0]
+        last = [index for index, weight in weights.items() if weight <= 0]
+        order = []
+        while left:
+            point = draw() * sum(weights[index] for index in left)
+            for index in left:
+                point -= weights[index]
+                if point < 0:
+                    break
+            order.append(index)  # the last one where rounding left a rest
+            left.remove(index)
+        return order + last
+
+    def __repr__(self) -> str:
+        return f"weighted({dict(self.weights)!r})"
+
+
+def weighted(weights: Mapping[str, float]) -> Strategy:
+    """Make a strategy that asks at random, each target as often as its weight says.
+
+    The first one is drawn by the weights, then the next among the rest likewise, and so on. A target with the weight 0,
+    or without any, is asked only after those that have one, in the route's order.
+
+    Args:
+        weights: numbers of 0 or more by label ("claude:claude-haiku-4-5") or provider name ("claude"), a label first.
+            Several targets of one provider have its weight each.
+
+    Raises:
+        TypeError: a weight is not a number.
+        ValueError: a weight is below 0 or infinite, or there is none above 0.
+    """
+    for name, weight in weights.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float):
+            raise TypeError(f"expected the weight of {name!r} as a number, found {weight!r}")
+        if not 0 <= weight < float("inf"):
+            raise ValueError(f"expected the weight of {name!r} as 0 or more, found {weight!r}")
+    if not any(weights.values()):
+        raise ValueError(f"expected at least one weight above 0, found {dict(weights)!r}")
+    return _Weighted(dict(weights))
+
+
+_STRATEGIES: Mapping[str, Strategy] = {"ordered": ordered, "fastest": fastest, "cheapest": cheapest}
+
+
+def find_strategy(routing: str | Strategy) -> Strategy:
+    """Return the strategy of a name, or the strategy itself.
+
+    Raises:
+        ValueError: it is neither one of the names nor a function.
+    """
+    if isinstance(routing, str) and routing in _STRATEGIES:
+        return _STRATEGIES[routing]
+    if callable(routing):
+        return routing
+    expected = f"{', '.join(_STRATEGIES)}, weighted({{...}}) or a function of your own"
+    near = difflib.get_close_matches(routing, _STRATEGIES, 1) if isinstance(routing, str) else []
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    if routing == "weighted" or isinstance(routing, Mapping):
+        hint = '; weights are given as weighted({"gemini": 3, "claude": 1})'
+    raise ValueError(f"expected routing as {expected}, found {routing!r}{hint}")
+
+
+def check_names(strategy: Strategy, known: Iterable[str]) -> None:
+    """See whether every name that a strategy speaks of, in an attribute `names`, is on the route.
+
+    Args:
+        strategy: the strategy.
+        known: the labels and provider names of the route.
+
+    Raises:
+        ValueError: a name is not on the route.
+    """
+    names = list(dict.fromkeys(known))
+    for name in getattr(strategy, "names", ()):
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"routing {describe(strategy)}: expected {', '.join(names)}, found {name!r}{hint}")
+
+
+def check_order(strategy: Strategy, candidates: Sequence[Candidate], order: Any) -> tuple[int, ...]:
+    """Return what a strategy returned, when it names every candidate once.
+
+    Raises:
+        ValueError: it does not.
+    """
+    expected = [one.index for one in candidates]
+    try:
+        indices = tuple(order)
+        good = len(indices) == len(expected) and set(indices) == set(expected)
+    except TypeError:  # not a sequence, or of things that are no numbers
+        good = False
+    if not good:
+        wanted = ", ".join(map(str, expected))
+        raise ValueError(f"routing {describe(strategy)}: expected each of the indices {wanted} once, found {order!r}")
+    return indices
+
+
+def describe(strategy: Strategy) -> str:
+    """Name a strategy, for people."""
+    name = getattr(strategy, "__name__", None)
+    return name if isinstance(name, str) else repr(strategy)
+
+
+def _slowness(one: Candidate) -> tuple[bool, float]:
+    return not one.ready, -1.0 if one.seconds is None else one.seconds
+
+
+def _pick(among: Sequence[Candidate], draw: Draw) -> Candidate:
+    return among[min(int(draw() * len(among)), len(among) - 1)]

@@ -1,0 +1,202 @@
+"""Whether an answer follows the JSON schema that was asked for, by the package jsonschema: the extra "schema".
+
+Nothing is fetched: a schema has to hold all that it refers to. `format` is a remark, as the standard has it, and is not
+checked.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, lru_cache
+from typing import Any
+
+_SHOWN = 40  # characters of a value that a message shows: enough for a word, too few for an answer
+_LISTED = 8  # entries that a message lists
+
+_KINDS: Mapping[str, str] = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "null": "null",
+    "number": "a number",
+    "object": "an object",
+    "string": "a text",
+}
+# What is said of a keyword; {} stands for its value in the schema.
+_EXPECTED: Mapping[str, str] = {
+    "const": "{}",
+    "enum": "one of {}",
+    "format": "a text of the format {}",
+    "exclusiveMaximum": "less than {}",
+    "exclusiveMinimum": "more than {}",
+    "maxItems": "at most {} entries",
+    "maxLength": "at most {} characters",
+    "maxProperties": "at most {} properties",
+    "maximum": "at most {}",
+    "minItems": "{} or more entries",
+    "minLength": "{} or more characters",
+    "minProperties": "{} or more properties",
+    "minimum": "at least {}",
+    "multipleOf": "a multiple of {}",
+    "pattern": "a text that matches {}",
+    "uniqueItems": "entries that all differ",
+}
+_COUNTED = {f"{end}{what}" for end in ("min", "max") for what in ("Items", "Length", "Properties")}
+
+
+@cache
+def is_installed() -> bool:
+    """Return whether jsonschema is installed, without importing it."""
+    return importlib.util.find_spec("jsonschema") is not None
+
+
+def check_schema(schema: Mapping[str, Any]) -> None:
+    """See whether a schema can be checked against, before anything is sent; without jsonschema, all pass.
+
+    Raises:
+        ValueError: it is no JSON, no valid JSON schema, or refers to something that it does not hold.
+    """
+    if is_installed():
+        _checker(_write(schema))
+
+
+def schema_fault(schema: Mapping[str, Any], value: Any) -> str | None:
+    """Say where a value differs from a schema.
+
+    Args:
+        schema: a schema that `check_schema` lets pass.
+        value: what `json.loads` made of the answer.
+
+    Returns:
+        The place and what was expected there, for example "$.items[2].name: expected a text, found 3"; None where the
+        value follows the schema, and where jsonschema is not installed.
+
+    Raises:
+        ValueError: as with `check_schema`.
+    """
+    return _checker(_write(schema))(value) if is_installed() else None
+
+
+def _write(schema: Mapping[str, Any]) -> str:
+    """Write a schema as JSON: what is kept of it does not change when the caller's does."""
+    try:
+        return json.dumps(schema, default=_as_plain)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"output_schema: expected a JSON schema, found what is no JSON: {error}") from error
+
+
+def _as_plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is no kind of JSON")
+
+
+@lru_cache(maxsize=64)
+def _checker(text: str) -> Callable[[Any], str | None]:
+    """Make a function that says where a value differs from a schema."""
+    from jsonschema import Draft202012Validator, SchemaError  # type: ignore[import-untyped]  # it has no types
+    from jsonschema.exceptions import best_match  # type: ignore[import-untyped]
+    from jsonschema.validators import validator_for  # type: ignore[import-untyped]
+    from referencing import Registry
+
+    schema = json.loads(text)
+    kind = validator_for(schema, default=Draft202012Validator)
+    try:
+        kind.check_schema(schema)
+        _check_references(schema, kind)
+    except SchemaError as error:
+        raise ValueError(f"output_schema: expected a valid JSON schema; {_describe(error)}") from None
+    except RecursionError:
+        raise ValueError("output_schema: expected a JSON schema, found one nested too deep to be checked") from None
+    validator = kind(schema, registry=Registry())  # an empty one: it fetches nothing
+
+    def fault(value: Any) -> str | None:
+        try:
+            error = best_match(validator.iter_errors(value))
+        except RecursionError:
+            return "$: expected something that can be checked, found lists and objects nested without end"
+        return None if error is None else _describe(error)
+
+    return fault
+
+
+def _check_references(schema: Any, kind: Any) -> None:
+    """See whether everything that a schema refers to is in it."""
+    from referencing import Registry, Resource
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012, specification_with
+
+    def references(resource: Resource[Any], resolver: Any) -> Iterator[tuple[str, Any]]:
+        contents = resource.contents
+        if isinstance(contents, Mapping):
+            for keyword in ("$ref", "$dynamicRef"):
+                if isinstance(contents.get(keyword), str):
+                    yield contents[keyword], resolver
+        for inner in resource.subresources():
+            yield from references(inner, resolver.in_subresource(inner))
+
+    specification = specification_with(kind.META_SCHEMA.get("$schema", ""), default=DRAFT202012)
+    whole = specification.create_resource(schema)
+    address = whole.id() or ""
+    resolver = Registry().with_resource(address, whole).resolver(address)
+    for reference, around in references(whole, resolver):
+        try:
+            around.lookup(reference)
+        except Unresolvable:
+            raise ValueError(
+                f"output_schema: expected references within the schema, found {_show(reference)}, which is not in it; "
+                "nothing is fetched: put it under $defs"
+            ) from None
+
+
+# ---- words ----
+
+
+def _describe(error: Any) -> str:
+    """Say what a validation error means, without the whole value and the whole schema."""
+    return f"{error.json_path}: expected {_expectation(error)}, found {_finding(error)}"
+
+
+def _expectation(error: Any) -> str:
+    keyword, wanted = error.validator, error.validator_value
+    if keyword == "type":
+        return " or ".join(_KINDS.get(one, str(one)) for one in (wanted if isinstance(wanted, list) else [wanted]))
+    if keyword == "required":
+        return f"the property {_show(next(name for name in wanted if name not in error.instance))}"
+    if keyword == "additionalProperties" and wanted is False:
+        return f"only {_names(error.schema.get('properties', {}))}"
+    if keyword in ("anyOf", "oneOf"):
+        if 0 < len(error.context) <= 4 and not any(one.relative_path for one in error.context):
+            return " or ".join(dict.fromkeys(map(_expectation, error.context)))
+        return f"what {'exactly' if keyword == 'oneOf' else 'at least'} one of {len(wanted)} schemas describes"
+    if keyword in _EXPECTED:
+        return _EXPECTED[keyword].format(_names(wanted) if keyword == "enum" else _show(wanted))
+    return f"what {keyword} asks for" if keyword else "nothing"  # a schema that is `false`
+
+
+def _finding(error: Any) -> str:
+    keyword, value = error.validator, error.instance
+    if keyword == "required":
+        return f"only {_names(value)}" if value else "none"
+    if keyword == "additionalProperties" and error.validator_value is False:
+        return _names(name for name in value if name not in error.schema.get("properties", {}))
+    return str(len(value)) if keyword in _COUNTED else _show(value)
+
+
+def _names(names: Any) -> str:
+    """List names or values, the first few of them."""
+    shown = [_show(name) for name in names]
+    rest = [f"{len(shown) - _LISTED} more"] if len(shown) > _LISTED else []
+    return ", ".join([*shown[:_LISTED], *rest]) or "none"
+
+
+def _show(value: Any) -> str:
+    """Write a value, if it is short, else say what kind it is."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
