@@ -48,11 +48,18 @@ class Clients(Generic[Client, AsyncClient]):
         self._client: Client | None = None
         self._of_loops: dict[AbstractEventLoop, _Kept[AsyncClient]] = {}
 
+    def prepare(self) -> None:
+        """Do once what takes long; no client is made. It is done before the first client where it was not before."""
+        with self._lock:
+            if not self._prepared:
+                self._prepare()
+                self._prepared = True
+
     def get(self) -> Client:
         """Return the client for sync calls."""
         client = self._client
         if client is None:
-            self._prepare_once()
+            self.prepare()
             with self._lock:
                 if self._client is None:
                     self._client = self._open()
@@ -67,7 +74,7 @@ class Clients(Generic[Client, AsyncClient]):
         kept = self._of_loops.get(loop)
         if kept is None:
             if not self._prepared:
-                await asyncio.to_thread(self._prepare_once)
+                await asyncio.to_thread(self.prepare)
             kept = self._of_loops.get(loop)  # another task may have been quicker
         if kept is None:
             kept = _Kept(self._open_async(), self._close_async, lambda: self._of_loops.pop(loop, None))
@@ -103,12 +110,6 @@ class Clients(Generic[Client, AsyncClient]):
         if kept is not None:
             await kept.end()
         self.close()
-
-    def _prepare_once(self) -> None:
-        with self._lock:
-            if not self._prepared:
-                self._prepare()
-                self._prepared = True
 
 
 class _Kept(Generic[AsyncClient]):

@@ -110,7 +110,7 @@ class ChatProvider(LLMProvider):
         spec_version: the version of this contract that the provider was written for.
         capabilities: what it can take.
         default_model: the model that is asked when a request names none, where there is one.
-        credential: what tells one account from another without revealing its key: Secret.fingerprint. What is known
+        credential: what tells one account from another without revealing its key: Settings.credential. What is known
             of a target's health is kept for each provider, model and credential.
     """
 
@@ -197,6 +197,9 @@ class ChatProvider(LLMProvider):
             The notice, with the day as YYYY-MM-DD where there is one; None where nothing of the kind is known.
         """
         return None
+
+    def warm_up(self) -> None:
+        """Import what the first call would, and open nothing. It may take seconds, and be called from any thread."""
 
     def generate_content(self, prompt: str, temperature: float = 0.0, max_tokens: int = 1024) -> LLMResponse:
         """Answer a prompt, every failure turned into a response with success False."""

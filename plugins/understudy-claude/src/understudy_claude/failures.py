@@ -67,6 +67,7 @@ _OF_WORDS: tuple[tuple[str, type[Failure]], ...] = (
     ("credit balance is too low", QuotaExhausted),
     ("specified api usage limits", QuotaExhausted),
     ("organization has been disabled", PermissionDenied),
+    ("not support assistant message prefill", UnsupportedRequest),
 )
 
 

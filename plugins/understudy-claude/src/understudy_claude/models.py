@@ -25,6 +25,12 @@ _LAST_WITH_SAMPLING: Mapping[str, tuple[int, int]] = {
     "opus": (4, 6),
     "sonnet": (4, 6),
 }
+
+# The last version of each family that goes on from an assistant's message at the end; families not here never do.
+# Later ones answer 400 "This model does not support assistant message prefill." (anthropic 2.12.0,
+# types/message_create_params.py; from which version on: Anthropic's documentation of migrating to 4.6, 2026-11-23).
+_LAST_WITH_PREFILL: Mapping[str, tuple[int, int]] = {**_LAST_WITH_SAMPLING, "opus": (4, 5), "sonnet": (4, 5)}
+
 _NAME = re.compile(r"claude-([a-z]+)-(?:(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)|preview)")
 
 # Model: the day it ends, and what to ask instead. The days are DEPRECATED_MODELS of anthropic 2.12.0, read 2026-11-23.
@@ -54,11 +60,18 @@ _ENDINGS: Mapping[str, tuple[date, str]] = {
 
 def takes_sampling(model: str) -> bool:
     """Return whether a model takes temperature, top_p and top_k; names that are not Anthropic's own are let through."""
-    found = _NAME.search(model)
-    if found is None:
-        return True
-    family, major, minor = found.groups()
-    return (int(major or 99), int(minor or 0)) <= _LAST_WITH_SAMPLING.get(family, (0, 0))  # a preview is the newest
+    return _within(model, _LAST_WITH_SAMPLING) is not False
+
+
+def takes_prefill(model: str) -> bool | None:
+    """Return whether a model goes on from an assistant's message at the end; None where the name does not tell."""
+    return _within(model, _LAST_WITH_PREFILL)
+
+
+def thinks(body: Mapping[str, Any]) -> bool:
+    """Return whether a request's body lets the model think."""
+    thinking = body.get("thinking")
+    return isinstance(thinking, Mapping) and thinking.get("type") in ("enabled", "adaptive")
 
 
 def leave_out_refused(body: dict[str, Any], model: str) -> tuple[ResponseWarning, ...]:
@@ -71,8 +84,7 @@ def leave_out_refused(body: dict[str, Any], model: str) -> tuple[ResponseWarning
     temperature = body.get("temperature")
     if temperature is None:
         return tuple(warnings)
-    thinking = body.get("thinking")
-    if isinstance(thinking, Mapping) and thinking.get("type") in ("enabled", "adaptive") and temperature != 1:
+    if thinks(body) and temperature != 1:
         del body["temperature"]
         warnings.append(ResponseWarning("temperature", "temperature was left out: Claude takes none while it thinks"))
     elif temperature > 1:
@@ -87,3 +99,11 @@ def ending_warnings(model: str) -> tuple[ResponseWarning, ...]:
         return ()
     day, successor = _ENDINGS[model]
     return (ResponseWarning("model", f"{model} ends on {day}, or has ended: ask {successor} instead"),)
+
+
+def _within(model: str, last: Mapping[str, tuple[int, int]]) -> bool | None:
+    found = _NAME.search(model)
+    if found is None:
+        return None
+    family, major, minor = found.groups()
+    return (int(major or 99), int(minor or 0)) <= last.get(family, (0, 0))  # a preview is the newest

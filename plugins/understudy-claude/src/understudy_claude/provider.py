@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -28,7 +29,7 @@ from understudy import (
     Timeout,
 )
 from understudy_claude.failures import PROVIDER, failure_of_exception, failure_of_reply
-from understudy_claude.models import DEFAULT_MODEL, ending_warnings
+from understudy_claude.models import DEFAULT_MODEL, ending_warnings, takes_prefill
 from understudy_claude.streaming import StreamReader
 from understudy_claude.wire import Json, Warnings, request_body, response_of
 
@@ -62,6 +63,8 @@ class ClaudeProvider(ChatProvider):
         self._unavailable = None if self._key or not settings.needs_key else settings.missing("ANTHROPIC_API_KEY")
         self._base_url = settings.base_url("ANTHROPIC_BASE_URL", default=BASE_URL)
         self.default_model: str = settings.model("CLAUDE_MODEL", default=DEFAULT_MODEL)
+        self.capabilities = replace(self.capabilities, prefill=takes_prefill(self.default_model) is True)
+        self.credential = settings.credential(self._key, self._base_url, default=BASE_URL)
         self._clients: Clients[anthropic.Anthropic, anthropic.AsyncAnthropic] = Clients(
             prepare=lambda: import_module("understudy_claude.transport"),
             open=self._open,
@@ -183,6 +186,10 @@ class ClaudeProvider(ChatProvider):
         return model, body, warnings
 
     # ---- clients ----
+
+    def warm_up(self) -> None:
+        """Import the SDK, so that the first question need not wait for it."""
+        self._clients.prepare()
 
     def close(self) -> None:
         """Close all connections; those of an event loop that is busy are closed on it, a moment later."""

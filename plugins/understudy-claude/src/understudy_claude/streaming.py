@@ -21,7 +21,7 @@ from understudy import (
     ToolCallDelta,
 )
 from understudy_claude.failures import PROVIDER, failure_of_reply
-from understudy_claude.wire import WRONG_SHAPE, Json, excerpt, response_of
+from understudy_claude.wire import WRONG_SHAPE, Json, Overlap, excerpt, response_of
 
 
 class StreamReader:
@@ -40,6 +40,7 @@ class StreamReader:
         self._pieces: dict[int, list[str]] = {}
         self._tool_calls: dict[int, int] = {}
         self._text: list[str] = []
+        self._new = Overlap(request)
         self._ended = False
         self._readers: Mapping[str, Callable[[Json], Iterator[StreamEvent]]] = {
             "message_start": self._start,
@@ -100,8 +101,9 @@ class StreamReader:
         match delta["type"]:
             case "text_delta":
                 pieces.append(delta["text"])
-                self._text.append(delta["text"])
-                yield TextDelta(delta["text"])
+                if text := self._new(delta["text"]):
+                    self._text.append(text)
+                    yield TextDelta(text)
             case "thinking_delta":
                 pieces.append(delta["thinking"])
                 yield ThinkingDelta(delta["thinking"])

@@ -29,11 +29,12 @@ from understudy import (
     Tool,
     ToolCall,
     ToolResult,
+    UnsupportedRequest,
     Usage,
     structured_output,
 )
 from understudy_claude.failures import PROVIDER
-from understudy_claude.models import DEFAULT_MAX_TOKENS, ending_warnings, leave_out_refused
+from understudy_claude.models import DEFAULT_MAX_TOKENS, ending_warnings, leave_out_refused, takes_prefill, thinks
 
 Json = dict[str, Any]
 Warnings = tuple[ResponseWarning, ...]
@@ -48,6 +49,7 @@ _FINISH_REASONS: Mapping[str, FinishReason] = {
     "pause_turn": FinishReason.PAUSED,
     "refusal": FinishReason.BLOCKED,
 }
+_OPEN = ("text", "thinking", "redacted_thinking")  # the blocks of a message that is only begun
 _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9_-]")  # other vendors' ids of tool calls may hold what this API refuses
 # What a reply, or a piece of one, raises here when it has not the shape that the API promises.
 WRONG_SHAPE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
@@ -65,6 +67,7 @@ def request_body(request: Request, model: str) -> tuple[Json, Warnings]:
 
     Raises:
         InvalidRequest: nothing is left to send, or options["claude"] cannot be merged.
+        UnsupportedRequest: the model does not go on from the assistant's message at the end.
     """
     options = _options(request)
     messages, lost = _messages(request.messages)
@@ -87,6 +90,8 @@ def request_body(request: Request, model: str) -> tuple[Json, Warnings]:
     if request.temperature is not None:
         body["temperature"] = request.temperature
     _merge(body, options)
+    if messages[-1]["role"] == "assistant":
+        _end_prefill(messages[-1]["content"], body, model)
     if len(stop) < len(request.stop):
         lost += (ResponseWarning("stop", "stop texts of nothing but white space were left out: Claude takes none"),)
     return body, lost + leave_out_refused(body, model) + ending_warnings(model)
@@ -226,6 +231,24 @@ def _merge(body: Json, options: Mapping[str, Any]) -> None:
             body[name] = value
 
 
+def _end_prefill(blocks: list[Json], body: Json, model: str) -> None:
+    """Cut the white space off an assistant's message that the model is to go on from: the API refuses it.
+
+    A turn that paused has blocks of a tool that runs at Anthropic; every model goes on from there.
+    """
+    if any(block["type"] not in _OPEN for block in blocks):
+        return
+    refused = model if takes_prefill(model) is False else ""
+    if thinks(body):
+        refused = "Claude, while it thinks,"
+    elif isinstance(body.get("output_config"), Mapping) and "format" in body["output_config"]:
+        refused = "Claude with an output schema"
+    if refused:
+        raise UnsupportedRequest(f"{refused} does not go on from an assistant's message at the end", provider=PROVIDER)
+    if blocks[-1]["type"] == "text":
+        blocks[-1]["text"] = blocks[-1]["text"].rstrip()
+
+
 # ---- the reply ----
 
 
@@ -266,7 +289,7 @@ def _response(body: Any, request_id: str | None, request: Request, warnings: War
     finish_reason = _FINISH_REASONS.get(stop_reason, FinishReason.UNKNOWN)
     if finish_reason is FinishReason.BLOCKED:
         raise _refusal(body.get("stop_details"))
-    parts, cut = _parts(body["content"], finish_reason)
+    parts, cut = _parts(body["content"], finish_reason, Overlap(request))
     text = "".join(part.text for part in parts if isinstance(part, Text))
     if not text.strip() and not any(isinstance(part, ToolCall) for part in parts) and stop_reason != "pause_turn":
         raise EmptyResponse(f"neither text nor a tool call came; the model stopped by {stop_reason}")
@@ -292,15 +315,17 @@ def _refusal(details: Any) -> ContentBlocked:
     return ContentBlocked(message, code=category if isinstance(category, str) else "refusal")
 
 
-def _parts(blocks: Sequence[Mapping[str, Any]], finish_reason: FinishReason) -> tuple[tuple[Part, ...], Warnings]:
+def _parts(
+    blocks: Sequence[Mapping[str, Any]], finish_reason: FinishReason, new: Overlap
+) -> tuple[tuple[Part, ...], Warnings]:
     parts: list[Part] = []
     warnings: list[ResponseWarning] = []
     for block in blocks:
         kind = block["type"]
         if kind == "text":
-            if block["text"]:
+            if text := new(block["text"]):
                 citations = block.get("citations")
-                parts.append(Text(block["text"], {PROVIDER: {"citations": citations}} if citations else {}))
+                parts.append(Text(text, {PROVIDER: {"citations": citations}} if citations else {}))
         elif kind == "tool_use":
             arguments = block["input"]
             if arguments is None and finish_reason is FinishReason.LENGTH:
@@ -334,6 +359,27 @@ def _usage(usage: Mapping[str, Any]) -> Usage:
         cache_read_tokens=read,
         cache_write_tokens=written,
     )
+
+
+class Overlap:
+    """Takes off the start of a continuation what was cut off the end of what it continues, and came again.
+
+    Args:
+        request: what was asked.
+    """
+
+    def __init__(self, request: Request) -> None:
+        last = request.messages[-1]
+        begun = last.text if last.role == "assistant" and isinstance(last.parts[-1], Text) else ""
+        self._cut = begun[len(begun.rstrip()) :]
+
+    def __call__(self, text: str) -> str:
+        """Return what is new in the next piece of text."""
+        while text and self._cut and text[0] == self._cut[0]:
+            text, self._cut = text[1:], self._cut[1:]
+        if text:
+            self._cut = ""
+        return text
 
 
 def excerpt(body: Any) -> str:

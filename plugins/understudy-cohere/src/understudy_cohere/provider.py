@@ -76,6 +76,7 @@ class CohereProvider(ChatProvider):
         self._unavailable = None if self._key or not settings.needs_key else settings.missing(*keys)
         self._base_url = settings.base_url("COHERE_BASE_URL", "CO_API_URL", default=BASE_URL)
         self.default_model: str = settings.model("COHERE_MODEL", default=DEFAULT_MODEL)
+        self.credential = settings.credential(self._key, self._base_url, default=BASE_URL)
         self._clients: Clients[_Opened, _AsyncOpened] = Clients(
             prepare=lambda: import_module("understudy_cohere.transport"),
             open=self._open,
@@ -168,6 +169,10 @@ class CohereProvider(ChatProvider):
         return model, body, warnings
 
     # ---- clients ----
+
+    def warm_up(self) -> None:
+        """Import the SDK, so that the first question need not wait for it."""
+        self._clients.prepare()
 
     def close(self) -> None:
         """Close all connections; those of an event loop that is busy are closed on it, a moment later."""

@@ -11,6 +11,8 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from understudy import (
@@ -26,7 +28,7 @@ from understudy import (
     Timeout,
 )
 from understudy_gemini_legacy.failures import failure_of_exception, failure_of_reply
-from understudy_gemini_legacy.models import DEFAULT_MODEL, ending_warnings
+from understudy_gemini_legacy.models import DEFAULT_MODEL, ending_warnings, takes_prefill
 from understudy_gemini_legacy.streaming import StreamReader
 from understudy_gemini_legacy.wire import PROVIDER, read_json, request_body, response_of
 
@@ -64,6 +66,8 @@ class GeminiLegacyProvider(ChatProvider):
         self._unavailable = None if self._key or not settings.needs_key else settings.missing(*names)
         self._base_url = settings.base_url("GEMINI_LEGACY_BASE_URL", "GEMINI_BASE_URL", default=BASE_URL)
         self.default_model: str = settings.model("GEMINI_LEGACY_MODEL", "GEMINI_MODEL", default=DEFAULT_MODEL)
+        self.capabilities = replace(self.capabilities, prefill=takes_prefill(self.default_model) is True)
+        self.credential = settings.credential(self._key, self._base_url, default=BASE_URL)
         self._client: transport.Client | None = None
         self._lock = threading.Lock()
 
@@ -140,6 +144,11 @@ class GeminiLegacyProvider(ChatProvider):
         return failure
 
     # ---- The life of the client ------------------------------------------------------------------------------------
+
+    def warm_up(self) -> None:
+        """Import the SDK, so that the first question need not wait for it."""
+        with self._lock, _unheard():
+            import_module("understudy_gemini_legacy.transport")
 
     def close(self) -> None:
         """Close all connections."""

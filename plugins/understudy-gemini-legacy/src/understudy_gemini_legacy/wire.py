@@ -106,7 +106,7 @@ def request_body(
     """
     if not _MODEL.fullmatch(model):
         raise InvalidRequest(f"expected a model's name such as {models.DEFAULT_MODEL}, found {model!r}")
-    if request.messages[-1].role == "assistant" and not models.takes_model_turn_last(model):
+    if request.messages[-1].role == "assistant" and models.takes_prefill(model) is False:
         raise UnsupportedRequest(f"{model} does not go on from a conversation that ends with the assistant's words")
     if models.wants_signed_calls(model) and _has_open_calls(request.messages):
         raise UnsupportedRequest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ class Connection:
         base_url: the address up to the version.
         api_version: the version in the path. v1beta and v1beta1 have thinking, tools and schemas for every model.
         model: the model that is asked where a request names none.
+        credential: the account, in a word that does not reveal the key.
         key: the key for Google AI Studio.
         project: the Google Cloud project, for Vertex AI.
         location: the region, for Vertex AI.
@@ -34,6 +36,7 @@ class Connection:
     base_url: str
     api_version: str
     model: str
+    credential: str = ""
     key: Secret | None = None
     project: str | None = None
     location: str | None = None
@@ -50,11 +53,13 @@ class Connection:
         names = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
         key = settings.api_key(*names)
         default = "https://generativelanguage.googleapis.com"
+        base_url = settings.base_url("GEMINI_BASE_URL", "GOOGLE_GEMINI_BASE_URL", default=default)
         return cls(
             provider="gemini",
-            base_url=settings.base_url("GEMINI_BASE_URL", "GOOGLE_GEMINI_BASE_URL", default=default),
+            base_url=base_url,
             api_version="v1beta",
             model=settings.model("GEMINI_MODEL", default=DEFAULT_MODEL),
+            credential=settings.credential(key, base_url, default=default),
             key=key,
             unavailable=None if key or not settings.needs_key else settings.missing(*names),
         )
@@ -68,14 +73,18 @@ class Connection:
         """
         project = settings.get("GOOGLE_CLOUD_PROJECT")
         location = settings.get("GOOGLE_CLOUD_LOCATION") or "global"
+        file = settings.get("GOOGLE_APPLICATION_CREDENTIALS")
+        default = _vertex_url(location)
+        base_url = settings.base_url("VERTEX_BASE_URL", "GOOGLE_VERTEX_BASE_URL", default=default)
         return cls(
             provider="vertex",
-            base_url=settings.base_url("VERTEX_BASE_URL", "GOOGLE_VERTEX_BASE_URL", default=_vertex_url(location)),
+            base_url=base_url,
             api_version="v1beta1",
             model=settings.model("VERTEX_MODEL", default=DEFAULT_MODEL),
+            credential=_account(project, location, file) + settings.credential(None, base_url, default=default),
             project=project,
             location=location,
-            credentials_file=settings.get("GOOGLE_APPLICATION_CREDENTIALS"),
+            credentials_file=file,
             unavailable=_refusal(settings) or (None if project else settings.missing("GOOGLE_CLOUD_PROJECT")),
         )
 
@@ -106,6 +115,12 @@ def _refusal(settings: Settings) -> str | None:
         f"[providers.{settings.provider_name}] in understudy.toml: expected no base_url, since vertex signs in with "
         "Google's own token; set VERTEX_BASE_URL if it may go to another address"
     )
+
+
+def _account(project: str | None, location: str, file: str | None) -> str:
+    """Name who is charged and whose quota counts; who signs in is told by the file's name: it is not read here."""
+    who = hashlib.sha256(file.encode()).hexdigest()[:12] if file is not None else ""
+    return f"{project or ''}/{location}/{who}"
 
 
 def _vertex_url(location: str) -> str:

@@ -19,6 +19,10 @@ _VERSION = re.compile(r"gemini-(\d+)(?:\.(\d+))?-")
 _FIXED_SAMPLING_SINCE = (3, 6)
 _FIXED_SAMPLING_BESIDES = ("gemini-3.5-flash-lite", "gemini-flash-latest", "gemini-flash-lite-latest")
 
+# From this version up to those above, a model goes on from its own words at the end: "Prefilling model turns is no
+# longer supported" from those above on. https://ai.google.dev/gemini-api/docs/latest-model, read 2026-11-23.
+_PREFILL_SINCE = (2, 0)
+
 # Since this version the first tool call of a model's turn must carry its signature, or 400.
 # https://ai.google.dev/gemini-api/docs/thought-signatures, read 2026-11-23.
 _SIGNED_CALLS_SINCE = (3, 0)
@@ -44,9 +48,11 @@ def takes_sampling(model: str) -> bool:
     return not _since(model, _FIXED_SAMPLING_SINCE)
 
 
-def takes_model_turn_last(model: str) -> bool:
-    """Return whether a conversation may end with the model's own words, for it to go on from there."""
-    return not _since(model, _FIXED_SAMPLING_SINCE)
+def takes_prefill(model: str) -> bool | None:
+    """Return whether a model goes on from an assistant's message at the end; None where the name does not tell."""
+    if _since(model, _FIXED_SAMPLING_SINCE):
+        return False
+    return _since(model, _PREFILL_SINCE) or None
 
 
 def wants_signed_calls(model: str) -> bool:

@@ -7,6 +7,7 @@ import logging
 import warnings
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -24,7 +25,7 @@ from understudy import (
 )
 from understudy_gemini.connection import Connection
 from understudy_gemini.failures import failure_of_exception
-from understudy_gemini.models import ending_warnings
+from understudy_gemini.models import ending_warnings, takes_prefill
 from understudy_gemini.streaming import StreamReader
 from understudy_gemini.wire import read_json, request_body, response_of
 
@@ -67,6 +68,8 @@ class GeminiProvider(ChatProvider):
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.default_model = connection.model
+        self.capabilities = replace(self.capabilities, prefill=takes_prefill(connection.model) is True)
+        self.credential = connection.credential
         self._credentials: Any = None
         self._clients: Clients[_Opened, _Opened] = Clients(
             prepare=self._prepare,
@@ -191,6 +194,13 @@ class GeminiProvider(ChatProvider):
 
     # ---- The life of the clients -----------------------------------------------------------------------------------
 
+    def warm_up(self) -> None:
+        """Import the SDK; credentials for Vertex AI, which may have to be asked for, are left to the first question."""
+        if self._connection.key is not None:
+            self._clients.prepare()
+        else:
+            self._load()
+
     def close(self) -> None:
         """Close all connections; those of an event loop that is busy are closed on it, a moment later."""
         self._clients.close()
@@ -202,11 +212,14 @@ class GeminiProvider(ChatProvider):
     def _prepare(self) -> None:
         if self._connection.unavailable is not None:
             raise ProviderUnavailable(self._connection.unavailable)
+        self._load()
+        self._credentials = self._connection.read_credentials()
+        self._new_client()  # not to be used: the first one takes fifty times as long as those after it
+
+    def _load(self) -> None:
         _silence()
         import_module("understudy_gemini.transport")
         import_module("google.genai")
-        self._credentials = self._connection.read_credentials()
-        self._new_client()  # not to be used: the first one takes fifty times as long as those after it
 
     def _open(self) -> _Opened:
         client, http, _ = self._new_client()

@@ -100,7 +100,7 @@ def request_body(
     Raises:
         UnsupportedRequest: the conversation ends with the model's own words, and the model does not go on from there.
     """
-    if request.messages[-1].role == "assistant" and not models.takes_model_turn_last(model):
+    if request.messages[-1].role == "assistant" and models.takes_prefill(model) is False:
         raise UnsupportedRequest(f"{model} does not go on from a conversation that ends with the assistant's words")
     warnings = list(models.ending_warnings(model))
     body: dict[str, Any] = {"contents": _contents(request.messages, model)}

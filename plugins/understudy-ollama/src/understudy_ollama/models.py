@@ -8,6 +8,12 @@ from __future__ import annotations
 # The model of every example in the README of ollama 0.6.3, read 2026-11-23.
 DEFAULT_MODEL = "gemma4"
 
+# Beginnings of names. These models go on from an assistant's message at the end: the template of Llama 3.1 to 3.3
+# leaves the last message open (https://github.com/ollama/ollama/issues/6778, read 2026-11-23), and so does the server's
+# renderer for Qwen3-Coder (ollama, model/renderers/qwen3coder.go). Others close it and begin a new one, Gemma 4 among
+# them (gemma4.go); the API does not tell which do.
+_PREFILL = ("llama3.1", "llama3.2", "llama3.3", "qwen3-coder")
+
 # Settings of a model, which the API has under `options` (ollama 0.6.3, _types.Options, and its documentation of
 # Modelfiles). Beside `options` it would pass them over without a word.
 MODEL_SETTINGS = frozenset(
@@ -18,3 +24,8 @@ MODEL_SETTINGS = frozenset(
         *("mirostat", "mirostat_tau", "mirostat_eta", "low_vram", "f16_kv", "logits_all", "vocab_only"),
     )
 )
+
+
+def takes_prefill(model: str) -> bool:
+    """Return whether a model is known to go on from an assistant's message at the end."""
+    return model.rpartition("/")[2].startswith(_PREFILL)

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,9 +28,9 @@ from understudy import (
     StreamEvent,
     Timeout,
 )
-from understudy_ollama.address import read_address, without_credentials
+from understudy_ollama.address import DEFAULT_URL, read_address, without_credentials
 from understudy_ollama.failures import PROVIDER, failure_of_exception, failure_of_reply
-from understudy_ollama.models import DEFAULT_MODEL
+from understudy_ollama.models import DEFAULT_MODEL, takes_prefill
 from understudy_ollama.streaming import StreamReader
 from understudy_ollama.wire import Json, Warnings, request_body, response_of
 
@@ -69,6 +70,8 @@ class OllamaProvider(ChatProvider):
         self._address = read_address(settings)
         self._url = without_credentials(self._address)
         self.default_model: str = settings.model("OLLAMA_MODEL", default=DEFAULT_MODEL)
+        self.capabilities = replace(self.capabilities, prefill=takes_prefill(self.default_model))
+        self.credential = settings.credential(self._key, self._address, default=DEFAULT_URL)
         self._clients: Clients[transport.Client, transport.AsyncClient] = Clients(
             prepare=lambda: import_module("understudy_ollama.transport"),
             open=self._open,
@@ -186,6 +189,10 @@ class OllamaProvider(ChatProvider):
             raise failure from failure.__cause__
 
     # ---- clients ----
+
+    def warm_up(self) -> None:
+        """Import the SDK, so that the first question need not wait for it."""
+        self._clients.prepare()
 
     def close(self) -> None:
         """Close all connections; those of an event loop that is busy are closed on it, a moment later."""

@@ -70,6 +70,7 @@ class OpenAIProvider(ChatProvider):
         charged = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
         found = {} if self._has_own_name else {name: settings.get(variable) for name, variable in charged.items()}
         self._charged = {name: value for name, value in found.items() if value is not None}
+        self.credential = settings.credential(self._key, self._base_url, default=BASE_URL)
         self._clients: Clients[openai.OpenAI, openai.AsyncOpenAI] = Clients(
             prepare=lambda: import_module("understudy_openai.transport"),
             open=self._open,
@@ -169,6 +170,10 @@ class OpenAIProvider(ChatProvider):
         return _Call(api, model, body, warnings)
 
     # ---- clients ----
+
+    def warm_up(self) -> None:
+        """Import the SDK, so that the first question need not wait for it."""
+        self._clients.prepare()
 
     def close(self) -> None:
         """Close all connections; those of an event loop that is busy are closed on it, a moment later."""

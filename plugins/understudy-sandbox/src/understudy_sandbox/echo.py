@@ -3,24 +3,27 @@
 import re
 from collections.abc import Iterator
 
-from understudy import ChatProvider, Finish, LLMResponse, Request, Settings, StreamEvent, TextDelta, hookimpl
+from understudy import Capabilities, ChatProvider, Finish, LLMResponse, Request, Settings, TextDelta, hookimpl
 
 
 class EchoProvider(ChatProvider):
     """Says back what it was asked, word by word in a stream, and says that it is an echo and no model."""
+
+    capabilities = Capabilities(streaming=True, prefill=True, keeps_deadline=True)
 
     def get_provider_name(self) -> str:
         """Return the name that the entry point gives it too."""
         return "echo"
 
     def generate(self, request: Request) -> LLMResponse:
-        """Answer with the last thing that the user said."""
-        return LLMResponse(True, f"[echo, not a model] {request.prompt}", "echo", model="echo")
+        """Answer with the last thing that the user said, or with the rest of it where the answer is begun already."""
+        begun = request.messages[-1].text if request.messages[-1].role == "assistant" else ""
+        return LLMResponse(True, f"[echo, not a model] {request.prompt}".removeprefix(begun), "echo", model="echo")
 
-    def stream(self, request: Request) -> Iterator[StreamEvent]:
+    def stream(self, request: Request) -> Iterator[TextDelta | Finish]:
         """Answer word by word, and end as every stream must: with Finish."""
         response = self.generate(request)
-        for word in re.split(r"(?<= )", response.content):
+        for word in filter(None, re.split(r"(?<= )", response.content)):
             yield TextDelta(word)
         yield Finish(response)
 

@@ -33,7 +33,7 @@ class Asked:
     """What a request asks for, whatever its vendor.
 
     ``tool_choice`` is "auto", "none", "required" or the name of a tool; ``tool_results`` are filled only when the
-    conversation ends in them.
+    conversation ends in them. ``begun`` is the beginning of an answer, where the vendor goes on from it.
     """
 
     title: str
@@ -47,6 +47,7 @@ class Asked:
     thinking: bool = False
     stop: tuple[str, ...] = ()
     max_tokens: int | None = None
+    begun: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,13 @@ class Answer:
 
 
 def compose(asked: Asked, scripted: str | None = None) -> Answer:
-    """Answer what was asked: the scripted text, a tool call, an instance of the schema, or a plain sentence."""
+    """Answer what was asked: the scripted text, a tool call, an instance of the schema, or a plain sentence.
+
+    Where the answer was begun with just these words, only the rest of it comes; with others, all of it.
+    """
     calls = () if scripted is not None else _tool_calls(asked)
     text = scripted if scripted is not None else "" if calls else _say(asked)
+    text = text.removeprefix(asked.begun)
     text, stopped_by = _stop(text, asked.stop)
     left = asked.max_tokens
     thought, left, thought_cut = _limit(THOUGHT if asked.thinking else "", left)

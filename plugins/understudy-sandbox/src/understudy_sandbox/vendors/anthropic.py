@@ -118,6 +118,7 @@ def _asked(body: Mapping[str, Any]) -> Asked:
         thinking=anthropic_checks.thinks(body),
         stop=tuple(body.get("stop_sequences") or ()),
         max_tokens=body["max_tokens"],
+        begun="".join(block["text"] for block in anthropic_checks.begun(body) if block["type"] == "text"),
     )
 
 

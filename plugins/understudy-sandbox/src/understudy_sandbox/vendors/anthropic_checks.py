@@ -12,6 +12,10 @@ from understudy_sandbox.exchange import RecordedRequest
 UNKNOWN_MODEL = "no-such-model"
 #: Claude Opus 4.7 and later, Sonnet 5, Haiku 5.5, Fable and Mythos take no sampling parameters.
 _NO_SAMPLING = re.compile(r"claude-(opus-(4-[78]|5)|sonnet-5|haiku-5|fable|mythos)")
+#: Claude 4.6 and later, Fable and Mythos go on from no message that was begun for them.
+_NO_PREFILL = re.compile(r"claude-((opus|sonnet)-(4-[6-9]|[5-9])|haiku-[5-9]|fable|mythos)")
+#: The blocks of a message that is only begun: what a tool of Anthropic's own left behind is a turn that paused.
+_OPEN = ("text", "thinking", "redacted_thinking")
 #: The top-level fields that the SDK's MessageCreateParams (stable and beta, 2.12.0) know.
 _FIELDS = frozenset(
     [
@@ -81,6 +85,7 @@ def find_problem(request: RecordedRequest) -> Problem | None:
         _wrong_tool_results,
         _wrong_sampling,
         _wrong_thinking,
+        _wrong_prefill,
     )
     for check in checks:
         complaint = check(request.json)
@@ -93,6 +98,13 @@ def blocks(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The content blocks of a message; a plain text is one block."""
     content = message.get("content", "")
     return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
+
+
+def begun(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The blocks of the answer that the request begins itself: of an assistant's message at its end."""
+    last = body["messages"][-1]
+    found = blocks(last) if last["role"] == "assistant" else []
+    return found if all(block["type"] in _OPEN for block in found) else []
 
 
 def thinks(body: Mapping[str, Any]) -> bool:
@@ -205,4 +217,22 @@ def _wrong_thinking(body: Mapping[str, Any]) -> str | None:
         return "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024"
     if budget >= body.get("max_tokens", budget + 1):
         return "`max_tokens` must be greater than `thinking.budget_tokens`."
+    return None
+
+
+def _wrong_prefill(body: Mapping[str, Any]) -> str | None:
+    given = begun(body)
+    if not given:
+        return None
+    if _NO_PREFILL.match(body["model"]):
+        return "This model does not support assistant message prefill. The conversation must end with a user message."
+    if thinks(body) and given[0]["type"] == "text":
+        return (
+            f"messages.{len(body['messages']) - 1}.content.0.type: Expected `thinking` or `redacted_thinking`, but "
+            "found `text`. When `thinking` is enabled, a final `assistant` message must start with a thinking block."
+        )
+    if ((body.get("output_config") or {}).get("format") or body.get("output_format")) is not None:
+        return "output_config.format: prefilling the assistant message is not supported with structured outputs"
+    if given[-1]["type"] == "text" and given[-1]["text"] != given[-1]["text"].rstrip():
+        return "messages: final assistant content cannot end with trailing whitespace"
     return None

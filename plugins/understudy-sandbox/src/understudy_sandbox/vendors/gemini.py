@@ -9,7 +9,7 @@ from typing import Any
 from understudy_sandbox.exchange import Frame, RecordedRequest, Reply, compact, empty_event, json_reply, stream_reply
 from understudy_sandbox.text import Answer, Asked, Tool, as_text, compose, count, identifier, pieces
 from understudy_sandbox.vendors import gemini_failures
-from understudy_sandbox.vendors.gemini_checks import counted, find_problem, pick, route
+from understudy_sandbox.vendors.gemini_checks import begun, counted, find_problem, pick, route
 from understudy_sandbox.vendors.gemini_enums import calling_mode, named_types, numbered, wants_numbers
 
 NAME = "gemini"
@@ -120,6 +120,7 @@ def _asked(body: Mapping[str, Any]) -> Asked:
         thinking=bool(thinking) and pick(thinking, "thinkingBudget") != 0,
         stop=tuple(pick(config, "stopSequences", [])),
         max_tokens=pick(config, "maxOutputTokens"),
+        begun=begun(body),
     )
 
 

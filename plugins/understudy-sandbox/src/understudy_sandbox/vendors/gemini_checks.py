@@ -15,6 +15,8 @@ _PATH = re.compile(
     r"/(?P<version>v1|v1alpha|v1beta|v1beta1)/(?P<owner>(?:projects/[^/]+/locations/[^/]+/)?(?:publishers/[^/]+/)?)"
     r"models(?:/(?P<model>[^/:]+))?(?::(?P<method>\w+))?"
 )
+#: These and later models go on from no turn of their own.
+_NO_PREFILL = re.compile(r"gemini-(3\.[6-9]|[4-9]|3\.5-flash-lite|flash(-lite)?-latest)")
 _METHODS = ("generateContent", "streamGenerateContent", "countTokens")
 _FIELDS = frozenset(
     [
@@ -96,7 +98,7 @@ def find_problem(request: RecordedRequest) -> Problem | None:
         return Problem(400, "Invalid JSON payload received. Expected an object.")
     complaint = _wrong_contents(counted(request.json) if where.method == "countTokens" else request.json)
     if complaint is None and where.method != "countTokens":
-        complaint = _wrong_fields(request.json) or _wrong_config(request.json)
+        complaint = _wrong_fields(request.json) or _wrong_config(request.json) or _wrong_end(request.json, where.model)
     return None if complaint is None else Problem(400, complaint)
 
 
@@ -147,6 +149,19 @@ def _wrong_contents(body: Mapping[str, Any]) -> str | None:
             )
         calls = sum(1 for part in parts if pick(part, "functionCall") is not None)
     return None
+
+
+def begun(body: Mapping[str, Any]) -> str:
+    """The text of the answer that the request begins itself: of a model's turn at its end."""
+    last = body["contents"][-1]
+    texts = [pick(part, "text") for part in last["parts"] if not pick(part, "thought")]
+    return "".join(text or "" for text in texts) if last.get("role") == "model" else ""
+
+
+def _wrong_end(body: Mapping[str, Any], model: str) -> str | None:
+    if body["contents"][-1].get("role") != "model" or not _NO_PREFILL.match(model):
+        return None
+    return "Requests ending with a model turn are not supported."
 
 
 def _wrong_config(body: Mapping[str, Any]) -> str | None:

@@ -13,6 +13,8 @@ from understudy_sandbox.vendors.ollama_failures import SIGNED, model_name
 NAME = "ollama"
 TITLE = "Ollama"
 MODELS = ("gemma4:latest", "qwen3.6:latest", "gpt-oss:20b")
+#: Models whose template leaves an assistant's message at the end open, so that they go on from it.
+_PREFILL = ("llama3.1", "llama3.2", "llama3.3", "qwen3-coder")
 _DURATIONS = {"total_duration": 3_000_000, "load_duration": 1_000_000}  # nanoseconds, as all of Ollama's
 _PART = 1_000_000
 
@@ -131,7 +133,12 @@ def _asked(body: Mapping[str, Any]) -> Asked:
         thinking=bool(body.get("think")),
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         max_tokens=limit if isinstance(limit, int) and limit >= 0 else None,  # less than none means no limit
+        begun=str(messages[-1].get("content") or "") if _goes_on(body) else "",
     )
+
+
+def _goes_on(body: Mapping[str, Any]) -> bool:
+    return body["messages"][-1].get("role") == "assistant" and str(body["model"]).startswith(_PREFILL)
 
 
 def _message(request: RecordedRequest, answer: Answer) -> dict[str, Any]:
