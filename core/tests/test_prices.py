@@ -22,6 +22,7 @@ LISTED = [
     for vendor in PRICE_LIST
     if vendor.id in {*OURS, "deepseek", "perplexity", "x-ai", "groq"}
     for model in vendor.models
+    if model.is_match(model.id)  # some are known by longer names alone
 ]
 MILLION = Usage(input_tokens=1_000_000, output_tokens=1_000_000)
 
