@@ -232,7 +232,7 @@ def understudy(tmp_path: Path, aviary: Path) -> Iterator[Command]:
     command.stop()
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory, aviary: Path) -> Iterator[Callable[[], str]]:
     """The whole demo, started at once and read when it is needed: it waits for the SDKs while other tests run."""
     home = tmp_path_factory.mktemp("demo")

@@ -11,6 +11,56 @@ from typing import Any
 import pytest
 
 NOTICE = "stand-ins, no model is asked, no key is used"
+pytestmark = pytest.mark.usefixtures("started")  # with the first test; the last ones read it
+
+
+def test_live_without_a_key_says_which_to_set(understudy: Any) -> None:
+    live, nowhere = understudy.together(("demo", "--live"), ("demo", "--svg", "no/such/directory.svg"))
+    assert "GOOGLE_API_KEY is not set" in live.stderr
+    assert "ANTHROPIC_API_KEY is not set" in live.stderr
+    assert "found no directory no/such" in nowhere.stderr
+    assert [(done.stdout, done.returncode) for done in (live, nowhere)] == [("", 2), ("", 2)]
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_the_sandbox_runs_until_it_is_stopped_and_tells_of_each_request(understudy: Any, stop: signal.Signals) -> None:
+    process = understudy.start("sandbox", "--fault", "gemini: status 418", "--always", "claude: overloaded")
+    variables: dict[str, str] = {}
+    while "ANTHROPIC_BASE_URL" not in variables:
+        name, _, value = process.stdout.readline().strip().removeprefix("export ").partition("=")
+        variables[name] = value
+    for name, path, status in (
+        ("GEMINI_BASE_URL", "/v1beta/models?key=secret", 418),
+        ("GEMINI_BASE_URL", "/v1beta/models?key=secret", 200),
+        ("ANTHROPIC_BASE_URL", "/v1/models", 529),
+    ):
+        request = urllib.request.Request(variables[name] + path, headers={"x-api-key": "k"})
+        assert fetch(request) == status
+    process.stderr.readline()
+    told = sorted(process.stderr.readline()[10:].rstrip() for _ in range(3))
+    process.send_signal(stop)
+    assert understudy.finish(process, None).returncode == 0
+    assert told == [
+        "claude  GET /v1/models  overloaded",
+        "gemini  GET /v1beta/models  healthy",
+        "gemini  GET /v1beta/models  status code=418",
+    ]
+
+
+def fetch(request: urllib.request.Request) -> int:
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as reply:
+            return int(reply.status)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+
+
+def test_the_sandbox_explains_faults_and_mistakes(understudy: Any) -> None:
+    faults, unknown = understudy.together(("sandbox", "--faults"), ("sandbox", "--fault", "gemini: rat_limited"))
+    assert re.search(r"rate_limited +retry_after=None +Too many requests", faults.stdout)
+    assert "did you mean 'rate_limited'?" in unknown.stderr
+    assert (faults.returncode, unknown.returncode) == (0, 2)
 
 
 @pytest.fixture
@@ -87,52 +137,3 @@ def test_the_demo_is_recorded_as_text_and_as_a_picture(started: Any) -> None:
     picture = (started.home / "demo.svg").read_text("utf-8")
     assert picture.startswith("<svg")
     assert "quota&#160;exceeded,&#160;switching&#160;to&#160;claude" in picture
-
-
-def test_live_without_a_key_says_which_to_set(understudy: Any) -> None:
-    live, nowhere = understudy.together(("demo", "--live"), ("demo", "--svg", "no/such/directory.svg"))
-    assert "GOOGLE_API_KEY is not set" in live.stderr
-    assert "ANTHROPIC_API_KEY is not set" in live.stderr
-    assert "found no directory no/such" in nowhere.stderr
-    assert [(done.stdout, done.returncode) for done in (live, nowhere)] == [("", 2), ("", 2)]
-
-
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_the_sandbox_runs_until_it_is_stopped_and_tells_of_each_request(understudy: Any, stop: signal.Signals) -> None:
-    process = understudy.start("sandbox", "--fault", "gemini: status 418", "--always", "claude: overloaded")
-    variables: dict[str, str] = {}
-    while "ANTHROPIC_BASE_URL" not in variables:
-        name, _, value = process.stdout.readline().strip().removeprefix("export ").partition("=")
-        variables[name] = value
-    for name, path, status in (
-        ("GEMINI_BASE_URL", "/v1beta/models?key=secret", 418),
-        ("GEMINI_BASE_URL", "/v1beta/models?key=secret", 200),
-        ("ANTHROPIC_BASE_URL", "/v1/models", 529),
-    ):
-        request = urllib.request.Request(variables[name] + path, headers={"x-api-key": "k"})
-        assert fetch(request) == status
-    process.stderr.readline()
-    told = sorted(process.stderr.readline()[10:].rstrip() for _ in range(3))
-    process.send_signal(stop)
-    assert understudy.finish(process, None).returncode == 0
-    assert told == [
-        "claude  GET /v1/models  overloaded",
-        "gemini  GET /v1beta/models  healthy",
-        "gemini  GET /v1beta/models  status code=418",
-    ]
-
-
-def fetch(request: urllib.request.Request) -> int:
-    try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as reply:
-            return int(reply.status)
-    except urllib.error.HTTPError as error:
-        error.close()
-        return error.code
-
-
-def test_the_sandbox_explains_faults_and_mistakes(understudy: Any) -> None:
-    faults, unknown = understudy.together(("sandbox", "--faults"), ("sandbox", "--fault", "gemini: rat_limited"))
-    assert re.search(r"rate_limited +retry_after=None +Too many requests", faults.stdout)
-    assert "did you mean 'rate_limited'?" in unknown.stderr
-    assert (faults.returncode, unknown.returncode) == (0, 2)
