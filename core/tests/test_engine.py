@@ -29,7 +29,8 @@ from understudy import (
     StreamInterrupted,
     Timeout,
 )
-from understudy.engine import Admit, Call, Outcome, Switch, Target, Verdict, Wait, decide
+from understudy.commands import Admit, Call, Outcome, Switch, Target, Verdict, Wait
+from understudy.engine import decide
 from understudy.testing import ScriptedProvider, VirtualClock
 
 TRANSIENT = [Timeout, ConnectionFailed, ServerError, Overloaded]
@@ -225,7 +226,7 @@ def run_engine(targets: int, policy: Policy, answers: dict[str, Any]) -> tuple[l
         while True:
             commands.append(command)
             outcome = Outcome(now)
-            if isinstance(command, Admit):
+            if isinstance(command, Admit) and not command.forced:
                 outcome = answers.get("skip", {}).get(command.index, outcome)
             elif isinstance(command, Call):
                 failure = answers["call"][

@@ -166,11 +166,14 @@ def test_all_failed_says_so_and_logs_it_once(register, caplog):
 def test_status_has_the_users_shape(register):
     register(gemini=seed("gemini", available=False), claude=seed("claude", "fine"))
     status = factory_of("gemini", "claude").get_provider_status()
-    assert status == {
-        "primary": {"name": "gemini", "available": False},
-        "fallbacks": [{"name": "claude", "available": True}],
-        "current": "claude",
-    }
+    assert set(status) == {"primary", "fallbacks", "current"}
+    assert status["current"] == "claude"
+    seats = [status["primary"], *status["fallbacks"]]
+    assert [(seat["name"], seat["available"]) for seat in seats] == [("gemini", False), ("claude", True)]
+    for seat in seats:
+        assert set(seat) == {"name", "available", "health"}
+        assert seat["health"]["state"] == "closed"
+        assert {"free_in", "until", "failures", "latency", "latency_p95", "left"} < set(seat["health"])
 
 
 def test_current_is_the_primary_where_it_is_available():
@@ -273,7 +276,7 @@ def test_malformed_settings_of_one_provider_do_not_stop_the_others(register, cap
     assert response.content == "fine"
     assert "GEMINI_BASE_URL in /somewhere/.env" in response.attempts[0].reason
     assert "GEMINI_BASE_URL" in caplog.text
-    assert factory.get_provider_status()["primary"] == {"name": "gemini", "available": False}
+    assert factory.get_provider_status()["primary"]["available"] is False
 
 
 @pytest.mark.parametrize(

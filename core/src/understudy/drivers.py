@@ -1,34 +1,36 @@
-"""Four ways to run the engine: sync and async, whole answers and streams. None of them decides anything."""
+"""Four ways to run the engine: sync and async, whole answers and streams. None of them decides anything.
+
+A sync call that must end in time whatever its provider does runs as an async one, on an event loop in the background:
+there it can be cancelled at any moment, down to its connection.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
-from understudy.engine import Call, Outcome, Wait, decide
-from understudy.errors import StreamInterrupted, Timeout
+from understudy.commands import Await, Call, Cancel, Outcome, Verdict, Wait
+from understudy.engine import decide
+from understudy.errors import StreamInterrupted
 from understudy.performance import Performance
-from understudy.response import Finish, LLMResponse, StreamEvent, TextDelta, ThinkingDelta
+from understudy.response import Finish, LLMResponse, StreamEvent
 
 
 def run(performance: Performance) -> LLMResponse:
     """Run a call to its end."""
+    if _needs_loop(performance, streaming=False):
+        from understudy import portal  # imports asyncio
+
+        return portal.run(lambda: arun(performance))
     clock = performance.runtime.clock
-    procedure = decide(performance.targets, performance.policy, clock())
-    response: LLMResponse | None = None
+    procedure = decide(performance.targets, performance.policy, performance.begin())
+    answer: LLMResponse | None = None
     try:
         command = next(procedure)
         while True:
             if type(command) is Call:
-                started = clock()
-                try:
-                    request = performance.prepare(command)
-                    reply = performance.providers[command.index].generate(request)
-                    response = performance.accept(command, request, reply)
-                    outcome = performance.succeeded(response)
-                except Exception as error:
-                    outcome = performance.failed(command, error)
-                    performance.report_attempt(command, outcome, started)
+                outcome = _attempt(performance, command)
+                answer = outcome.response
             elif type(command) is Wait:
                 performance.report_wait(command)
                 performance.runtime.sleep(command.seconds)
@@ -37,126 +39,110 @@ def run(performance: Performance) -> LLMResponse:
                 outcome = performance.settle(command)
             command = procedure.send(outcome)
     except StopIteration as stop:
-        return performance.conclude(stop.value, response)
+        return performance.conclude(stop.value, answer)
+    finally:
+        performance.leave()
+
+
+def _attempt(performance: Performance, command: Call) -> Outcome:
+    started = performance.runtime.clock()
+    try:
+        request = performance.prepare(command)
+        reply = performance.providers[command.index].generate(request)
+        outcome = performance.succeeded(command, performance.accept(command, request, reply))
+    except Exception as error:
+        outcome = performance.failed(command, error)
+    return performance.record(command, outcome, started)
 
 
 async def arun(performance: Performance) -> LLMResponse:
     """Run a call to its end on the running event loop; an attempt that outlasts its time is cancelled."""
-    import asyncio
-
     clock = performance.runtime.clock
-    procedure = decide(performance.targets, performance.policy, clock())
-    response: LLMResponse | None = None
+    procedure = decide(performance.targets, performance.policy, performance.begin())
+    answer: LLMResponse | None = None
+    race: Any = None
     try:
         command = next(procedure)
         while True:
             if type(command) is Call:
-                started = clock()
-                try:
-                    request = performance.prepare(command)
-                    async with asyncio.timeout(command.timeout):
-                        reply = await performance.providers[command.index].agenerate(request)
-                    response = performance.accept(command, request, reply)
-                    outcome = performance.succeeded(response)
-                except Exception as error:
-                    outcome = performance.failed(command, error)
-                    performance.report_attempt(command, outcome, started)
+                if command.hedge_after is None and not command.alongside:
+                    outcome = await _async_attempt(performance, command)
+                else:
+                    race = race or _race(performance)
+                    outcome = await race.enter(command, _Runner(performance, command))
+                answer = outcome.response
             elif type(command) is Wait:
                 performance.report_wait(command)
                 await performance.runtime.async_sleep(command.seconds)
                 outcome = Outcome(clock())
+            elif type(command) is Await:
+                outcome = await race.outcome(command.index)
+                answer = outcome.response
+            elif type(command) is Cancel:
+                outcome = await race.cancel(command.index)
+            elif performance.asks_elsewhere:
+                outcome = await _in_thread(performance.settle, command)
             else:
                 outcome = performance.settle(command)
             command = procedure.send(outcome)
     except StopIteration as stop:
-        return performance.conclude(stop.value, response)
+        return performance.conclude(stop.value, answer)
+    finally:
+        await _leave(performance, race)
 
 
-class Delivery:
-    """What one attempt's stream has given the caller so far.
+async def _async_attempt(performance: Performance, command: Call) -> Outcome:
+    import asyncio
 
-    Nothing is given before the first event with substance: until then another target can still take the part
-    without the caller noticing.
-    """
+    started = performance.runtime.clock()
+    try:
+        request = performance.prepare(command)
+        async with asyncio.timeout(command.timeout):
+            reply = await performance.providers[command.index].agenerate(request)
+        outcome = performance.succeeded(command, performance.accept(command, request, reply))
+    except Exception as error:
+        outcome = performance.failed(command, error)
+    if performance.asks_elsewhere:
+        return await _in_thread(performance.record, command, outcome, started)
+    return performance.record(command, outcome, started)
 
-    __slots__ = ("deadline", "held", "pieces", "runtime", "started")
 
-    def __init__(self, performance: Performance, deadline: float | None) -> None:
-        self.runtime = performance.runtime
-        self.deadline = deadline
-        self.held: list[StreamEvent] = []
-        self.pieces: list[str] = []
-        self.started = False
+class _Runner:
+    """An attempt at a whole answer, as a race wants it."""
 
-    def take(self, event: StreamEvent) -> list[StreamEvent]:
-        """Take one event from the provider and return those that the caller gets now.
+    __slots__ = ("_command", "_performance")
 
-        Raises:
-            Timeout: the deadline of the whole call has passed.
-        """
-        if self.deadline is not None and self.runtime.clock() >= self.deadline:
-            raise Timeout("the deadline passed in the middle of the stream")
-        if type(event) is TextDelta:
-            self.pieces.append(event.text)
-        if not self.started:
-            self.held.append(event)
-            if isinstance(event, TextDelta | ThinkingDelta) and not event.text.strip():
-                return []
-            self.started = True
-            return self.release()
-        return [event]
+    def __init__(self, performance: Performance, command: Call) -> None:
+        self._performance = performance
+        self._command = command
 
-    def patience(self, timeout: float) -> float:
-        """Return how many seconds the next event may take: the attempt's timeout, or what the deadline leaves."""
-        return timeout if self.deadline is None else min(timeout, self.deadline - self.runtime.clock())
+    async def start(self) -> Outcome:
+        return await _async_attempt(self._performance, self._command)
 
-    def release(self) -> list[StreamEvent]:
-        """Return what was held back."""
-        held, self.held = self.held, []
-        return held
-
-    @property
-    def delivered(self) -> list[str] | None:
-        """The pieces of text that the caller holds; None where the caller holds nothing."""
-        return self.pieces if self.started else None
+    async def close(self) -> None:
+        pass
 
 
 def stream(performance: Performance) -> Iterator[StreamEvent]:
     """Run a call as a stream that ends in Finish.
 
     Raises:
-        StreamInterrupted: the stream broke off after its first token.
+        StreamInterrupted: the stream broke off after its first token, and nobody took it up.
     """
+    if _needs_loop(performance, streaming=True):
+        from understudy import portal
+
+        yield from portal.iterate(lambda: astream(performance))
+        return
     clock = performance.runtime.clock
-    began = clock()
-    deadline = None if performance.policy.deadline is None else began + performance.policy.deadline
-    procedure = decide(performance.targets, performance.policy, began)
-    response: LLMResponse | None = None
+    procedure = decide(performance.targets, performance.policy, performance.begin(streaming=True))
+    answer: LLMResponse | None = None
     try:
         command = next(procedure)
         while True:
             if type(command) is Call:
-                started = clock()
-                delivery = Delivery(performance, deadline)
-                source: Any = None
-                try:
-                    request = performance.prepare(command)
-                    source = performance.providers[command.index].stream(request)
-                    for event in source:
-                        if type(event) is Finish:
-                            response = performance.accept(command, request, event.response)
-                            break
-                        yield from delivery.take(event)
-                    else:
-                        raise StreamInterrupted("the stream ended without its end marker")
-                    outcome = performance.succeeded(response)
-                except Exception as error:
-                    outcome = performance.failed(command, error, delivery.delivered)
-                    performance.report_attempt(command, outcome, started)
-                finally:
-                    _close(source)
-                if outcome.failure is None:
-                    yield from delivery.release()
+                outcome = yield from _pieces(performance, command)
+                answer = outcome.response
             elif type(command) is Wait:
                 performance.report_wait(command)
                 performance.runtime.sleep(command.seconds)
@@ -165,77 +151,175 @@ def stream(performance: Performance) -> Iterator[StreamEvent]:
                 outcome = performance.settle(command)
             command = procedure.send(outcome)
     except StopIteration as stop:
-        final = performance.conclude(stop.value, response)
-        interrupted = stop.value.end == "interrupted"
-    if interrupted:
-        final.raise_for_failure()
-    yield Finish(final)
+        finish = _finish(performance, stop.value, answer)
+    finally:
+        performance.leave()
+    yield finish
+
+
+def _pieces(performance: Performance, command: Call) -> Generator[StreamEvent, None, Outcome]:
+    started = performance.runtime.clock()
+    source: Any = None
+    rest: list[StreamEvent] = []
+    try:
+        request = performance.prepare(command)
+        delivery = performance.delivery_of(command.index)
+        source = performance.providers[command.index].stream(request)
+        for event in source:
+            if type(event) is Finish:
+                response = performance.accept(command, request, delivery.complete(event.response))
+                rest = delivery.release()
+                outcome = performance.succeeded(command, response)
+                break
+            yield from delivery.take(event)
+        else:
+            raise StreamInterrupted("the stream ended without its end marker")
+    except Exception as error:
+        outcome = performance.failed(command, error)
+    finally:
+        close = getattr(source, "close", None)
+        if close is not None:
+            close()
+    outcome = performance.record(command, outcome, started)
+    yield from rest
+    return outcome
 
 
 async def astream(performance: Performance) -> AsyncIterator[StreamEvent]:
-    """Run a call as a stream on the running event loop; a pause longer than the attempt's time is cancelled.
+    """Run a call as a stream on the running event loop; what outlasts its time is cancelled.
 
     Raises:
-        StreamInterrupted: the stream broke off after its first token.
+        StreamInterrupted: the stream broke off after its first token, and nobody took it up.
     """
-    import asyncio
-
     clock = performance.runtime.clock
-    began = clock()
-    deadline = None if performance.policy.deadline is None else began + performance.policy.deadline
-    procedure = decide(performance.targets, performance.policy, began)
-    response: LLMResponse | None = None
+    procedure = decide(performance.targets, performance.policy, performance.begin(streaming=True))
+    outcome: Any
+    answer: LLMResponse | None = None
+    pieces: Any = None
+    race: Any = None
     try:
         command = next(procedure)
         while True:
-            if type(command) is Call:
-                started = clock()
-                delivery = Delivery(performance, deadline)
-                source: Any = None
-                try:
-                    request = performance.prepare(command)
-                    source = performance.providers[command.index].astream(request)
-                    while True:
-                        async with asyncio.timeout(delivery.patience(command.timeout)):
-                            event = await anext(source, None)
-                        if event is None:
-                            raise StreamInterrupted("the stream ended without its end marker")
-                        if type(event) is Finish:
-                            response = performance.accept(command, request, event.response)
-                            break
-                        for given in delivery.take(event):
-                            yield given
-                    outcome = performance.succeeded(response)
-                except Exception as error:
-                    outcome = performance.failed(command, error, delivery.delivered)
-                    performance.report_attempt(command, outcome, started)
-                finally:
-                    await _aclose(source)
-                if outcome.failure is None:
-                    for given in delivery.release():
-                        yield given
+            if isinstance(command, Call | Await):
+                pieces = None
+                if isinstance(command, Await):
+                    outcome = await race.outcome(command.index)
+                    pieces = race.runner(command.index).rest() if outcome.began else None
+                elif command.hedge_after is None and not command.alongside:
+                    pieces = _async_pieces(performance, command)
+                else:
+                    from understudy.racing import StreamRunner
+
+                    race = race or _race(performance)
+                    runner = StreamRunner(performance, command.index, _async_pieces(performance, command))
+                    outcome = await race.enter(command, runner)
+                    pieces = runner.rest() if outcome.began and not command.alongside else None
+                if pieces is not None:
+                    async for outcome in pieces:
+                        if type(outcome) is not Outcome:
+                            yield outcome
+                answer = outcome.response
             elif type(command) is Wait:
                 performance.report_wait(command)
                 await performance.runtime.async_sleep(command.seconds)
                 outcome = Outcome(clock())
+            elif type(command) is Cancel:
+                outcome = await race.cancel(command.index)
+            elif performance.asks_elsewhere:
+                outcome = await _in_thread(performance.settle, command)
             else:
                 outcome = performance.settle(command)
             command = procedure.send(outcome)
     except StopIteration as stop:
-        final = performance.conclude(stop.value, response)
-        interrupted = stop.value.end == "interrupted"
-    if interrupted:
+        finish = _finish(performance, stop.value, answer)
+    finally:
+        if pieces is not None:
+            await pieces.aclose()
+        await _leave(performance, race)
+    yield finish
+
+
+async def _async_pieces(performance: Performance, command: Call) -> AsyncGenerator[StreamEvent | Outcome, None]:
+    """Run one attempt: its pieces for the caller, and last of all its outcome."""
+    import asyncio
+
+    started = performance.runtime.clock()
+    source: Any = None
+    rest: list[StreamEvent] = []
+    try:
+        request = performance.prepare(command)
+        delivery = performance.delivery_of(command.index)
+        source = performance.providers[command.index].astream(request)
+        while True:
+            async with asyncio.timeout(delivery.patience()):
+                event = await anext(source, None)
+            if event is None:
+                raise StreamInterrupted("the stream ended without its end marker")
+            if type(event) is Finish:
+                response = performance.accept(command, request, delivery.complete(event.response))
+                rest = delivery.release()
+                outcome = performance.succeeded(command, response)
+                break
+            for given in delivery.take(event):
+                yield given
+    except Exception as error:
+        outcome = performance.failed(command, error)
+    finally:
+        close = getattr(source, "aclose", None)
+        if close is not None:
+            await close()
+    if performance.asks_elsewhere:
+        outcome = await _in_thread(performance.record, command, outcome, started)
+    else:
+        outcome = performance.record(command, outcome, started)
+    for given in rest:
+        yield given
+    yield outcome
+
+
+def _finish(performance: Performance, verdict: Verdict, answer: LLMResponse | None) -> Finish:
+    """Return the last event of a stream.
+
+    Raises:
+        StreamInterrupted: the caller holds a part of an answer that nobody took up.
+    """
+    final = performance.conclude(verdict, answer)
+    if verdict.end == "interrupted":
         final.raise_for_failure()
-    yield Finish(final)
+    return Finish(final)
 
 
-def _close(source: Any) -> None:
-    close = getattr(source, "close", None)
-    if close is not None:
-        close()
+def _needs_loop(performance: Performance, *, streaming: bool) -> bool:
+    """Whether a sync call wants what only an event loop can do: end an attempt at any moment, or run two at once."""
+    policy = performance.policy
+    if policy.hedge_after is not None:
+        return True
+    first = min(policy.first_token_timeout, policy.attempt_timeout)
+    idle = min(policy.idle_timeout, policy.attempt_timeout)
+    if policy.deadline is None and (not streaming or first == idle):
+        return False
+    return not all(provider.capabilities.keeps_deadline for provider in performance.providers)
 
 
-async def _aclose(source: Any) -> None:
-    close = getattr(source, "aclose", None)
-    if close is not None:
-        await close()
+def _race(performance: Performance) -> Any:
+    from understudy.racing import Race  # imports asyncio, which sync calls do without
+
+    return Race(performance)
+
+
+async def _in_thread(function: Callable[..., Outcome], *arguments: Any) -> Outcome:
+    from understudy.threads import in_thread
+
+    return await in_thread(function, *arguments)
+
+
+async def _leave(performance: Performance, race: Any) -> None:
+    """Give back what the call still holds, without making a cancelled caller wait for a store."""
+    if race is not None:
+        await race.close()
+    if performance.asks_elsewhere:
+        from understudy.threads import start
+
+        start(performance.leave)
+    else:
+        performance.leave()

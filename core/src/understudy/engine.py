@@ -3,145 +3,89 @@
 `decide` is a generator without input, output, clock or randomness of its own. It yields commands and is sent what came
 of them; every driver (sync, async, streams, the simulator) runs this same code.
 
+    ENTER    too many calls under way                     -> end: refused
     VISIT    the deadline has passed                      -> end: deadline
-             the target must be skipped                   -> note why; next target
-    ATTEMPT  timeout = min(attempt_timeout, time left / targets left)
+             the target must be skipped                   -> note why, and when it is free; NEXT
+    ATTEMPT  timeout = min(attempt_timeout, time left / targets left); beside it, after hedge_after, another target's
              answer                                       -> end: success
-             quota                                        -> next target, at once
-             transient                                    -> wait and ATTEMPT again while retries, the vendor's hint and
-                                                             the deadline allow, else next target
-             this target cannot                           -> next target, at once
+             quota                                        -> NEXT, at once
+             transient                                    -> it may be retried, after a wait, if retries, the vendor's
+                                                             hint, the breaker, the deadline and the budget allow
+             this target cannot                           -> NEXT, at once
              the request is at fault                      -> end: failed
-             broken off after the caller got a part       -> end: interrupted
-    NEXT     none left: if every target was only skipped and one is free again some time, one plain attempt on the one
-             that is free soonest; else end: exhausted
+             broken off after the caller got a part       -> end: interrupted; or NEXT, by the stream recovery
+    NEXT     patient: this target again if it may be retried, else the next one
+             eager: a target not yet come to, else the one that may be retried or is free again soonest
+             none left: if every target was only skipped, one plain attempt on the one that is free soonest;
+             else end: exhausted
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import replace
+from typing import TypeAlias
 
-from understudy.errors import ContentBlocked, Failure, Scope, StreamInterrupted
+from understudy.commands import (
+    Admit,
+    Await,
+    Call,
+    Cancel,
+    Command,
+    End,
+    Enter,
+    Outcome,
+    Switch,
+    Target,
+    Verdict,
+    Wait,
+    Withdraw,
+)
+from understudy.errors import Cancelled, ContentBlocked, Failure, LimitReached, Scope, StreamInterrupted
 from understudy.policy import Policy
-from understudy.response import Attempt, LLMResponse
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One stop on the route: a provider, and the model if the route names one.
-
-    Args:
-        label: the route's own words: "gemini", or "claude:claude-haiku-4-5".
-        provider: the provider's name.
-        model: the model, or None for the provider's default.
-    """
-
-    label: str
-    provider: str
-    model: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Admit:
-    """Command: tell whether this target may be asked now. Answer with an Outcome; `skip` says why not."""
-
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """Command: ask this target, for at most `timeout` seconds. Answer with an Outcome."""
-
-    index: int
-    number: int
-    timeout: float
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Command: let `seconds` pass before the next attempt on this target. Answer with an Outcome."""
-
-    index: int
-    retry: int
-    seconds: float
-    failure: Failure
-
-
-@dataclass(frozen=True, slots=True)
-class Switch:
-    """Command: note that the next target takes the part. Answer with an Outcome."""
-
-    index: int
-    next_index: int
-    failure: Failure
-
-
-Command: TypeAlias = Admit | Call | Wait | Switch
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a command.
-
-    Args:
-        at: seconds on the caller's monotonic clock, now.
-        failure: the failure of an attempt; None for an answer.
-        response: the answer.
-        delivered: whether the caller already holds a part of a stream's answer.
-        draw: a random number of at least 0 and below 1, for jitter.
-        skip: why a target may not be asked; None where it may.
-        free_in: seconds until a skipped target may be asked again; None for never in this call.
-    """
-
-    at: float
-    failure: Failure | None = None
-    response: LLMResponse | None = None
-    delivered: bool = False
-    draw: float = 0.0
-    skip: Failure | None = None
-    free_in: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """How a call ended.
-
-    Args:
-        end: "success", "exhausted" (no target answered), "deadline", "failed" (the request is at fault) or
-            "interrupted" (a stream broke off after its first token).
-        attempts: every target's part, in order.
-        failures: the last failure or skip reason of every target that was come to, by its index.
-    """
-
-    end: Literal["success", "exhausted", "deadline", "failed", "interrupted"]
-    attempts: tuple[Attempt, ...]
-    failures: dict[int, Failure]
-
+from understudy.response import Attempt
 
 Procedure: TypeAlias = Generator[Command, Outcome, Verdict]
+Part: TypeAlias = Generator[Command, Outcome, End | None]  # None: the call goes on
+
+SHORTEST = 0.001  # seconds: a provider takes no timeout of 0
 
 
 def decide(targets: Sequence[Target], policy: Policy, started: float) -> Procedure:
     """Run one call.
 
     Args:
-        targets: the route, primary first; at least one.
+        targets: the targets, in the order in which they are asked; at least one.
         policy: the numbers.
         started: seconds on the caller's monotonic clock, now.
 
     Returns:
         A generator that yields commands, is sent outcomes, and returns the Verdict.
     """
-    return _Run(targets, policy, started).visit_all()
+    return _Run(targets, policy, started).perform()
+
+
+class _Seat:
+    """What this call knows of one target."""
+
+    __slots__ = ("attempt", "due", "failure", "free_at", "pause", "skips", "tries", "visited", "wait")
+
+    def __init__(self) -> None:
+        self.visited = False  # come to, and not to be come to again but by a retry
+        self.tries = 0
+        self.skips = 0
+        self.wait = 0.0  # seconds waited before the attempt that is next
+        self.due: float | None = None  # when it may be asked again; None for not in this call
+        self.pause = 0.0  # seconds until then, counted from its failure
+        self.free_at: float | None = None  # when the breaker or a cooldown lets go of it
+        self.failure: Failure | None = None
+        self.attempt = -1  # its latest place in the record
 
 
 class _Run:
     """The state of one call; it belongs to nobody else."""
 
-    __slots__ = ("attempts", "deadline", "failures", "free_in", "now", "policy", "targets")
+    __slots__ = ("asked", "attempts", "broken", "deadline", "failure", "latest", "now", "policy", "seats", "targets")
 
     def __init__(self, targets: Sequence[Target], policy: Policy, started: float) -> None:
         self.targets = targets
@@ -149,122 +93,260 @@ class _Run:
         self.now = started
         self.deadline = None if policy.deadline is None else started + policy.deadline
         self.attempts: list[Attempt] = []
-        self.failures: dict[int, Failure] = {}
-        self.free_in: dict[int, float] = {}
+        self.seats = [_Seat() for _ in targets]
+        self.asked = 0
+        self.latest = 0  # who was come to last
+        self.broken: StreamInterrupted | None = None  # the caller holds a part of an answer that broke off
+        self.failure: Failure | None = None
 
-    def visit_all(self) -> Procedure:
-        reason = "primary"
-        for index in range(len(self.targets)):
-            if self._late():
-                return self._end("deadline")
-            admission = yield Admit(index)
-            self.now = admission.at
-            if admission.skip is None:
-                end = yield from self.insist(index, reason, self.policy.max_retries, len(self.targets) - index)
-                if end is not None:
-                    return self._end(end)
-            else:
-                self._note_skip(index, admission.skip, admission.free_in)
-            if index + 1 < len(self.targets):
-                failure = self.failures[index]
-                reason = f"after {self.targets[index].label}: {failure.brief}"
-                self.now = (yield Switch(index, index + 1, failure)).at
-        if all(attempt.outcome == "skipped" for attempt in self.attempts) and self.free_in:
-            soonest = min(self.free_in, key=self.free_in.__getitem__)
-            end = yield from self.insist(soonest, "every target was skipped, this one is free soonest", 0, 1)
-            if end is not None:
-                return self._end(end)
-        return self._end("deadline" if self._late() else "exhausted")
-
-    def insist(
-        self, index: int, reason: str, max_retries: int, targets_left: int
-    ) -> Generator[Command, Outcome, Literal["success", "failed", "interrupted"] | None]:
-        """Ask one target until it answers, gives up for good, or its retries are used up (then None)."""
-        wait = 0.0
-        retry = 0
+    def perform(self) -> Procedure:
+        if self.policy.max_concurrent_calls is not None:
+            entrance = yield Enter()
+            if entrance.skip is not None:
+                return Verdict("refused", (), {}, entrance.skip)
+        routing = self.policy.routing
+        index = 0
+        reason = "primary" if routing == "ordered" else f"first by {getattr(routing, '__name__', routing)}"
         while True:
-            asked = self.now
-            outcome = yield Call(index, retry + 1, self._timeout(targets_left), reason)
-            self.now = outcome.at
-            failure = outcome.failure
-            self._note_attempt(index, retry + 1, reason, outcome, outcome.at - asked, wait)
-            if failure is None:
-                return "success"
-            self.failures[index] = failure
-            end = self._fate(failure, outcome.delivered)
+            if self._late():
+                return self._verdict("deadline")
+            end = yield from self._visit(index, reason)
             if end is not None:
-                return end
-            pause = self._pause(failure, retry, outcome.draw) if retry < max_retries else None
-            if pause is None:
-                return None
-            wait = pause
-            retry += 1
-            reason = f"retry {retry} of {max_retries} after {failure.brief}"
-            self.now = (yield Wait(index, retry, wait, failure)).at
+                return self._verdict(end)
+            step = yield from self._next(index)
+            if step is None:
+                break
+            index, reason = step
+        if self.asked == 0 and (resting := [i for i, seat in enumerate(self.seats) if seat.free_at is not None]):
+            soonest = min(resting, key=lambda i: self.seats[i].free_at or 0.0)
+            end = yield from self._visit(soonest, "every target was skipped, this one is free soonest", forced=True)
+            if end is not None:
+                return self._verdict(end)
+        return self._verdict("deadline" if self._late() else "exhausted")
 
-    def _fate(self, failure: Failure, delivered: bool) -> Literal["failed", "interrupted"] | None:
-        """Whether the failure ends the whole call."""
-        if delivered:
-            return "interrupted"
-        if failure.scope is Scope.CANCELLED:
-            return "failed"
-        if failure.scope is Scope.REQUEST:
-            blocked_may_switch = isinstance(failure, ContentBlocked) and self.policy.switch_on_content_blocked
-            return None if blocked_may_switch else "failed"
-        return None
-
-    def _pause(self, failure: Failure, retry: int, draw: float) -> float | None:
-        """Seconds to wait before asking the same target again; None to go on to the next."""
-        passing = failure.scope is Scope.TRANSIENT or isinstance(failure, StreamInterrupted)
-        if not passing or failure.retryable is False:
+    def _visit(self, index: int, reason: str, forced: bool = False) -> Part:
+        """Ask one target once, unless it must be skipped."""
+        seat = self.seats[index]
+        seat.visited, seat.due = True, None
+        self.latest = index
+        admission = yield Admit(index, seat.tries + 1, forced)
+        self.now = admission.at
+        if admission.skip is not None:
+            self._note_skip(index, admission)
             return None
-        wait = self.policy.backoff(retry)
+        number = seat.tries + 1
+        hedge_after = self._hedge_after(index, admission) if self.policy.hedge_after is not None else None
+        asked = self.now
+        outcome = yield Call(index, number, self._timeout(index, forced), reason, hedge_after)
+        self.now = outcome.at
+        if outcome.pending:
+            return (yield from self._hedge(index, reason, asked, admission))
+        return self._take_in(index, reason, outcome, asked, admission)
+
+    def _take_in(self, index: int, reason: str, outcome: Outcome, asked: float, admission: Outcome) -> End | None:
+        """Note an attempt's outcome, and say whether it ends the call."""
+        seat, failure = self.seats[index], outcome.failure
+        self.asked += 1
+        seat.tries += 1
+        seat.due = None
+        end, decision = self._judge(seat, outcome)
+        self._note_attempt(index, reason, outcome, asked, admission, decision)
+        seat.failure = failure
+        return end
+
+    def _judge(self, seat: _Seat, outcome: Outcome) -> tuple[End | None, str]:
+        """Say whether an outcome ends the call, and why its target is not retried where its failure would be."""
+        failure = outcome.failure
+        if failure is None:
+            return "success", ""
+        if outcome.delivered:
+            assert isinstance(failure, StreamInterrupted)  # a driver makes it one
+            self.broken = failure
+            return ("interrupted" if self.policy.stream_recovery in ("raise", "buffer") else None), ""
+        if failure.scope is Scope.CANCELLED or (
+            failure.scope is Scope.REQUEST
+            and not (isinstance(failure, ContentBlocked) and self.policy.switch_on_content_blocked)
+        ):
+            self.failure = failure
+            return "failed", ""
+        passing = failure.scope is Scope.TRANSIENT or isinstance(failure, StreamInterrupted)
+        if not passing or failure.retryable is False or seat.tries > self.policy.max_retries:
+            return None, ""
+        return None, self._set_due(seat, outcome, failure)
+
+    def _set_due(self, seat: _Seat, outcome: Outcome, failure: Failure) -> str:
+        """Set when the target may be asked again; return why it may not, where it may not."""
+        wait = self.policy.backoff(seat.tries - 1)
         if self.policy.jitter == "full":
-            wait *= draw
+            wait *= outcome.draw
         hint = failure.retry_after
         if hint is not None:
             if hint > self.policy.max_delay:
-                return None
+                return f"no retry: the vendor asks for {hint:g} s, more than max_delay"
             wait = max(wait, hint)
-        if self.deadline is not None and self.now + wait + self.policy.minimum_attempt >= self.deadline:
-            return None
-        return wait
+        if outcome.free_in:
+            return f"no retry: the circuit is {outcome.breaker}"
+        if not self._fits(self.now + wait):
+            return "no retry: it would begin too late for the deadline"
+        seat.due, seat.pause = self.now + wait, wait
+        return ""
 
-    def _timeout(self, targets_left: int) -> float:
-        if self.deadline is None:
-            return self.policy.attempt_timeout
-        slice_ = (self.deadline - self.now) / targets_left
-        return max(min(self.policy.attempt_timeout, slice_), 0.001)  # a provider takes no timeout of 0
+    def _next(self, index: int) -> Generator[Command, Outcome, tuple[int, str] | None]:
+        """Choose who is asked next, and wait until then; None where nobody is left."""
+        eager = self.policy.switch_first
+        if not eager and (yield from self._wait_for(index)):
+            return index, self._retry_reason(index)
+        fresh = self._fresh()
+        if fresh is not None:
+            failure = self.seats[index].failure
+            assert failure is not None  # it failed or was skipped, or the call would have ended
+            self.now = (yield Switch(index, fresh, failure)).at
+            return fresh, f"after {self.targets[index].label}: {failure.brief}"
+        while eager and self.asked:
+            waiting = [i for i, seat in enumerate(self.seats) if seat.due is not None]
+            if not waiting:
+                return None
+            soonest = min(waiting, key=lambda i: self.seats[i].due or 0.0)
+            if (yield from self._wait_for(soonest)):
+                return soonest, self._retry_reason(soonest)
+        return None
+
+    def _wait_for(self, index: int) -> Generator[Command, Outcome, bool]:
+        """Wait until a target may be asked again; False, at once, where it may not be in this call."""
+        seat = self.seats[index]
+        due, failure = seat.due, seat.failure
+        seat.due = None
+        if due is None or failure is None:
+            return False
+        if not self._fits(due):
+            self._note_decision(seat, "no retry: it would begin too late for the deadline")
+            return False
+        if seat.tries:
+            budget = yield Withdraw(index)
+            self.now = budget.at
+            if budget.refused:
+                self._note_decision(seat, "no retry: the retry budget is used up")
+                return False
+        just_now = index == self.latest  # then the wait is the policy's own number, to the last digit
+        seat.wait = seat.pause if just_now else max(due - self.now, 0.0)
+        self.now = (yield Wait(index, seat.tries, seat.wait, failure)).at
+        return True
+
+    def _hedge(self, index: int, reason: str, asked: float, admission: Outcome) -> Part:
+        """Ask another target beside one that takes long; whoever answers first is taken."""
+        partner = self._fresh()
+        assert partner is not None  # else nothing would have been pending
+        admitted = yield Admit(partner, self.seats[partner].tries + 1, hedge=True)
+        self.now = admitted.at
+        if admitted.skip is not None:  # it may still be come to in its turn
+            outcome = yield Await(index)
+            self.now = outcome.at
+            return self._take_in(index, reason, outcome, asked, admission)
+        parts = {index: (reason, asked, admission)}
+        hedge_reason = f"hedge: no answer from {self.targets[index].label} within {self.now - asked:.3g} s"
+        parts[partner] = (hedge_reason, self.now, admitted)
+        number = self.seats[partner].tries + 1
+        outcome = yield Call(partner, number, self._timeout(partner, False), hedge_reason, alongside=True)
+        self.now = outcome.at
+        first = outcome.index
+        last = partner if first == index else index
+        why, since, admitted = parts[first]
+        if outcome.failure is not None:
+            end = self._take_in(first, why, outcome, since, admitted)
+            if end is None:
+                outcome = yield Await(last)
+                self.now = outcome.at
+                why, since, admitted = parts[last]
+                end = self._take_in(last, why, outcome, since, admitted)
+                self.seats[partner].visited = self.policy.switch_first or self.seats[partner].due is None
+                return end
+            yield from self._cancel(last, *parts[last])
+            return end
+        yield from self._cancel(last, *parts[last])
+        if outcome.began:
+            outcome = yield Await(first)
+            self.now = outcome.at
+        return self._take_in(first, why, outcome, since, admitted)
+
+    def _cancel(self, index: int, reason: str, asked: float, admission: Outcome) -> Generator[Command, Outcome, None]:
+        self.now = (yield Cancel(index)).at
+        seat = self.seats[index]
+        seat.tries += 1
+        seat.failure = Cancelled("another target was quicker", provider=self.targets[index].provider)
+        self._note_attempt(index, reason, Outcome(self.now, failure=seat.failure), asked, admission, "")
+
+    # ---- the time ----
 
     def _late(self) -> bool:
         return self.deadline is not None and self.now >= self.deadline
 
+    def _fits(self, begin: float) -> bool:
+        return self.deadline is None or begin + self.policy.minimum_attempt < self.deadline
+
+    def _timeout(self, index: int, forced: bool) -> float:
+        """Return the seconds for an attempt: the last target that is left gets all that remains."""
+        if self.deadline is None:
+            return self.policy.attempt_timeout
+        left = sum(1 for i, seat in enumerate(self.seats) if i != index and (not seat.visited or seat.due is not None))
+        slice_ = (self.deadline - self.now) / (1 if forced else left + 1)
+        return max(min(self.policy.attempt_timeout, slice_), SHORTEST)
+
+    def _hedge_after(self, index: int, admission: Outcome) -> float | None:
+        if self.seats[index].tries or self.broken is not None or self._fresh() is None:
+            return None
+        after = self.policy.hedge_after
+        return admission.p95 if isinstance(after, str) else after
+
+    def _fresh(self) -> int | None:
+        return next((i for i, seat in enumerate(self.seats) if not seat.visited), None)
+
+    # ---- the record ----
+
+    def _retry_reason(self, index: int) -> str:
+        seat = self.seats[index]
+        assert seat.failure is not None
+        if not seat.tries:
+            return f"free again after {seat.failure.brief}"
+        return f"retry {seat.tries} of {self.policy.max_retries} after {seat.failure.brief}"
+
     def _note_attempt(
-        self, index: int, number: int, reason: str, outcome: Outcome, seconds: float, wait: float
+        self, index: int, reason: str, outcome: Outcome, asked: float, admission: Outcome, decision: str
     ) -> None:
-        target = self.targets[index]
-        source = outcome.failure or outcome.response
+        target, seat, failure = self.targets[index], self.seats[index], outcome.failure
+        source = failure or outcome.response
+        cancelled = failure is not None and failure.scope is Scope.CANCELLED
+        seat.attempt = len(self.attempts)
         self.attempts.append(
             Attempt(
                 target=target.label,
                 provider=target.provider,
                 model=(source.model if source else None) or target.model,
-                outcome="succeeded" if outcome.failure is None else "failed",
+                outcome="succeeded" if failure is None else "cancelled" if cancelled else "failed",
                 reason=reason,
-                number=number,
-                failure=outcome.failure,
-                seconds=seconds,
-                wait=wait,
+                number=seat.tries,
+                failure=failure,
+                seconds=outcome.at - asked,
+                wait=seat.wait,
                 usage=outcome.response.usage if outcome.response else None,
                 request_id=source.request_id if source else None,
+                breaker=admission.breaker,
+                decision=decision,
             )
         )
+        seat.wait = 0.0
 
-    def _note_skip(self, index: int, failure: Failure, free_in: float | None) -> None:
-        target = self.targets[index]
-        self.failures[index] = failure
-        if free_in is not None:
-            self.free_in[index] = free_in
+    def _note_skip(self, index: int, admission: Outcome) -> None:
+        target, seat, failure, free_in = self.targets[index], self.seats[index], admission.skip, admission.free_in
+        assert failure is not None
+        seat.failure = failure
+        seat.skips += 1
+        seat.attempt = len(self.attempts)
+        if free_in is not None and free_in < float("inf"):
+            if not isinstance(failure, LimitReached):
+                seat.free_at = self.now + free_in
+            worth = free_in <= self.policy.max_delay and seat.skips <= self.policy.max_retries
+            if self.policy.switch_first and worth and self._fits(self.now + free_in):
+                seat.due, seat.pause = self.now + free_in, free_in
         self.attempts.append(
             Attempt(
                 target=target.label,
@@ -273,8 +355,19 @@ class _Run:
                 outcome="skipped",
                 reason=f"skipped: {failure.brief}",
                 failure=failure,
+                wait=seat.wait,
+                breaker=admission.breaker,
             )
         )
+        seat.wait = 0.0
 
-    def _end(self, end: Literal["success", "exhausted", "deadline", "failed", "interrupted"]) -> Verdict:
-        return Verdict(end, tuple(self.attempts), self.failures)
+    def _note_decision(self, seat: _Seat, decision: str) -> None:
+        self.attempts[seat.attempt] = replace(self.attempts[seat.attempt], decision=decision)
+
+    def _verdict(self, end: End) -> Verdict:
+        failures = {i: seat.failure for i, seat in enumerate(self.seats) if seat.failure is not None}
+        if end == "success":
+            return Verdict(end, tuple(self.attempts), failures)
+        if self.broken is not None:
+            return Verdict("interrupted", tuple(self.attempts), failures, self.broken)
+        return Verdict(end, tuple(self.attempts), failures, self.failure)

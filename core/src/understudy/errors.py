@@ -21,12 +21,17 @@ UnderstudyError
    |- TargetFailure                           the next provider at once
    |  |- AuthenticationFailed, PermissionDenied, ModelNotFound    (logged as ERROR: somebody must act)
    |  |- ProviderUnavailable                  not configured here: nothing was sent
+   |  |- TargetResting                        left alone for a while: nothing was sent
+   |  |  |- CircuitOpen                       after failures, by the circuit breaker
+   |  |  |- CoolingDown                       after a quota reply
+   |  |  `- LimitReached                      by the caller's own limits
    |  |- ContextTooLong, UnsupportedRequest
    |  |- EmptyResponse, MalformedResponse, ResponseRejected
    |  `- AllProvidersFailed                   the end of a whole call
    |- RequestFailure                          the call ends: no other provider would do better
    |  |- InvalidRequest
    |  |- RequestRejected                      refused by an extension of the caller's own
+   |  |- TooManyCalls                         the policy's max_concurrent_calls are under way
    |  `- ContentBlocked                       the next provider only if the policy says so
    |- StreamInterrupted                       a stream broke off; after the first token, by the policy
    `- Cancelled                               the caller gave up
@@ -246,6 +251,35 @@ class ProviderUnavailable(TargetFailure):
         return f"{self.summary}: {_one_line(self.message)}" if self.message else self.summary
 
 
+class TargetResting(TargetFailure):
+    """The target is left alone for a while; nothing was sent. `retry_after` says for how long, where it is known."""
+
+    @property
+    def brief(self) -> str:
+        """Why, and for how long."""
+        words = f"{self.summary} ({_one_line(self.message)})" if self.message else self.summary
+        known = self.retry_after is not None and self.retry_after < float("inf")
+        return f"{words}, back in {self.retry_after:.3g} s" if known else words
+
+
+class CircuitOpen(TargetResting):
+    """The target kept failing: its circuit breaker is open, or half-open with its probe under way."""
+
+    summary = "circuit open"
+
+
+class CoolingDown(TargetResting):
+    """The target refused for its quota, and is asked again when that may be back."""
+
+    summary = "cooling down"
+
+
+class LimitReached(TargetResting):
+    """The caller's own limits for this target leave nothing for the request."""
+
+    summary = "limit reached"
+
+
 class ContextTooLong(TargetFailure):
     """The conversation is longer than the model's context window."""
 
@@ -297,6 +331,12 @@ class RequestRejected(RequestFailure):
     """A check of the caller's own refused the request; nothing was sent."""
 
     summary = "request rejected"
+
+
+class TooManyCalls(RequestFailure):
+    """As many calls as the policy allows are under way; nothing was sent."""
+
+    summary = "too many calls"
 
 
 class ContentBlocked(RequestFailure):

@@ -11,10 +11,12 @@ from understudy.response import LLMResponse
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted:
-    """A target is about to be asked, for the `number`-th time in this call (from 1)."""
+    """A target is about to be asked, for the `number`-th time in this call (from 1), and why."""
 
     target: str
     number: int
+    reason: str = ""
+    breaker: str = "closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class TargetSkipped:
 
     target: str
     reason: str
+    breaker: str = "closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +58,27 @@ class Switched:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakerChanged:
+    """A target's circuit breaker is in another state: "closed", "open", "cooling" or "half-open".
+
+    Args:
+        target: whose.
+        state: the new state.
+        seconds: how long the target is left alone now; 0.0 where it is not.
+    """
+
+    target: str
+    state: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class CallFinished:
     """The call ended; the response says how, and holds the record of attempts."""
 
     response: LLMResponse
 
 
-Event: TypeAlias = AttemptStarted | AttemptFailed | TargetSkipped | RetryScheduled | Switched | CallFinished
+Event: TypeAlias = (
+    AttemptStarted | AttemptFailed | TargetSkipped | RetryScheduled | Switched | BreakerChanged | CallFinished
+)

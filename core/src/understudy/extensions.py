@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     import pluggy
 
     from understudy.events import Event
+    from understudy.health import HealthStore
     from understudy.messages import Request
     from understudy.response import LLMResponse
+    from understudy.settings import Settings
 
 logger = logging.getLogger("understudy")
 
@@ -24,7 +26,7 @@ class Extensions:
         manager: the plugin manager that holds them.
     """
 
-    __slots__ = ("_check", "_event", "_prepare", "listens")
+    __slots__ = ("_check", "_event", "_manager", "_prepare", "listens")
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
         plugins = [plugin for _, plugin in manager.list_name_plugin() if plugin is not None]
@@ -39,6 +41,7 @@ class Extensions:
                 if plugin in having
             ]
 
+        self._manager = manager
         self._prepare = in_order("understudy_prepare_request")
         self._check = in_order("understudy_check_response")
         self._event = in_order("understudy_event")
@@ -71,6 +74,21 @@ class Extensions:
         """
         for caller in self._check:
             caller(request=request, response=response)
+
+    def health_store(self, settings: Settings) -> HealthStore | None:
+        """Return the store that the first extension with one brings; None where none does.
+
+        Raises:
+            BrokenPlugin: what it brings is not a HealthStore.
+        """
+        from understudy.health import HealthStore
+
+        store = self._manager.hook.understudy_health_store(settings=settings)
+        if store is not None and not isinstance(store, HealthStore):
+            raise BrokenPlugin(
+                f"expected understudy_health_store to return a HealthStore or None, found {type(store).__name__}"
+            )
+        return store
 
     def tell(self, event: Event) -> None:
         """Tell every listener; one that fails is logged, since a metric must not break a call."""

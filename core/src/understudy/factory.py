@@ -7,15 +7,21 @@ import random
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypedDict, Unpack
 
 from understudy import drivers
-from understudy.engine import Target
-from understudy.errors import AmbiguousProvider, BrokenPlugin, ConfigurationError, PluginError
+from understudy.admission import Admission
+from understudy.answers import Validator
+from understudy.casting import cast, read_route
+from understudy.commands import Target
+from understudy.errors import ConfigurationError
 from understudy.extensions import Extensions
+from understudy.health import HealthStore, InMemoryHealthStore, TargetHealth
+from understudy.limits import Limits
 from understudy.messages import NOTHING, Prompt, Request, Tool, read_prompt
+from understudy.ordering import Ordering
 from understudy.performance import Performance, Runtime
-from understudy.plain import PlainProvider, UnconfiguredProvider
 from understudy.policy import Policy, PolicyNumber
 from understudy.provider import ChatProvider, LLMProvider
 from understudy.registry import ProviderRegistry, load_extensions, registry
@@ -26,7 +32,7 @@ from understudy.waiting import async_sleep, sleep
 logger = logging.getLogger("understudy")
 logger.addHandler(logging.NullHandler())
 
-DEFAULT_PRIMARY = "gemini"  # the primary of the user's own configuration
+MOST_OVERRIDES = 256  # policies of single calls that are kept for the next call with the same numbers
 RETRIES = PolicyNumber(5)
 DELAY = PolicyNumber(5)
 RUNTIME = Runtime(time.monotonic, sleep, async_sleep, random.random)
@@ -36,7 +42,10 @@ class CallOptions(TypedDict, total=False):
     """What a call may say besides prompt, temperature, max_tokens and retries; see Request for the meaning.
 
     `model` is asked of the primary only, since no other vendor has it; name a fallback's model in its route.
-    `deadline` is in seconds for the whole call, `timeout` in seconds for one attempt.
+    `deadline` is in seconds for the whole call, `timeout` in seconds for one attempt. `policy` stands above the
+    factory's for this call: a Policy, or the name of a preset; breaker, cooldowns and budgets stay the factory's.
+    `validator` is given the answer, and refuses it by returning False or a reason, or by raising: the next provider
+    is asked.
     """
 
     system: str | None
@@ -48,6 +57,8 @@ class CallOptions(TypedDict, total=False):
     timeout: float | None
     deadline: float | None
     options: Mapping[str, Mapping[str, Any]]
+    policy: Policy | str | None
+    validator: Validator | None
 
 
 class LLMFactory:
@@ -59,8 +70,12 @@ class LLMFactory:
         fallback_providers: who takes the part, in order: a sequence of the same, or names with commas between. None
             for LLM_FALLBACK_PROVIDERS, then nobody.
         settings: keys, URLs and names that stand above the environment and `.env`; or a Settings.
-        policy: the numbers of the decision procedure; Policy() is the `patient` preset.
+        policy: the numbers of the decision procedure: a Policy, or the name of a preset, "patient" or "eager". None
+            for LLM_POLICY, then "patient".
         extensions: names or objects with hooks; None for LLM_EXTENSIONS.
+        limits: what may be asked of a target, by route label or provider name; None for `understudy.toml`'s.
+        health_store: where the targets' health is kept. None for an extension's, then one in memory that this factory
+            has alone; give the same one to several factories to have them share what they learn.
         runtime: clock, sleep and chance, for tests; the real ones by default.
 
     Raises:
@@ -77,21 +92,33 @@ class LLMFactory:
         fallback_providers: str | Sequence[str | LLMProvider] | None = None,
         *,
         settings: Settings | Mapping[str, str] | None = None,
-        policy: Policy | None = None,
+        policy: Policy | str | None = None,
         extensions: Sequence[Any] | None = None,
+        limits: Mapping[str, Limits] | None = None,
+        health_store: HealthStore | None = None,
         runtime: Runtime = RUNTIME,
     ) -> None:
         self._settings = settings if isinstance(settings, Settings) else Settings(settings)
-        self._policy = policy or Policy()
+        self._policy = _read_policy(policy, self._settings)
         self._runtime = runtime
-        route = _read_route(primary_provider, fallback_providers, self._settings)
-        built: dict[str, ChatProvider] = {}
-        seats = [self._cast(stop, built) for stop in route]
-        self._targets = tuple(target for target, _ in seats)
-        self._providers = tuple(provider for _, provider in seats)
+        route = read_route(primary_provider, fallback_providers, self._settings)
+        self._targets, self._providers = cast(route, self._settings, self.PROVIDER_REGISTRY)
         named = self._settings.names("LLM_EXTENSIONS") if extensions is None else extensions
         manager = load_extensions(named, self._settings) if named else None
         self._extensions = None if manager is None else Extensions(manager)
+        if health_store is None and self._extensions is not None:
+            health_store = self._extensions.health_store(self._settings)
+        self._admission = Admission(
+            self._policy,
+            self._targets,
+            self._providers,
+            self._settings.limits if limits is None else _check_limits(limits),
+            health_store or InMemoryHealthStore(runtime.clock, runtime.random),
+            runtime.clock,
+        )
+        self._ordering = Ordering(self._targets, self._providers, self._admission, runtime.random)
+        self._ordering.check(self._policy)
+        self._overridden: dict[tuple[Any, ...], Policy] = {}
         logger.info("LLMFactory initialized with primary provider: %s", self._targets[0].label)
 
     def __repr__(self) -> str:
@@ -182,18 +209,29 @@ class LLMFactory:
         return drivers.astream(self._perform(prompt, temperature, max_tokens, max_retries, retry_delay, options))
 
     def get_provider_status(self) -> dict[str, Any]:
-        """Tell who is on the route and who can be asked.
+        """Tell who is on the route, who can be asked, and how they are.
 
         Returns:
-            {"primary": {"name", "available"}, "fallbacks": [the same for each], "current": the name of the first
-            one that is available, which is who the next call asks first; the primary's where none is}.
+            {"primary": {"name", "available", "health"}, "fallbacks": [the same for each], "current": the name of the
+            first one that is available and not left alone by its circuit breaker, which is who the next call asks
+            first; the primary's where none is}. "health" is {"state": "closed", "open", "cooling" or "half-open",
+            "free_in": seconds until it may be asked, "until": that moment in UTC or None, "failures": within the
+            breaker's window, "latency": seconds, a moving average, "latency_p95", "left": of each of its limits}.
         """
+        health = [self._admission.look(target.position) for target in self._targets]
         seats = [
-            {"name": target.label, "available": _is_available(provider)}
-            for target, provider in zip(self._targets, self._providers, strict=True)
+            {"name": target.label, "available": _is_available(provider), "health": _describe(each)}
+            for target, provider, each in zip(self._targets, self._providers, health, strict=True)
         ]
-        current = next((seat["name"] for seat in seats if seat["available"]), seats[0]["name"])
+        able = [seat for seat in seats if seat["available"]]
+        ready = [seat for seat in able if not seat["health"]["free_in"]]
+        current = (ready or able or seats)[0]["name"]
         return {"primary": seats[0], "fallbacks": seats[1:], "current": current}
+
+    def warm_up(self) -> None:
+        """Import what the first call would, so that it need not; a server calls this when it starts. Opens nothing."""
+        for provider in dict.fromkeys(self._providers):
+            provider.warm_up()
 
     @property
     def route(self) -> tuple[tuple[Target, ChatProvider], ...]:
@@ -252,54 +290,48 @@ class LLMFactory:
             options=options.get("options", NOTHING),
         )
         policy = self._policy_for(max_retries, retry_delay, options)
-        return Performance(request, self._targets, self._providers, policy, self._runtime, self._extensions)
+        targets, providers = self._targets, self._providers
+        if policy.routing != "ordered":
+            targets, providers = self._ordering.order(policy, request)
+        return Performance(
+            request,
+            targets,
+            providers,
+            policy,
+            self._runtime,
+            self._extensions,
+            self._admission,
+            options.get("validator") if options else None,
+        )
 
     def _policy_for(self, max_retries: int, retry_delay: float, options: CallOptions) -> Policy:
+        own = type(max_retries) is not PolicyNumber, type(retry_delay) is not PolicyNumber
+        if not options and own == (False, False):
+            return self._policy
+        values = (max_retries, retry_delay, *(options.get(name) for name in ("timeout", "deadline", "policy")))
+        given = (own, values, *map(type, values))  # True equals 1, and is no number
+        known = self._overridden.get(given)
+        if known is None:
+            known = self._override(own, max_retries, retry_delay, options)
+            if len(self._overridden) < MOST_OVERRIDES:
+                self._overridden[given] = known
+        return known
+
+    def _override(self, own: tuple[bool, bool], max_retries: int, retry_delay: float, options: CallOptions) -> Policy:
         changes: dict[str, Any] = {}
-        if type(max_retries) is not PolicyNumber:
+        if own[0]:
             changes["max_retries"] = max_retries
-        if type(retry_delay) is not PolicyNumber:
+        if own[1]:
             changes["retry_delay"] = retry_delay
         if options.get("timeout") is not None:
             changes["attempt_timeout"] = options["timeout"]
         if options.get("deadline") is not None:
             changes["deadline"] = options["deadline"]
-        return replace(self._policy, **changes) if changes else self._policy
-
-    def _cast(self, stop: str | LLMProvider, built: dict[str, ChatProvider]) -> tuple[Target, ChatProvider]:
-        """Find the provider of one stop on the route, the same object for every stop that names it."""
-        if isinstance(stop, LLMProvider):
-            return Target(stop.get_provider_name(), stop.get_provider_name()), _in_full(stop)
-        name, _, model = stop.partition(":")
-        if name not in built:
-            built[name] = self._build(name)
-        return Target(stop, name, model or None), built[name]
-
-    def _build(self, name: str) -> ChatProvider:
-        table = self._settings.tables.get(name)
-        if table is not None and table.uses != name and name in self.PROVIDER_REGISTRY:
-            raise AmbiguousProvider(
-                f"{table.origin}: expected a name that no provider has, found that of one; choose another name"
-            )
-        try:
-            uses = table.uses if table else name
-            return _in_full(self.PROVIDER_REGISTRY.build(uses, self._settings.for_provider(name)))
-        except PluginError:
-            raise
-        except ConfigurationError as error:
-            logger.warning("%s cannot be used: %s", name, error)
-            return UnconfiguredProvider(name, str(error))
-
-
-def _in_full(provider: LLMProvider) -> ChatProvider:
-    if not isinstance(provider, ChatProvider):
-        return PlainProvider(provider)
-    if provider.spec_version > ChatProvider.spec_version:
-        raise BrokenPlugin(
-            f"{provider.get_provider_name()}: expected a provider for version {ChatProvider.spec_version} of the "
-            f"contract or older, found version {provider.spec_version}; upgrade the package understudy"
-        )
-    return provider
+        policy = options.get("policy")
+        base = self._policy if policy is None else policy if isinstance(policy, Policy) else Policy.named(policy)
+        if base is not self._policy:
+            self._ordering.check(base)
+        return replace(base, **changes) if changes else base
 
 
 def _is_available(provider: ChatProvider) -> bool:
@@ -314,29 +346,38 @@ def _read_stop(stop: Sequence[str]) -> tuple[str, ...]:
     return (stop,) if isinstance(stop, str) else tuple(stop)
 
 
-def _read_route(
-    primary: str | LLMProvider | None,
-    fallbacks: str | Sequence[str | LLMProvider] | None,
-    settings: Settings,
-) -> list[str | LLMProvider]:
-    if primary is None:
-        primary = settings.get("LLM_PRIMARY_PROVIDER", default=DEFAULT_PRIMARY)
-    if fallbacks is None:
-        fallbacks = settings.names("LLM_FALLBACK_PROVIDERS")
-    elif isinstance(fallbacks, str):
-        fallbacks = fallbacks.split(",")
-    elif isinstance(fallbacks, LLMProvider):
-        fallbacks = (fallbacks,)
-    route: list[str | LLMProvider] = []
-    for stop in (primary, *fallbacks):
-        if isinstance(stop, str):
-            stop = stop.strip()
-            if not stop.partition(":")[0]:
-                raise ConfigurationError(f"expected the name of a provider in the route, found {stop!r}")
-            if stop in route:
-                logger.info("%s is named twice in the route: it is asked once", stop)
-                continue
-        elif not isinstance(stop, LLMProvider):
-            raise TypeError(f"expected the name of a provider or an LLMProvider, found {stop!r}")
-        route.append(stop)
-    return route
+def _read_policy(policy: Policy | str | None, settings: Settings) -> Policy:
+    if isinstance(policy, Policy):
+        return policy
+    if policy is not None:
+        return Policy.named(policy)
+    found = settings.find("LLM_POLICY")
+    if found is None:
+        return Policy()
+    value, name, origin = found
+    try:
+        return Policy.named(value)
+    except ValueError as error:
+        raise ConfigurationError(f"{name} in {origin}: {error}") from None
+
+
+def _check_limits(limits: Mapping[str, Limits]) -> Mapping[str, Limits]:
+    for name, each in limits.items():
+        if not isinstance(each, Limits):
+            raise TypeError(f"expected limits of {name} as Limits(...), found {each!r}")
+    return dict(limits)
+
+
+def _describe(health: TargetHealth) -> dict[str, Any]:
+    until = None
+    if 0 < health.free_in < float("inf"):
+        until = (datetime.now(UTC) + timedelta(seconds=health.free_in)).isoformat(timespec="seconds")
+    return {
+        "state": health.state.value,
+        "free_in": health.free_in,
+        "until": until,
+        "failures": health.failures,
+        "latency": health.seconds,
+        "latency_p95": health.p95,
+        "left": health.left,
+    }

@@ -36,6 +36,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from understudy.events import Event
+    from understudy.health import HealthStore
     from understudy.messages import Request
     from understudy.provider import LLMProvider
     from understudy.response import LLMResponse
@@ -91,6 +92,18 @@ def understudy_check_response(request: Request, response: LLMResponse) -> None:
 @hookspec
 def understudy_event(event: Event) -> None:
     """Hear what happens in a call (see understudy.events), for metrics, traces and alarms; be quick."""
+
+
+@hookspec(firstresult=True)
+def understudy_health_store(settings: Settings) -> HealthStore | None:
+    """Bring a place where the targets' health is kept, for example one that several processes share.
+
+    Called once a factory, when the factory is made: read settings, open nothing.
+
+    Returns:
+        A HealthStore (see understudy.health), or None to leave it to the next extension, and at last to the store in
+        memory. One that fails or takes long must not fail or hold up a call: answer within 50 ms, or raise.
+    """
 
 
 @hookspec

@@ -1,4 +1,4 @@
-"""What the four drivers share: one call's cast, and what is done with a command or an answer besides waiting for it."""
+"""What the drivers share: one call's cast, and what is done with a command or an answer besides waiting for it."""
 
 from __future__ import annotations
 
@@ -8,29 +8,35 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from understudy import events
+from understudy.admission import Admission, refusal, report_of
+from understudy.answers import Validator, check_answer
+from understudy.breaker import Effect
 from understudy.classify import classify_exception
-from understudy.engine import Admit, Call, Command, Outcome, Switch, Target, Verdict, Wait
+from understudy.commands import Admit, Call, Command, Enter, Outcome, Switch, Target, Verdict, Wait, Withdraw
+from understudy.concluding import conclude
+from understudy.delivery import Delivery
 from understudy.errors import (
-    AllProvidersFailed,
-    EmptyResponse,
     Failure,
-    MalformedResponse,
+    LimitReached,
     ProviderUnavailable,
     RequestRejected,
-    ResponseRejected,
     StreamInterrupted,
     Timeout,
+    TooManyCalls,
     UnsupportedRequest,
 )
+from understudy.health import Claim, Lease, Report
 from understudy.messages import Request
 from understudy.policy import Policy
 from understudy.provider import ChatProvider
-from understudy.response import FinishReason, LLMResponse
+from understudy.response import LLMResponse
 
 if TYPE_CHECKING:
     from understudy.extensions import Extensions
 
 logger = logging.getLogger("understudy")
+
+_CANCELLED = Report(Effect.NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +50,37 @@ class Runtime:
 
 
 class Performance:
-    """One call: its request, its route, and the answers to the engine's commands that need no waiting.
+    """One call: its request, its cast, and the answers to the engine's commands that need no waiting.
 
     Args:
         request: what the caller asks.
-        targets: the route, primary first.
+        targets: the targets, in the order in which they are asked.
         providers: the provider of each target, in the same order.
         policy: the numbers of this call.
         runtime: clock, sleep and chance.
         extensions: the caller's own checks and listeners, or None.
+        admission: the factory's health, budgets and limits.
+        validator: the caller's own check of answers, or None.
     """
 
-    __slots__ = ("extensions", "policy", "providers", "request", "runtime", "targets")
+    __slots__ = (
+        "_beside",
+        "_call",
+        "_leases",
+        "_withdrawn",
+        "admission",
+        "deadline",
+        "delivery",
+        "extensions",
+        "inside",
+        "policy",
+        "providers",
+        "request",
+        "runtime",
+        "started",
+        "targets",
+        "validator",
+    )
 
     def __init__(
         self,
@@ -65,6 +90,8 @@ class Performance:
         policy: Policy,
         runtime: Runtime,
         extensions: Extensions | None,
+        admission: Admission,
+        validator: Validator | None = None,
     ) -> None:
         self.request = request
         self.targets = targets
@@ -72,15 +99,137 @@ class Performance:
         self.policy = policy
         self.runtime = runtime
         self.extensions = extensions
+        self.admission = admission
+        self.validator = validator
+        self.delivery: Delivery | None = None  # what a stream's caller holds
+        self._beside: tuple[int, Delivery] | None = None  # the same, of a second attempt beside the first
+        self.inside = False  # counted by the bulkhead
+        self.started = 0.0
+        self.deadline: float | None = None
+        self._call = 0
+        self._leases: dict[int, tuple[Lease, Claim, str]] = {}
+        self._withdrawn = False
+
+    @property
+    def asks_elsewhere(self) -> bool:
+        """Whether questions to the health store wait for input or output."""
+        return self.admission.store.blocks
+
+    # ---- the beginning and the end ----
+
+    def begin(self, *, streaming: bool = False) -> float:
+        """Count the call, and return its beginning on the clock."""
+        self._call = self.admission.begin()
+        self.started = now = self.runtime.clock()
+        self.deadline = None if self.policy.deadline is None else now + self.policy.deadline
+        if streaming:
+            self.delivery = Delivery(self.policy, self.runtime.clock, self.deadline)
+        return now
+
+    def leave(self) -> None:
+        """Give back what the call still holds, however it ended."""
+        for index in list(self._leases):
+            self._give(index, _CANCELLED)
+        if self._withdrawn:
+            self._withdrawn = False
+            self.admission.retries.give_back()
+        if self.inside and self.admission.bulkhead is not None:
+            self.inside = False
+            self.admission.bulkhead.leave()
+
+    def conclude(self, verdict: Verdict, response: LLMResponse | None) -> LLMResponse:
+        """Turn the verdict into the caller's response, log a total failure once, and tell the listeners."""
+        final = conclude(verdict, response, self.targets, self.policy)
+        self._tell(events.CallFinished, final)
+        return final
+
+    # ---- commands that need no waiting ----
 
     def settle(self, command: Command) -> Outcome:
         """Answer a command that needs no waiting, and report a switch."""
-        now = self.runtime.clock()
-        if type(command) is Admit:
-            return Outcome(now, skip=self._reason_to_skip(command.index))
+        kind = type(command)
+        if kind is Admit:
+            assert type(command) is Admit
+            return self._admit(command)
+        if kind is Withdraw:
+            self._withdrawn = self.admission.retries.withdraw()
+            return Outcome(self.runtime.clock(), refused=not self._withdrawn)
         if type(command) is Switch:
             self._report_switch(command)
-        return Outcome(now)
+        elif kind is Enter:
+            return self._enter()
+        return Outcome(self.runtime.clock())
+
+    def _enter(self) -> Outcome:
+        bulkhead, limit = self.admission.bulkhead, self.policy.max_concurrent_calls
+        self.inside = bulkhead is None or bulkhead.enter()
+        full = TooManyCalls(f"{limit} calls are under way, the most that max_concurrent_calls allows")
+        return Outcome(self.runtime.clock(), skip=None if self.inside else full)
+
+    def _admit(self, command: Admit) -> Outcome:
+        index = command.index
+        failure = self._lack(index)
+        if failure is None and command.hedge:
+            failure = self._reason_not_to_hedge(index)
+        if failure is not None:
+            return self._skipped(command, Outcome(self.runtime.clock(), skip=failure))
+        target = self.targets[index]
+        admission = self.admission
+        request, policy = self.request, self.policy
+        asked = request if target.position == 0 or request.model is None else replace(request, model=None)
+        name = admission.name_of(target.position, None if target.model else asked.model)
+        lease_time = policy.attempt_timeout if policy.deadline is None else min(policy.attempt_timeout, policy.deadline)
+        claim = admission.claim(target.position, asked, self._call, lease_time, command.forced)
+        lease = admission.take(name, claim)
+        if lease.changed:
+            self._report_breaker(index, lease)
+        p95 = admission.look(target.position).p95 if policy.hedge_after == "p95" else None
+        if lease.granted:
+            self._leases[index] = lease, claim, name
+            return Outcome(self.runtime.clock(), breaker=lease.state.value, p95=p95)
+        skip = refusal(lease, target.provider)
+        return self._skipped(
+            command, Outcome(self.runtime.clock(), skip=skip, free_in=lease.free_in, breaker=lease.state.value)
+        )
+
+    def _skipped(self, command: Admit, outcome: Outcome) -> Outcome:
+        if self._withdrawn:
+            self._withdrawn = False
+            self.admission.retries.give_back()
+        if not command.hedge and outcome.skip is not None:
+            label = self.targets[command.index].label
+            self._tell(events.TargetSkipped, label, outcome.skip.brief, outcome.breaker)
+        return outcome
+
+    def _lack(self, index: int) -> Failure | None:
+        """Return why a target cannot answer this request at all, without asking about its health."""
+        provider, name = self.providers[index], self.targets[index].provider
+        try:
+            if (unavailable := provider.unavailable_reason()) is not None:
+                return ProviderUnavailable(unavailable, provider=name)
+            lack = provider.capabilities.lacking(self.request)
+            if lack is None and self.delivery is not None:
+                lack = self.delivery.lack(self.request, provider.capabilities.prefill)
+            return None if lack is None else UnsupportedRequest(lack, provider=name)
+        except Exception as error:  # a mistake in one plugin must not end a call that another can answer
+            failure = ProviderUnavailable(f"asked whether it can be used, it raised {error!r}", provider=name)
+            failure.__cause__ = error
+            return failure
+
+    def _reason_not_to_hedge(self, index: int) -> Failure | None:
+        target, limit = self.targets[index], self.policy.hedge_cost
+        if limit is not None:
+            from understudy.prices import estimate
+
+            model = target.model or self.providers[index].default_model or ""
+            cost = estimate(target.provider, model, self.request)
+            if cost is None or cost > limit:
+                return LimitReached(f"hedge_cost of {limit:g} dollars", provider=target.provider)
+        if not self.admission.hedges.withdraw():
+            return LimitReached(f"hedge_share of {self.policy.hedge_share:g}", provider=target.provider)
+        return None
+
+    # ---- one attempt ----
 
     def prepare(self, command: Call) -> Request:
         """Make the request for one attempt.
@@ -88,13 +237,21 @@ class Performance:
         Raises:
             RequestRejected: an extension refused it.
         """
+        self._withdrawn = False  # it is being spent
         target = self.targets[command.index]
         if command.number == 1:
             logger.info("Using %s for content generation", target.label)
         if self.extensions is not None and self.extensions.listens:
-            self.extensions.tell(events.AttemptStarted(target.label, command.number))
-        model = target.model or (self.request.model if command.index == 0 else None)
-        request = replace(self.request, model=model, timeout=command.timeout, options=self._options(command.index))
+            lease = self._leases.get(command.index)
+            state = lease[0].state.value if lease else "closed"
+            self._tell(events.AttemptStarted, target.label, command.number, command.reason, state)
+        model = target.model or (self.request.model if target.position == 0 else None)
+        delivery = None if self.delivery is None else self._delivery_for(command)
+        timeout = command.timeout if delivery is None else self._longest_pause(command.timeout)
+        request = replace(self.request, model=model, timeout=timeout, options=self._options(command.index))
+        if delivery is not None:
+            delivery.begin(target.label, command.timeout)
+            request = delivery.resume(request)
         if self.extensions is None:
             return request
         try:
@@ -103,6 +260,28 @@ class Performance:
             raise
         except Exception as error:
             raise RequestRejected(f"an extension failed on the request: {type(error).__name__}: {error}") from error
+
+    def _delivery_for(self, command: Call) -> Delivery:
+        assert self.delivery is not None
+        if not command.alongside:
+            return self.delivery
+        self._beside = command.index, Delivery(self.policy, self.runtime.clock, self.deadline)
+        return self._beside[1]
+
+    def delivery_of(self, index: int) -> Delivery:
+        """Return what the caller of a stream holds of the attempt under way on a target."""
+        if self._beside is not None and self._beside[0] == index:
+            return self._beside[1]
+        assert self.delivery is not None  # it is a stream
+        return self.delivery
+
+    def _longest_pause(self, timeout: float) -> float:
+        """Return the seconds that a provider may let a stream wait; the drivers hold it to the shorter ones."""
+        policy = self.policy
+        first = min(policy.first_token_timeout, timeout)
+        longest = max(first, min(policy.idle_timeout, policy.attempt_timeout))
+        left = longest if self.deadline is None else self.deadline - self.runtime.clock()
+        return max(min(longest, left), 0.001)  # a provider takes no timeout of 0
 
     def _options(self, index: int) -> Mapping[str, Mapping[str, Any]]:
         """The caller's options, those for a name of `understudy.toml` under the name that its provider knows."""
@@ -117,137 +296,100 @@ class Performance:
         """Check an answer.
 
         Raises:
-            Failure: the response says that it is one.
-            MalformedResponse: it is no LLMResponse, or its content is no text.
-            EmptyResponse: it holds neither text nor tool calls.
-            ResponseRejected: an extension refused it.
+            Failure: it will not do; see `check_answer`.
         """
-        if not isinstance(response, LLMResponse):
-            raise MalformedResponse(f"expected the provider to return an LLMResponse, found {type(response).__name__}")
-        if not response.success:
-            response.raise_for_failure()
-        if response.content is None:  # not as it is typed, but what an SDK gives whose reply has no text
-            response = replace(response, content="")
-        if not isinstance(response.content, str):
-            raise MalformedResponse(f"expected content as a text, found {type(response.content).__name__}")
-        nothing = not response.content.strip() and not response.tool_calls
-        if nothing and response.finish_reason is not FinishReason.PAUSED:  # a paused turn goes on from its parts
-            cut = ", cut by max_tokens" if response.finish_reason is FinishReason.LENGTH else ""
-            raise EmptyResponse(f"expected text or a tool call, found nothing{cut}", request_id=response.request_id)
-        target = self.targets[command.index]
-        if response.provider_name != target.provider:  # not filled in, or it goes by another name on this route
-            response = replace(response, provider_name=target.provider)
-        if self.extensions is not None:
-            try:
-                self.extensions.check_response(request, response)
-            except Failure:
-                raise
-            except Exception as error:
-                raise ResponseRejected(f"an extension failed on the response: {error!r}") from error
-        return response
+        provider = self.targets[command.index].provider
+        return check_answer(response, request, provider, self.policy, self.validator, self.extensions)
 
-    def succeeded(self, response: LLMResponse) -> Outcome:
+    def succeeded(self, command: Call, response: LLMResponse) -> Outcome:
         """Make the outcome of an answered attempt."""
-        return Outcome(self.runtime.clock(), response=response)
+        return Outcome(self.runtime.clock(), response=response, index=command.index)
 
-    def failed(self, command: Call, error: BaseException, delivered: Sequence[str] | None = None) -> Outcome:
-        """Make the outcome of a failed attempt, and report it.
-
-        Args:
-            command: the attempt.
-            error: what was raised.
-            delivered: the pieces of text that the caller already holds; None where the caller holds nothing yet.
-        """
+    def failed(self, command: Call, error: BaseException) -> Outcome:
+        """Make the outcome of a failed attempt."""
         target = self.targets[command.index]
         if type(error) is TimeoutError and not error.args:
             failure: Failure = Timeout(f"no answer within {command.timeout:g} s")
         else:
             failure = classify_exception(error)
-        if delivered is not None:
-            failure = _interrupted(failure, "".join(delivered))
+        delivery = None if self.delivery is None else self.delivery_of(command.index)
+        delivered = delivery is not None and delivery.began
+        if delivery is not None and delivered:
+            failure = _interrupted(failure, "".join(delivery.pieces or ()))
+            delivery.broke_off(failure)
         failure.provider = target.provider
         failure.model = failure.model or target.model
         return Outcome(
             self.runtime.clock(),
             failure=failure,
-            delivered=delivered is not None,
+            delivered=delivered,
             draw=self.runtime.random(),
+            index=command.index,
         )
 
-    def report_attempt(self, command: Call, outcome: Outcome, started: float) -> None:
-        """Tell the listeners of a failed attempt."""
-        if outcome.failure is not None and self.extensions is not None and self.extensions.listens:
+    def record(self, command: Call, outcome: Outcome, started: float) -> Outcome:
+        """Tell the health store and the listeners of an attempt.
+
+        Returns:
+            The outcome, with the state of the target's breaker.
+        """
+        failure = outcome.failure
+        if failure is not None and self.extensions is not None and self.extensions.listens:
             label = self.targets[command.index].label
-            seconds = outcome.at - started
-            self.extensions.tell(events.AttemptFailed(label, command.number, outcome.failure, seconds))
+            self._tell(events.AttemptFailed, label, command.number, failure, outcome.at - started)
+        held = self._leases.get(command.index)
+        if held is None:
+            return outcome
+        provider, limited = self.targets[command.index].provider, held[1].limits is not None
+        first_at = None if self.delivery is None else self.delivery_of(command.index).first_at
+        seconds = (first_at or outcome.at) - started
+        lease = self._give(
+            command.index, report_of(failure, outcome.response, provider, seconds, command.timeout, limited)
+        )
+        if failure is None or lease.granted:
+            return outcome
+        return replace(outcome, free_in=lease.free_in, breaker=lease.state.value)
+
+    def give_up(self, index: int) -> Outcome:
+        """Give back what a cancelled attempt holds."""
+        self._give(index, _CANCELLED)
+        return Outcome(self.runtime.clock(), index=index)
+
+    def _give(self, index: int, report: Report) -> Lease:
+        held = self._leases.pop(index, None)
+        if held is None:
+            return Lease(True)
+        lease, claim, name = held
+        after = self.admission.give(name, lease, claim, report)
+        if after.changed:
+            self._report_breaker(index, after)
+        return after
+
+    # ---- what is logged and told ----
 
     def report_wait(self, command: Wait) -> None:
         """Log a wait that is about to begin, and tell the listeners."""
         label = self.targets[command.index].label
-        logger.warning(
-            "%s %s, retry %d in %g s", label, command.failure.brief, command.retry, round(command.seconds, 3)
-        )
-        if self.extensions is not None and self.extensions.listens:
-            self.extensions.tell(events.RetryScheduled(label, command.retry, command.seconds, command.failure))
-
-    def conclude(self, verdict: Verdict, response: LLMResponse | None) -> LLMResponse:
-        """Turn the verdict into the caller's response, and log a total failure once."""
-        if verdict.end == "success" and response is not None:
-            final = replace(response, attempts=verdict.attempts)
-        elif verdict.end in ("failed", "interrupted"):
-            final = self._conclude_failed(verdict)
-        else:
-            final = self._conclude_exhausted(verdict)
-        if self.extensions is not None and self.extensions.listens:
-            self.extensions.tell(events.CallFinished(final))
-        return final
-
-    def _conclude_failed(self, verdict: Verdict) -> LLMResponse:
-        last = verdict.attempts[-1]
-        failure = verdict.attempts[-1].failure
-        assert failure is not None  # only a failure ends a call like this
-        if isinstance(failure, StreamInterrupted):
-            failure.attempts = verdict.attempts
-        error = f"{last.target}: {failure.summary}" + (f": {failure.message}" if failure.message else "")
-        logger.error("%s; no other provider is asked", error)
-        return LLMResponse(False, "", last.provider, error, attempts=verdict.attempts, failure=failure)
-
-    def _conclude_exhausted(self, verdict: Verdict) -> LLMResponse:
-        failures = []
-        for index, target in enumerate(self.targets):
-            failure = verdict.failures.get(index)
-            if failure is None:
-                reason = f"not asked, the deadline of {self.policy.deadline:g} s had passed"
-                failure = ProviderUnavailable(reason, provider=target.provider)
-            failures.append(failure)
-        listing = ", ".join(f"{t.label}: {f.brief}" for t, f in zip(self.targets, failures, strict=True))
-        error = f"All LLM providers failed: [{listing}]"
-        logger.error("%s", error)
-        failed = AllProvidersFailed(error, failures=tuple(failures))
-        failed.__cause__ = failures[-1]
-        return LLMResponse(False, "", "", error, attempts=verdict.attempts, failure=failed)
-
-    def _reason_to_skip(self, index: int) -> Failure | None:
-        provider, name = self.providers[index], self.targets[index].provider
-        failure: Failure | None = None
-        try:
-            if (unavailable := provider.unavailable_reason()) is not None:
-                failure = ProviderUnavailable(unavailable, provider=name)
-            elif (lack := provider.capabilities.lacking(self.request)) is not None:
-                failure = UnsupportedRequest(lack, provider=name)
-        except Exception as error:  # a mistake in one plugin must not end a call that another can answer
-            failure = ProviderUnavailable(f"asked whether it can be used, it raised {error!r}", provider=name)
-            failure.__cause__ = error
-        if failure is not None and self.extensions is not None and self.extensions.listens:
-            self.extensions.tell(events.TargetSkipped(self.targets[index].label, failure.brief))
-        return failure
+        what = f"retry {command.retry}" if command.retry else "asked again"
+        logger.warning("%s %s, %s in %g s", label, command.failure.brief, what, round(command.seconds, 3))
+        self._tell(events.RetryScheduled, label, command.retry, command.seconds, command.failure)
 
     def _report_switch(self, command: Switch) -> None:
         label, following = self.targets[command.index].label, self.targets[command.next_index].label
         level = logging.ERROR if command.failure.needs_attention else logging.WARNING
         logger.log(level, "%s %s, switching to %s", label, command.failure.brief, following)
+        self._tell(events.Switched, label, following, command.failure)
+
+    def _report_breaker(self, index: int, lease: Lease) -> None:
+        label, state, seconds = self.targets[index].label, lease.state.value, lease.free_in
+        resting = state in ("open", "cooling")
+        words = f" for {seconds:.3g} s" if resting else ""
+        logger.log(logging.WARNING if resting else logging.INFO, "%s circuit %s%s", label, state, words)
+        self._tell(events.BreakerChanged, label, state, seconds)
+
+    def _tell(self, kind: Callable[..., events.Event], *fields: Any) -> None:
         if self.extensions is not None and self.extensions.listens:
-            self.extensions.tell(events.Switched(label, following, command.failure))
+            self.extensions.tell(kind(*fields))
 
 
 def _interrupted(failure: Failure, partial: str) -> StreamInterrupted:

@@ -2,26 +2,84 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from understudy.routing import Strategy
+
+StreamRecovery: TypeAlias = Literal["raise", "restart", "continue", "buffer"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How long to insist and when to let the next provider take the part. The defaults are the `patient` preset.
+    """How long to insist and when to let the next provider take the part. The defaults are the preset `patient`.
 
     Args:
         max_retries: retries of one target in one call after transient failures, 0 or more. 5: the user's choice.
-        retry_delay: seconds before the first retry, doubled for each further one, 0 or more. 5: the user's choice.
-        max_delay: longest wait in seconds; a vendor's hint beyond it means the next target. 60: the user's choice.
-        jitter: "none" waits exactly min(retry_delay * 2**n, max_delay); "full" anything between 0 and that.
-        deadline: seconds for a whole call, or None for no limit.
-        attempt_timeout: most seconds for one attempt, the time between two pieces of a stream included. 60: as long
-            as the longest wait.
+        retry_delay: seconds before the first retry, doubled for each further one, 0 or more. 5: the user's choice;
+            0.5 in `eager`, where a wait begins only when every target is in trouble.
+        max_delay: longest wait in seconds; a vendor's hint beyond it means the next target. 60: the user's choice;
+            8 in `eager`, as gRPC's and AWS's clients bound theirs by seconds rather than minutes.
+        jitter: "none" waits exactly min(retry_delay * 2**n, max_delay); "full" anything between 0 and that, so that
+            many callers do not come back at one moment (AWS's full jitter).
+        switch_first: whether another target that may be asked is asked before this one is retried.
+
+        deadline: seconds for a whole call, or None for no limit. 120 in `eager`: two attempts of the longest kind.
+        attempt_timeout: most seconds for a whole answer. 60: as long as the longest wait.
+        first_token_timeout: most seconds until a stream's first piece. 60; 15 in `eager`: several times what the
+            vendors' models take under load.
+        idle_timeout: most seconds between two pieces of a stream. 60; 20 in `eager`.
         minimum_attempt: seconds that must be left after a wait for the retry to be worth it. 0.1: the time of a
             round trip and the first bytes of an answer over a long line.
+
         switch_on_content_blocked: whether the next provider is asked when a safety system refuses. Off: asking
             around until somebody answers is the caller's decision.
+        switch_on_length: whether an answer that was cut at max_tokens is refused and the next provider asked.
+        stream_recovery: what happens when a stream breaks after its first piece. "raise" raises StreamInterrupted;
+            "restart" tells the caller by a Restart event and has the next target answer from the beginning;
+            "continue" has the next target that declares `prefill` go on after the last letter; "buffer" holds
+            pieces back (see buffer_tokens), so that the caller sees nothing of a break among them.
+        buffer_tokens: with "buffer", how many tokens are held back before the first is given, at 4 characters a
+            token; None for the whole answer, which lets checks of the answer choose another target unseen.
+
+        breaker: whether a target that keeps failing is left alone for a while (circuit breaker).
+        breaker_failures: failed attempts in a row that open it; and attempts within breaker_window from which on
+            breaker_rate counts. 10: resilience4j's and Polly's minimum throughputs are of this order.
+        breaker_rate: share of failed attempts that opens it, above 0, at most 1. 0.5: resilience4j's default.
+        breaker_window: seconds over which the share is taken. 30: Polly's default sampling duration.
+        breaker_memory: seconds after which failures in a row are forgotten. 300: the longest time open.
+        breaker_requests: distinct calls that the failures must come from, so that one poisonous prompt opens
+            nothing. 5; 3 in `eager`.
+        breaker_open: seconds that it stays open, times the openings in a row. 30: Envoy's base ejection time.
+        breaker_longest: most seconds that it stays open. 300: Envoy's longest ejection time.
+        breaker_jitter: share of these seconds that is added at random, so that a fleet does not probe as one. 0.1.
+        breaker_successes: successful probes that close it. 2.
+
+        quota_cooldown: whether a target that refused for its quota is left alone for a while. Off: the next call
+            asks the primary again, the user's choice; on in `eager`.
+        longest_hint: most seconds that a vendor's hint is believed. 300.
+        rate_limit_cooldown: seconds where the vendor gives no hint, doubled while it goes on, up to 60. 5: shorter
+            than the minute over which vendors count.
+        exhausted_cooldown: seconds after a daily quota or the credit is used up, doubled while it goes on. 300.
+        longest_cooldown: most seconds of that. 3600.
+
+        retry_budget: share of the calls of the last 10 seconds that may be retries, over all calls of a factory.
+            0.1: between Finagle's 0.2 and what Google's SRE book allows a client.
+        retry_reserve: retries a second that are allowed besides. 10, Finagle's default, which cannot bind for a lone
+            caller; 1 in `eager`.
+        max_concurrent_calls: calls under way in a factory from which on another is refused at once; None for any
+            number (bulkhead).
+
+        routing: in which order targets are asked: "ordered" as they were named, "fastest" the quicker of two drawn at
+            random first, "cheapest" by their prices, or a Strategy of your own such as weighted({"gemini": 3}).
+        hedge_after: seconds without an answer (in a stream: without a first piece) after which the next target is
+            asked too, and whoever answers first is taken; "p95" for the time that 95 of 100 answers took. None: never.
+        hedge_share: share of the calls that may be asked twice, the cap on what hedging costs. 0.05: what Dean and
+            Barroso found enough in "The Tail at Scale".
+        hedge_cost: most US dollars that the second request may cost by its estimate; None for no such limit. Needs
+            the extra "prices"; where the price is not known, nothing is asked twice.
 
     Raises:
         ValueError: a number is out of its range.
@@ -31,37 +89,184 @@ class Policy:
     retry_delay: float = 5.0
     max_delay: float = 60.0
     jitter: Literal["none", "full"] = "none"
+    switch_first: bool = False
+
     deadline: float | None = None
     attempt_timeout: float = 60.0
+    first_token_timeout: float = 60.0
+    idle_timeout: float = 60.0
     minimum_attempt: float = 0.1
+
     switch_on_content_blocked: bool = False
+    switch_on_length: bool = False
+    stream_recovery: StreamRecovery = "raise"
+    buffer_tokens: int | None = None
+
+    breaker: bool = True
+    breaker_failures: int = 10
+    breaker_rate: float = 0.5
+    breaker_window: float = 30.0
+    breaker_memory: float = 300.0
+    breaker_requests: int = 5
+    breaker_open: float = 30.0
+    breaker_longest: float = 300.0
+    breaker_jitter: float = 0.1
+    breaker_successes: int = 2
+
+    quota_cooldown: bool = False
+    longest_hint: float = 300.0
+    rate_limit_cooldown: float = 5.0
+    exhausted_cooldown: float = 300.0
+    longest_cooldown: float = 3600.0
+
+    retry_budget: float = 0.1
+    retry_reserve: float = 10.0
+    max_concurrent_calls: int | None = None
+
+    routing: str | Strategy = "ordered"
+    hedge_after: float | Literal["p95"] | None = None
+    hedge_share: float = 0.05
+    hedge_cost: float | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.max_retries, int) or isinstance(self.max_retries, bool) or self.max_retries < 0:
-            raise ValueError(f"expected max_retries as a whole number of 0 or more, found {self.max_retries!r}")
-        for name in ("retry_delay", "max_delay", "minimum_attempt"):
-            _check_seconds(name, getattr(self, name), zero=True)
-        _check_seconds("attempt_timeout", self.attempt_timeout, zero=False)
-        if self.deadline is not None:
-            _check_seconds("deadline", self.deadline, zero=False)
-        if self.jitter not in ("none", "full"):
-            raise ValueError(f"expected jitter as none or full, found {self.jitter!r}")
+        for check, names in _CHECKS:
+            for name in names:
+                value = getattr(self, name)
+                if (expected := check(value)) is not None:
+                    raise ValueError(f"expected {name} {expected}, found {value!r}")
 
     @classmethod
     def patient(cls, **changes: Any) -> Policy:
         """The default: insist on the primary, as the user asked for; a quota error alone switches at once."""
         return replace(cls(), **changes)
 
+    @classmethod
+    def eager(cls, **changes: Any) -> Policy:
+        """For services: never sleep beside an idle healthy provider; wait only when every target is in trouble."""
+        return replace(cls(**_EAGER), **changes)
+
+    @classmethod
+    def named(cls, name: str) -> Policy:
+        """Return the preset of that name.
+
+        Raises:
+            ValueError: there is none.
+        """
+        preset = PRESETS.get(name.strip().lower())
+        if preset is None:
+            raise ValueError(f"expected a policy among {', '.join(PRESETS)}, found {name!r}")
+        return preset
+
     def backoff(self, retry: int) -> float:
         """Seconds before the retry of that number (from 0), without jitter: min(retry_delay * 2**retry, max_delay)."""
         return min(self.retry_delay * 2.0 ** min(retry, 64), self.max_delay)
+
+    @property
+    def preset(self) -> str | None:
+        """The name of the preset that these numbers are, or None."""
+        return next((name for name, preset in PRESETS.items() if preset == self), None)
+
+    def explain(self) -> str:
+        """Say in words what will happen after each failure, and the rest of what these numbers mean."""
+        from understudy.explaining import explain_policy  # words are needed by people alone
+
+        return explain_policy(self)
+
+    def __repr__(self) -> str:
+        changed = (f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if getattr(self, f.name) != f.default)
+        return f"Policy({', '.join(changed)})"
 
 
 class PolicyNumber(int):
     """A default that a signature shows as a plain number and that means "what the policy says"."""
 
 
-def _check_seconds(name: str, value: float, *, zero: bool) -> None:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and value < float("inf")
-    if not good or value < 0 or (value == 0 and not zero):
-        raise ValueError(f"expected {name} in seconds, {'0 or more' if zero else 'more than 0'}, found {value!r}")
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+
+
+def _seconds(value: Any) -> str | None:
+    good = _is_number(value) and 0 <= value < float("inf")
+    return None if good else "in seconds, 0 or more"
+
+
+def _some_seconds(value: Any) -> str | None:
+    good = _is_number(value) and 0 < value < float("inf")
+    return None if good else "in seconds, more than 0"
+
+
+def _whole(least: int) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        good = isinstance(value, int) and not isinstance(value, bool) and value >= least
+        return None if good else f"as a whole number of {least} or more"
+
+    return check
+
+
+def _share(value: Any) -> str | None:
+    return None if _is_number(value) and 0 <= value <= 1 else "as a share from 0 to 1"
+
+
+def _count(value: Any) -> str | None:
+    return None if _is_number(value) and 0 <= value < float("inf") else "as a number of 0 or more"
+
+
+def _switch(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "as True or False"
+
+
+def _among(*choices: str) -> Callable[[Any], str | None]:
+    return lambda value: None if value in choices else f"as {', '.join(choices[:-1])} or {choices[-1]}"
+
+
+def _or_none(check: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
+    def optional(value: Any) -> str | None:
+        expected = None if value is None else check(value)
+        return None if expected is None else f"{expected}, or None"
+
+    return optional
+
+
+def _hedge_after(value: Any) -> str | None:
+    return None if value == "p95" or _some_seconds(value) is None else 'in seconds, more than 0, or "p95"'
+
+
+def _routing(value: Any) -> str | None:
+    return None if callable(value) or value in ROUTINGS else f"as {', '.join(ROUTINGS)}, or a function"
+
+
+ROUTINGS = ("ordered", "fastest", "cheapest")
+
+_CHECKS: tuple[tuple[Callable[[Any], str | None], tuple[str, ...]], ...] = (
+    (_whole(0), ("max_retries",)),
+    (_seconds, ("retry_delay", "max_delay", "minimum_attempt", "breaker_window", "breaker_memory")),
+    (_seconds, ("breaker_open", "breaker_longest", "longest_hint", "longest_cooldown")),
+    (_seconds, ("rate_limit_cooldown", "exhausted_cooldown")),
+    (_some_seconds, ("attempt_timeout", "first_token_timeout", "idle_timeout")),
+    (_or_none(_some_seconds), ("deadline",)),
+    (_switch, ("switch_first", "switch_on_content_blocked", "switch_on_length", "breaker", "quota_cooldown")),
+    (_whole(1), ("breaker_failures", "breaker_requests", "breaker_successes")),
+    (_share, ("breaker_rate", "breaker_jitter", "hedge_share")),
+    (_count, ("retry_budget", "retry_reserve")),
+    (_or_none(_whole(1)), ("buffer_tokens", "max_concurrent_calls")),
+    (_or_none(_hedge_after), ("hedge_after",)),
+    (_or_none(_count), ("hedge_cost",)),
+    (_among("none", "full"), ("jitter",)),
+    (_among("raise", "restart", "continue", "buffer"), ("stream_recovery",)),
+    (_routing, ("routing",)),
+)
+
+_EAGER: dict[str, Any] = {
+    "retry_delay": 0.5,
+    "max_delay": 8.0,
+    "jitter": "full",
+    "switch_first": True,
+    "deadline": 120.0,
+    "first_token_timeout": 15.0,
+    "idle_timeout": 20.0,
+    "breaker_requests": 3,
+    "quota_cooldown": True,
+    "retry_reserve": 1.0,
+}
+
+PRESETS = {"patient": Policy(), "eager": Policy(**_EAGER)}

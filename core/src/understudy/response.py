@@ -78,8 +78,10 @@ class Attempt:
         failure: the typed failure, where it failed.
         seconds: how long the attempt took.
         wait: seconds waited before it.
-        usage: what it cost, where the vendor told.
+        usage: what it cost in tokens, where the vendor told.
         request_id: the vendor's id of the request, for their support.
+        breaker: the state of the target's circuit breaker when it was asked or skipped.
+        decision: why it was not asked again, where another reason than its failure kept it from that.
     """
 
     target: str
@@ -93,6 +95,17 @@ class Attempt:
     wait: float = 0.0
     usage: Usage | None = None
     request_id: str | None = None
+    breaker: Literal["closed", "open", "cooling", "half-open"] = "closed"
+    decision: str = ""
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars, where the extra "prices" is installed and knows the model; None where it is not known."""
+        if self.usage is None:
+            return None
+        from understudy.prices import price_of  # loads a table of prices
+
+        return price_of(self.provider, self.model, self.usage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +153,12 @@ class LLMResponse:
     def thinking(self) -> str:
         """The reasoning that the model showed, joined."""
         return "".join(part.text for part in self.parts if isinstance(part, Thinking))
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars for all attempts of the call, as far as it is known; None where no attempt's is."""
+        known = [cost for attempt in self.attempts if (cost := attempt.cost) is not None]
+        return sum(known) if known else None
 
     @property
     def message(self) -> Message:
@@ -202,10 +221,40 @@ class ToolCallDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class Restart:
+    """What came so far is void: another target answers from the beginning (stream_recovery "restart").
+
+    Args:
+        target: who broke off.
+        next_target: who answers now.
+        failure: why.
+    """
+
+    target: str
+    next_target: str
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """What came so far stands: another target goes on after its last letter (stream_recovery "continue").
+
+    Args:
+        target: who broke off.
+        next_target: who goes on.
+        failure: why.
+    """
+
+    target: str
+    next_target: str
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The end of every complete stream, with the whole answer."""
 
     response: LLMResponse
 
 
-StreamEvent: TypeAlias = TextDelta | ThinkingDelta | ToolCallDelta | Finish
+StreamEvent: TypeAlias = TextDelta | ThinkingDelta | ToolCallDelta | Restart | Continuation | Finish

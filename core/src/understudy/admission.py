@@ -1,0 +1,187 @@
+"""Between one factory's calls and the HealthStore: what a call claims of a target, and what its outcome says of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from random import SystemRandom
+
+from understudy.breaker import BreakerState, Effect
+from understudy.budgets import Bulkhead, HedgeBudget, RetryBudget
+from understudy.commands import Target
+from understudy.errors import (
+    CircuitOpen,
+    CoolingDown,
+    Failure,
+    LimitReached,
+    ProviderUnavailable,
+    QuotaExhausted,
+    RateLimited,
+    RequestRejected,
+    Scope,
+    StreamInterrupted,
+    TargetResting,
+    Timeout,
+    UnsupportedRequest,
+)
+from understudy.health import Claim, HealthStore, Lease, Report, TargetHealth
+from understudy.limits import Limits, estimate_tokens, find_limits
+from understudy.messages import Request
+from understudy.policy import Policy
+from understudy.provider import ChatProvider
+from understudy.response import LLMResponse
+
+logger = logging.getLogger("understudy")
+
+EVIDENCE = 1.0  # seconds: a timeout shorter than this tells of the caller's hurry, not of the target
+LEASE_MARGIN = 1.0  # seconds on top of an attempt's own time, for what comes before and after it
+
+_NEVER_SENT = (ProviderUnavailable, RequestRejected, UnsupportedRequest)
+_calls = count(SystemRandom().getrandbits(62))  # other processes that share a store count from elsewhere
+
+
+class Admission:
+    """What one factory keeps for all its calls.
+
+    Args:
+        policy: the factory's numbers; a call's own do not touch what is shared.
+        targets: the route, in its own order.
+        providers: the provider of each target.
+        limits: the caller's own limits, by route label or provider name.
+        store: where health is kept.
+        clock: gives seconds, monotonic.
+    """
+
+    __slots__ = ("_limits", "_models", "_names", "_policy", "bulkhead", "hedges", "limited", "retries", "store")
+
+    def __init__(
+        self,
+        policy: Policy,
+        targets: Sequence[Target],
+        providers: Sequence[ChatProvider],
+        limits: Mapping[str, Limits],
+        store: HealthStore,
+        clock: Callable[[], float],
+    ) -> None:
+        self._policy = policy
+        self.store = store
+        self._models = [
+            target.model or provider.default_model or "" for target, provider in zip(targets, providers, strict=True)
+        ]
+        self._names = [
+            (f"{target.provider}/", f"/{provider.credential}")
+            for target, provider in zip(targets, providers, strict=True)
+        ]
+        self._limits = [find_limits(limits, target.label, target.provider) for target in targets]
+        self.limited = any(limit is not None for limit in self._limits)
+        self.retries = RetryBudget(policy.retry_budget, policy.retry_reserve, clock)
+        self.hedges = HedgeBudget(policy.hedge_share)
+        self.bulkhead = None if policy.max_concurrent_calls is None else Bulkhead(policy.max_concurrent_calls)
+
+    def begin(self) -> int:
+        """Count a call, and return its number."""
+        self.retries.deposit()
+        if self._policy.hedge_after is not None:
+            self.hedges.deposit()
+        return next(_calls)
+
+    def name_of(self, position: int, model: str | None = None) -> str:
+        """Return what the store calls a target: its provider, model and credential."""
+        before, after = self._names[position]
+        return f"{before}{model or self._models[position]}{after}"
+
+    def claim(self, position: int, request: Request, call: int, lease: float, forced: bool) -> Claim:
+        """Return what a call wants of a target: `lease` is the most seconds that the attempt may take."""
+        limits = self._limits[position]
+        if limits is None:
+            return Claim(call, self._policy, lease + LEASE_MARGIN, forced=forced)
+        cost = 0.0
+        if limits.spend_per_day is not None:
+            from understudy.prices import estimate
+
+            provider = self._names[position][0][:-1]
+            cost = estimate(provider, request.model or self._models[position], request) or 0.0
+        tokens = estimate_tokens(request)
+        return Claim(call, self._policy, lease + LEASE_MARGIN, limits, tokens, cost, forced)
+
+    def look(self, position: int, model: str | None = None) -> TargetHealth:
+        """Return how a target is."""
+        try:
+            return self.store.look(self.name_of(position, model), self._policy)
+        except Exception:
+            logger.exception("the health store failed when asked how %s is", self.name_of(position))
+            return TargetHealth()
+
+    def take(self, name: str, claim: Claim) -> Lease:
+        """Ask the store; one that fails lets every request through, since a store must not break a call."""
+        try:
+            return self.store.take(name, claim)
+        except Exception:
+            logger.exception("the health store failed when asked for %s", name)
+            return Lease(True)
+
+    def give(self, name: str, lease: Lease, claim: Claim, report: Report) -> Lease:
+        """Tell the store; what it cannot take note of is lost."""
+        try:
+            return self.store.give(name, lease, claim, report)
+        except Exception:
+            logger.exception("the health store failed when told of %s", name)
+            return Lease(True)
+
+
+def refusal(lease: Lease, provider: str) -> TargetResting | None:
+    """Return why a target may not be asked, as a failure; None where it may."""
+    if lease.granted:
+        return None
+    kind = {"breaker": CircuitOpen, "cooldown": CoolingDown}.get(lease.reason, LimitReached)
+    words = lease.reason if kind is LimitReached else ""
+    if kind is CircuitOpen and lease.state is BreakerState.HALF_OPEN:
+        words = "its probe is under way"
+    return kind(words, provider=provider, retry_after=lease.free_in)
+
+
+def effect_of(failure: Failure | None, timeout: float) -> Effect:
+    """Return what an attempt's outcome says of its target.
+
+    Args:
+        failure: how it failed; None for an answer.
+        timeout: the seconds that it had.
+    """
+    if failure is None:
+        return Effect.SUCCESS
+    if isinstance(failure, StreamInterrupted) and isinstance(failure.__cause__, Failure):
+        failure = failure.__cause__
+    if isinstance(failure, RateLimited):
+        return Effect.RATE_LIMITED
+    if isinstance(failure, QuotaExhausted):
+        return Effect.EXHAUSTED
+    if failure.scope is Scope.CANCELLED or isinstance(failure, _NEVER_SENT):
+        return Effect.NOTHING
+    if isinstance(failure, Timeout) and timeout < EVIDENCE:
+        return Effect.NOTHING
+    passing = failure.scope is Scope.TRANSIENT or isinstance(failure, StreamInterrupted)
+    return Effect.FAILURE if passing else Effect.ALIVE
+
+
+def report_of(
+    failure: Failure | None, response: LLMResponse | None, provider: str, seconds: float, timeout: float, priced: bool
+) -> Report:
+    """Return what the store is told of an attempt.
+
+    Args:
+        failure: how it failed; None for an answer.
+        response: the answer.
+        provider: who was asked.
+        seconds: to the first token, or to the whole answer.
+        timeout: the seconds that it had.
+        priced: whether limits want to know what it cost.
+    """
+    if response is None or failure is not None:
+        return Report(effect_of(failure, timeout), hint=failure.retry_after if failure is not None else None)
+    if not priced or response.usage is None:
+        return Report(Effect.SUCCESS, seconds)
+    from understudy.prices import price_of
+
+    cost = price_of(provider, response.model, response.usage)
+    return Report(Effect.SUCCESS, seconds, tokens=response.usage.total_tokens, cost=cost)

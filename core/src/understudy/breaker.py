@@ -1,0 +1,258 @@
+"""The circuit breaker of one target: whether it may be asked now, and what an answer or a failure changes.
+
+No clock, no lock and no randomness of its own: a HealthStore gives it the time and guards it. Outcomes carry the
+generation in which their attempt began; those of an older one change nothing.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from enum import StrEnum
+
+from understudy.policy import Policy
+
+LIMIT_GROWTH = 60.0  # seconds: vendors count by the minute, so a cooldown without a hint does not grow beyond it
+
+
+class BreakerState(StrEnum):
+    """Whether a target may be asked: always, not now, or one request at a time to see."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    COOLING = "cooling"
+    HALF_OPEN = "half-open"
+
+
+class Signal(StrEnum):
+    """What can move a breaker from one state to another."""
+
+    FAILURES = "too many failures"
+    QUOTA = "a quota reply"
+    TIME = "its time is over"
+    PROBE_FAILED = "the probe failed"
+    PROBES_SUCCEEDED = "enough probes succeeded"
+
+
+class Effect(StrEnum):
+    """What an outcome says about a target."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    RATE_LIMITED = "rate limited"
+    EXHAUSTED = "quota exhausted"
+    ALIVE = "alive"  # it answered, and the answer says nothing about its health
+    NOTHING = "nothing"  # cancelled, or never sent
+
+
+TRANSITIONS: dict[tuple[BreakerState, Signal], BreakerState] = {
+    (BreakerState.CLOSED, Signal.FAILURES): BreakerState.OPEN,
+    (BreakerState.CLOSED, Signal.QUOTA): BreakerState.COOLING,
+    (BreakerState.OPEN, Signal.TIME): BreakerState.HALF_OPEN,
+    (BreakerState.COOLING, Signal.TIME): BreakerState.HALF_OPEN,
+    (BreakerState.HALF_OPEN, Signal.PROBE_FAILED): BreakerState.OPEN,
+    (BreakerState.HALF_OPEN, Signal.QUOTA): BreakerState.COOLING,
+    (BreakerState.HALF_OPEN, Signal.PROBES_SUCCEEDED): BreakerState.CLOSED,
+}
+
+
+class Breaker:
+    """The state of one target.
+
+    Attributes:
+        state: where it is in TRANSITIONS.
+        generation: counts the changes of state.
+        until: when an open or cooling breaker lets a probe through, on the caller's clock.
+        trips: openings in a row.
+        failing_calls: the latest distinct calls that failed, each with its latest failure; oldest first.
+    """
+
+    __slots__ = (
+        "_buckets",
+        "_cooldowns",
+        "_probe",
+        "_probe_until",
+        "_probes",
+        "_streak",
+        "_streak_began",
+        "_successes",
+        "_wanted",
+        "failing_calls",
+        "generation",
+        "state",
+        "trips",
+        "until",
+    )
+
+    def __init__(self) -> None:
+        self.state = BreakerState.CLOSED
+        self.generation = 0
+        self.until = 0.0
+        self.trips = 0
+        self.failing_calls: OrderedDict[int, float] = OrderedDict()
+        self._streak: deque[float] = deque()
+        self._streak_began = 0.0
+        self._buckets: deque[list[int]] = deque()  # [second, attempts, failures]
+        self._cooldowns = 0
+        self._probe = 0  # the token of the probe under way
+        self._probe_until = 0.0
+        self._probes = 0
+        self._successes = 0
+        self._wanted = 1
+
+    def admit(self, now: float) -> float:
+        """Return how many seconds it is until the target may be asked: 0.0 for now, half-open for the probe alone."""
+        if self.state is BreakerState.CLOSED:
+            return 0.0
+        if self.state is not BreakerState.HALF_OPEN:
+            if now < self.until:
+                return self.until - now
+            self._go(Signal.TIME)
+        return self._probe_until - now if self._probe and now < self._probe_until else 0.0
+
+    def send_probe(self, now: float, lease: float) -> int:
+        """Take note that a probe is under way.
+
+        Args:
+            now: seconds on the caller's clock.
+            lease: seconds after which it counts as abandoned, and another may be sent.
+
+        Returns:
+            The probe's token.
+        """
+        self._probes += 1
+        self._probe, self._probe_until = self._probes, now + lease
+        return self._probe
+
+    def record(
+        self,
+        effect: Effect,
+        now: float,
+        *,
+        call: int,
+        generation: int,
+        probe: int,
+        policy: Policy,
+        draw: float,
+        hint: float | None,
+    ) -> None:
+        """Take note of an attempt's outcome.
+
+        Args:
+            effect: what it says about the target.
+            now: seconds on the caller's clock.
+            call: what tells the call from others.
+            generation: the breaker's generation when the attempt began.
+            probe: the token, where it was the probe.
+            policy: the numbers.
+            draw: a random number of at least 0 and below 1.
+            hint: seconds after which the vendor says to come back.
+        """
+        if generation != self.generation:
+            return
+        if self.state is BreakerState.HALF_OPEN:
+            if probe and probe == self._probe:
+                self._record_probe(effect, now, policy, draw, hint)
+            return
+        if self.state is not BreakerState.CLOSED:
+            return
+        if effect is Effect.SUCCESS:
+            self._count(now, policy, failed=0)
+            if self._streak:
+                self._streak.clear()
+            self._cooldowns = 0
+        elif effect is Effect.FAILURE:
+            self._record_failure(now, call, policy, draw)
+        elif effect in (Effect.RATE_LIMITED, Effect.EXHAUSTED) and policy.quota_cooldown:
+            self._cool(effect, now, policy, hint)
+
+    def failures(self, now: float, policy: Policy) -> int:
+        """Return how many attempts failed within the policy's window."""
+        return sum(failed for second, _, failed in self._buckets if second > now - policy.breaker_window)
+
+    # ---- what changes the state ----
+
+    def _go(self, signal: Signal) -> None:
+        self.state = TRANSITIONS[self.state, signal]
+        self.generation += 1
+        self._probe = 0
+        self._successes = 0
+
+    def _record_probe(self, effect: Effect, now: float, policy: Policy, draw: float, hint: float | None) -> None:
+        self._probe = 0
+        if effect is Effect.NOTHING:
+            return  # nothing was learnt: the next request is the probe
+        if effect is Effect.FAILURE and policy.breaker:
+            self._open(Signal.PROBE_FAILED, now, policy, draw)
+        elif effect in (Effect.RATE_LIMITED, Effect.EXHAUSTED) and policy.quota_cooldown:
+            self._cool(effect, now, policy, hint)
+        else:
+            self._successes += 1
+            if self._successes >= self._wanted:
+                self._close()
+
+    def _close(self) -> None:
+        self._go(Signal.PROBES_SUCCEEDED)
+        self.trips = self._cooldowns = 0
+        self._streak.clear()
+        self._buckets.clear()
+        self.failing_calls.clear()
+
+    def _record_failure(self, now: float, call: int, policy: Policy, draw: float) -> None:
+        if not policy.breaker:
+            return
+        attempts, failed = self._count(now, policy, failed=1)
+        if not self._streak:
+            self._streak_began = now
+        self._streak.append(now)
+        while len(self._streak) > policy.breaker_failures:
+            self._streak.popleft()
+        self.failing_calls[call] = now
+        self.failing_calls.move_to_end(call)
+        while len(self.failing_calls) > policy.breaker_requests:
+            self.failing_calls.popitem(last=False)
+        if len(self.failing_calls) < policy.breaker_requests:
+            return
+        oldest = next(iter(self.failing_calls.values()))
+        enough = policy.breaker_failures
+        first = self._streak[0]
+        in_a_row = len(self._streak) >= enough and first >= now - policy.breaker_memory
+        streak_counts = oldest >= max(self._streak_began, now - policy.breaker_memory)
+        share = attempts >= enough and failed >= attempts * policy.breaker_rate
+        if (in_a_row and streak_counts) or (share and oldest >= now - policy.breaker_window):
+            self._open(Signal.FAILURES, now, policy, draw)
+
+    def _count(self, now: float, policy: Policy, *, failed: int) -> tuple[int, int]:
+        """Count an attempt, and return how many there were and how many failed; only a failure needs to know."""
+        second = int(now)
+        buckets = self._buckets
+        if buckets and buckets[-1][0] == second:
+            buckets[-1][1] += 1
+            buckets[-1][2] += failed
+        else:
+            buckets.append([second, 1, failed])
+            while buckets[0][0] <= now - policy.breaker_window and len(buckets) > 1:
+                buckets.popleft()
+        if not failed:
+            return 0, 0
+        recent = [bucket for bucket in buckets if bucket[0] > now - policy.breaker_window]
+        return sum(bucket[1] for bucket in recent), sum(bucket[2] for bucket in recent)
+
+    def _open(self, signal: Signal, now: float, policy: Policy, draw: float) -> None:
+        self._go(signal)
+        self.trips += 1
+        seconds = min(policy.breaker_open * self.trips, policy.breaker_longest)
+        self.until = now + seconds * (1 + policy.breaker_jitter * draw)
+        self._wanted = policy.breaker_successes
+
+    def _cool(self, effect: Effect, now: float, policy: Policy, hint: float | None) -> None:
+        if effect is Effect.EXHAUSTED:
+            seconds = min(policy.exhausted_cooldown * 2.0 ** min(self._cooldowns, 64), policy.longest_cooldown)
+        elif hint is not None:
+            seconds = min(hint, policy.longest_hint)
+        else:
+            grown = policy.rate_limit_cooldown * 2.0 ** min(self._cooldowns, 64)
+            seconds = min(grown, max(LIMIT_GROWTH, policy.rate_limit_cooldown))
+        self._go(Signal.QUOTA)
+        self._cooldowns += 1
+        self.until = now + seconds
+        self._wanted = 1  # a quota comes back whole: one answer shows it

@@ -1,0 +1,169 @@
+"""What the decision procedure asks of its drivers, and what it is sent back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from understudy.errors import Failure
+from understudy.response import Attempt, LLMResponse
+
+End: TypeAlias = Literal["success", "exhausted", "deadline", "failed", "interrupted", "refused"]
+State: TypeAlias = Literal["closed", "open", "cooling", "half-open"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One stop on the route: a provider, and the model if the route names one.
+
+    Args:
+        label: the route's own words: "gemini", or "claude:claude-haiku-4-5".
+        provider: the provider's name.
+        model: the model, or None for the provider's default.
+        position: its place on the route as it was named, from 0.
+    """
+
+    label: str
+    provider: str
+    model: str | None = None
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Enter:
+    """Command: count the call among those under way. Answer with an Outcome; `skip` says that there is no room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Command: tell whether this target may be asked now. Answer with an Outcome; `skip` says why not.
+
+    Args:
+        index: the target.
+        number: the attempt that is meant, from 1.
+        forced: it is the only one left: the breaker is not asked.
+        hedge: it would be asked beside another; that must be worth its cost.
+    """
+
+    index: int
+    number: int = 1
+    forced: bool = False
+    hedge: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Command: ask this target, for at most `timeout` seconds. Answer with the Outcome.
+
+    Args:
+        index: the target.
+        number: the attempt, from 1.
+        timeout: seconds for a whole answer, or for a stream's first piece.
+        reason: why it is asked now.
+        hedge_after: seconds after which an Outcome with `pending` is sent and the attempt goes on; None for never.
+        alongside: another attempt is under way; answer with the Outcome of whichever is decided first.
+    """
+
+    index: int
+    number: int
+    timeout: float
+    reason: str
+    hedge_after: float | None = None
+    alongside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """Command: go on with the attempt under way on this target. Answer with its Outcome."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Command: give up the attempt under way on this target. Answer with an Outcome."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Command: take one retry from the budget. Answer with an Outcome; `refused` where there is none left."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Command: let `seconds` pass before this target is asked again. Answer with an Outcome."""
+
+    index: int
+    retry: int
+    seconds: float
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """Command: note that the next target takes the part. Answer with an Outcome."""
+
+    index: int
+    next_index: int
+    failure: Failure
+
+
+Command: TypeAlias = Enter | Admit | Call | Await | Cancel | Withdraw | Wait | Switch
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a command.
+
+    Args:
+        at: seconds on the caller's monotonic clock, now.
+        failure: the failure of an attempt; None for an answer.
+        response: the answer.
+        delivered: whether the caller already holds a part of this attempt's answer.
+        draw: a random number of at least 0 and below 1, for jitter.
+        skip: why a target may not be asked; None where it may.
+        free_in: seconds until the target may be asked (again); None where nothing is known, infinity for never.
+        breaker: the state of the target's breaker.
+        refused: the retry budget is used up.
+        index: whose outcome it is, where two attempts are under way.
+        pending: the attempt goes on, and its hedge_after is over.
+        began: the attempt goes on, and the first piece of its stream is there.
+        p95: seconds that 95 of 100 answers of the target took, where it is known.
+    """
+
+    at: float
+    failure: Failure | None = None
+    response: LLMResponse | None = None
+    delivered: bool = False
+    draw: float = 0.0
+    skip: Failure | None = None
+    free_in: float | None = None
+    breaker: State = "closed"
+    refused: bool = False
+    index: int = -1
+    pending: bool = False
+    began: bool = False
+    p95: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a call ended.
+
+    Args:
+        end: "success", "exhausted" (no target answered), "deadline", "failed" (the request is at fault),
+            "interrupted" (a stream broke off after its first token, and nobody took it up) or "refused" (too many
+            calls under way).
+        attempts: every target's part, in order.
+        failures: the last failure or skip reason of every target that was come to, by its index.
+        failure: what ended the call, where it ended with one.
+    """
+
+    end: End
+    attempts: tuple[Attempt, ...]
+    failures: dict[int, Failure]
+    failure: Failure | None = None

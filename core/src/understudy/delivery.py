@@ -1,0 +1,212 @@
+"""What a stream's caller holds so far, over all attempts of one call.
+
+Nothing is given before the first event with substance: until then another target can take the part without the caller
+noticing. With the stream recovery "buffer" more is held back. When a target takes over what was already given, the
+caller is told by an event: Restart where it begins anew, Continuation where it goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from understudy.errors import Failure, Timeout
+from understudy.messages import Message, Request, Text
+from understudy.policy import Policy
+from understudy.response import (
+    Continuation,
+    LLMResponse,
+    Restart,
+    StreamEvent,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+)
+
+CHARACTERS = 4  # in a token: the vendors' own rule of thumb for English
+
+
+class Delivery:
+    """What was given in one call, and what is held back of the attempt under way.
+
+    Args:
+        policy: the numbers.
+        clock: gives seconds, monotonic.
+        deadline: when the whole call must end, on that clock; None for no limit.
+
+    Attributes:
+        began: whether the caller holds a piece of the attempt under way.
+        first_at: when its first piece with substance came; None before that.
+    """
+
+    __slots__ = (
+        "_broken",
+        "_clock",
+        "_deadline",
+        "_first_by",
+        "_given",
+        "_held",
+        "_policy",
+        "_resumed",
+        "_target",
+        "_tool_calls",
+        "began",
+        "first_at",
+    )
+
+    def __init__(self, policy: Policy, clock: Callable[[], float], deadline: float | None) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._deadline = deadline
+        self._broken: tuple[str, Failure] | None = None  # who broke off and why, until the caller is told
+        self._first_by = 0.0
+        self._given: list[str] = []  # the pieces of text that the caller holds, and that count
+        self._held: list[StreamEvent] = []
+        self._resumed = ""  # what the attempt under way goes on from
+        self._target = ""
+        self._tool_calls = False
+        self.began = False
+        self.first_at: float | None = None
+
+    # ---- one attempt ----
+
+    def begin(self, target: str, timeout: float) -> None:
+        """Begin an attempt on a target that may take so many seconds until its first piece."""
+        self._target = target
+        self._held = []
+        self.began, self.first_at = False, None
+        self._first_by = self._clock() + min(self._policy.first_token_timeout, timeout)
+
+    def patience(self) -> float:
+        """Return how many seconds the next event may take.
+
+        Raises:
+            Timeout: the deadline of the whole call has passed.
+        """
+        now = self._clock()
+        if self.first_at is None:
+            return max(self._first_by - now, 0.0)
+        idle = min(self._policy.idle_timeout, self._policy.attempt_timeout)
+        if self._deadline is None:
+            return idle
+        self._check_deadline(now)
+        return min(idle, self._deadline - now)
+
+    def take(self, event: StreamEvent) -> list[StreamEvent]:
+        """Take one event from the provider and return those that the caller gets now.
+
+        Raises:
+            Timeout: the deadline of the whole call has passed.
+        """
+        if self._deadline is not None:
+            self._check_deadline(self._clock())
+        if self.began:
+            self._note(event)
+            return [event]
+        self._held.append(event)
+        if self.first_at is None:
+            if isinstance(event, TextDelta | ThinkingDelta) and not event.text.strip():
+                return []
+            self.first_at = self._clock()
+        if self._policy.stream_recovery == "buffer":
+            tokens = self._policy.buffer_tokens
+            if tokens is None or self._characters_held() < tokens * CHARACTERS:
+                return []
+        return self.release()
+
+    def complete(self, response: LLMResponse) -> LLMResponse:
+        """Return the attempt's answer, together with what it goes on from."""
+        if not self._resumed:
+            return response
+        rest = _without_repeated([TextDelta(response.content)], _blank(self._resumed))
+        content = self._resumed + "".join(event.text for event in rest if type(event) is TextDelta)
+        others = tuple(part for part in response.parts if not isinstance(part, Text))
+        return replace(response, content=content, parts=(Text(content), *others))
+
+    def release(self) -> list[StreamEvent]:
+        """Return what was held back; where the target took over, what tells the caller so stands before it."""
+        held, self._held = self._held, []
+        events: list[StreamEvent] = []
+        if self._broken is not None:
+            who, failure = self._broken
+            self._broken = None
+            if self._resumed:
+                events.append(Continuation(who, self._target, failure))
+                held = _without_repeated(held, _blank(self._resumed))
+            else:
+                events.append(Restart(who, self._target, failure))
+                self._given, self._tool_calls = [], False
+        for event in held:
+            self._note(event)
+        self.began = self.began or bool(held or events)
+        return events + held
+
+    # ---- from one attempt to the next ----
+
+    @property
+    def pieces(self) -> list[str] | None:
+        """The pieces of text that the caller holds; None where it holds nothing of this attempt."""
+        return self._given if self.began else None
+
+    def broke_off(self, failure: Failure) -> None:
+        """Take note that the attempt failed of which the caller holds a piece."""
+        self._broken = (self._target, failure)
+
+    def lack(self, request: Request, prefill: bool) -> str | None:
+        """Say why a target that declares `prefill` or not cannot take up what was given, where it cannot."""
+        if self._broken is None or self._policy.stream_recovery != "continue":
+            return None
+        if self._tool_calls or request.output_schema is not None:
+            return "does not go on with a begun tool call or JSON"
+        return None if prefill or not self._text().strip() else "does not go on with a begun answer"
+
+    def resume(self, request: Request) -> Request:
+        """Return the request for an attempt: where an answer is to go on, what was given of it stands at the end."""
+        text = self._text()
+        if self._broken is None or self._policy.stream_recovery != "continue" or not text.strip():
+            self._resumed = ""
+            return request
+        self._resumed = text
+        begun = Message("assistant", (Text(text.rstrip()),))  # Anthropic takes no white space at its end
+        return replace(request, messages=(*request.messages, begun))
+
+    # ---- within ----
+
+    def _check_deadline(self, now: float) -> None:
+        if self._deadline is not None and now >= self._deadline:
+            raise Timeout("the deadline passed in the middle of the stream")
+
+    def _text(self) -> str:
+        return "".join(self._given)
+
+    def _characters_held(self) -> int:
+        return sum(len(event.text) for event in self._held if isinstance(event, TextDelta | ThinkingDelta))
+
+    def _note(self, event: StreamEvent) -> None:
+        if type(event) is TextDelta:
+            self._given.append(event.text)
+        elif type(event) is ToolCallDelta:
+            self._tool_calls = True
+
+
+def _blank(text: str) -> str:
+    """Return the white space at the end of a text."""
+    return text[len(text.rstrip()) :]
+
+
+def _without_repeated(events: list[StreamEvent], blank: str) -> list[StreamEvent]:
+    """Return a continuation without the white space at its beginning that the caller already holds."""
+    kept: list[StreamEvent] = []
+    for event in events:
+        if blank and type(event) is TextDelta:
+            pairs = zip(event.text, blank, strict=False)
+            repeated = next(
+                (n for n, (one, other) in enumerate(pairs) if one != other), min(len(event.text), len(blank))
+            )
+            rest = event.text[repeated:]
+            blank = "" if rest else blank[repeated:]
+            event = TextDelta(rest)
+            if not rest:
+                continue
+        kept.append(event)
+    return kept

@@ -1,0 +1,117 @@
+"""Two attempts at once: what a hedged call needs of the event loop. Who is asked, and when, is the engine's to say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from contextlib import suppress
+from typing import Protocol
+
+from understudy.commands import Call, Outcome
+from understudy.performance import Performance
+from understudy.response import StreamEvent
+
+GRACE = 0.05  # seconds that a cancelled attempt gets to close its connection before the call goes on
+
+
+class Runner(Protocol):
+    """One attempt that can be raced."""
+
+    def start(self) -> Awaitable[Outcome]:
+        """Run it to its outcome, or until the first piece of its stream is there."""
+        ...
+
+    async def close(self) -> None:
+        """End it, if it has not ended."""
+        ...
+
+
+class StreamRunner:
+    """An attempt that is a stream, and may be started in one task and gone on with in another.
+
+    Args:
+        performance: the call.
+        index: the target.
+        pieces: the attempt's pieces; the last of all is its outcome.
+    """
+
+    __slots__ = ("_first", "_index", "_performance", "_pieces")
+
+    def __init__(
+        self, performance: Performance, index: int, pieces: AsyncGenerator[StreamEvent | Outcome, None]
+    ) -> None:
+        self._performance = performance
+        self._index = index
+        self._pieces = pieces
+        self._first: StreamEvent | None = None
+
+    async def start(self) -> Outcome:
+        """Run it until its first piece is there, or to its end where none comes."""
+        first = await anext(self._pieces)
+        if isinstance(first, Outcome):
+            return first
+        self._first = first
+        return Outcome(self._performance.runtime.clock(), began=True, index=self._index)
+
+    async def rest(self) -> AsyncIterator[StreamEvent | Outcome]:
+        """Go on with it, beginning with the first piece."""
+        if self._first is not None:
+            yield self._first
+        async for piece in self._pieces:
+            yield piece
+
+    async def close(self) -> None:
+        """End it, if it has not ended."""
+        await self._pieces.aclose()
+
+
+class Race:
+    """The attempts under way in one call.
+
+    Args:
+        performance: the call.
+    """
+
+    __slots__ = ("_performance", "_runners", "_tasks")
+
+    def __init__(self, performance: Performance) -> None:
+        self._performance = performance
+        self._runners: dict[int, Runner] = {}
+        self._tasks: dict[int, asyncio.Future[Outcome]] = {}
+
+    async def enter(self, command: Call, runner: Runner) -> Outcome:
+        """Start an attempt, and return the first outcome of all; or one that is pending, after `hedge_after`."""
+        self._runners[command.index] = runner
+        self._tasks[command.index] = asyncio.ensure_future(runner.start())
+        patience = None if command.alongside else command.hedge_after
+        done, _ = await asyncio.wait(self._tasks.values(), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            return Outcome(self._performance.runtime.clock(), pending=True, index=command.index)
+        index = next(index for index, task in self._tasks.items() if task in done)
+        return self._tasks[index].result()
+
+    async def outcome(self, index: int) -> Outcome:
+        """Wait for an attempt's outcome, or for the first piece of its stream."""
+        return await self._tasks[index]
+
+    def runner(self, index: int) -> Runner:
+        """Return an attempt."""
+        return self._runners[index]
+
+    async def cancel(self, index: int) -> Outcome:
+        """Give up an attempt; the call goes on when its connection is closed, or after a moment."""
+        self._tasks[index].cancel()
+        closing = asyncio.ensure_future(self._close(index))
+        await asyncio.wait({closing}, timeout=GRACE)
+        return self._performance.give_up(index)
+
+    async def close(self) -> None:
+        """Give up whatever is under way."""
+        for index in list(self._tasks):
+            await self.cancel(index)
+
+    async def _close(self, index: int) -> None:
+        with suppress(BaseException):
+            await self._tasks[index]
+        with suppress(Exception):
+            await self._runners[index].close()

@@ -1,0 +1,147 @@
+"""What a caller's own limits leave of a target: requests and tokens in a minute, dollars in a day, slots.
+
+A sliding window in 60 slices: an amount is given back when its whole slice is older than the window, so that never more
+than the limit lies within any stretch of that length. No clock and no lock of its own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from understudy.limits import Limits
+
+SLICES = 60
+MINUTE, DAY = 60.0, 86_400.0  # seconds
+
+
+class Window:
+    """How much was used of one limit.
+
+    Args:
+        limit: the most within any `seconds`.
+        seconds: the window's length.
+    """
+
+    __slots__ = ("_slice", "_slices", "limit", "seconds", "used")
+
+    def __init__(self, limit: float, seconds: float) -> None:
+        self.limit = limit
+        self.seconds = seconds
+        self.used = 0.0
+        self._slice = seconds / SLICES
+        self._slices: deque[list[float]] = deque()  # [number, amount], oldest first
+
+    def wait_for(self, amount: float, now: float) -> float:
+        """Return how many seconds it is until this amount fits: 0.0 for now, infinity for never."""
+        self._expire(now)
+        missing = self.used + amount - self.limit
+        if missing <= 0:
+            return 0.0
+        if amount > self.limit:
+            return float("inf")
+        for number, held in self._slices:
+            missing -= held
+            if missing <= 0:
+                return (number + 1) * self._slice + self.seconds - now
+        return float("inf")
+
+    def reserve(self, amount: float, now: float) -> float:
+        """Count an amount, and return the number of its slice, to settle it with."""
+        number = float(now // self._slice)
+        if self._slices and self._slices[-1][0] >= number:
+            number = self._slices[-1][0]
+            self._slices[-1][1] += amount
+        else:
+            self._slices.append([number, amount])
+        self.used += amount
+        return number
+
+    def settle(self, number: float, reserved: float, used: float, now: float) -> None:
+        """Put what was used in the place of what was reserved; 0 releases it."""
+        self._expire(now)
+        for entry in self._slices:
+            if entry[0] == number:
+                entry[1] += used - reserved
+                self.used += used - reserved
+                return
+        if used > 0:  # its slice is over: what was spent just now counts from now
+            self.reserve(used, now)
+
+    def _expire(self, now: float) -> None:
+        while self._slices and (self._slices[0][0] + 1) * self._slice + self.seconds <= now:
+            self.used -= self._slices.popleft()[1]
+        if not self._slices:
+            self.used = 0.0  # no rest of rounding stays behind
+
+
+class Allowance:
+    """The windows and slots of one target under its Limits."""
+
+    __slots__ = ("_slots", "_windows", "limits")
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._windows = tuple(
+            (name, Window(limit, seconds))
+            for name, limit, seconds in (
+                ("requests a minute", limits.requests_per_minute, MINUTE),
+                ("tokens a minute", limits.tokens_per_minute, MINUTE),
+                ("dollars a day", limits.spend_per_day, DAY),
+            )
+            if limit is not None
+        )
+        self._slots: dict[int, float] = {}  # token -> when its lease ends
+
+    def wait_for(self, tokens: float, cost: float, now: float) -> tuple[float, str]:
+        """Return how many seconds it is until such a request fits, and which limit it waits for longest."""
+        amounts = self._amounts(tokens, cost)
+        longest, reason = 0.0, ""
+        for name, window in self._windows:
+            wait = window.wait_for(amounts[name], now)
+            if wait > longest:
+                longest, reason = wait, f"{window.limit:g} {name}"
+        if self.limits.concurrent is not None:
+            self._slots = {token: until for token, until in self._slots.items() if until > now}
+            if len(self._slots) >= self.limits.concurrent and not longest:
+                return min(self._slots.values()) - now, f"{self.limits.concurrent} at once"
+        return longest, reason
+
+    def reserve(self, tokens: float, cost: float, now: float, token: int, lease: float) -> tuple[float, ...]:
+        """Take what a request will need, and return what settles it."""
+        if self.limits.concurrent is not None:
+            self._slots[token] = now + lease
+        amounts = self._amounts(tokens, cost)
+        return tuple(window.reserve(amounts[name], now) for name, window in self._windows)
+
+    def settle(
+        self,
+        reserved: tuple[float, ...],
+        before: tuple[float, float],
+        after: tuple[float, float] | None,
+        now: float,
+        token: int,
+    ) -> None:
+        """Give a request's slot back, and put what it used in the place of what was reserved.
+
+        Args:
+            reserved: what `reserve` returned.
+            before: the tokens and dollars that were reserved.
+            after: the tokens and dollars that were used; None for a request that failed, which releases all.
+            now: seconds on the caller's clock.
+            token: the request's token.
+        """
+        self._slots.pop(token, None)
+        first = self._amounts(*before)
+        then = self._amounts(*after) if after is not None else dict.fromkeys(first, 0.0)
+        for number, (name, window) in zip(reserved, self._windows, strict=True):
+            window.settle(number, first[name], then[name], now)
+
+    def left(self, now: float) -> dict[str, float]:
+        """Return what is left of each limit."""
+        for _, window in self._windows:
+            window.wait_for(0.0, now)
+        return {name: max(window.limit - window.used, 0.0) for name, window in self._windows}
+
+    @staticmethod
+    def _amounts(tokens: float, cost: float) -> dict[str, float]:
+        return {"requests a minute": 1.0, "tokens a minute": tokens, "dollars a day": cost}
