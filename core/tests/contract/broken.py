@@ -76,7 +76,7 @@ _MORE: dict[str, dict[str, Any]] = {
     "Raw": {"kinds": ("malformed",)},
     "Contented": {"kinds": ("stream_end",)},
     "Absent": {"kinds": ("stream_end",)},
-    "Lingering": {"ways": ("generate",)},
+    "Lingering": {"kinds": ("stall",), "ways": ("generate",)},
     "Overriding": {"test_usage_is_counted": _own_test},
 }
 for _name in BROKEN:

@@ -68,6 +68,12 @@ class Credulous(Parrot):
         super().__init__(settings if good else Settings({"PARROT_API_KEY": "another"}, environment={}))
 
 
+class Anonymous(Parrot):
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.credential = ""
+
+
 class Showy(Parrot):
     def __repr__(self) -> str:
         return f"Showy({self.key.reveal() if self.key else None})"

@@ -66,6 +66,13 @@ class Jealous(Parrot):
         return super().say(part)
 
 
+class Repeating(Parrot):
+    def generate(self, request: Request) -> LLMResponse:
+        response = super().generate(request)
+        begun = request.messages[-1].text if request.messages[-1].role == "assistant" else ""
+        return replace(response, content=begun + response.content, parts=()) if begun else response
+
+
 class Brooding(Parrot):
     def stream(self, request: Request) -> Iterator[StreamEvent]:
         return (event for event in super().stream(request) if not isinstance(event, ThinkingDelta))

@@ -55,13 +55,21 @@ class Parrot(ChatProvider):
     """Keeps every rule."""
 
     capabilities = Capabilities(
-        tools=True, images=True, files=True, output_schema=True, thinking=True, streaming=True, native_async=True
+        tools=True,
+        images=True,
+        files=True,
+        output_schema=True,
+        thinking=True,
+        streaming=True,
+        native_async=True,
+        prefill=True,
     )
     default_model = "ara-1"
     name = "parrot"
 
     def __init__(self, settings: Settings) -> None:
         self.key = settings.secret("PARROT_API_KEY")
+        self.credential = settings.credential(self.key)
         self.unavailable = None if self.key else settings.missing("PARROT_API_KEY")
         self.url = urlsplit(settings.base_url("PARROT_BASE_URL", default="http://127.0.0.1:9"))
 
@@ -281,6 +289,7 @@ REPLIES = {
     "thinking": both(
         {"thought": THOUGHT, "text": "Hello.", "stop": "end"}, {"thought": "Be kind."}, {"delta": "Hello."}
     ),
+    "continuation": both({"text": "dear audience.", "stop": "end"}, *WORDS[2:]),
     "length": both({"text": "Good evening,", "stop": "length"}, {"delta": "Good evening,"}),
 }
 ERRORS = {"blocked": both({"stop": "blocked"}), "empty": both({"stop": "end", "text": ""})}

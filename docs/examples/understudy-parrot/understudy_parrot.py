@@ -22,6 +22,7 @@ class ParrotProvider(ChatProvider):
 
     def __init__(self, settings):
         self._key = settings.api_key("PARROT_API_KEY")
+        self.credential = settings.credential(self._key)
         self._unavailable = None if self._key or not settings.needs_key else settings.missing("PARROT_API_KEY")
         self.default_model = settings.model("PARROT_MODEL", default="ara-1")
 

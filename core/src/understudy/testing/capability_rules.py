@@ -16,7 +16,7 @@ from understudy.messages import File, Image, Message, Request, Text, Thinking, T
 from understudy.provider import ChatProvider
 from understudy.response import FinishReason, LLMResponse, TextDelta, ToolCallDelta
 from understudy.testing.answer_rules import FOREIGN
-from understudy.testing.asking import REQUEST, Way, finish_of, thoughts_of
+from understudy.testing.asking import PROMPT, REQUEST, Way, finish_of, thoughts_of
 from understudy.testing.setup import ContractSetup
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -151,6 +151,28 @@ class CapabilityRules(ContractSetup):
         sent = self.received()
         assert sent is None or '"city"' in sent.replace('\\"', '"'), (
             "expected the schema to be sent to the vendor, found it left out"
+        )
+
+    def test_a_begun_answer_is_gone_on_with(self, ask: Way, provider: ChatProvider) -> None:
+        self.needs(provider, "prefill")
+        self.arrange("text")
+        whole = ask(provider, REQUEST).content
+        words = whole.split(" ")
+        begun = " ".join([*words[: max(1, len(words) // 2)], ""])  # with a space at its end, which some vendors refuse
+        self.arrange("continuation")
+        rest = ask(provider, replace(REQUEST, messages=(*REQUEST.messages, Message.assistant(begun)))).content
+        sent = self.received() or ""
+        forms = [json.dumps(begun.rstrip(), ensure_ascii=ascii)[1:-1] for ascii in (True, False)]
+        assert not sent or any(sent.rfind(form) > sent.find(PROMPT) for form in forms), (
+            f"expected the begun answer to be sent (capabilities.prefill is on), found it left out of {sent!r:.300}; "
+            "send it last, or set capabilities.prefill to False"
+        )
+        assert not rest.startswith(begun.rstrip()), (
+            f"expected only what follows {begun!r:.100}, found it said again: {rest!r:.200}; an answer that was cut "
+            "would have it twice: leave it out, or set capabilities.prefill to False"
+        )
+        assert PROMPT not in whole or begun + rest == whole, (
+            f"expected {whole!r} once the rest is joined to {begun!r}, found {begun + rest!r}"
         )
 
     def test_thinking_is_shown_and_kept(self, ask: Way, provider: ChatProvider) -> None:

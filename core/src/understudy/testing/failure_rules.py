@@ -134,6 +134,34 @@ class FailureRules(ContractSetup):
             "would go on, and charge; let CancelledError pass, and close the reply in a `finally`"
         )
 
+    @for_each(SILENCES)
+    def test_cancelling_a_stream_closes_its_connection(self, kind: str, provider: ChatProvider) -> None:
+        self.needs(provider, "native_async")
+        if self.open_connections() is None:
+            pytest.skip("open_connections() returns None: connections cannot be counted")
+        says = self.arrange(kind)
+
+        async def listen(events: list[StreamEvent]) -> None:
+            async for event in provider.astream(replace(REQUEST, timeout=10)):
+                events.append(event)
+
+        async def cancel() -> bool:
+            events: list[StreamEvent] = []
+            listening = asyncio.ensure_future(listen(events))
+            while not (events if kind == "stall" else self.request_count()):
+                await asyncio.sleep(0.01)
+                if listening.done():
+                    await listening
+            listening.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(listening, 5)
+            return await asyncio.to_thread(becomes, lambda: self.open_connections() == 0)
+
+        assert asyncio.run(cancel()), (
+            f"expected no open connection once astream() is cancelled while it waits ({says}), found "
+            f"{self.open_connections()}; let CancelledError pass, and close the reply in a `finally`"
+        )
+
     @for_each(STREAM_BREAKS)
     def test_what_came_before_a_break_was_told(self, kind: str, ask_stream: Way, provider: ChatProvider) -> None:
         self.needs(provider, "streaming")

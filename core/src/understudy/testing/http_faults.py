@@ -51,7 +51,7 @@ class HTTPFaults(ContractSetup):
         streamed_answer: the same as a stream, in pieces, the end marker in the last; None where there are no streams.
             Its first half must hold some text.
         replies: the vendor's other replies, whole and as a stream, by the kinds of `reply(kind)`: "tool_call" (of
-            get_weather), "json", "thinking", "length". One is needed for each capability that is on.
+            get_weather), "json", "thinking", "continuation", "length". One is needed for each capability that is on.
         errors: the vendor's own replies for some faults, by their kind, where need be whole and as a stream; "blocked"
             and "empty" are arranged only where they stand here. All others are an HTTP status with `error_body`.
     """

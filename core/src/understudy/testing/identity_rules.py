@@ -16,6 +16,7 @@ from understudy.testing.asking import REQUEST, Way
 from understudy.testing.setup import ContractSetup
 
 BAD_KEY = "bad key\twith-blanks-in-it"
+ANOTHER_KEY = "another-key-that-is-not-real"
 
 
 class IdentityRules(ContractSetup):
@@ -89,6 +90,21 @@ class IdentityRules(ContractSetup):
         assert self.key in reason, f"expected the complaint to name {self.key}, found {reason!r}"
         shown = BAD_KEY in reason or BAD_KEY.split()[0] + " " in reason or "with-blanks" in reason + caplog.text
         assert not shown, "expected a complaint that does not show the key, found the key in it"
+
+    def test_another_key_is_another_account(self, provider: ChatProvider) -> None:
+        self.not_for_three_methods(provider, "they have no place for it")
+        secret, key = self.secret(), str(self.key)
+        found, same, other = provider.credential, self.make().credential, self.make(**{key: ANOTHER_KEY}).credential
+        cure = f"set `self.credential = settings.credential(key)`, where key is what settings.api_key({key!r}) returns"
+        assert found == same, (
+            f"expected one `credential` for one key, found {found!r} and {same!r}; what is learnt of the vendor would "
+            f"be lost: {cure}"
+        )
+        assert found != other, (
+            f"expected another `credential` with another key, found {found!r} with both; a quota that is used up with "
+            f"one key would hold back the other: {cure}"
+        )
+        assert secret not in found, f"expected a `credential` that does not hold the key, found the key in it; {cure}"
 
     def test_its_key_is_in_no_log_and_no_representation(
         self, ask: Way, provider: ChatProvider, caplog: pytest.LogCaptureFixture

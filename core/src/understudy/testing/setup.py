@@ -61,8 +61,9 @@ class ContractSetup:
         """Let the vendor be healthy from now on, and answer in this way.
 
         Args:
-            kind: "text", "tool_call" (of get_weather), "json", "thinking", or "length" (cut by max_tokens). The
-                default is for providers that answer what they are asked without any arrangement.
+            kind: "text", "tool_call" (of get_weather), "json", "thinking", "continuation" (of "text": its second half,
+                where the request has the words of the first), or "length" (cut by max_tokens). The default is for
+                providers that answer what they are asked without any arrangement.
 
         Raises:
             NotImplementedError: this cannot be arranged; the rule is skipped.
