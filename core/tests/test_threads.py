@@ -12,7 +12,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from understudy import threads
+from understudy import ChatProvider, Message, Request, TextDelta, threads
 from understudy.threads import in_thread
 
 place = ContextVar("place", default="nowhere")
@@ -106,6 +106,37 @@ def test_a_result_for_a_closed_loop_is_dropped():
     asyncio.run(use())  # and the loop does not wait for the thread when it closes
     free.set()
     assert done.wait(5)
+
+
+def test_a_stream_given_up_at_once_does_not_wait_for_its_piece():
+    free, closed = threading.Event(), threading.Event()
+
+    class Hanging(ChatProvider):
+        def generate(self, request):
+            raise NotImplementedError
+
+        def stream(self, request):
+            try:
+                yield TextDelta("first")
+                free.wait(FOREVER)
+            finally:
+                closed.set()
+
+        def get_provider_name(self):
+            return "hanging"
+
+    async def use():
+        events = Hanging().astream(Request(messages=(Message.user("hello"),)))
+        assert await anext(events) == TextDelta("first")
+        asking = asyncio.ensure_future(anext(events))
+        await asyncio.sleep(0)  # begun, and no more
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(asking, 5)
+
+    asyncio.run(use())
+    free.set()
+    assert closed.wait(5)
 
 
 def test_what_hangs_does_not_hold_up_the_exit():

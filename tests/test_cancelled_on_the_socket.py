@@ -1,0 +1,177 @@
+"""A sync call over the background loop ends when it is cancelled, and so does its socket, whatever the vendor does."""
+
+import asyncio
+import json
+import math
+import select
+import socket
+import threading
+import time
+from contextlib import aclosing
+from importlib import import_module
+
+import pytest
+
+from understudy import Failure, Message, Request, Settings
+from understudy.portal import iterate, run
+
+TIMEOUT = 0.1  # seconds after which a call is cancelled
+EXCESS = 0.05  # seconds that it may end later
+GONE = 0.1  # seconds after its end until the server sees that its connection is closed
+TRIES = 3  # to keep to these on a machine that has other things to do
+REQUEST = Request(messages=(Message.user("hello"),), timeout=30)  # so that nothing else ends the call
+MODULES = {
+    "claude": "understudy_claude",
+    "cohere": "understudy_cohere",
+    "gemini": "understudy_gemini",
+    "ollama": "understudy_ollama",
+    "openai": "understudy_openai",
+    "vertex": "understudy_gemini.vertex",
+}
+STREAMS = {"ollama": "application/x-ndjson"}  # the others: server-sent events
+HEAD = "HTTP/1.1 200 OK\r\ncontent-type: {}\r\ntransfer-encoding: chunked\r\n\r\n"
+BYTE = b"1\r\n \r\n"  # a chunk with a space in it, which says nothing in any format
+
+
+class Server:
+    """Does with every connection what it is told to.
+
+    Attributes:
+        behaviour: "hang_up" when asked, "stall" for ever, or "dribble": headers, and then a byte every 10 ms.
+        content_type: of what dribbles.
+        accepted, closed: how many connections were accepted, and when the client closed each.
+    """
+
+    def __init__(self):
+        self.behaviour, self.content_type = "hang_up", "application/json"
+        self.accepted, self.closed = 0, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:{1}".format(*self.listener.getsockname())
+        self.threads = [threading.Thread(target=self.accept)]
+        self.threads[0].start()
+
+    def accept(self):
+        while True:
+            connection, _ = self.listener.accept()
+            if self.behaviour == "end":
+                connection.close()
+                return
+            self.accepted += 1
+            self.threads.append(threading.Thread(target=self.serve, args=(connection,)))
+            self.threads[-1].start()
+
+    def serve(self, connection):
+        asked = False
+        with connection:
+            try:
+                while self.behaviour != "end":
+                    if select.select([connection], [], [], 0.01)[0]:
+                        if not connection.recv(65_536) or self.behaviour == "hang_up":
+                            break
+                        if self.behaviour == "dribble" and not asked:
+                            connection.sendall(HEAD.format(self.content_type).encode())
+                        asked = True
+                    elif asked and self.behaviour == "dribble":
+                        connection.sendall(BYTE)
+            except OSError:  # closed with something unread
+                pass
+            self.closed.append(time.monotonic())
+
+    def close(self):
+        self.behaviour = "end"
+        socket.create_connection(self.listener.getsockname()).close()
+        for thread in self.threads:
+            thread.join(5)
+        self.listener.close()
+        assert not any(thread.is_alive() for thread in self.threads)
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = Server()
+    yield server
+    server.close()
+
+
+def make(name, folder, server):
+    """Make a provider that asks a server of ours, load its SDK and open its clients."""
+    user = folder / "user.json"
+    fields = ("client_id", "client_secret", "refresh_token", "token")
+    never = {"type": "authorized_user", "expiry": "2999-01-01T00:00:00Z"}
+    user.write_text(json.dumps({**dict.fromkeys(fields, "none"), **never}), "utf-8")
+    prefixes = ("ANTHROPIC", "COHERE", "GEMINI", "OLLAMA", "OPENAI", "VERTEX")
+    environment = {
+        **{f"{prefix}_BASE_URL": f"http://{server.address}" for prefix in prefixes},
+        **dict.fromkeys(("ANTHROPIC_API_KEY", "COHERE_API_KEY", "GOOGLE_API_KEY", "OPENAI_API_KEY"), "not-a-real-key"),
+        "GOOGLE_CLOUD_PROJECT": "p1",
+        "GOOGLE_APPLICATION_CREDENTIALS": str(user),
+    }
+    provider = import_module(MODULES[name]).understudy_provider(Settings(environment=environment))
+    server.behaviour = "hang_up"
+    for ask in (generate, stream):
+        with pytest.raises(Failure):
+            ask(provider, timeout=20)
+    return provider
+
+
+@pytest.fixture(scope="module", params=MODULES)
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def provider(server, name, tmp_path_factory):
+    provider = make(name, tmp_path_factory.mktemp("user"), server)
+    yield provider
+    run(provider.aclose)
+
+
+def generate(provider, timeout=TIMEOUT):
+    async def ask():
+        async with asyncio.timeout(timeout):
+            return await provider.agenerate(REQUEST)
+
+    return run(ask)
+
+
+def stream(provider, timeout=TIMEOUT):
+    async def ask():
+        async with asyncio.timeout(timeout), aclosing(provider.astream(REQUEST)) as events:
+            async for event in events:
+                yield event
+
+    return list(iterate(ask))
+
+
+def cancel(server, ask, provider):
+    """Make a call that is cancelled; return by how much it was late, and how much later its connection was closed."""
+    before = server.accepted
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        ask(provider)
+    ended = time.monotonic()
+    assert server.accepted == before + 1
+    while len(server.closed) < server.accepted and time.monotonic() < ended + 2 * GONE:
+        time.sleep(0.002)
+    closed = max(server.closed) if len(server.closed) == server.accepted else math.inf
+    return ended - began - TIMEOUT, closed - ended
+
+
+def best(server, ask, provider):
+    """Return the best of some tries: other programs' work is not what is measured."""
+    tries = []
+    for _ in range(TRIES):
+        tries.append(cancel(server, ask, provider))
+        if max(tries[-1]) < EXCESS:
+            break
+    return min(tries, key=max)
+
+
+@pytest.mark.parametrize("ask", [generate, stream])
+@pytest.mark.parametrize("behaviour", ["stall", "dribble"])
+def test_an_answer_that_does_not_end(server, provider, name, behaviour, ask):
+    server.content_type = STREAMS.get(name, "text/event-stream") if ask is stream else "application/json"
+    server.behaviour = behaviour
+    excess, gone = best(server, ask, provider)
+    assert excess < EXCESS
+    assert gone < GONE
