@@ -25,7 +25,7 @@ class TestGemini(SandboxFaults, ProviderContract):
     name = "gemini"
     stand_in = "gemini"
     key = "GOOGLE_API_KEY"
-    sdk = ("google.genai", "httpx2", "pydantic")
+    sdk = ("google.auth", "google.genai", "httpx2", "pydantic")
     thinking_options = {"thinkingConfig": {"includeThoughts": True}}
 
 
@@ -80,4 +80,4 @@ class TestGeminiLegacy(SandboxFaults, ProviderContract):
     name = "gemini-legacy"
     stand_in = "gemini"
     key = "GOOGLE_API_KEY"
-    sdk = ("google.generativeai", "google.api_core", "requests")
+    sdk = ("google.ai", "google.auth", "google.generativeai", "google.protobuf", "grpc", "requests", "urllib3")

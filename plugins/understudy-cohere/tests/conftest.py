@@ -46,11 +46,13 @@ def _astream(provider: CohereProvider, request: Request) -> LLMResponse:
     return asyncio.run(finish())
 
 
-@pytest.fixture(params=[_generate, _stream, _agenerate, _astream], ids=["generate", "stream", "agenerate", "astream"])
+WAYS: dict[str, Ask] = {"generate": _generate, "stream": _stream, "agenerate": _agenerate, "astream": _astream}
+
+
+@pytest.fixture(params=WAYS)
 def ask(request: pytest.FixtureRequest) -> Ask:
     """Each of the four calls, as a function that returns the whole answer."""
-    way: Ask = request.param
-    return way
+    return WAYS[request.param]
 
 
 @pytest.fixture

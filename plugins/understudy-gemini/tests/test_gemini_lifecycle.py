@@ -48,18 +48,6 @@ def test_both_names_are_entry_points_with_our_hook() -> None:
         assert made.default_model == "gemini-3.8-flash"
 
 
-def test_importing_and_making_the_providers_loads_no_sdk() -> None:
-    code = (
-        "import sys, understudy_gemini, understudy_gemini.vertex as vertex\n"
-        "from understudy import Settings\n"
-        "settings = Settings(environment={'GOOGLE_API_KEY': 'k', 'GOOGLE_CLOUD_PROJECT': 'p'})\n"
-        "assert understudy_gemini.understudy_provider(settings).is_available()\n"
-        "assert vertex.understudy_provider(settings).is_available()\n"
-        "print([name for name in sys.modules if name.startswith(('google.', 'httpx2', 'pydantic'))])"
-    )
-    assert run_python(code).strip() == "[]"
-
-
 def test_the_first_name_that_is_set_counts() -> None:
     both = {"GOOGLE_API_KEY": "first-key", "GEMINI_API_KEY": "second-key", "GEMINI_MODEL": "gemini-3.5-flash"}
     provider = understudy_provider(Settings(environment=both))
@@ -162,30 +150,10 @@ def test_one_provider_serves_many_threads_and_one_connection_serves_many_calls(
     sandbox: Sandbox, provider: GeminiProvider
 ) -> None:
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: provider.generate(ASKED).content, range(40)))
-    assert len(answers) == 40
-    assert sandbox.gemini.request_count == 40
+        answers = list(pool.map(lambda _: provider.generate(ASKED).content, range(16)))
+    assert len(answers) == 16
+    assert sandbox.gemini.request_count == 16
     assert sandbox.gemini.connection_count <= 8
-
-
-def wait_until_closed(sandbox: Sandbox) -> bool:
-    until = time.monotonic() + 3
-    while sandbox.gemini.open_connections and time.monotonic() < until:
-        time.sleep(0.01)
-    return sandbox.gemini.open_connections == 0
-
-
-def test_one_provider_serves_one_event_loop_after_another(sandbox: Sandbox, provider: GeminiProvider) -> None:
-    async def several() -> None:
-        await asyncio.gather(*(provider.agenerate(ASKED) for _ in range(4)))
-        async for _ in provider.astream(ASKED):
-            pass
-
-    for _ in range(2):
-        asyncio.run(several(), debug=True)
-        assert wait_until_closed(sandbox)  # although nobody closed the provider
-    assert sandbox.gemini.request_count == 10
-    assert provider.generate(ASKED).success
 
 
 def test_a_loop_and_a_thread_use_one_provider_at_once(sandbox: Sandbox, provider: GeminiProvider) -> None:
@@ -195,38 +163,6 @@ def test_a_loop_and_a_thread_use_one_provider_at_once(sandbox: Sandbox, provider
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda _: asyncio.run(both()), range(3)))
     assert sandbox.gemini.request_count == 6
-
-
-def test_close_closes_and_a_closed_provider_opens_again(sandbox: Sandbox, provider: GeminiProvider) -> None:
-    for _ in range(2):
-        provider.generate(ASKED)
-        assert sandbox.gemini.open_connections == 1
-        provider.close()
-        assert wait_until_closed(sandbox)
-    provider.close()
-
-
-def test_aclose_closes_both_kinds_and_opens_again(sandbox: Sandbox, provider: GeminiProvider) -> None:
-    async def use() -> None:
-        for _ in range(2):
-            provider.generate(ASKED)
-            await provider.agenerate(ASKED)
-            assert sandbox.gemini.open_connections == 2
-            await provider.aclose()
-            assert await asyncio.to_thread(wait_until_closed, sandbox)
-        await provider.aclose()
-
-    asyncio.run(use())
-
-
-def test_close_on_a_running_loop_closes_its_connections_too(sandbox: Sandbox, provider: GeminiProvider) -> None:
-    async def use() -> None:
-        await provider.agenerate(ASKED)
-        provider.close()
-        assert await asyncio.to_thread(wait_until_closed, sandbox)
-        assert (await provider.agenerate(ASKED)).success
-
-    asyncio.run(use())
 
 
 def test_a_program_that_closes_nothing_ends_in_silence(sandbox: Sandbox) -> None:

@@ -1,9 +1,8 @@
-"""Clients come late, serve many threads and event loops, and go when they are told to."""
+"""What the contract (tests/test_conformance.py at the root) does not ask of clients, event loops and threads."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import subprocess
 import sys
 import threading
@@ -31,18 +30,7 @@ def _becomes_true(condition: Callable[[], bool]) -> bool:
     return condition()
 
 
-def test_making_a_provider_loads_no_sdk() -> None:
-    program = (
-        "import sys; from understudy import Settings, Request, Message; import understudy_openai as package; "
-        "import understudy_openai.streaming_responses, understudy_openai.failures, understudy_openai.models; "
-        "provider = package.understudy_provider(Settings(environment={'OPENAI_API_KEY': 'not-a-real-key'})); "
-        "assert provider.is_available(); provider.close(); "
-        "loaded = {'openai', 'httpx2', 'pydantic'} & set(sys.modules); assert not loaded, loaded"
-    )
-    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=30)
-
-
-def test_a_run_of_the_whole_life_leaves_no_warning(sandbox: Sandbox) -> None:
+def test_a_run_of_the_whole_life_leaves_no_warning_and_holds_up_no_event_loop(sandbox: Sandbox) -> None:
     program = f"""
 import asyncio
 from contextlib import aclosing
@@ -50,28 +38,26 @@ from understudy import Message, Request, Settings
 from understudy_openai import OpenAIProvider
 request = Request(messages=(Message.user("Hello"),), timeout=30)
 provider = OpenAIProvider(Settings(environment={sandbox.environment()!r}))
+async def load():
+    ticks, answer = 0, asyncio.create_task(provider.agenerate(request))
+    while not answer.done():
+        await asyncio.sleep(0.01)
+        ticks += 1
+    assert (await answer).success
+    assert ticks > 5, f"the event loop turned {{ticks}} times while the SDK was loaded"
 async def both():
     await asyncio.gather(provider.agenerate(request), provider.agenerate(request))
     async with aclosing(provider.astream(request)) as events:
         await anext(events)
+asyncio.run(load())
 for _ in range(2):
     assert provider.generate(request).success
     asyncio.run(both())
     provider.close()
 """
     command = [sys.executable, "-W", "error", "-c", program]
-    done = subprocess.run(command, check=True, timeout=60, capture_output=True, text=True)
-    assert done.stderr == ""
-
-
-def test_two_event_loops_one_after_the_other_close_their_connections(
-    sandbox: Sandbox, provider: OpenAIProvider
-) -> None:
-    for _ in range(2):
-        assert asyncio.run(provider.agenerate(REQUEST)).success
-        assert _becomes_true(lambda: sandbox.openai.open_connections == 0)
-    gc.collect()
-    assert sandbox.openai.request_count == 2
+    done = subprocess.run(command, timeout=60, capture_output=True, text=True, check=False)
+    assert (done.stderr, done.returncode) == ("", 0)
 
 
 def test_event_loops_at_the_same_time(sandbox: Sandbox, provider: OpenAIProvider) -> None:
@@ -98,119 +84,18 @@ def test_threads_share_one_client(sandbox: Sandbox, provider: OpenAIProvider) ->
 
     def ask(_: int) -> bool:
         barrier.wait(10)
-        return all(provider.generate(REQUEST).success for _ in range(5))
+        return all(provider.generate(REQUEST).success for _ in range(2))
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(ask, range(8)))
-    assert sandbox.openai.request_count == 40
+    assert sandbox.openai.request_count == 16
     assert sandbox.openai.connection_count <= 8
 
 
-def test_close_closes_and_the_next_request_opens_again(sandbox: Sandbox, provider: OpenAIProvider) -> None:
-    for _ in range(2):
-        assert provider.generate(REQUEST).success
-        assert sandbox.openai.open_connections == 1
-        provider.close()
-        provider.close()
-        assert _becomes_true(lambda: sandbox.openai.open_connections == 0)
-
-
-def test_aclose_closes_this_loops_connections_and_all_others(sandbox: Sandbox, provider: OpenAIProvider) -> None:
-    async def live_twice() -> None:
-        for _ in range(2):
-            assert (await provider.agenerate(REQUEST)).success
-            provider.generate(REQUEST)
-            assert sandbox.openai.open_connections == 2
-            await provider.aclose()
-            await provider.aclose()
-            assert _becomes_true(lambda: sandbox.openai.open_connections == 0)
-
-    asyncio.run(live_twice())
-
-
-def test_close_from_another_thread_closes_a_running_loops_connections(
-    sandbox: Sandbox, provider: OpenAIProvider
-) -> None:
-    async def ask_and_wait() -> None:
-        await provider.agenerate(REQUEST)
-        await asyncio.to_thread(provider.close)
-        assert await asyncio.to_thread(_becomes_true, lambda: sandbox.openai.open_connections == 0)
-
-    asyncio.run(ask_and_wait())
-
-
-def test_a_loop_that_stands_still_is_closed_too(sandbox: Sandbox, provider: OpenAIProvider) -> None:
-    loop = asyncio.new_event_loop()
-    try:
-        loop.run_until_complete(provider.agenerate(REQUEST))
-        assert sandbox.openai.open_connections == 1
-        provider.close()
-        assert _becomes_true(lambda: sandbox.openai.open_connections == 0)
-    finally:
-        loop.close()
-
-
-def test_aclose_has_another_loop_close_its_own_when_it_goes_on(sandbox: Sandbox, provider: OpenAIProvider) -> None:
-    loop = asyncio.new_event_loop()
-    try:
-        loop.run_until_complete(provider.agenerate(REQUEST))
-        asyncio.run(provider.aclose())
-        loop.run_until_complete(asyncio.sleep(0.05))
-        assert _becomes_true(lambda: sandbox.openai.open_connections == 0)
-    finally:
-        loop.close()
-
-
-def test_the_event_loop_goes_on_while_the_sdk_is_loaded(sandbox: Sandbox) -> None:
-    program = f"""
-import asyncio, time
-from understudy import Message, Request, Settings
-from understudy_openai import OpenAIProvider
-provider = OpenAIProvider(Settings(environment={sandbox.environment()!r}))
-async def count():
-    ticks = 0
-    answer = asyncio.create_task(provider.agenerate(Request(messages=(Message.user("Hello"),), timeout=5)))
-    while not answer.done():
-        await asyncio.sleep(0.01)
-        ticks += 1
-    assert (await answer).success
-    assert ticks > 5, ticks
-asyncio.run(count())
-"""
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
-
-
-# ---- consumers who stop early ----
-
-
-def test_a_stream_left_early_closes_its_connection(sandbox: Sandbox, provider: OpenAIProvider) -> None:
-    sandbox.openai.always(faults.stall(after=1, seconds=30))
-    events = provider.stream(REQUEST)
-    next(events)
-    assert sandbox.openai.open_connections == 1
-    events.close()  # type: ignore[attr-defined]  # a generator behind its Iterator
-    assert _becomes_true(lambda: sandbox.openai.open_connections == 0)
-
-
-def test_an_async_stream_left_early_closes_its_connection(sandbox: Sandbox, provider: OpenAIProvider) -> None:
-    sandbox.openai.always(faults.stall(after=1, seconds=30))
-
-    async def leave() -> None:
-        events = provider.astream(REQUEST)
-        await anext(events)
-        await events.aclose()  # type: ignore[attr-defined]  # a generator behind its AsyncIterator
-        assert await asyncio.to_thread(_becomes_true, lambda: sandbox.openai.open_connections == 0)
-
-    asyncio.run(leave())
-
-
-@pytest.mark.parametrize("streamed", [False, True])
-def test_a_cancelled_call_closes_its_connection(streamed: bool, sandbox: Sandbox, provider: OpenAIProvider) -> None:
+def test_a_cancelled_stream_closes_its_connection(sandbox: Sandbox, provider: OpenAIProvider) -> None:
     sandbox.openai.always(faults.stall(after=1, seconds=30))
 
     async def ask() -> None:
-        if not streamed:
-            await provider.agenerate(REQUEST)
         async for _ in provider.astream(REQUEST):
             pass
 
