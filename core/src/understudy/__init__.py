@@ -12,6 +12,7 @@ This module is a table of contents: each name is imported when it is first used.
 TYPE_CHECKING = False  # type checkers take it for True; typing's own costs more to import than all the rest here
 
 if TYPE_CHECKING:
+    from understudy.breaker import BreakerState, Effect
     from understudy.classify import classify_exception, classify_status, classify_text, parse_retry_after
     from understudy.clients import Clients, is_this_machine
     from understudy.errors import (
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
         AuthenticationFailed,
         BrokenPlugin,
         Cancelled,
+        CircuitOpen,
         ConfigurationError,
         ConnectionFailed,
         ContentBlocked,
         ContextTooLong,
+        CoolingDown,
         EmptyResponse,
         Failure,
         InvalidRequest,
+        LimitReached,
         MalformedResponse,
         ModelNotFound,
         Overloaded,
@@ -43,7 +47,9 @@ if TYPE_CHECKING:
         ServerError,
         StreamInterrupted,
         TargetFailure,
+        TargetResting,
         Timeout,
+        TooManyCalls,
         TransientFailure,
         UnderstudyError,
         UnknownFailure,
@@ -55,6 +61,7 @@ if TYPE_CHECKING:
     from understudy.events import (
         AttemptFailed,
         AttemptStarted,
+        BreakerChanged,
         CallFinished,
         Event,
         RetryScheduled,
@@ -62,7 +69,9 @@ if TYPE_CHECKING:
         TargetSkipped,
     )
     from understudy.factory import LLMFactory
+    from understudy.health import Claim, HealthStore, InMemoryHealthStore, Lease, Report, TargetHealth
     from understudy.hookspecs import hookimpl
+    from understudy.limits import Limits
     from understudy.lock import LockedPlugin, PluginLock
     from understudy.messages import (
         File,
@@ -82,16 +91,19 @@ if TYPE_CHECKING:
     from understudy.registry import load_extensions
     from understudy.response import (
         Attempt,
+        Continuation,
         Finish,
         FinishReason,
         LLMResponse,
         ResponseWarning,
+        Restart,
         StreamEvent,
         TextDelta,
         ThinkingDelta,
         ToolCallDelta,
         Usage,
     )
+    from understudy.routing import Candidate, weighted
     from understudy.settings import Secret, Settings
 
 __version__ = "0.1.0"
@@ -103,27 +115,40 @@ __all__ = [
     "AttemptFailed",
     "AttemptStarted",
     "AuthenticationFailed",
+    "BreakerChanged",
+    "BreakerState",
     "BrokenPlugin",
     "CallFinished",
     "Cancelled",
+    "Candidate",
     "Capabilities",
     "ChatProvider",
+    "CircuitOpen",
+    "Claim",
     "Clients",
     "ConfigurationError",
     "ConnectionFailed",
     "ContentBlocked",
     "ContextTooLong",
+    "Continuation",
+    "CoolingDown",
+    "Effect",
     "EmptyResponse",
     "Event",
     "Failure",
     "File",
     "Finish",
     "FinishReason",
+    "HealthStore",
     "Image",
+    "InMemoryHealthStore",
     "InvalidRequest",
     "LLMFactory",
     "LLMProvider",
     "LLMResponse",
+    "Lease",
+    "LimitReached",
+    "Limits",
     "LockedPlugin",
     "MalformedResponse",
     "Message",
@@ -139,12 +164,14 @@ __all__ = [
     "QuotaExhausted",
     "QuotaFailure",
     "RateLimited",
+    "Report",
     "Request",
     "RequestFailure",
     "RequestRejected",
     "RequestTooLarge",
     "ResponseRejected",
     "ResponseWarning",
+    "Restart",
     "RetryScheduled",
     "Secret",
     "ServerError",
@@ -153,12 +180,15 @@ __all__ = [
     "StreamInterrupted",
     "Switched",
     "TargetFailure",
+    "TargetHealth",
+    "TargetResting",
     "TargetSkipped",
     "Text",
     "TextDelta",
     "Thinking",
     "ThinkingDelta",
     "Timeout",
+    "TooManyCalls",
     "Tool",
     "ToolCall",
     "ToolCallDelta",
@@ -180,27 +210,34 @@ __all__ = [
     "load_extensions",
     "parse_retry_after",
     "structured_output",
+    "weighted",
 ]
 
 _CONTENTS = {
-    "clients": "Clients is_this_machine",
+    "breaker": "BreakerState Effect",
     "classify": "classify_exception classify_status classify_text parse_retry_after",
-    "errors": """AllProvidersFailed AmbiguousProvider AuthenticationFailed BrokenPlugin Cancelled ConfigurationError
-        ConnectionFailed ContentBlocked ContextTooLong EmptyResponse Failure InvalidRequest MalformedResponse
-        ModelNotFound Overloaded PermissionDenied PluginError ProviderUnavailable QuotaExhausted QuotaFailure
-        RateLimited RequestFailure RequestRejected RequestTooLarge ResponseRejected ServerError StreamInterrupted
-        TargetFailure Timeout TransientFailure UnderstudyError UnknownFailure UnknownProvider UnsupportedRequest
+    "clients": "Clients is_this_machine",
+    "errors": """AllProvidersFailed AmbiguousProvider AuthenticationFailed BrokenPlugin Cancelled CircuitOpen
+        ConfigurationError ConnectionFailed ContentBlocked ContextTooLong CoolingDown EmptyResponse Failure
+        InvalidRequest LimitReached MalformedResponse ModelNotFound Overloaded PermissionDenied PluginError
+        ProviderUnavailable QuotaExhausted QuotaFailure RateLimited RequestFailure RequestRejected
+        RequestTooLarge ResponseRejected ServerError StreamInterrupted TargetFailure TargetResting Timeout
+        TooManyCalls TransientFailure UnderstudyError UnknownFailure UnknownProvider UnsupportedRequest
         UntrustedPlugin conceal""",
-    "events": "AttemptFailed AttemptStarted CallFinished Event RetryScheduled Switched TargetSkipped",
+    "events": """AttemptFailed AttemptStarted BreakerChanged CallFinished Event RetryScheduled Switched
+        TargetSkipped""",
     "factory": "LLMFactory",
+    "health": "Claim HealthStore InMemoryHealthStore Lease Report TargetHealth",
     "hookspecs": "hookimpl",
+    "limits": "Limits",
     "lock": "LockedPlugin PluginLock",
     "messages": "File Image Message Part Prompt Request Text Thinking Tool ToolCall ToolResult",
     "policy": "Policy",
     "provider": "Capabilities ChatProvider LLMProvider structured_output",
     "registry": "load_extensions",
-    "response": """Attempt Finish FinishReason LLMResponse ResponseWarning StreamEvent TextDelta ThinkingDelta
-        ToolCallDelta Usage""",
+    "response": """Attempt Continuation Finish FinishReason LLMResponse ResponseWarning Restart StreamEvent
+        TextDelta ThinkingDelta ToolCallDelta Usage""",
+    "routing": "Candidate weighted",
     "settings": "Secret Settings",
 }
 _HOME = {name: module for module, names in _CONTENTS.items() for name in names.split()}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from random import SystemRandom
 
+from understudy import prices
 from understudy.breaker import BreakerState, Effect
 from understudy.budgets import Bulkhead, HedgeBudget, RetryBudget
 from understudy.commands import Target
@@ -53,7 +54,7 @@ class Admission:
         clock: gives seconds, monotonic.
     """
 
-    __slots__ = ("_limits", "_models", "_names", "_policy", "bulkhead", "hedges", "limited", "retries", "store")
+    __slots__ = ("_limits", "_models", "_names", "_payees", "_policy", "bulkhead", "hedges", "retries", "store")
 
     def __init__(
         self,
@@ -73,8 +74,11 @@ class Admission:
             (f"{target.provider}/", f"/{provider.credential}")
             for target, provider in zip(targets, providers, strict=True)
         ]
+        self._payees = [target.payee or target.provider for target in targets]
         self._limits = [find_limits(limits, target.label, target.provider) for target in targets]
-        self.limited = any(limit is not None for limit in self._limits)
+        spends = any(limit is not None and limit.spend_per_day is not None for limit in self._limits)
+        if spends or policy.hedge_cost is not None or policy.routing == "cheapest":
+            prices.prepare()  # now, because it takes a second
         self.retries = RetryBudget(policy.retry_budget, policy.retry_reserve, clock)
         self.hedges = HedgeBudget(policy.hedge_share)
         self.bulkhead = None if policy.max_concurrent_calls is None else Bulkhead(policy.max_concurrent_calls)
@@ -98,12 +102,13 @@ class Admission:
             return Claim(call, self._policy, lease + LEASE_MARGIN, forced=forced)
         cost = 0.0
         if limits.spend_per_day is not None:
-            from understudy.prices import estimate
-
-            provider = self._names[position][0][:-1]
-            cost = estimate(provider, request.model or self._models[position], request) or 0.0
+            cost = self.estimate(position, request) or 0.0
         tokens = estimate_tokens(request)
         return Claim(call, self._policy, lease + LEASE_MARGIN, limits, tokens, cost, forced)
+
+    def estimate(self, position: int, request: Request) -> float | None:
+        """Estimate what a request would cost at a target, in US dollars; None where its prices are not known."""
+        return prices.estimate(self._payees[position], request.model or self._models[position], request)
 
     def look(self, position: int, model: str | None = None) -> TargetHealth:
         """Return how a target is."""
@@ -165,14 +170,14 @@ def effect_of(failure: Failure | None, timeout: float) -> Effect:
 
 
 def report_of(
-    failure: Failure | None, response: LLMResponse | None, provider: str, seconds: float, timeout: float, priced: bool
+    failure: Failure | None, response: LLMResponse | None, payee: str, seconds: float, timeout: float, priced: bool
 ) -> Report:
     """Return what the store is told of an attempt.
 
     Args:
         failure: how it failed; None for an answer.
         response: the answer.
-        provider: who was asked.
+        payee: under which name the prices are listed.
         seconds: to the first token, or to the whole answer.
         timeout: the seconds that it had.
         priced: whether limits want to know what it cost.
@@ -181,7 +186,5 @@ def report_of(
         return Report(effect_of(failure, timeout), hint=failure.retry_after if failure is not None else None)
     if not priced or response.usage is None:
         return Report(Effect.SUCCESS, seconds)
-    from understudy.prices import price_of
-
-    cost = price_of(provider, response.model, response.usage)
+    cost = prices.price_of(payee, response.model, response.usage)
     return Report(Effect.SUCCESS, seconds, tokens=response.usage.total_tokens, cost=cost)

@@ -21,12 +21,14 @@ class Target:
         provider: the provider's name.
         model: the model, or None for the provider's default.
         position: its place on the route as it was named, from 0.
+        payee: under which name its prices are listed, where that is not the provider's.
     """
 
     label: str
     provider: str
     model: str | None = None
     position: int = 0
+    payee: str = ""
 
 
 @dataclass(frozen=True, slots=True)

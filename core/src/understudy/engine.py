@@ -331,6 +331,7 @@ class _Run:
                 request_id=source.request_id if source else None,
                 breaker=admission.breaker,
                 decision=decision,
+                payee=target.payee,
             )
         )
         seat.wait = 0.0

@@ -219,7 +219,7 @@ class LLMFactory:
             breaker's window, "latency": seconds, a moving average, "latency_p95", "left": of each of its limits}.
         """
         health = [self._admission.look(target.position) for target in self._targets]
-        seats = [
+        seats: list[dict[str, Any]] = [
             {"name": target.label, "available": _is_available(provider), "health": _describe(each)}
             for target, provider, each in zip(self._targets, self._providers, health, strict=True)
         ]

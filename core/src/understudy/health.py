@@ -23,6 +23,7 @@ from understudy.windows import Allowance
 
 SAMPLES = 100  # latencies kept for the 95th percentile
 ENOUGH_SAMPLES = 20  # so many are needed for one in 20 to be seen
+STALE = 300.0  # seconds after which an average says nothing about now: the longest time that a breaker is open
 WEIGHT = 0.2  # of the newest latency in the moving average: about the last ten count
 MOST_TARGETS = 4096  # known at a time; those that are closed and idle are forgotten first
 
@@ -104,7 +105,8 @@ class TargetHealth:
         state: the breaker's state.
         free_in: seconds until it may be asked; 0.0 for now.
         failures: failed attempts within the breaker's window.
-        seconds: moving average of the time to the first token, or to a whole answer; None before the first.
+        seconds: moving average of the time to the first token, or to a whole answer; None before the first, and where
+            the last is so old that it says nothing.
         p95: the time that 95 of the last 100 answers took; None before there are 20.
         left: what is left of each limit.
     """
@@ -202,7 +204,7 @@ class InMemoryHealthStore:
 class _Record:
     """One target's breaker, limits and latencies."""
 
-    __slots__ = ("_allowance", "_closed", "_latencies", "_seconds", "_slots", "breaker", "lock")
+    __slots__ = ("_allowance", "_closed", "_latencies", "_measured", "_seconds", "_slots", "breaker", "lock")
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -210,6 +212,7 @@ class _Record:
         self._allowance: Allowance | None = None
         self._latencies: deque[float] = deque(maxlen=SAMPLES)
         self._seconds: float | None = None
+        self._measured = 0.0
         self._slots = 0
         self._closed = Lease(True)  # what nearly every call is given, made once for each generation
 
@@ -242,6 +245,7 @@ class _Record:
         breaker, effect = self.breaker, report.effect
         if effect is Effect.SUCCESS and report.seconds is not None:
             self._latencies.append(report.seconds)
+            self._measured = now
             before = self._seconds
             self._seconds = report.seconds if before is None else before + WEIGHT * (report.seconds - before)
         if lease.slot and self._allowance is not None:
@@ -275,7 +279,8 @@ class _Record:
         ordered = sorted(self._latencies)
         p95 = ordered[int(len(ordered) * 0.95)] if len(ordered) >= ENOUGH_SAMPLES else None
         free_in = max(breaker.until - now, 0.0) if resting else 0.0
-        return TargetHealth(state, free_in, breaker.failures(now, policy), self._seconds, p95, left)
+        seconds = self._seconds if now - self._measured <= STALE else None
+        return TargetHealth(state, free_in, breaker.failures(now, policy), seconds, p95, left)
 
     def is_idle(self) -> bool:
         return self.breaker.state is BreakerState.CLOSED and self._allowance is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from understudy.admission import Admission
 from understudy.commands import Target
@@ -58,14 +59,12 @@ class Ordering:
         return tuple(self._targets[i] for i in order), tuple(self._providers[i] for i in order)
 
     def _candidate(self, target: Target, request: Request) -> Candidate:
-        model = target.model or (request.model if target.position == 0 else None)
-        model = model or self._providers[target.position].default_model
+        asked = replace(request, model=target.model or (request.model if target.position == 0 else None))
+        model = asked.model or self._providers[target.position].default_model
         health = self._admission.look(target.position, model)
 
         def price() -> float | None:
-            from understudy.prices import estimate
-
-            return estimate(target.provider, model, request)
+            return self._admission.estimate(target.position, asked)
 
         return Candidate(
             target.position,

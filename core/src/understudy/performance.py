@@ -219,10 +219,8 @@ class Performance:
     def _reason_not_to_hedge(self, index: int) -> Failure | None:
         target, limit = self.targets[index], self.policy.hedge_cost
         if limit is not None:
-            from understudy.prices import estimate
-
-            model = target.model or self.providers[index].default_model or ""
-            cost = estimate(target.provider, model, self.request)
+            asked = self.request if target.position == 0 else replace(self.request, model=None)
+            cost = self.admission.estimate(target.position, asked)
             if cost is None or cost > limit:
                 return LimitReached(f"hedge_cost of {limit:g} dollars", provider=target.provider)
         if not self.admission.hedges.withdraw():
@@ -340,11 +338,12 @@ class Performance:
         held = self._leases.get(command.index)
         if held is None:
             return outcome
-        provider, limited = self.targets[command.index].provider, held[1].limits is not None
+        target, limited = self.targets[command.index], held[1].limits is not None
         first_at = None if self.delivery is None else self.delivery_of(command.index).first_at
-        seconds = (first_at or outcome.at) - started
+        seconds = (outcome.at if first_at is None else first_at) - started
         lease = self._give(
-            command.index, report_of(failure, outcome.response, provider, seconds, command.timeout, limited)
+            command.index,
+            report_of(failure, outcome.response, target.payee or target.provider, seconds, command.timeout, limited),
         )
         if failure is None or lease.granted:
             return outcome
