@@ -54,7 +54,18 @@ class Admission:
         clock: gives seconds, monotonic.
     """
 
-    __slots__ = ("_limits", "_models", "_names", "_payees", "_policy", "bulkhead", "hedges", "retries", "store")
+    __slots__ = (
+        "_limits",
+        "_models",
+        "_names",
+        "_payees",
+        "_policy",
+        "_usual",
+        "bulkhead",
+        "hedges",
+        "retries",
+        "store",
+    )
 
     def __init__(
         self,
@@ -74,6 +85,9 @@ class Admission:
             (f"{target.provider}/", f"/{provider.credential}")
             for target, provider in zip(targets, providers, strict=True)
         ]
+        self._usual = [
+            f"{before}{model}{after}" for (before, after), model in zip(self._names, self._models, strict=True)
+        ]
         self._payees = [target.payee or target.provider for target in targets]
         self._limits = [find_limits(limits, target.label, target.provider) for target in targets]
         spends = any(limit is not None and limit.spend_per_day is not None for limit in self._limits)
@@ -92,8 +106,10 @@ class Admission:
 
     def name_of(self, position: int, model: str | None = None) -> str:
         """Return what the store calls a target: its provider, model and credential."""
+        if model is None:
+            return self._usual[position]
         before, after = self._names[position]
-        return f"{before}{model or self._models[position]}{after}"
+        return f"{before}{model}{after}"
 
     def claim(self, position: int, request: Request, call: int, lease: float, forced: bool) -> Claim:
         """Return what a call wants of a target: `lease` is the most seconds that the attempt may take."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from understudy.commands import Target, Verdict
+from understudy.copying import copy_with
 from understudy.errors import AllProvidersFailed, Failure, ProviderUnavailable, StreamInterrupted
 from understudy.policy import Policy
 from understudy.response import LLMResponse
@@ -17,6 +18,8 @@ logger = logging.getLogger("understudy")
 def conclude(verdict: Verdict, response: LLMResponse | None, targets: Sequence[Target], policy: Policy) -> LLMResponse:
     """Turn a verdict into the caller's response, and log a total failure once."""
     if verdict.end == "success" and response is not None:
+        if type(response) is LLMResponse:
+            return copy_with(response, attempts=verdict.attempts)
         return replace(response, attempts=verdict.attempts)
     if verdict.failure is not None:
         return _ended_by(verdict.failure, verdict, targets)

@@ -366,9 +366,9 @@ class _Run:
         self.attempts[seat.attempt] = replace(self.attempts[seat.attempt], decision=decision)
 
     def _verdict(self, end: End) -> Verdict:
-        failures = {i: seat.failure for i, seat in enumerate(self.seats) if seat.failure is not None}
         if end == "success":
-            return Verdict(end, tuple(self.attempts), failures)
+            return Verdict(end, tuple(self.attempts), {})
+        failures = {i: seat.failure for i, seat in enumerate(self.seats) if seat.failure is not None}
         if self.broken is not None:
             return Verdict("interrupted", tuple(self.attempts), failures, self.broken)
         return Verdict(end, tuple(self.attempts), failures, self.failure)

@@ -19,7 +19,7 @@ from understudy.errors import ConfigurationError
 from understudy.extensions import Extensions
 from understudy.health import HealthStore, InMemoryHealthStore, TargetHealth
 from understudy.limits import Limits
-from understudy.messages import NOTHING, Prompt, Request, Tool, read_prompt
+from understudy.messages import NOTHING, Message, Prompt, Request, Tool, read_prompt
 from understudy.ordering import Ordering
 from understudy.performance import Performance, Runtime
 from understudy.policy import Policy, PolicyNumber
@@ -269,26 +269,11 @@ class LLMFactory:
         retry_delay: float,
         options: CallOptions,
     ) -> Performance:
-        if options:
-            unknown = sorted(set(options) - CallOptions.__annotations__.keys())
-            if unknown:
-                known = ", ".join(CallOptions.__annotations__)
-                raise TypeError(f"expected options among {known}, found {', '.join(unknown)}")
         system, messages = read_prompt(prompt)
-        if given := options.get("system"):
-            system = given if system is None else f"{given}\n\n{system}"
-        request = Request(
-            messages=messages,
-            system=system,
-            tools=tuple(options.get("tools") or ()),
-            tool_choice=options.get("tool_choice", "auto"),
-            output_schema=options.get("output_schema"),
-            stop=_read_stop(options.get("stop") or ()),
-            model=options.get("model"),
-            temperature=temperature,
-            max_tokens=max_tokens,
-            options=options.get("options", NOTHING),
-        )
+        if options:
+            request = _read_request(system, messages, temperature, max_tokens, options)
+        else:
+            request = Request(messages=messages, system=system, temperature=temperature, max_tokens=max_tokens)
         policy = self._policy_for(max_retries, retry_delay, options)
         targets, providers = self._targets, self._providers
         if policy.routing != "ordered":
@@ -344,6 +329,33 @@ def _is_available(provider: ChatProvider) -> bool:
 
 def _read_stop(stop: Sequence[str]) -> tuple[str, ...]:
     return (stop,) if isinstance(stop, str) else tuple(stop)
+
+
+def _read_request(
+    system: str | None,
+    messages: tuple[Message, ...],
+    temperature: float | None,
+    max_tokens: int | None,
+    options: CallOptions,
+) -> Request:
+    unknown = sorted(set(options) - CallOptions.__annotations__.keys())
+    if unknown:
+        known = ", ".join(CallOptions.__annotations__)
+        raise TypeError(f"expected options among {known}, found {', '.join(unknown)}")
+    if given := options.get("system"):
+        system = given if system is None else f"{given}\n\n{system}"
+    return Request(
+        messages=messages,
+        system=system,
+        tools=tuple(options.get("tools") or ()),
+        tool_choice=options.get("tool_choice", "auto"),
+        output_schema=options.get("output_schema"),
+        stop=_read_stop(options.get("stop") or ()),
+        model=options.get("model"),
+        temperature=temperature,
+        max_tokens=max_tokens,
+        options=options.get("options", NOTHING),
+    )
 
 
 def _read_policy(policy: Policy | str | None, settings: Settings) -> Policy:

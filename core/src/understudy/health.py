@@ -28,7 +28,7 @@ WEIGHT = 0.2  # of the newest latency in the moving average: about the last ten 
 MOST_TARGETS = 4096  # known at a time; those that are closed and idle are forgotten first
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, because each call makes one
 class Claim:
     """What a call wants of a target.
 
@@ -78,7 +78,7 @@ class Lease:
     changed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, because each call makes one
 class Report:
     """What came of an attempt.
 

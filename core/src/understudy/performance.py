@@ -14,6 +14,7 @@ from understudy.breaker import Effect
 from understudy.classify import classify_exception
 from understudy.commands import Admit, Call, Command, Enter, Outcome, Switch, Target, Verdict, Wait, Withdraw
 from understudy.concluding import conclude
+from understudy.copying import copy_with
 from understudy.delivery import Delivery
 from understudy.errors import (
     Failure,
@@ -173,17 +174,15 @@ class Performance:
             failure = self._reason_not_to_hedge(index)
         if failure is not None:
             return self._skipped(command, Outcome(self.runtime.clock(), skip=failure))
-        target = self.targets[index]
-        admission = self.admission
-        request, policy = self.request, self.policy
-        asked = request if target.position == 0 or request.model is None else replace(request, model=None)
-        name = admission.name_of(target.position, None if target.model else asked.model)
-        lease_time = policy.attempt_timeout if policy.deadline is None else min(policy.attempt_timeout, policy.deadline)
-        claim = admission.claim(target.position, asked, self._call, lease_time, command.forced)
+        target, request, admission = self.targets[index], self.request, self.admission
+        if request.model is not None and target.position != 0:
+            request = copy_with(request, model=None)  # it is the primary's
+        name = admission.name_of(target.position, None if target.model else request.model)
+        claim = admission.claim(target.position, request, self._call, self._longest_attempt(), command.forced)
         lease = admission.take(name, claim)
         if lease.changed:
             self._report_breaker(index, lease)
-        p95 = admission.look(target.position).p95 if policy.hedge_after == "p95" else None
+        p95 = admission.look(target.position).p95 if self.policy.hedge_after == "p95" else None
         if lease.granted:
             self._leases[index] = lease, claim, name
             return Outcome(self.runtime.clock(), breaker=lease.state.value, p95=p95)
@@ -191,6 +190,13 @@ class Performance:
         return self._skipped(
             command, Outcome(self.runtime.clock(), skip=skip, free_in=lease.free_in, breaker=lease.state.value)
         )
+
+    def _longest_attempt(self) -> float:
+        """Return the most seconds that an attempt may hold what it takes."""
+        policy = self.policy
+        if self.deadline is not None:
+            return max(self.deadline - self.runtime.clock(), 0.0)
+        return policy.attempt_timeout
 
     def _skipped(self, command: Admit, outcome: Outcome) -> Outcome:
         if self._withdrawn:
@@ -219,7 +225,7 @@ class Performance:
     def _reason_not_to_hedge(self, index: int) -> Failure | None:
         target, limit = self.targets[index], self.policy.hedge_cost
         if limit is not None:
-            asked = self.request if target.position == 0 else replace(self.request, model=None)
+            asked = self.request if target.position == 0 else copy_with(self.request, model=None)
             cost = self.admission.estimate(target.position, asked)
             if cost is None or cost > limit:
                 return LimitReached(f"hedge_cost of {limit:g} dollars", provider=target.provider)
@@ -246,7 +252,7 @@ class Performance:
         model = target.model or (self.request.model if target.position == 0 else None)
         delivery = None if self.delivery is None else self._delivery_for(command)
         timeout = command.timeout if delivery is None else self._longest_pause(command.timeout)
-        request = replace(self.request, model=model, timeout=timeout, options=self._options(command.index))
+        request = copy_with(self.request, model=model, timeout=timeout, options=self._options(command.index))
         if delivery is not None:
             delivery.begin(target.label, command.timeout)
             request = delivery.resume(request)
