@@ -93,7 +93,7 @@ def server():
     server.close()
 
 
-def make(name, folder, server):
+def make(name, folder, server, scheme="http"):
     """Make a provider that asks a server of ours, load its SDK and open its clients."""
     user = folder / "user.json"
     fields = ("client_id", "client_secret", "refresh_token", "token")
@@ -101,7 +101,7 @@ def make(name, folder, server):
     user.write_text(json.dumps({**dict.fromkeys(fields, "none"), **never}), "utf-8")
     prefixes = ("ANTHROPIC", "COHERE", "GEMINI", "OLLAMA", "OPENAI", "VERTEX")
     environment = {
-        **{f"{prefix}_BASE_URL": f"http://{server.address}" for prefix in prefixes},
+        **{f"{prefix}_BASE_URL": f"{scheme}://{server.address}" for prefix in prefixes},
         **dict.fromkeys(("ANTHROPIC_API_KEY", "COHERE_API_KEY", "GOOGLE_API_KEY", "OPENAI_API_KEY"), "not-a-real-key"),
         "GOOGLE_CLOUD_PROJECT": "p1",
         "GOOGLE_APPLICATION_CREDENTIALS": str(user),
@@ -175,3 +175,15 @@ def test_an_answer_that_does_not_end(server, provider, name, behaviour, ask):
     excess, gone = best(server, ask, provider)
     assert excess < EXCESS
     assert gone < GONE
+
+
+@pytest.mark.parametrize("ask", [generate, stream])
+def test_a_handshake_that_does_not_end(server, name, tmp_path, ask):
+    provider = make(name, tmp_path, server, "https")
+    try:
+        server.behaviour = "stall"
+        excess, gone = best(server, ask, provider)
+        assert excess < EXCESS
+        assert gone < GONE
+    finally:
+        run(provider.aclose)

@@ -14,7 +14,7 @@ TYPE_CHECKING = False  # type checkers take it for True; typing's own costs more
 if TYPE_CHECKING:
     from understudy.breaker import BreakerState, Effect
     from understudy.classify import classify_exception, classify_status, classify_text, parse_retry_after
-    from understudy.clients import Clients, is_this_machine
+    from understudy.clients import Clients, close_half_open, is_this_machine
     from understudy.errors import (
         AllProvidersFailed,
         AmbiguousProvider,
@@ -204,6 +204,7 @@ __all__ = [
     "classify_exception",
     "classify_status",
     "classify_text",
+    "close_half_open",
     "conceal",
     "hookimpl",
     "is_this_machine",
@@ -216,7 +217,7 @@ __all__ = [
 _CONTENTS = {
     "breaker": "BreakerState Effect",
     "classify": "classify_exception classify_status classify_text parse_retry_after",
-    "clients": "Clients is_this_machine",
+    "clients": "Clients close_half_open is_this_machine",
     "errors": """AllProvidersFailed AmbiguousProvider AuthenticationFailed BrokenPlugin Cancelled CircuitOpen
         ConfigurationError ConnectionFailed ContentBlocked ContextTooLong CoolingDown EmptyResponse Failure
         InvalidRequest LimitReached MalformedResponse ModelNotFound Overloaded PermissionDenied PluginError

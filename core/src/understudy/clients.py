@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import ipaddress
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -74,7 +74,9 @@ class Clients(Generic[Client, AsyncClient]):
         kept = self._of_loops.get(loop)
         if kept is None:
             if not self._prepared:
-                await asyncio.to_thread(self.prepare)
+                from understudy.threads import in_thread  # imports asyncio
+
+                await in_thread(self.prepare)
             kept = self._of_loops.get(loop)  # another task may have been quicker
         if kept is None:
             kept = _Kept(self._open_async(), self._close_async, lambda: self._of_loops.pop(loop, None))
@@ -135,6 +137,28 @@ class _Kept(Generic[AsyncClient]):
         finally:
             self._forget()
             await self._close(self.client)
+
+
+async def close_half_open(request: Any) -> None:
+    """Close the connection when a call is cancelled while its TLS handshake is going on.
+
+    An event hook for the async clients of httpx and httpx2: `event_hooks={"request": [close_half_open]}`. They close a
+    connection whose handshake fails, but leave one whose handshake is cancelled open for as long as the server likes.
+
+    Args:
+        request: what is about to be sent.
+    """
+    if request.url.scheme != "https":
+        return
+    opened: list[Any] = []
+
+    async def follow(event: str, details: Mapping[str, Any]) -> None:
+        if event.endswith("connect_tcp.complete"):
+            opened.append(details["return_value"])
+        elif event.endswith("start_tls.failed") and opened:
+            await opened.pop().aclose()
+
+    request.extensions["trace"] = follow
 
 
 def is_this_machine(url: str) -> bool:

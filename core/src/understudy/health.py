@@ -23,6 +23,7 @@ from understudy.windows import Allowance
 
 SAMPLES = 100  # latencies kept for the 95th percentile
 ENOUGH_SAMPLES = 20  # so many are needed for one in 20 to be seen
+UNSORTED = 5  # new latencies after which the percentile is found anew, since that takes a while
 STALE = 300.0  # seconds after which an average says nothing about now: the longest time that a breaker is open
 WEIGHT = 0.2  # of the newest latency in the moving average: about the last ten count
 MOST_TARGETS = 4096  # known at a time; those that are closed and idle are forgotten first
@@ -204,7 +205,18 @@ class InMemoryHealthStore:
 class _Record:
     """One target's breaker, limits and latencies."""
 
-    __slots__ = ("_allowance", "_closed", "_latencies", "_measured", "_seconds", "_slots", "breaker", "lock")
+    __slots__ = (
+        "_allowance",
+        "_closed",
+        "_latencies",
+        "_measured",
+        "_p95",
+        "_seconds",
+        "_slots",
+        "_unsorted",
+        "breaker",
+        "lock",
+    )
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -213,6 +225,8 @@ class _Record:
         self._latencies: deque[float] = deque(maxlen=SAMPLES)
         self._seconds: float | None = None
         self._measured = 0.0
+        self._p95: float | None = None
+        self._unsorted = 0  # latencies that the percentile does not know yet
         self._slots = 0
         self._closed = Lease(True)  # what nearly every call is given, made once for each generation
 
@@ -246,6 +260,7 @@ class _Record:
         if effect is Effect.SUCCESS and report.seconds is not None:
             self._latencies.append(report.seconds)
             self._measured = now
+            self._unsorted += 1
             before = self._seconds
             self._seconds = report.seconds if before is None else before + WEIGHT * (report.seconds - before)
         if lease.slot and self._allowance is not None:
@@ -276,11 +291,13 @@ class _Record:
         breaker, state = self.breaker, self.breaker.state
         resting = state in (BreakerState.OPEN, BreakerState.COOLING)
         left = self._allowance.left(now) if self._allowance is not None else {}
-        ordered = sorted(self._latencies)
-        p95 = ordered[int(len(ordered) * 0.95)] if len(ordered) >= ENOUGH_SAMPLES else None
+        if self._unsorted >= UNSORTED:
+            ordered = sorted(self._latencies)
+            self._p95 = ordered[int(len(ordered) * 0.95)] if len(ordered) >= ENOUGH_SAMPLES else None
+            self._unsorted = 0
         free_in = max(breaker.until - now, 0.0) if resting else 0.0
         seconds = self._seconds if now - self._measured <= STALE else None
-        return TargetHealth(state, free_in, breaker.failures(now, policy), seconds, p95, left)
+        return TargetHealth(state, free_in, breaker.failures(now, policy), seconds, self._p95, left)
 
     def is_idle(self) -> bool:
         return self.breaker.state is BreakerState.CLOSED and self._allowance is None

@@ -162,10 +162,13 @@ class Performance:
         return Outcome(self.runtime.clock())
 
     def _enter(self) -> Outcome:
-        bulkhead, limit = self.admission.bulkhead, self.policy.max_concurrent_calls
+        bulkhead = self.admission.bulkhead
         self.inside = bulkhead is None or bulkhead.enter()
+        if self.inside:
+            return Outcome(self.runtime.clock())
+        limit = self.policy.max_concurrent_calls
         full = TooManyCalls(f"{limit} calls are under way, the most that max_concurrent_calls allows")
-        return Outcome(self.runtime.clock(), skip=None if self.inside else full)
+        return Outcome(self.runtime.clock(), skip=full)
 
     def _admit(self, command: Admit) -> Outcome:
         index = command.index

@@ -91,9 +91,12 @@ def estimate_usage(request: Request) -> Usage:
     tools and the output schema. Images count as 1600, files that are not text as 3000 tokens. The answer is taken to
     be as long as it may be: `max_tokens`, or 1024 where the request does not say.
     """
-    tokens = sum(_count(part) for message in request.messages for part in message.parts)
-    tokens += sum(_length(f"{tool.name}{tool.description}{tool.parameters}") for tool in request.tools)
-    tokens += _length(request.system or "")
+    tokens = _length(request.system) if request.system else 0.0
+    for message in request.messages:
+        for part in message.parts:
+            tokens += _count(part)
+    for tool in request.tools:
+        tokens += _length(f"{tool.name}{tool.description}{tool.parameters}")
     if request.output_schema is not None:
         tokens += _length(str(request.output_schema))
     return Usage(input_tokens=max(int(tokens), 1), output_tokens=request.max_tokens or MAX_TOKENS)

@@ -12,6 +12,7 @@ from understudy.limits import Limits
 
 SLICES = 60
 MINUTE, DAY = 60.0, 86_400.0  # seconds
+UNITS = ("requests a minute", "tokens a minute", "dollars a day")
 
 
 class Window:
@@ -59,7 +60,7 @@ class Window:
     def settle(self, number: float, reserved: float, used: float, now: float) -> None:
         """Put what was used in the place of what was reserved; 0 releases it."""
         self._expire(now)
-        for entry in self._slices:
+        for entry in reversed(self._slices):
             if entry[0] == number:
                 entry[1] += used - reserved
                 self.used += used - reserved
@@ -82,11 +83,11 @@ class Allowance:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._windows = tuple(
-            (name, Window(limit, seconds))
-            for name, limit, seconds in (
-                ("requests a minute", limits.requests_per_minute, MINUTE),
-                ("tokens a minute", limits.tokens_per_minute, MINUTE),
-                ("dollars a day", limits.spend_per_day, DAY),
+            (which, Window(limit, seconds))
+            for which, limit, seconds in (
+                (0, limits.requests_per_minute, MINUTE),
+                (1, limits.tokens_per_minute, MINUTE),
+                (2, limits.spend_per_day, DAY),
             )
             if limit is not None
         )
@@ -94,14 +95,15 @@ class Allowance:
 
     def wait_for(self, tokens: float, cost: float, now: float) -> tuple[float, str]:
         """Return how many seconds it is until such a request fits, and which limit it waits for longest."""
-        amounts = self._amounts(tokens, cost)
+        amounts = (1.0, tokens, cost)
         longest, reason = 0.0, ""
-        for name, window in self._windows:
-            wait = window.wait_for(amounts[name], now)
+        for which, window in self._windows:
+            wait = window.wait_for(amounts[which], now)
             if wait > longest:
-                longest, reason = wait, f"{window.limit:g} {name}"
+                longest, reason = wait, f"{window.limit:g} {UNITS[which]}"
         if self.limits.concurrent is not None:
-            self._slots = {token: until for token, until in self._slots.items() if until > now}
+            if len(self._slots) >= self.limits.concurrent:
+                self._slots = {token: until for token, until in self._slots.items() if until > now}
             if len(self._slots) >= self.limits.concurrent and not longest:
                 return min(self._slots.values()) - now, f"{self.limits.concurrent} at once"
         return longest, reason
@@ -110,8 +112,8 @@ class Allowance:
         """Take what a request will need, and return what settles it."""
         if self.limits.concurrent is not None:
             self._slots[token] = now + lease
-        amounts = self._amounts(tokens, cost)
-        return tuple(window.reserve(amounts[name], now) for name, window in self._windows)
+        amounts = (1.0, tokens, cost)
+        return tuple([window.reserve(amounts[which], now) for which, window in self._windows])
 
     def settle(
         self,
@@ -131,17 +133,14 @@ class Allowance:
             token: the request's token.
         """
         self._slots.pop(token, None)
-        first = self._amounts(*before)
-        then = self._amounts(*after) if after is not None else dict.fromkeys(first, 0.0)
-        for number, (name, window) in zip(reserved, self._windows, strict=True):
-            window.settle(number, first[name], then[name], now)
+        first = (1.0, *before)
+        then = (1.0, *after) if after is not None else (0.0, 0.0, 0.0)
+        for number, (which, window) in zip(reserved, self._windows, strict=True):
+            if first[which] != then[which]:
+                window.settle(number, first[which], then[which], now)
 
     def left(self, now: float) -> dict[str, float]:
         """Return what is left of each limit."""
         for _, window in self._windows:
             window.wait_for(0.0, now)
-        return {name: max(window.limit - window.used, 0.0) for name, window in self._windows}
-
-    @staticmethod
-    def _amounts(tokens: float, cost: float) -> dict[str, float]:
-        return {"requests a minute": 1.0, "tokens a minute": tokens, "dollars a day": cost}
+        return {UNITS[which]: max(window.limit - window.used, 0.0) for which, window in self._windows}

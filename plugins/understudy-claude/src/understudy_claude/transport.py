@@ -13,7 +13,9 @@ from functools import cache
 import anthropic
 import httpx2
 
-from understudy import is_this_machine
+from understudy import close_half_open, is_this_machine
+
+_HOOKS: dict[str, list[Callable[..., object]]] = {"request": [close_half_open]}
 
 
 def client(base_url: str) -> httpx2.Client:
@@ -26,8 +28,9 @@ def client(base_url: str) -> httpx2.Client:
 def async_client(base_url: str) -> httpx2.AsyncClient:
     """Return a client for calls to this address on the running event loop."""
     if is_this_machine(base_url):
-        return httpx2.AsyncClient(verify=tls(base_url), trust_env=False, limits=anthropic.DEFAULT_CONNECTION_LIMITS)
-    return anthropic.DefaultAsyncHttpxClient(verify=tls(base_url), follow_redirects=False)
+        limits = anthropic.DEFAULT_CONNECTION_LIMITS
+        return httpx2.AsyncClient(verify=tls(base_url), trust_env=False, limits=limits, event_hooks=_HOOKS)
+    return anthropic.DefaultAsyncHttpxClient(verify=tls(base_url), follow_redirects=False, event_hooks=_HOOKS)
 
 
 def credentials(auth_headers: Mapping[str, str]) -> Callable[[httpx2.Request], httpx2.Request]:

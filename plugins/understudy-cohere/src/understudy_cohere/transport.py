@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 from cohere import AsyncClientV2, ClientV2
 
-from understudy import Timeout, is_this_machine
+from understudy import Timeout, close_half_open, is_this_machine
 from understudy_cohere.failures import PROVIDER, failure_of_reply
 
 __all__ = ["AsyncClient", "AsyncClientV2", "Client", "ClientV2", "options_for", "read"]  # ClientV2 loads the SDK
@@ -53,6 +53,7 @@ class AsyncClient(httpx.AsyncClient):
             Failure: the reply has another status than 200.
         """
         seconds = _connect_soon(request)
+        await close_half_open(request)
         response = await super().send(request, **options)
         if response.status_code == 200:
             return response

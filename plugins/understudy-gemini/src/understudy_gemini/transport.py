@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2
 
-from understudy import is_this_machine
+from understudy import close_half_open, is_this_machine
 
 
 class StreamOpened(Exception):
@@ -62,6 +62,7 @@ class AsyncClient(httpx2.AsyncClient):
         Raises:
             StreamOpened: a stream has begun.
         """
+        await close_half_open(request)
         response = await super().send(request, stream=stream, **options)
         if stream and response.status_code == 200:
             raise StreamOpened(response)

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 import ollama
 
-from understudy import Secret, is_this_machine
+from understudy import Secret, close_half_open, is_this_machine
 
 CONNECT_TIMEOUT = 5.0  # seconds, as httpx's own default
 
@@ -41,6 +41,7 @@ class AsyncClient(ollama.AsyncClient):
     async def open(self, method: str, path: str, seconds: float, body: dict[str, Any] | None = None) -> httpx.Response:
         """Send a request; the reply is open and unread, whatever its status."""
         request = self._client.build_request(method, path, json=body, timeout=_timeout(seconds))
+        await close_half_open(request)
         response: httpx.Response = await self._client.send(request, stream=True)
         return response
 

@@ -13,11 +13,13 @@ from functools import cache
 import httpx2
 import openai
 
-from understudy import is_this_machine
+from understudy import close_half_open, is_this_machine
 
 # Credentials and accounts that the SDK takes from the environment by itself; others are set on purpose or not at all.
 _ACCOUNT = ("Authorization", "OpenAI-Organization", "OpenAI-Project")
 _OF_THE_SDK = ("accept", "content-type", "user-agent", "x-stainless-")
+
+_HOOKS: dict[str, list[Callable[..., object]]] = {"request": [close_half_open]}
 
 
 def client(base_url: str) -> httpx2.Client:
@@ -30,8 +32,9 @@ def client(base_url: str) -> httpx2.Client:
 def async_client(base_url: str) -> httpx2.AsyncClient:
     """Return a client for calls to this address on the running event loop."""
     if is_this_machine(base_url):
-        return httpx2.AsyncClient(verify=tls(base_url), trust_env=False, limits=openai.DEFAULT_CONNECTION_LIMITS)
-    return openai.DefaultAsyncHttpxClient(verify=tls(base_url), follow_redirects=False)
+        limits = openai.DEFAULT_CONNECTION_LIMITS
+        return httpx2.AsyncClient(verify=tls(base_url), trust_env=False, limits=limits, event_hooks=_HOOKS)
+    return openai.DefaultAsyncHttpxClient(verify=tls(base_url), follow_redirects=False, event_hooks=_HOOKS)
 
 
 def account(headers: Mapping[str, str], foreign: Collection[str] = ()) -> Callable[[httpx2.Request], httpx2.Request]:
