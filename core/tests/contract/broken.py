@@ -13,7 +13,7 @@ from understudy import Settings, hookimpl
 from understudy.testing import HTTPFaults, ProviderContract, asking, failure_rules
 
 SECRET = "not-a-real-key"
-THIN = ("rate_limited", "rate_limited_with_hint", "server_error", "authentication_failed", "redirected", "cut")
+THIN = ("server_error", "cut")
 TIMED = (
     "test_the_timeout_is_kept",
     "test_the_timeout_bounds_a_whole_answer_that_trickles",
@@ -36,7 +36,7 @@ class Case(HTTPFaults):
     replies = REPLIES
     errors = ERRORS
     reports_usage = True
-    ways: ClassVar[tuple[str, ...]] = ("generate", "stream")
+    ways: ClassVar[tuple[str, ...]] = ("generate",)
     kinds: ClassVar[tuple[str, ...]] = THIN
     without: ClassVar[tuple[str, ...]] = TIMED
 
@@ -71,12 +71,13 @@ _MORE: dict[str, dict[str, Any]] = {
     "Hoarding": {"without": TIMED[:5]},
     "Unstoppable": {"without": TIMED[:4]},
     "Stubborn": {"without": TIMED[:5]},
-    "Patient": {"without": TIMED[2:], "kinds": ("black_hole",), "ways": ("generate",)},
-    "Endless": {"ways": ("generate",)},
+    "Patient": {"without": TIMED[2:], "kinds": ("black_hole",)},
     "Raw": {"kinds": ("malformed",)},
-    "Contented": {"kinds": ("stream_end",)},
+    "Sweeping": {"kinds": ("rate_limited", "server_error")},
+    "Wandering": {"kinds": ("redirected", "cut")},
+    "Contented": {"kinds": ("stream_end",), "ways": ("stream",)},
     "Absent": {"kinds": ("stream_end",)},
-    "Lingering": {"kinds": ("stall",), "ways": ("generate",)},
+    "Lingering": {"kinds": ("stall",)},
     "Overriding": {"test_usage_is_counted": _own_test},
 }
 for _name in BROKEN:

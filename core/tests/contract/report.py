@@ -11,11 +11,19 @@ import pytest
 results: dict[str, dict[str, str]] = {}
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Drop what a class says that it can do without."""
-    kept = [item for item in items if _is_wanted(item)]
-    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-    items[:] = kept
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str) -> list[pytest.Item] | None:
+    """Leave out the rules that a class can do without, before they become thousands of tests."""
+    owner = getattr(collector, "cls", None)
+    if owner is None or not name.startswith("test_"):
+        return None
+    breaks = getattr(owner, "breaks", name)
+    wanted = _home(owner, name) == _home(owner, breaks) and name not in getattr(owner, "without", ())
+    return None if wanted else []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out the ways and the faults that a class can do without."""
+    items[:] = [item for item in items if _is_wanted(item)]
 
 
 def _is_wanted(item: pytest.Item) -> bool:
@@ -28,12 +36,7 @@ def _is_wanted(item: pytest.Item) -> bool:
     way, wanted = values.get("ask"), getattr(owner, "ways", None)
     if way is not None and wanted is not None and way.name not in wanted:
         return False
-    if "ask_stream" in values and wanted is not None and values["ask_stream"].name != "stream":
-        return False
-    breaks = getattr(owner, "breaks", item.originalname)
-    return _home(owner, item.originalname) == _home(owner, breaks) and item.originalname not in getattr(
-        owner, "without", ()
-    )
+    return "ask_stream" not in values or wanted is None or values["ask_stream"].name == "stream"
 
 
 def _home(owner: type, test: str) -> type:

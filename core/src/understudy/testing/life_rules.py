@@ -13,6 +13,7 @@ import pytest
 
 from understudy.messages import Message, Request
 from understudy.provider import ChatProvider
+from understudy.testing import asking
 from understudy.testing.asking import PROMPT, REQUEST, WAYS, Way, becomes, unclosed
 from understudy.testing.setup import ContractSetup
 
@@ -120,7 +121,7 @@ class LifeRules(ContractSetup):
         _leave_early(
             ask_stream,
             provider,
-            replace(REQUEST, timeout=5),
+            replace(REQUEST, timeout=asking.PATIENCE + 2),  # it must not be the timeout that closes it
             lambda: closed.append(becomes(lambda: self.open_connections() == 0)),
         )
         assert closed == [True], (
