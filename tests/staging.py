@@ -1,0 +1,181 @@
+"""What the tests with real SDKs and stand-ins for their vendors share: the stage, and what every fault leads to."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from understudy import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    ContentBlocked,
+    ContextTooLong,
+    EmptyResponse,
+    Failure,
+    InMemoryHealthStore,
+    InvalidRequest,
+    LLMFactory,
+    MalformedResponse,
+    ModelNotFound,
+    Overloaded,
+    PermissionDenied,
+    QuotaExhausted,
+    RateLimited,
+    RequestTooLarge,
+    ServerError,
+    StreamInterrupted,
+    TextDelta,
+    Timeout,
+)
+from understudy_sandbox import faults
+
+SILENT = {"stall", "black_hole"}  # only these are ended by a timeout, so only these are given a short one
+SHORT = 0.15  # seconds: many times what a stand-in needs for an answer
+WAYS = ["sync", "async", "stream", "astream"]
+STREAMS = ["stream", "astream"]
+BROKEN = (ConnectionFailed, StreamInterrupted)
+UNREADABLE = (MalformedResponse,)
+CASTS = [("gemini", "claude"), ("claude", "gemini")]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one fault leads to: the failure, how often the primary is asked (with one retry), who answers."""
+
+    fault: Any
+    failure: tuple[type[Failure], ...]
+    asked: int
+    answered: bool = True  # by the fallback; False where the call ends with the primary
+    plain: tuple[tuple[type[Failure], ...], int] | None = None  # for whole answers, where they differ from streams
+    retry_after: float | None = None
+
+
+BEFORE_THE_FIRST_TOKEN = [
+    Row(faults.rate_limited(), (RateLimited,), 1),
+    Row(faults.rate_limited(retry_after=30), (RateLimited,), 1, retry_after=30),
+    Row(faults.quota_exhausted(), (QuotaExhausted,), 1),
+    Row(faults.billing(), (QuotaExhausted,), 1),
+    Row(faults.request_too_large(), (RequestTooLarge, ContextTooLong), 1),
+    Row(faults.overloaded(), (Overloaded,), 2),
+    Row(faults.server_error(), (ServerError,), 2),
+    Row(faults.status(502, "gone"), (ServerError,), 2),
+    Row(faults.timeout(), (Timeout,), 2),
+    Row(faults.timeout(408), (Timeout,), 2),
+    Row(faults.authentication_failed(), (AuthenticationFailed,), 1),
+    Row(faults.permission_denied(), (PermissionDenied,), 1),
+    Row(faults.model_not_found(), (ModelNotFound,), 1),
+    Row(faults.context_too_long(), (ContextTooLong,), 1),
+    Row(faults.invalid_request(), (InvalidRequest,), 1, answered=False),
+    Row(faults.blocked(), (ContentBlocked,), 1, answered=False),
+    Row(faults.blocked("prompt"), (ContentBlocked,), 1, answered=False),
+    Row(faults.empty(), (EmptyResponse,), 1),
+    Row(faults.out_of_tokens(), (EmptyResponse,), 1),
+    Row(faults.stream_error(), (Overloaded,), 2, plain=((Overloaded, MalformedResponse), 0)),
+    Row(faults.stream_end(0), BROKEN, 2, plain=((MalformedResponse, *BROKEN), 0)),
+    Row(faults.cut(0), BROKEN, 2),
+    Row(faults.reset(), (ConnectionFailed,), 2),
+    Row(faults.black_hole(), (Timeout,), 2),
+    Row(faults.stall(0), (Timeout,), 2),
+    Row(faults.malformed_json(), UNREADABLE, 1),
+    Row(faults.html_page(), UNREADABLE, 1),
+    Row(faults.html_page(502), (ServerError,), 2),
+    Row(faults.empty_body(), (*UNREADABLE, StreamInterrupted), 0),
+    Row(faults.null_object(), (*UNREADABLE, StreamInterrupted), 0),
+]
+BENIGN = [faults.slow_first_token(0.05), faults.dribble(0.005), faults.huge(1)]
+MID_STREAM = [
+    faults.stream_error(after=2),
+    faults.stream_end(after=2),
+    faults.cut(after=2),
+    faults.cut_character(after=2),
+    faults.stall(after=2),
+    faults.reset(after=2),
+    faults.malformed_json(after=2),
+]
+
+
+def named(rows):
+    return pytest.mark.parametrize("row", rows, ids=lambda row: str(getattr(row, "fault", row)))
+
+
+ways = pytest.mark.parametrize("how", WAYS)
+streams = pytest.mark.parametrize("how", STREAMS)
+casts = pytest.mark.parametrize("cast", CASTS, ids=" then ".join)
+
+
+def expected(row, how):
+    """Return the failures that a fault may lead to, and how often the primary is asked by the patient policy."""
+    return row.plain if row.plain is not None and how not in STREAMS else (row.failure, row.asked)
+
+
+class Stage:
+    """Makes calls in the four ways, and remembers what came of the latest one.
+
+    Attributes:
+        factory: whom `ask` calls.
+        events, seconds: what the latest call gave as a stream, and how long it took.
+    """
+
+    def __init__(self, sandbox, providers, settings, loop):
+        self.sandbox, self.providers, self.settings, self.loop = sandbox, providers, settings, loop
+        self.events, self.seconds = [], 0.0
+
+    def open(self, names, policy, **arguments):
+        """Put providers on the route, by name or as they are; nothing is known yet of their health."""
+        self.cast = tuple(name if isinstance(name, str) else name.get_provider_name() for name in names)
+        route = [self.providers[name] if isinstance(name, str) else name for name in names]
+        arguments = {"health_store": InMemoryHealthStore(), "extensions": [], "limits": {}, **arguments}
+        self.factory = LLMFactory(route[0], route[1:], policy=policy, settings=self.settings, **arguments)
+        return self.factory
+
+    @property
+    def primary(self):
+        """The stand-in for the first on the route."""
+        return self.sandbox[self.cast[0]]
+
+    @property
+    def fallback(self):
+        """The stand-in for the second on the route."""
+        return self.sandbox[self.cast[1]]
+
+    @property
+    def counts(self):
+        """How many requests arrived at each stand-in on the route."""
+        return [self.sandbox[name].request_count for name in self.cast]
+
+    @property
+    def text(self):
+        """The text that the latest stream gave, joined."""
+        return "".join(event.text for event in self.events if isinstance(event, TextDelta))
+
+    def ask(self, how, prompt="hello", **arguments):
+        """Make a call in one of the four ways, and return its response."""
+        self.events = []
+        began = time.monotonic()
+        try:
+            if how == "sync":
+                return self.factory.generate_content(prompt, None, **arguments)
+            if how == "async":
+                return self.loop.run_until_complete(self.factory.agenerate_content(prompt, None, **arguments))
+            if how == "stream":
+                for event in self.factory.stream_content(prompt, None, **arguments):
+                    self.events.append(event)
+            else:
+                self.loop.run_until_complete(self.collect(prompt, **arguments))
+        finally:
+            self.seconds = time.monotonic() - began
+        return self.events[-1].response
+
+    async def collect(self, prompt="hello", **arguments):
+        """Take a stream's events as they come, so that those before a failure are known."""
+        async for event in self.factory.astream_content(prompt, None, **arguments):
+            self.events.append(event)
+
+    def warm_up(self, how, *names):
+        """Make a healthy call to each, so that no SDK is imported and no client opened where time is measured."""
+        for name in names:
+            alone = Stage(self.sandbox, self.providers, self.settings, self.loop)
+            alone.open([name], "eager")
+            assert alone.ask(how).success
+            self.sandbox[name].reset()
