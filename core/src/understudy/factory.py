@@ -113,7 +113,7 @@ class LLMFactory:
             self._targets,
             self._providers,
             self._settings.limits if limits is None else _check_limits(limits),
-            health_store or InMemoryHealthStore(runtime.clock, runtime.random),
+            _guard(health_store, runtime),
             runtime.clock,
         )
         self._ordering = Ordering(self._targets, self._providers, self._admission, runtime.random)
@@ -371,6 +371,19 @@ def _read_policy(policy: Policy | str | None, settings: Settings) -> Policy:
         return Policy.named(value)
     except ValueError as error:
         raise ConfigurationError(f"{name} in {origin}: {error}") from None
+
+
+def _guard(store: HealthStore | None, runtime: Runtime) -> HealthStore:
+    if store is not None and not isinstance(store, HealthStore):
+        raise TypeError(f"expected health_store with take, give, look and blocks, found {store!r}")
+    if store is not None and not store.blocks:
+        return store
+    local = InMemoryHealthStore(runtime.clock, runtime.random)
+    if store is None:
+        return local
+    from understudy.guarded import GuardedStore  # needs threads
+
+    return GuardedStore(store, local, runtime.clock)
 
 
 def _check_limits(limits: Mapping[str, Limits]) -> Mapping[str, Limits]:

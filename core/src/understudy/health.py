@@ -66,6 +66,7 @@ class Lease:
         slot: a number above 0, where something is reserved under limits.
         reserved: what is reserved, in the store's own terms.
         changed: whether just this question or report moved the breaker to `state`.
+        local: whether a process gave it to itself, because the store that it shares did not answer.
     """
 
     granted: bool
@@ -77,6 +78,7 @@ class Lease:
     slot: int = 0
     reserved: tuple[float, ...] = ()
     changed: bool = False
+    local: bool = False
 
 
 @dataclass(slots=True)  # not frozen, because each call makes one

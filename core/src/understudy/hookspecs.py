@@ -102,7 +102,8 @@ def understudy_health_store(settings: Settings) -> HealthStore | None:
 
     Returns:
         A HealthStore (see understudy.health), or None to leave it to the next extension, and at last to the store in
-        memory. One that fails or takes long must not fail or hold up a call: answer within 50 ms, or raise.
+        memory. Where it `blocks` and fails, or gives no answer within 20 ms, it is left alone for a while and the
+        process goes by what it learns itself: a store never fails a call or holds it up.
     """
 
 

@@ -1,0 +1,98 @@
+"""The decision procedure played through without asking anybody: what explaining and planning are made from.
+
+A rehearsal runs the engine itself, with failures that are made up and a clock that moves by the waits alone. So what is
+told of a policy is what the engine does, and there is no second account of it that could differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from understudy.commands import Admit, Call, Command, Outcome, Target, Verdict, Wait
+from understudy.engine import decide
+from understudy.errors import Failure, StreamInterrupted, TargetResting
+from understudy.policy import Policy
+
+Answer: TypeAlias = Callable[[Command, float], Outcome]
+MOST_COMMANDS = 10_000  # after which a policy with very many retries is left to itself
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What happened in a call that was only played.
+
+    Args:
+        commands: what the engine asked for, in order.
+        verdict: how the call ended; None where it was left before its end.
+    """
+
+    commands: tuple[Command, ...]
+    verdict: Verdict | None
+
+    def waits(self, index: int) -> tuple[float, ...]:
+        """Return the seconds of the waits for a target."""
+        return tuple(c.seconds for c in self.commands if isinstance(c, Wait) and c.index == index)
+
+    @property
+    def asked(self) -> tuple[int, ...]:
+        """The targets that were asked, in order, each as often as it was."""
+        return tuple(c.index for c in self.commands if isinstance(c, Call))
+
+    def timeout(self, index: int) -> float | None:
+        """Return the seconds of a target's first attempt; None where it was not asked."""
+        return next((c.timeout for c in self.commands if isinstance(c, Call) and c.index == index), None)
+
+
+def rehearse(targets: Sequence[Target], policy: Policy, answer: Answer) -> Rehearsal:
+    """Play one call.
+
+    Args:
+        targets: the targets, in the order in which they are asked.
+        policy: the numbers.
+        answer: makes the outcome of a command, given the seconds since the call began. Not asked about waits.
+    """
+    procedure = decide(targets, policy, 0.0)
+    commands: list[Command] = []
+    now = 0.0
+    try:
+        command = next(procedure)
+        while len(commands) < MOST_COMMANDS:
+            commands.append(command)
+            outcome = Outcome(now + command.seconds) if isinstance(command, Wait) else answer(command, now)
+            now = outcome.at
+            command = procedure.send(outcome)
+    except StopIteration as done:
+        return Rehearsal(tuple(commands), done.value)
+    return Rehearsal(tuple(commands), None)
+
+
+def rehearse_failures(policy: Policy, *parts: Failure | None, draw: float = 1.0, delivered: bool = False) -> Rehearsal:
+    """Play one call in which each target does one thing over and over, in no time.
+
+    Args:
+        policy: the numbers.
+        parts: for each target the failure that all its attempts end in, or None for an answer. A TargetResting is
+            passed over until its `retry_after` is over.
+        draw: 0.0 for the shortest waits that the jitter allows, 1.0 for the longest.
+        delivered: whether the caller of a stream already holds a piece of it when the first target fails.
+    """
+    targets = [Target(f"target {index}", f"target {index}", position=index) for index in range(len(parts))]
+
+    def answer(command: Command, now: float) -> Outcome:
+        if not isinstance(command, Admit | Call):
+            return Outcome(now)
+        failure = parts[command.index]
+        if isinstance(failure, TargetResting):
+            free_in = failure.retry_after
+            resting = isinstance(command, Admit) and not command.forced and free_in is not None and free_in > now
+            return Outcome(now, skip=failure if resting else None, free_in=free_in if resting else None)
+        if isinstance(command, Admit) or failure is None:
+            return Outcome(now, index=command.index)
+        holds = delivered and command.index == 0
+        return Outcome(now, failure=failure, draw=draw, index=command.index, delivered=holds)
+
+    if delivered:
+        assert isinstance(parts[0], StreamInterrupted)  # as a driver makes it one
+    return rehearse(targets, policy, answer)
