@@ -218,7 +218,8 @@ class Performance:
                 return ProviderUnavailable(unavailable, provider=name)
             lack = provider.capabilities.lacking(self.request)
             if lack is None and self.delivery is not None:
-                lack = self.delivery.lack(self.request, provider.capabilities.prefill)
+                model = self.targets[index].model or provider.default_model or ""
+                lack = self.delivery.lack(self.request, provider.takes_prefill(model))
             return None if lack is None else UnsupportedRequest(lack, provider=name)
         except Exception as error:  # a mistake in one plugin must not end a call that another can answer
             failure = ProviderUnavailable(f"asked whether it can be used, it raised {error!r}", provider=name)

@@ -198,6 +198,10 @@ class ChatProvider(LLMProvider):
         """
         return None
 
+    def takes_prefill(self, model: str) -> bool:
+        """Return whether a model goes on with a begun answer; `capabilities.prefill` says it of the default model."""
+        return self.capabilities.prefill
+
     def warm_up(self) -> None:
         """Import what the first call would, and open nothing. It may take seconds, and be called from any thread."""
 

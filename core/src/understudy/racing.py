@@ -87,12 +87,12 @@ class Race:
         done, _ = await asyncio.wait(self._tasks.values(), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         if not done:
             return Outcome(self._performance.runtime.clock(), pending=True, index=command.index)
-        index = next(index for index, task in self._tasks.items() if task in done)
-        return self._tasks[index].result()
+        return self._result(next(index for index, task in self._tasks.items() if task in done))
 
     async def outcome(self, index: int) -> Outcome:
         """Wait for an attempt's outcome, or for the first piece of its stream."""
-        return await self._tasks[index]
+        await asyncio.wait({self._tasks[index]})  # cancelled, it leaves the attempt to close()
+        return self._result(index)
 
     def runner(self, index: int) -> Runner:
         """Return an attempt."""
@@ -109,6 +109,13 @@ class Race:
         """Give up whatever is under way."""
         for index in list(self._tasks):
             await self.cancel(index)
+
+    def _result(self, index: int) -> Outcome:
+        """Return a decided attempt's outcome; one that has ended is no longer part of the race."""
+        outcome = self._tasks[index].result()
+        if not outcome.began:
+            del self._tasks[index], self._runners[index]
+        return outcome
 
     async def _close(self, index: int) -> None:
         with suppress(BaseException):

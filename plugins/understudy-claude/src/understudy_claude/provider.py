@@ -187,6 +187,10 @@ class ClaudeProvider(ChatProvider):
 
     # ---- clients ----
 
+    def takes_prefill(self, model: str) -> bool:
+        """Return whether a model is known to go on with a begun answer."""
+        return takes_prefill(model) is True
+
     def warm_up(self) -> None:
         """Import the SDK, so that the first question need not wait for it."""
         self._clients.prepare()

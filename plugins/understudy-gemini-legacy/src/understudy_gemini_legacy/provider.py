@@ -145,6 +145,10 @@ class GeminiLegacyProvider(ChatProvider):
 
     # ---- The life of the client ------------------------------------------------------------------------------------
 
+    def takes_prefill(self, model: str) -> bool:
+        """Return whether a model is known to go on with a begun answer."""
+        return takes_prefill(model) is True
+
     def warm_up(self) -> None:
         """Import the SDK, so that the first question need not wait for it."""
         with self._lock, _unheard():

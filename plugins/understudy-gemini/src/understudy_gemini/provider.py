@@ -194,6 +194,10 @@ class GeminiProvider(ChatProvider):
 
     # ---- The life of the clients -----------------------------------------------------------------------------------
 
+    def takes_prefill(self, model: str) -> bool:
+        """Return whether a model is known to go on with a begun answer."""
+        return takes_prefill(model) is True
+
     def warm_up(self) -> None:
         """Import the SDK; credentials for Vertex AI, which may have to be asked for, are left to the first question."""
         if self._connection.key is not None:
