@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
-from understudy.commands import Await, Call, Cancel, Outcome, Verdict, Wait
+from understudy.commands import Admit, Await, Call, Cancel, Outcome, Verdict, Wait
 from understudy.engine import decide
 from understudy.errors import StreamInterrupted
 from understudy.performance import Performance
@@ -80,7 +80,7 @@ async def arun(performance: Performance) -> LLMResponse:
                 answer = outcome.response
             elif type(command) is Cancel:
                 outcome = await race.cancel(command.index)
-            elif performance.asks_elsewhere:
+            elif performance.asks_elsewhere and type(command) is Admit:
                 outcome = await _in_thread(performance.settle, command)
             else:
                 outcome = performance.settle(command)
@@ -179,7 +179,10 @@ def _pieces(performance: Performance, command: Call) -> Generator[StreamEvent, N
     finally:
         close = getattr(source, "close", None)
         if close is not None:
-            close()
+            try:
+                close()
+            except Exception:
+                performance.report_unclosed(command)
     outcome = performance.record(command, outcome, started)
     yield from rest
     return outcome
@@ -225,7 +228,7 @@ async def astream(performance: Performance) -> AsyncIterator[StreamEvent]:
                 outcome = Outcome(clock())
             elif type(command) is Cancel:
                 outcome = await race.cancel(command.index)
-            elif performance.asks_elsewhere:
+            elif performance.asks_elsewhere and type(command) is Admit:
                 outcome = await _in_thread(performance.settle, command)
             else:
                 outcome = performance.settle(command)
@@ -233,9 +236,11 @@ async def astream(performance: Performance) -> AsyncIterator[StreamEvent]:
     except StopIteration as stop:
         finish = _finish(performance, stop.value, answer)
     finally:
-        if pieces is not None:
-            await pieces.aclose()
-        await _leave(performance, race)
+        try:
+            if pieces is not None:
+                await pieces.aclose()
+        finally:
+            await _leave(performance, race)
     yield finish
 
 
@@ -267,7 +272,10 @@ async def _async_pieces(performance: Performance, command: Call) -> AsyncGenerat
     finally:
         close = getattr(source, "aclose", None)
         if close is not None:
-            await close()
+            try:
+                await close()
+            except Exception:
+                performance.report_unclosed(command)
     if performance.asks_elsewhere:
         outcome = await _in_thread(performance.record, command, outcome, started)
     else:
@@ -315,11 +323,13 @@ async def _in_thread(function: Callable[..., Outcome], *arguments: Any) -> Outco
 
 async def _leave(performance: Performance, race: Any) -> None:
     """Give back what the call still holds, without making a cancelled caller wait for a store."""
-    if race is not None:
-        await race.close()
-    if performance.asks_elsewhere:
-        from understudy.threads import start
+    try:
+        if race is not None:
+            await race.close()
+    finally:
+        if performance.asks_elsewhere:
+            from understudy.threads import start
 
-        start(performance.leave)
-    else:
-        performance.leave()
+            start(performance.leave)
+        else:
+            performance.leave()

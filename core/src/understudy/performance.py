@@ -68,6 +68,7 @@ class Performance:
         "_beside",
         "_call",
         "_leases",
+        "_left",
         "_withdrawn",
         "admission",
         "deadline",
@@ -109,6 +110,7 @@ class Performance:
         self.deadline: float | None = None
         self._call = 0
         self._leases: dict[int, tuple[Lease, Claim, str]] = {}
+        self._left = False
         self._withdrawn = False
 
     @property
@@ -129,6 +131,7 @@ class Performance:
 
     def leave(self) -> None:
         """Give back what the call still holds, however it ended."""
+        self._left = True
         for index in list(self._leases):
             self._give(index, _CANCELLED)
         if self._withdrawn:
@@ -188,6 +191,8 @@ class Performance:
         p95 = admission.look(target.position).p95 if self.policy.hedge_after == "p95" else None
         if lease.granted:
             self._leases[index] = lease, claim, name
+            if self._left:  # the store was asked in a thread, and the caller gave up meanwhile
+                self._give(index, _CANCELLED)
             return Outcome(self.runtime.clock(), breaker=lease.state.value, p95=p95)
         skip = refusal(lease, target.provider)
         return self._skipped(
@@ -382,6 +387,10 @@ class Performance:
         what = f"retry {command.retry}" if command.retry else "asked again"
         logger.warning("%s %s, %s in %g s", label, command.failure.brief, what, round(command.seconds, 3))
         self._tell(events.RetryScheduled, label, command.retry, command.seconds, command.failure)
+
+    def report_unclosed(self, command: Call) -> None:
+        """Log that a stream raised when it was closed: what it had given counts all the same."""
+        logger.warning("%s failed when its stream was closed", self.targets[command.index].label, exc_info=True)
 
     def _report_switch(self, command: Switch) -> None:
         label, following = self.targets[command.index].label, self.targets[command.next_index].label

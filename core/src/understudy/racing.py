@@ -10,6 +10,7 @@ from typing import Protocol
 from understudy.commands import Call, Outcome
 from understudy.performance import Performance
 from understudy.response import StreamEvent
+from understudy.threads import start
 
 GRACE = 0.05  # seconds that a cancelled attempt gets to close its connection before the call goes on
 
@@ -87,38 +88,56 @@ class Race:
         done, _ = await asyncio.wait(self._tasks.values(), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         if not done:
             return Outcome(self._performance.runtime.clock(), pending=True, index=command.index)
-        return self._result(next(index for index, task in self._tasks.items() if task in done))
+        return await self._result(next(index for index, task in self._tasks.items() if task in done))
 
     async def outcome(self, index: int) -> Outcome:
         """Wait for an attempt's outcome, or for the first piece of its stream."""
         await asyncio.wait({self._tasks[index]})  # cancelled, it leaves the attempt to close()
-        return self._result(index)
+        return await self._result(index)
 
     def runner(self, index: int) -> Runner:
         """Return an attempt."""
         return self._runners[index]
 
     async def cancel(self, index: int) -> Outcome:
-        """Give up an attempt; the call goes on when its connection is closed, or after a moment."""
-        self._tasks[index].cancel()
-        closing = asyncio.ensure_future(self._close(index))
+        """Give up an attempt; the call goes on when its connection is closed, or after a moment.
+
+        Returns:
+            An outcome with the answer of an attempt that had ended in the meantime, since it has cost something.
+        """
+        task, runner = self._tasks.pop(index), self._runners.pop(index)
+        task.cancel()
+        closing = asyncio.ensure_future(_end(task, runner))
         await asyncio.wait({closing}, timeout=GRACE)
-        return self._performance.give_up(index)
+        performance = self._performance
+        if performance.asks_elsewhere:
+            start(lambda: performance.give_up(index))
+        else:
+            performance.give_up(index)
+        answered = task.done() and not task.cancelled() and task.exception() is None
+        response = task.result().response if answered else None
+        return Outcome(performance.runtime.clock(), response=response, index=index)
 
     async def close(self) -> None:
         """Give up whatever is under way."""
+        for task in self._tasks.values():
+            task.cancel()
         for index in list(self._tasks):
             await self.cancel(index)
 
-    def _result(self, index: int) -> Outcome:
+    async def _result(self, index: int) -> Outcome:
         """Return a decided attempt's outcome; one that has ended is no longer part of the race."""
         outcome = self._tasks[index].result()
         if not outcome.began:
-            del self._tasks[index], self._runners[index]
+            del self._tasks[index]
+            await self._runners.pop(index).close()
         return outcome
 
-    async def _close(self, index: int) -> None:
-        with suppress(BaseException):
-            await self._tasks[index]
-        with suppress(Exception):
-            await self._runners[index].close()
+
+async def _end(task: asyncio.Future[Outcome], runner: Runner) -> None:
+    """Wait until a cancelled attempt has ended, and close its stream."""
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()  # taken note of, or asyncio would complain
+    with suppress(Exception):
+        await runner.close()
