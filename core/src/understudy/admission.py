@@ -97,10 +97,10 @@ class Admission:
         self.hedges = HedgeBudget(policy.hedge_share)
         self.bulkhead = None if policy.max_concurrent_calls is None else Bulkhead(policy.max_concurrent_calls)
 
-    def begin(self) -> int:
-        """Count a call, and return its number."""
+    def begin(self, policy: Policy) -> int:
+        """Count a call under its own policy, and return its number."""
         self.retries.deposit()
-        if self._policy.hedge_after is not None:
+        if policy.hedge_after is not None:
             self.hedges.deposit()
         return next(_calls)
 

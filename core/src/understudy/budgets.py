@@ -97,6 +97,11 @@ class HedgeBudget:
             self._saved -= 1
             return True
 
+    def give_back(self) -> None:
+        """Give the latest back, because it was not made."""
+        with self._lock:
+            self._saved = min(self._saved + 1, BURST)
+
 
 class Bulkhead:
     """Calls that are under way at the same time; one more than the limit is refused. Safe to use from threads.

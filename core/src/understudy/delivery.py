@@ -23,6 +23,7 @@ from understudy.response import (
     ToolCallDelta,
 )
 
+TOO_LATE = "the deadline passed in the middle of the stream"
 CHARACTERS = 4  # in a token: the vendors' own rule of thumb for English
 
 
@@ -35,6 +36,7 @@ class Delivery:
         deadline: when the whole call must end, on that clock; None for no limit.
 
     Attributes:
+        allowed: the seconds that the next piece may take; 0.0 where the deadline of the whole call has passed.
         began: whether the caller holds a piece of the attempt under way.
         first_at: when its first piece with substance came; None before that.
     """
@@ -46,10 +48,12 @@ class Delivery:
         "_first_by",
         "_given",
         "_held",
+        "_held_characters",
         "_policy",
         "_resumed",
         "_target",
         "_tool_calls",
+        "allowed",
         "began",
         "first_at",
     )
@@ -62,9 +66,11 @@ class Delivery:
         self._first_by = 0.0
         self._given: list[str] = []  # the pieces of text that the caller holds, and that count
         self._held: list[StreamEvent] = []
+        self._held_characters = 0
         self._resumed = ""  # what the attempt under way goes on from
         self._target = ""
         self._tool_calls = False
+        self.allowed = 0.0
         self.began = False
         self.first_at: float | None = None
 
@@ -73,9 +79,10 @@ class Delivery:
     def begin(self, target: str, timeout: float) -> None:
         """Begin an attempt on a target that may take so many seconds until its first piece."""
         self._target = target
-        self._held = []
+        self._held, self._held_characters = [], 0
         self.began, self.first_at = False, None
-        self._first_by = self._clock() + min(self._policy.first_token_timeout, timeout)
+        self.allowed = min(self._policy.first_token_timeout, timeout)
+        self._first_by = self._clock() + self.allowed
 
     def patience(self) -> float:
         """Return how many seconds the next event may take.
@@ -86,11 +93,19 @@ class Delivery:
         now = self._clock()
         if self.first_at is None:
             return max(self._first_by - now, 0.0)
-        idle = min(self._policy.idle_timeout, self._policy.attempt_timeout)
-        if self._deadline is None:
-            return idle
-        self._check_deadline(now)
-        return min(idle, self._deadline - now)
+        self.allowed = min(self._policy.idle_timeout, self._policy.attempt_timeout)
+        if self._deadline is not None:
+            self._check_deadline(now)
+            self.allowed = min(self.allowed, self._deadline - now)
+        return self.allowed
+
+    def timed_out(self) -> Timeout:
+        """Return the failure of an attempt whose next piece took too long."""
+        if self.first_at is None:
+            return Timeout(f"no answer within {self.allowed:g} s")
+        if self._deadline is not None and self._clock() >= self._deadline:
+            return Timeout(TOO_LATE)
+        return Timeout(f"no further piece within {self.allowed:g} s")
 
     def take(self, event: StreamEvent) -> list[StreamEvent]:
         """Take one event from the provider and return those that the caller gets now.
@@ -110,14 +125,15 @@ class Delivery:
             self.first_at = self._clock()
         if self._policy.stream_recovery == "buffer":
             tokens = self._policy.buffer_tokens
-            if tokens is None or self._characters_held() < tokens * CHARACTERS:
+            self._held_characters += _length(event)
+            if tokens is None or self._held_characters < tokens * CHARACTERS:
                 return []
         return self.release()
 
     def complete(self, response: LLMResponse) -> LLMResponse:
         """Return the attempt's answer, together with what it goes on from."""
-        if not self._resumed:
-            return response
+        if not self._resumed or not isinstance(response, LLMResponse) or not isinstance(response.content, str):
+            return response  # what is no answer is for check_answer to say
         rest = _without_repeated([TextDelta(response.content)], _blank(self._resumed))
         content = self._resumed + "".join(event.text for event in rest if type(event) is TextDelta)
         others = tuple(part for part in response.parts if not isinstance(part, Text))
@@ -174,19 +190,24 @@ class Delivery:
 
     def _check_deadline(self, now: float) -> None:
         if self._deadline is not None and now >= self._deadline:
-            raise Timeout("the deadline passed in the middle of the stream")
+            self.allowed = 0.0
+            raise Timeout(TOO_LATE)
 
     def _text(self) -> str:
         return "".join(self._given)
-
-    def _characters_held(self) -> int:
-        return sum(len(event.text) for event in self._held if isinstance(event, TextDelta | ThinkingDelta))
 
     def _note(self, event: StreamEvent) -> None:
         if type(event) is TextDelta:
             self._given.append(event.text)
         elif type(event) is ToolCallDelta:
             self._tool_calls = True
+
+
+def _length(event: StreamEvent) -> int:
+    """Return the characters that the model wrote for an event."""
+    if isinstance(event, TextDelta | ThinkingDelta):
+        return len(event.text)
+    return len(event.arguments) if isinstance(event, ToolCallDelta) else 0
 
 
 def _blank(text: str) -> str:

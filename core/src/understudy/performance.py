@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +123,7 @@ class Performance:
 
     def begin(self, *, streaming: bool = False) -> float:
         """Count the call, and return its beginning on the clock."""
-        self._call = self.admission.begin()
+        self._call = self.admission.begin(self.policy)
         self.started = now = self.runtime.clock()
         self.deadline = None if self.policy.deadline is None else now + self.policy.deadline
         if streaming:
@@ -180,24 +181,33 @@ class Performance:
             failure = self._reason_not_to_hedge(index)
         if failure is not None:
             return self._skipped(command, Outcome(self.runtime.clock(), skip=failure))
-        target, request, admission = self.targets[index], self.request, self.admission
-        if request.model is not None and target.position != 0:
-            request = copy_with(request, model=None)  # it is the primary's
-        name = admission.name_of(target.position, None if target.model else request.model)
+        target, admission = self.targets[index], self.admission
+        request = self._request_for(target)
+        name = admission.name_of(target.position, request.model)
         claim = admission.claim(target.position, request, self._call, self._longest_attempt(), command.forced)
         lease = admission.take(name, claim)
         if lease.changed:
             self._report_breaker(index, lease)
-        p95 = admission.look(target.position).p95 if self.policy.hedge_after == "p95" else None
+        p95 = None
+        if self.policy.hedge_after == "p95":
+            p95 = admission.look(target.position, request.model).p95
         if lease.granted:
             self._leases[index] = lease, claim, name
             if self._left:  # the store was asked in a thread, and the caller gave up meanwhile
                 self._give(index, _CANCELLED)
             return Outcome(self.runtime.clock(), breaker=lease.state.value, p95=p95)
+        if command.hedge:
+            admission.hedges.give_back()
         skip = refusal(lease, target.provider)
         return self._skipped(
             command, Outcome(self.runtime.clock(), skip=skip, free_in=lease.free_in, breaker=lease.state.value)
         )
+
+    def _request_for(self, target: Target) -> Request:
+        """Return the request without a model that this target is not asked for."""
+        if self.request.model is None or (target.position == 0 and target.model is None):
+            return self.request
+        return copy_with(self.request, model=None)
 
     def _longest_attempt(self) -> float:
         """Return the most seconds that an attempt may hold what it takes."""
@@ -234,8 +244,7 @@ class Performance:
     def _reason_not_to_hedge(self, index: int) -> Failure | None:
         target, limit = self.targets[index], self.policy.hedge_cost
         if limit is not None:
-            asked = self.request if target.position == 0 else copy_with(self.request, model=None)
-            cost = self.admission.estimate(target.position, asked)
+            cost = self.admission.estimate(target.position, self._request_for(target))
             if cost is None or cost > limit:
                 return LimitReached(f"hedge_cost of {limit:g} dollars", provider=target.provider)
         if not self.admission.hedges.withdraw():
@@ -277,6 +286,7 @@ class Performance:
     def _delivery_for(self, command: Call) -> Delivery:
         assert self.delivery is not None
         if not command.alongside:
+            self._beside = None  # nobody else is under way any more
             return self.delivery
         self._beside = command.index, Delivery(self.policy, self.runtime.clock, self.deadline)
         return self._beside[1]
@@ -321,15 +331,17 @@ class Performance:
     def failed(self, command: Call, error: BaseException) -> Outcome:
         """Make the outcome of a failed attempt."""
         target = self.targets[command.index]
-        if type(error) is TimeoutError and not error.args:
-            failure: Failure = Timeout(f"no answer within {command.timeout:g} s")
-        else:
-            failure = classify_exception(error)
         delivery = None if self.delivery is None else self.delivery_of(command.index)
+        if type(error) is TimeoutError and not error.args:
+            too_long = Timeout(f"no answer within {command.timeout:g} s")
+            failure: Failure = too_long if delivery is None else delivery.timed_out()
+        else:
+            failure = _own(classify_exception(error))
         delivered = delivery is not None and delivery.began
         if delivery is not None and delivered:
             failure = _interrupted(failure, "".join(delivery.pieces or ()))
             delivery.broke_off(failure)
+            self.delivery, self._beside = delivery, None  # whoever takes it up must know what was given
         failure.provider = target.provider
         failure.model = failure.model or target.model
         return Outcome(
@@ -354,12 +366,14 @@ class Performance:
         if held is None:
             return outcome
         target, limited = self.targets[command.index], held[1].limits is not None
-        first_at = None if self.delivery is None else self.delivery_of(command.index).first_at
-        seconds = (outcome.at if first_at is None else first_at) - started
-        lease = self._give(
-            command.index,
-            report_of(failure, outcome.response, target.payee or target.provider, seconds, command.timeout, limited),
-        )
+        seconds, timeout = outcome.at - started, command.timeout
+        if self.delivery is not None:
+            delivery = self.delivery_of(command.index)
+            timeout = delivery.allowed
+            if delivery.first_at is not None:
+                seconds = delivery.first_at - started
+        report = report_of(failure, outcome.response, target.payee or target.provider, seconds, timeout, limited)
+        lease = self._give(command.index, report)
         if failure is None or lease.granted:
             return outcome
         return replace(outcome, free_in=lease.free_in, breaker=lease.state.value)
@@ -410,9 +424,20 @@ class Performance:
             self.extensions.tell(kind(*fields))
 
 
+def _own(failure: Failure) -> Failure:
+    """Return a failure that is this attempt's alone: a check may raise one and the same object again and again."""
+    if "noted" not in failure.__dict__:
+        failure.__dict__["noted"] = True
+        return failure
+    again = copy(failure).with_traceback(failure.__traceback__)
+    again.__cause__, again.model = failure.__cause__, None
+    return again
+
+
 def _interrupted(failure: Failure, partial: str) -> StreamInterrupted:
+    words = (f"after {len(partial)} characters", failure.summary, failure.message)
     interrupted = StreamInterrupted(
-        f"after {len(partial)} characters: {failure.summary}: {failure.message}",
+        ": ".join(word for word in words if word),
         partial=partial,
         provider=failure.provider,
         model=failure.model,
