@@ -68,7 +68,7 @@ def decide(targets: Sequence[Target], policy: Policy, started: float) -> Procedu
 class _Seat:
     """What this call knows of one target."""
 
-    __slots__ = ("attempt", "due", "failure", "free_at", "pause", "skips", "tries", "visited", "wait")
+    __slots__ = ("attempt", "due", "failure", "free_at", "pause", "since", "skips", "tries", "visited", "wait")
 
     def __init__(self) -> None:
         self.visited = False  # come to, and not to be come to again but by a retry
@@ -77,6 +77,7 @@ class _Seat:
         self.wait = 0.0  # seconds waited before the attempt that is next
         self.due: float | None = None  # when it may be asked again; None for not in this call
         self.pause = 0.0  # seconds until then, counted from its failure
+        self.since = 0.0  # when it failed
         self.free_at: float | None = None  # when the breaker or a cooldown lets go of it
         self.failure: Failure | None = None
         self.attempt = -1  # its latest place in the record
@@ -95,7 +96,7 @@ class _Run:
         self.attempts: list[Attempt] = []
         self.seats = [_Seat() for _ in targets]
         self.asked = 0
-        self.latest = 0  # who was come to last
+        self.latest = 0  # who failed or was skipped last
         self.broken: StreamInterrupted | None = None  # the caller holds a part of an answer that broke off
         self.failure: Failure | None = None
 
@@ -146,6 +147,7 @@ class _Run:
     def _take_in(self, index: int, reason: str, outcome: Outcome, asked: float, admission: Outcome) -> End | None:
         """Note an attempt's outcome, and say whether it ends the call."""
         seat, failure = self.seats[index], outcome.failure
+        self.latest = index
         self.asked += 1
         seat.tries += 1
         seat.due = None
@@ -162,17 +164,23 @@ class _Run:
         if outcome.delivered:
             assert isinstance(failure, StreamInterrupted)  # a driver makes it one
             self.broken = failure
-            return ("interrupted" if self.policy.stream_recovery in ("raise", "buffer") else None), ""
-        if failure.scope is Scope.CANCELLED or (
-            failure.scope is Scope.REQUEST
-            and not (isinstance(failure, ContentBlocked) and self.policy.switch_on_content_blocked)
-        ):
+            final = self.policy.stream_recovery in ("raise", "buffer") or self._is_final(failure.__cause__)
+            return ("interrupted" if final else None), ""
+        if self._is_final(failure):
             self.failure = failure
             return "failed", ""
         passing = failure.scope is Scope.TRANSIENT or isinstance(failure, StreamInterrupted)
         if not passing or failure.retryable is False or seat.tries > self.policy.max_retries:
             return None, ""
         return None, self._set_due(seat, outcome, failure)
+
+    def _is_final(self, failure: BaseException | None) -> bool:
+        """Whether nobody else is to be asked: the request is at fault, or its caller gave up."""
+        if not isinstance(failure, Failure):
+            return False
+        if isinstance(failure, ContentBlocked) and self.policy.switch_on_content_blocked:
+            return False
+        return failure.scope in (Scope.REQUEST, Scope.CANCELLED)
 
     def _set_due(self, seat: _Seat, outcome: Outcome, failure: Failure) -> str:
         """Set when the target may be asked again; return why it may not, where it may not."""
@@ -188,20 +196,23 @@ class _Run:
             return f"no retry: the circuit is {outcome.breaker}"
         if not self._fits(self.now + wait):
             return "no retry: it would begin too late for the deadline"
-        seat.due, seat.pause = self.now + wait, wait
+        seat.due, seat.pause, seat.since = self.now + wait, wait, self.now
         return ""
 
     def _next(self, index: int) -> Generator[Command, Outcome, tuple[int, str] | None]:
         """Choose who is asked next, and wait until then; None where nobody is left."""
         eager = self.policy.switch_first
-        if not eager and (yield from self._wait_for(index)):
-            return index, self._retry_reason(index)
+        if not eager:
+            hedged = [i for i, seat in enumerate(self.seats) if i != index and seat.due is not None]
+            for failed in (index, *hedged):  # two, where the next one was asked beside this one
+                if (yield from self._wait_for(failed)):
+                    return failed, self._retry_reason(failed)
         fresh = self._fresh()
         if fresh is not None:
-            failure = self.seats[index].failure
+            failure = self.seats[self.latest].failure
             assert failure is not None  # it failed or was skipped, or the call would have ended
-            self.now = (yield Switch(index, fresh, failure)).at
-            return fresh, f"after {self.targets[index].label}: {failure.brief}"
+            self.now = (yield Switch(self.latest, fresh, failure)).at
+            return fresh, f"after {self.targets[self.latest].label}: {failure.brief}"
         while eager and self.asked:
             waiting = [i for i, seat in enumerate(self.seats) if seat.due is not None]
             if not waiting:
@@ -221,13 +232,13 @@ class _Run:
         if not self._fits(due):
             self._note_decision(seat, "no retry: it would begin too late for the deadline")
             return False
+        just_now = seat.since == self.now  # then the wait is the policy's own number, to the last digit
         if seat.tries:
             budget = yield Withdraw(index)
             self.now = budget.at
             if budget.refused:
                 self._note_decision(seat, "no retry: the retry budget is used up")
                 return False
-        just_now = index == self.latest  # then the wait is the policy's own number, to the last digit
         seat.wait = seat.pause if just_now else max(due - self.now, 0.0)
         self.now = (yield Wait(index, seat.tries, seat.wait, failure)).at
         return True
@@ -246,6 +257,7 @@ class _Run:
         hedge_reason = f"hedge: no answer from {self.targets[index].label} within {self.now - asked:.3g} s"
         parts[partner] = (hedge_reason, self.now, admitted)
         number = self.seats[partner].tries + 1
+        self.seats[partner].visited = True
         outcome = yield Call(partner, number, self._timeout(partner, False), hedge_reason, alongside=True)
         self.now = outcome.at
         first = outcome.index
@@ -257,9 +269,7 @@ class _Run:
                 outcome = yield Await(last)
                 self.now = outcome.at
                 why, since, admitted = parts[last]
-                end = self._take_in(last, why, outcome, since, admitted)
-                self.seats[partner].visited = self.policy.switch_first or self.seats[partner].due is None
-                return end
+                return self._take_in(last, why, outcome, since, admitted)
             yield from self._cancel(last, *parts[last])
             return end
         yield from self._cancel(last, *parts[last])
@@ -269,11 +279,12 @@ class _Run:
         return self._take_in(first, why, outcome, since, admitted)
 
     def _cancel(self, index: int, reason: str, asked: float, admission: Outcome) -> Generator[Command, Outcome, None]:
-        self.now = (yield Cancel(index)).at
+        outcome = yield Cancel(index)
+        self.now = outcome.at
         seat = self.seats[index]
         seat.tries += 1
-        seat.failure = Cancelled("another target was quicker", provider=self.targets[index].provider)
-        self._note_attempt(index, reason, Outcome(self.now, failure=seat.failure), asked, admission, "")
+        seat.failure = outcome.failure = Cancelled("another target was quicker", provider=self.targets[index].provider)
+        self._note_attempt(index, reason, outcome, asked, admission, "")
 
     # ---- the time ----
 
@@ -347,7 +358,7 @@ class _Run:
                 seat.free_at = self.now + free_in
             worth = free_in <= self.policy.max_delay and seat.skips <= self.policy.max_retries
             if self.policy.switch_first and worth and self._fits(self.now + free_in):
-                seat.due, seat.pause = self.now + free_in, free_in
+                seat.due, seat.pause, seat.since = self.now + free_in, free_in, self.now
         self.attempts.append(
             Attempt(
                 target=target.label,
