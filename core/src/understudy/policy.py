@@ -17,10 +17,10 @@ class Policy:
     """How long to insist and when to let the next provider take the part. The defaults are the preset `patient`.
 
     Args:
-        max_retries: retries of one target in one call after transient failures, 0 or more. 5: the user's choice.
-        retry_delay: seconds before the first retry, doubled for each further one, 0 or more. 5: the user's choice;
+        max_retries: retries of one target in one call after transient failures, 0 or more. 5: our choice.
+        retry_delay: seconds before the first retry, doubled for each further one, 0 or more. 5: our choice;
             0.5 in `eager`, where a wait begins only when every target is in trouble.
-        max_delay: longest wait in seconds; a vendor's hint beyond it means the next target. 60: the user's choice;
+        max_delay: longest wait in seconds; a vendor's hint beyond it means the next target. 60: our choice;
             8 in `eager`, as gRPC's and AWS's clients bound theirs by seconds rather than minutes.
         jitter: "none" waits exactly min(retry_delay * 2**n, max_delay); "full" anything between 0 and that, so that
             many callers do not come back at one moment (AWS's full jitter).
@@ -46,7 +46,8 @@ class Policy:
 
         breaker: whether a target that keeps failing is left alone for a while (circuit breaker).
         breaker_failures: failed attempts in a row that open it; and attempts within breaker_window from which on
-            breaker_rate counts. 10: resilience4j's and Polly's minimum throughputs are of this order.
+            breaker_rate counts. 10: between Envoy's 5 errors in a row and the 100 calls that Polly and resilience4j
+            want before a share counts.
         breaker_rate: share of failed attempts that opens it, above 0, at most 1. 0.5: resilience4j's default.
         breaker_window: seconds over which the share is taken. 30: Polly's default sampling duration.
         breaker_memory: seconds after which failures in a row are forgotten. 300: the longest time open.
@@ -58,7 +59,7 @@ class Policy:
         breaker_successes: successful probes that close it. 2.
 
         quota_cooldown: whether a target that refused for its quota is left alone for a while. Off: the next call
-            asks the primary again, the user's choice; on in `eager`.
+            asks the primary again; on in `eager`.
         longest_hint: most seconds that a vendor's hint is believed. 300.
         rate_limit_cooldown: seconds where the vendor gives no hint, doubled while it goes on, up to 60. 5: shorter
             than the minute over which vendors count.
@@ -66,7 +67,7 @@ class Policy:
         longest_cooldown: most seconds of that. 3600.
 
         retry_budget: share of the calls of the last 10 seconds that may be retries, over all calls of a factory.
-            0.1: between Finagle's 0.2 and what Google's SRE book allows a client.
+            0.1: what Google's SRE book allows a client; Finagle's is 0.2.
         retry_reserve: retries a second that are allowed besides. 10, Finagle's default, which cannot bind for a lone
             caller; 1 in `eager`.
         max_concurrent_calls: calls under way in a factory from which on another is refused at once; None for any
