@@ -324,7 +324,7 @@ class _Run:
         self, index: int, reason: str, outcome: Outcome, asked: float, admission: Outcome, decision: str
     ) -> None:
         target, seat, failure = self.targets[index], self.seats[index], outcome.failure
-        source = failure or outcome.response
+        source = outcome.response or failure
         cancelled = failure is not None and failure.scope is Scope.CANCELLED
         seat.attempt = len(self.attempts)
         self.attempts.append(

@@ -316,6 +316,7 @@ class LLMFactory:
         base = self._policy if policy is None else policy if isinstance(policy, Policy) else Policy.named(policy)
         if base is not self._policy:
             self._ordering.check(base)
+            changes["max_concurrent_calls"] = self._policy.max_concurrent_calls  # what all calls share is the factory's
         return replace(base, **changes) if changes else base
 
 

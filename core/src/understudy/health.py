@@ -209,6 +209,7 @@ class _Record:
 
     __slots__ = (
         "_allowance",
+        "_allowances",
         "_closed",
         "_latencies",
         "_measured",
@@ -223,7 +224,8 @@ class _Record:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.breaker = Breaker()
-        self._allowance: Allowance | None = None
+        self._allowance: Allowance | None = None  # the one that was used last
+        self._allowances: dict[Limits, Allowance] = {}
         self._latencies: deque[float] = deque(maxlen=SAMPLES)
         self._seconds: float | None = None
         self._measured = 0.0
@@ -265,11 +267,14 @@ class _Record:
             self._unsorted += 1
             before = self._seconds
             self._seconds = report.seconds if before is None else before + WEIGHT * (report.seconds - before)
-        if lease.slot and self._allowance is not None:
+        if lease.slot and claim.limits is not None:
             tokens = claim.tokens if report.tokens is None else report.tokens
             cost = claim.cost if report.cost is None else report.cost
-            used = (tokens, cost) if effect is Effect.SUCCESS else None
-            self._allowance.settle(lease.reserved, (claim.tokens, claim.cost), used, now, lease.slot)
+            used = None if effect is Effect.NOTHING else (0.0, 0.0)  # vendors count a request that failed
+            if effect is Effect.SUCCESS:
+                used = tokens, cost
+            allowance = self._allowance_under(claim.limits)
+            allowance.settle(lease.reserved, (claim.tokens, claim.cost), used, now, lease.slot)
         before = breaker.generation
         breaker.record(
             effect,
@@ -295,7 +300,8 @@ class _Record:
         left = self._allowance.left(now) if self._allowance is not None else {}
         if self._unsorted >= UNSORTED:
             ordered = sorted(self._latencies)
-            self._p95 = ordered[int(len(ordered) * 0.95)] if len(ordered) >= ENOUGH_SAMPLES else None
+            slow = len(ordered) // 20  # one in 20 took longer
+            self._p95 = ordered[-1 - slow] if len(ordered) >= ENOUGH_SAMPLES else None
             self._unsorted = 0
         free_in = max(breaker.until - now, 0.0) if resting else 0.0
         seconds = self._seconds if now - self._measured <= STALE else None
@@ -308,6 +314,11 @@ class _Record:
         return "cooldown" if self.breaker.state is BreakerState.COOLING else "breaker"
 
     def _allowance_under(self, limits: Limits) -> Allowance:
-        if self._allowance is None or self._allowance.limits != limits:
-            self._allowance = Allowance(limits)
-        return self._allowance
+        """Return what is left of these limits; programs that share a store may have different ones."""
+        allowance = self._allowance
+        if allowance is None or (allowance.limits is not limits and allowance.limits != limits):
+            allowance = self._allowances.get(limits)
+            if allowance is None:
+                allowance = self._allowances[limits] = Allowance(limits)
+            self._allowance = allowance
+        return allowance

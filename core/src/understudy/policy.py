@@ -49,7 +49,7 @@ class Policy:
             breaker_rate counts. 10: between Envoy's 5 errors in a row and the 100 calls that Polly and resilience4j
             want before a share counts.
         breaker_rate: share of failed attempts that opens it, above 0, at most 1. 0.5: resilience4j's default.
-        breaker_window: seconds over which the share is taken. 30: Polly's default sampling duration.
+        breaker_window: seconds over which the share is taken, 1 or more. 30: Polly's default sampling duration.
         breaker_memory: seconds after which failures in a row are forgotten. 300: the longest time open.
         breaker_requests: distinct calls that the failures must come from, so that one poisonous prompt opens
             nothing. 5; 3 in `eager`.
@@ -153,7 +153,7 @@ class Policy:
         Raises:
             ValueError: there is none.
         """
-        preset = PRESETS.get(name.strip().lower())
+        preset = PRESETS.get(name.strip().lower()) if isinstance(name, str) else None
         if preset is None:
             raise ValueError(f"expected a policy among {', '.join(PRESETS)}, found {name!r}")
         return preset
@@ -196,6 +196,11 @@ def _some_seconds(value: Any) -> str | None:
     return None if good else "in seconds, more than 0"
 
 
+def _whole_seconds(value: Any) -> str | None:
+    good = _is_number(value) and 1 <= value < float("inf")  # attempts are counted by the second
+    return None if good else "in seconds, 1 or more"
+
+
 def _whole(least: int) -> Callable[[Any], str | None]:
     def check(value: Any) -> str | None:
         good = isinstance(value, int) and not isinstance(value, bool) and value >= least
@@ -206,6 +211,10 @@ def _whole(least: int) -> Callable[[Any], str | None]:
 
 def _share(value: Any) -> str | None:
     return None if _is_number(value) and 0 <= value <= 1 else "as a share from 0 to 1"
+
+
+def _some_share(value: Any) -> str | None:
+    return None if _is_number(value) and 0 < value <= 1 else "as a share above 0, at most 1"
 
 
 def _count(value: Any) -> str | None:
@@ -240,14 +249,16 @@ ROUTINGS = ("ordered", "fastest", "cheapest")
 
 _CHECKS: tuple[tuple[Callable[[Any], str | None], tuple[str, ...]], ...] = (
     (_whole(0), ("max_retries",)),
-    (_seconds, ("retry_delay", "max_delay", "minimum_attempt", "breaker_window", "breaker_memory")),
+    (_seconds, ("retry_delay", "max_delay", "minimum_attempt", "breaker_memory")),
+    (_whole_seconds, ("breaker_window",)),
     (_seconds, ("breaker_open", "breaker_longest", "longest_hint", "longest_cooldown")),
     (_seconds, ("rate_limit_cooldown", "exhausted_cooldown")),
     (_some_seconds, ("attempt_timeout", "first_token_timeout", "idle_timeout")),
     (_or_none(_some_seconds), ("deadline",)),
     (_switch, ("switch_first", "switch_on_content_blocked", "switch_on_length", "breaker", "quota_cooldown")),
     (_whole(1), ("breaker_failures", "breaker_requests", "breaker_successes")),
-    (_share, ("breaker_rate", "breaker_jitter", "hedge_share")),
+    (_some_share, ("breaker_rate",)),
+    (_share, ("breaker_jitter", "hedge_share")),
     (_count, ("retry_budget", "retry_reserve")),
     (_or_none(_whole(1)), ("buffer_tokens", "max_concurrent_calls")),
     (_or_none(_hedge_after), ("hedge_after",)),

@@ -128,7 +128,7 @@ class Allowance:
         Args:
             reserved: what `reserve` returned.
             before: the tokens and dollars that were reserved.
-            after: the tokens and dollars that were used; None for a request that failed, which releases all.
+            after: the tokens and dollars that were used; None for a request that was not made, which releases all.
             now: seconds on the caller's clock.
             token: the request's token.
         """
