@@ -29,7 +29,7 @@ def loop():
 def everybody(_understudy_sandbox, loop):
     """Every provider that has a stand-in, found by entry point, made once: SDK clients are costly."""
     settings = Settings(environment={**_understudy_sandbox.environment(), **MODELS})
-    first, *others = _understudy_sandbox.vendors
+    first, *others = *_understudy_sandbox.vendors, "echo"
     factory = LLMFactory(first, others, settings=settings, extensions=[])
     providers = {target.label: provider for target, provider in factory.route}
     yield providers, settings

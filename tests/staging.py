@@ -1,6 +1,8 @@
 """What the tests with real SDKs and stand-ins for their vendors share: the stage, and what every fault leads to."""
 
+import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,7 @@ from understudy import (
     ContextTooLong,
     EmptyResponse,
     Failure,
+    Finish,
     InMemoryHealthStore,
     InvalidRequest,
     LLMFactory,
@@ -34,6 +37,7 @@ SILENT = {"stall", "black_hole"}  # only these are ended by a timeout, so only t
 SHORT = 0.15  # seconds: many times what a stand-in needs for an answer
 WAYS = ["sync", "async", "stream", "astream"]
 STREAMS = ["stream", "astream"]
+AWAITED = ["async", "astream"]
 BROKEN = (ConnectionFailed, StreamInterrupted)
 UNREADABLE = (MalformedResponse,)
 CASTS = [("gemini", "claude"), ("claude", "gemini")]
@@ -151,26 +155,26 @@ class Stage:
 
     def ask(self, how, prompt="hello", **arguments):
         """Make a call in one of the four ways, and return its response."""
-        self.events = []
-        began = time.monotonic()
-        try:
-            if how == "sync":
-                return self.factory.generate_content(prompt, None, **arguments)
-            if how == "async":
-                return self.loop.run_until_complete(self.factory.agenerate_content(prompt, None, **arguments))
-            if how == "stream":
-                for event in self.factory.stream_content(prompt, None, **arguments):
-                    self.events.append(event)
-            else:
-                self.loop.run_until_complete(self.collect(prompt, **arguments))
-        finally:
-            self.seconds = time.monotonic() - began
-        return self.events[-1].response
+        asked = Asked(self.factory, how, prompt, arguments)
+        self.events = asked.events
+        if how in AWAITED:
+            self.loop.run_until_complete(asked.aperform())
+        else:
+            asked.perform()
+        self.seconds = asked.seconds
+        if asked.error is not None:
+            raise asked.error
+        return asked.response
 
-    async def collect(self, prompt="hello", **arguments):
-        """Take a stream's events as they come, so that those before a failure are known."""
-        async for event in self.factory.astream_content(prompt, None, **arguments):
-            self.events.append(event)
+    def ask_at_once(self, how, factories, prompt="hello", **arguments):
+        """Make one call of each factory, all at the same time, in threads or tasks; return what came of them."""
+        calls = [Asked(factory, how, prompt, arguments) for factory in factories]
+        if how in AWAITED:
+            self.loop.run_until_complete(gather(calls))
+        else:
+            with ThreadPoolExecutor(len(calls)) as pool:
+                list(pool.map(Asked.perform, calls))
+        return calls
 
     def warm_up(self, how, *names):
         """Make a healthy call to each, so that no SDK is imported and no client opened where time is measured."""
@@ -179,3 +183,46 @@ class Stage:
             alone.open([name], "eager")
             assert alone.ask(how).success
             self.sandbox[name].reset()
+
+
+class Asked:
+    """One call, and what came of it: a response or an error, a stream's events, and how many seconds it took."""
+
+    def __init__(self, factory, how, prompt, arguments):
+        self.factory, self.how, self.prompt, self.arguments = factory, how, prompt, arguments
+        self.response, self.error, self.events, self.seconds = None, None, [], 0.0
+
+    def perform(self):
+        """Make it in this thread."""
+        began = time.monotonic()
+        try:
+            if self.how == "sync":
+                self.response = self.factory.generate_content(self.prompt, None, **self.arguments)
+            else:
+                for event in self.factory.stream_content(self.prompt, None, **self.arguments):
+                    self.take(event)
+        except Failure as error:
+            self.error = error
+        self.seconds = time.monotonic() - began
+
+    async def aperform(self):
+        """Make it on the running event loop."""
+        began = time.monotonic()
+        try:
+            if self.how == "async":
+                self.response = await self.factory.agenerate_content(self.prompt, None, **self.arguments)
+            else:
+                async for event in self.factory.astream_content(self.prompt, None, **self.arguments):
+                    self.take(event)
+        except Failure as error:
+            self.error = error
+        self.seconds = time.monotonic() - began
+
+    def take(self, event):
+        self.events.append(event)
+        if isinstance(event, Finish):
+            self.response = event.response
+
+
+async def gather(calls):
+    await asyncio.gather(*(call.aperform() for call in calls))

@@ -7,7 +7,19 @@ arrived, so no SDK retries behind our back.
 import asyncio
 
 import pytest
-from staging import BEFORE_THE_FIRST_TOKEN, BENIGN, MID_STREAM, SHORT, SILENT, STREAMS, casts, expected, named, ways
+from staging import (
+    AWAITED,
+    BEFORE_THE_FIRST_TOKEN,
+    BENIGN,
+    MID_STREAM,
+    SHORT,
+    SILENT,
+    STREAMS,
+    casts,
+    expected,
+    named,
+    ways,
+)
 
 from understudy import ConnectionFailed, StreamInterrupted
 from understudy.testing import no_waiting
@@ -97,17 +109,23 @@ def test_everybody_down(stage, cast, how):
     assert stage.counts == [1, 2]
 
 
+async def collect(factory, pieces):
+    async for event in factory.astream_content("hello"):
+        pieces.append(event)
+
+
 @casts
-@pytest.mark.parametrize("how", ["async", "astream"])
+@pytest.mark.parametrize("how", AWAITED)
 def test_cancelled_call_closes_its_connection_and_starts_nothing(stage, cast, how):
     stage.primary.always(faults.stall(after=2))
+    pieces = []
 
     async def leave():
         if how == "async":
             task = asyncio.create_task(stage.factory.agenerate_content("hello"))
         else:
-            task = asyncio.create_task(stage.collect())
-        while not stage.primary.request_count or (how == "astream" and not stage.text):
+            task = asyncio.create_task(collect(stage.factory, pieces))
+        while not stage.primary.request_count or (how == "astream" and not pieces):
             await asyncio.sleep(0.01)
         before = stage.primary.open_connections
         task.cancel()

@@ -4,13 +4,13 @@ Both stand-ins are given the same words to say, so that a continuation can be to
 """
 
 import pytest
-from staging import CASTS, MID_STREAM, SHORT, SILENT, casts, named, streams
+from staging import MID_STREAM, SHORT, SILENT, casts, named, streams
 
 from understudy import Continuation, EmptyResponse, Finish, Policy, Restart, StreamInterrupted, TextDelta, Tool
 from understudy.testing import no_waiting
 from understudy_sandbox import faults
 
-LINES = "To be, or not to be: that is the question, whether 'tis nobler in the mind to suffer – or not."
+LINES = "To be, or not to be: that is the question, whether 'tis nobler in the mind to suffer: hélas, who knows."
 OTHER = "All the world's a stage, and all the men and women merely players."
 
 

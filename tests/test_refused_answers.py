@@ -16,6 +16,7 @@ from understudy import (
     ResponseRejected,
     Restart,
     StreamInterrupted,
+    hookimpl,
 )
 from understudy.testing import no_waiting
 from understudy_sandbox import faults
@@ -86,6 +87,29 @@ def test_an_answer_that_the_validator_refuses(stage, cast, how):
     assert asked == list(cast)
     assert response.attempts[0].failure.message == "it declines"
     assert response.content == "By all means."
+    assert how not in STREAMS or stage.text == response.content
+
+
+class Critic:
+    """An extension that refuses what a provider says, whoever asked for it."""
+
+    def __init__(self, provider):
+        self.provider = provider
+
+    @hookimpl
+    def understudy_check_response(self, request, response):
+        if response.provider_name == self.provider:
+            raise ResponseRejected(f"not after {request.prompt!r}")
+
+
+@casts
+@ways
+def test_an_answer_that_an_extension_refuses(stage, cast, how):
+    stage.open(cast, UNSEEN, extensions=[Critic(cast[0])])
+    with no_waiting() as waits:
+        response = stage.ask(how)
+    check(stage, cast, response, ResponseRejected, waits)
+    assert response.attempts[0].failure.message == "not after 'hello'"
     assert how not in STREAMS or stage.text == response.content
 
 

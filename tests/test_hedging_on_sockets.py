@@ -1,0 +1,250 @@
+"""Hedged calls through the real SDKs over sockets: a second target beside a slow one, and the loser hung up."""
+
+import asyncio
+import time
+from dataclasses import replace
+
+import pytest
+from staging import AWAITED, STREAMS, casts, streams, ways
+
+from understudy import Continuation, CoolingDown, Policy, Restart, ServerError, StreamInterrupted, TextDelta
+from understudy_sandbox import faults
+
+AFTER = 0.05  # seconds until the second is asked
+SLACK = 0.05  # seconds for an answer
+SLOW = [faults.slow_first_token(20), faults.black_hole(), faults.stall(0), faults.dribble(0.02, size=1)]
+HEDGED = Policy.eager(hedge_after=AFTER, hedge_share=1.0)
+TRIES = 3
+LINES = "There is nothing either good or bad, but thinking makes it so."
+
+
+@pytest.fixture
+def hedged(stage, cast, how):
+    stage.warm_up(how, *cast)
+    begin(stage, cast)
+    return stage
+
+
+def begin(stage, cast, policy=HEDGED):
+    stage.sandbox.reset()
+    stage.open(cast, policy)
+    for name in cast:
+        stage.sandbox[name].hang_up()
+
+
+def connections_end(stand_in, seconds=0.1):
+    """Wait until a stand-in has no connection any more; whether it came to that in time."""
+    latest = time.monotonic() + seconds
+    while stand_in.open_connections and time.monotonic() < latest:
+        time.sleep(0.002)
+    return not stand_in.open_connections
+
+
+@casts
+@ways
+@pytest.mark.parametrize("fault", SLOW, ids=str)
+def test_the_backup_is_quicker(hedged, cast, how, fault):
+    stage = hedged
+    for _ in range(TRIES):  # another program may have the processors
+        begin(stage, cast)
+        stage.primary.always(fault)
+        response = stage.ask(how)
+        hung_up = connections_end(stage.primary)
+        if stage.seconds < AFTER + SLACK:
+            break
+    assert AFTER <= stage.seconds < AFTER + SLACK
+    assert hung_up
+    assert stage.counts == [1, 1]
+    assert (response.success, response.provider_name) == (True, cast[1])
+    loser, winner = response.attempts
+    assert (loser.target, loser.outcome, loser.number, loser.reason) == (cast[0], "cancelled", 1, "primary")
+    assert (winner.target, winner.outcome, winner.number, winner.wait) == (cast[1], "succeeded", 1, 0.0)
+    assert winner.reason.startswith(f"hedge: no answer from {cast[0]} within 0.05")
+    assert loser.seconds > winner.seconds
+    assert how not in STREAMS or stage.text == response.content
+
+
+@casts
+@ways
+def test_what_is_known_of_the_cost_is_in_the_record(hedged, cast, how):
+    stage = hedged
+    stage.primary.always(faults.black_hole())
+    response = stage.ask(how)
+    loser, winner = response.attempts
+    assert loser.usage is None  # it never said what it spent
+    assert loser.cost is None
+    assert winner.cost > 0
+    assert response.cost == winner.cost
+
+
+@casts
+@ways
+def test_a_quick_primary_is_asked_alone(hedged, cast, how):
+    stage = hedged
+    response = stage.ask(how)
+    assert (response.provider_name, stage.counts) == (cast[0], [1, 0])
+
+
+@casts
+@ways
+def test_a_slow_primary_may_still_be_the_first(hedged, cast, how):
+    stage = hedged
+    stage.primary.always(faults.slow_first_token(2 * AFTER))
+    stage.fallback.always(faults.black_hole())
+    response = stage.ask(how)
+    assert connections_end(stage.fallback)
+    assert (response.provider_name, stage.counts) == (cast[0], [1, 1])
+    assert [(a.target, a.outcome) for a in response.attempts] == [(cast[1], "cancelled"), (cast[0], "succeeded")]
+    assert how not in STREAMS or stage.text == response.content
+
+
+@casts
+@ways
+def test_the_hedge_fails_and_the_primary_answers(hedged, cast, how):
+    stage = hedged
+    stage.primary.always(faults.slow_first_token(2 * AFTER))
+    stage.fallback.always(faults.server_error())
+    response = stage.ask(how)
+    assert (response.provider_name, stage.counts) == (cast[0], [1, 1])
+    assert [(a.target, a.outcome) for a in response.attempts] == [(cast[1], "failed"), (cast[0], "succeeded")]
+    assert how not in STREAMS or stage.text == response.content
+
+
+@casts
+@ways
+def test_the_primary_fails_and_the_hedge_answers(hedged, cast, how):
+    stage = hedged
+    stage.primary.always(faults.black_hole(2 * AFTER))  # and then the connection ends
+    stage.fallback.always(faults.slow_first_token(3 * AFTER))
+    response = stage.ask(how)
+    assert (response.provider_name, stage.counts) == (cast[1], [1, 1])
+    assert [(a.target, a.outcome) for a in response.attempts] == [(cast[0], "failed"), (cast[1], "succeeded")]
+    assert how not in STREAMS or stage.text == response.content
+
+
+@casts
+@ways
+def test_both_fail(hedged, cast, how):
+    stage = hedged
+    stage.primary.always(faults.black_hole(2 * AFTER))
+    stage.fallback.always(faults.server_error())
+    response = stage.ask(how, max_retries=0)
+    assert response.error == f"All LLM providers failed: [{cast[0]}: connection failed, {cast[1]}: server error]"
+    assert stage.counts == [1, 1]
+    assert isinstance(response.attempts[0].failure, ServerError)
+
+
+@casts
+@ways
+def test_a_resting_target_is_no_hedge(hedged, cast, how):
+    stage = hedged
+    stage.fallback.next(faults.rate_limited(retry_after=30))
+    stage.primary.next(faults.server_error(), faults.slow_first_token(3 * AFTER))
+    stage.ask(how, max_retries=0)
+    response = stage.ask(how)
+    assert (response.provider_name, stage.counts) == (cast[0], [2, 1])
+    assert not any(isinstance(attempt.failure, CoolingDown) for attempt in response.attempts)
+
+
+@ways
+def test_the_cap_on_second_requests(stage, how):
+    stage.warm_up(how, "gemini", "claude")
+    begin(stage, ["gemini", "claude"], Policy.eager(hedge_after=AFTER, hedge_share=0.25))
+    stage.primary.always(faults.slow_first_token(1.5 * AFTER))
+    stage.fallback.always(faults.black_hole())
+    responses = [stage.ask(how) for _ in range(8)]
+    assert {response.provider_name for response in responses} == {"gemini"}
+    assert stage.counts == [8, 3]  # one that is saved up from the beginning, and a quarter of the calls
+
+
+@streams
+def test_whoever_wins_the_pieces_are_the_answer(stage, how):
+    """The primary's first piece comes just when the second is asked, so now the one is quicker, now the other."""
+    stage.warm_up(how, "gemini", "claude")
+    begin(stage, ["gemini", "claude"])
+    stage.primary.always(faults.slow_first_token(AFTER + 0.01))
+    for _ in range(12):
+        response = stage.ask(how)
+        assert response.success
+        assert stage.text == response.content
+        assert f"standing in for {response.provider_name.title()}, " in response.content
+    assert stage.primary.request_count == 12
+
+
+@streams
+@pytest.mark.parametrize("recovery", ["restart", "continue"])
+def test_the_winner_breaks_off_and_a_third_takes_over(stage, how, recovery):
+    cast = ["gemini", "claude", "ollama"]
+    stage.warm_up(how, *cast)
+    begin(stage, cast, replace(HEDGED, stream_recovery=recovery))
+    stage.sandbox.gemini.always(faults.black_hole())
+    stage.sandbox.claude.always(faults.cut(after=3))
+    for name in cast[1:]:
+        stage.sandbox[name].reply(LINES)
+    response = stage.ask(how)
+    assert stage.counts == [1, 1, 1]
+    assert connections_end(stage.sandbox.gemini)
+    assert [(a.target, a.outcome) for a in response.attempts] == [
+        ("gemini", "cancelled"),
+        ("claude", "failed"),
+        ("ollama", "succeeded"),
+    ]
+    (told,) = [event for event in stage.events if isinstance(event, Restart | Continuation)]
+    assert isinstance(told, Restart) == (recovery == "restart")
+    assert (told.target, told.next_target) == ("claude", "ollama")
+    assert response.content == LINES
+    assert stage.text == (LINES if recovery == "continue" else told.failure.partial + LINES)
+
+
+@streams
+def test_the_winner_breaks_off_and_nobody_is_left(stage, how):
+    stage.warm_up(how, "gemini", "claude")
+    begin(stage, ["gemini", "claude"])
+    stage.primary.always(faults.black_hole())
+    stage.fallback.always(faults.reset(after=3))
+    with pytest.raises(StreamInterrupted) as caught:
+        stage.ask(how)
+    assert (caught.value.provider, caught.value.partial) == ("claude", stage.text)
+    assert stage.text
+    assert connections_end(stage.primary)
+    assert stage.counts == [1, 1]
+
+
+@ways
+def test_many_at_once(stage, how):
+    stage.warm_up(how, "gemini", "claude")
+    begin(stage, ["gemini", "claude"])
+    stage.primary.always(faults.black_hole())
+    calls = stage.ask_at_once(how, [stage.factory] * 10)
+    assert {call.response.provider_name for call in calls} == {"claude"}
+    assert stage.counts == [10, 10]
+    assert connections_end(stage.primary)
+
+
+@pytest.mark.parametrize("how", ["stream", *AWAITED])
+def test_a_caller_that_leaves_hangs_up_on_both(stage, how):
+    stage.warm_up(how, "gemini", "claude")
+    begin(stage, ["gemini", "claude"])
+    stage.primary.always(faults.black_hole())
+    stage.fallback.always(faults.stall(1) if how == "stream" else faults.black_hole())
+
+    async def leave():
+        if how == "async":
+            task = asyncio.create_task(stage.factory.agenerate_content("hello"))
+        else:
+            task = asyncio.create_task(anext(stage.factory.astream_content("hello")))
+        while stage.counts != [1, 1]:
+            await asyncio.sleep(0.005)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    if how == "stream":
+        stream = stage.factory.stream_content("hello")
+        assert isinstance(next(stream), TextDelta)
+        stream.close()
+    else:
+        stage.loop.run_until_complete(leave())
+    assert connections_end(stage.primary)
+    assert connections_end(stage.fallback)
+    assert stage.counts == [1, 1]
