@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+import pytest
+
 from understudy.testing import ProviderContract
+from understudy.testing.asking import WAYS, Way
 from understudy_sandbox.conformance import SandboxFaults
 
 
@@ -34,6 +37,12 @@ class TestVertex(SandboxFaults, ProviderContract):
     stand_in = "gemini"
     sdk = ("google.genai", "google.auth", "httpx2", "pydantic")
     thinking_options = {"thinkingConfig": {"includeThoughts": True}}
+
+    @pytest.fixture(params=[way for way in WAYS if way.streams == way.is_async], ids=lambda way: way.name)
+    def ask(self, request: pytest.FixtureRequest) -> Way:
+        """Two of the four calls: all but the token and the address is Gemini's, of which all are asked."""
+        way: Way = request.param
+        return way
 
     def environment(self) -> Mapping[str, str | None]:
         """Sign in as a user whose token is good for long, so that nobody is asked for another."""

@@ -18,8 +18,6 @@ STAND_INS = {
 }
 FALLBACK = {name: "claude" if name != "claude" else "openai" for name in STAND_INS}
 WAYS = ["sync", "async", "stream", "astream"]
-names = pytest.mark.parametrize("name", STAND_INS)
-ways = pytest.mark.parametrize("how", WAYS)
 
 
 @pytest.fixture(scope="module")
@@ -31,30 +29,26 @@ def loop():
     loop.close()
 
 
-@pytest.fixture(scope="module")
-def factories(_understudy_sandbox, loop):
-    settings = _understudy_sandbox.environment()
-    made = {name: LLMFactory(name, [FALLBACK[name]], settings=settings, extensions=[]) for name in STAND_INS}
-    yield made
-    for factory in made.values():
-        loop.run_until_complete(factory.aclose())
-
-
 @pytest.fixture
-def ask(factories, loop):
+def ask(_understudy_sandbox, loop):
     """Make one call in one of the four ways; return its response and the pieces of text that came before."""
 
     def ask(name, how):
-        factory, arguments = factories[name], {"max_retries": 1, "timeout": 20, "temperature": None}
-        if how == "sync":
-            return factory.generate_content("hello", **arguments), []
-        if how == "async":
-            return loop.run_until_complete(factory.agenerate_content("hello", **arguments)), []
-        if how == "stream":
-            events = list(factory.stream_content("hello", **arguments))
-        else:
-            events = loop.run_until_complete(collect(factory, arguments))
-        return events[-1].response, [event.text for event in events if isinstance(event, TextDelta)]
+        # Every call has a factory of its own: the one before would know by now who fails.
+        factory = LLMFactory(name, [FALLBACK[name]], settings=_understudy_sandbox.environment(), extensions=[])
+        arguments = {"max_retries": 1, "timeout": 20, "temperature": None}
+        try:
+            if how == "sync":
+                return factory.generate_content("hello", **arguments), []
+            if how == "async":
+                return loop.run_until_complete(factory.agenerate_content("hello", **arguments)), []
+            if how == "stream":
+                events = list(factory.stream_content("hello", **arguments))
+            else:
+                events = loop.run_until_complete(collect(factory, arguments))
+            return events[-1].response, [event.text for event in events if isinstance(event, TextDelta)]
+        finally:
+            loop.run_until_complete(factory.aclose())
 
     return ask
 
@@ -63,18 +57,8 @@ async def collect(factory, arguments):
     return [event async for event in factory.astream_content("hello", **arguments)]
 
 
-@names
-@ways
-def test_healthy(sandbox, ask, name, how):
-    response, pieces = ask(name, how)
-    assert (response.success, response.provider_name) == (True, name)
-    assert how in ("sync", "async") or "".join(pieces) == response.content
-    assert response.usage.total_tokens > 0
-    assert sandbox[STAND_INS[name]].request_count == 1
-
-
-@names
-@ways
+@pytest.mark.parametrize("name", STAND_INS)
+@pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize(
     ("fault", "failures", "asked"),
     [

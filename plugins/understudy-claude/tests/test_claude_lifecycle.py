@@ -11,11 +11,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import pytest
-
 from understudy import Message, Request
 from understudy_claude import ClaudeProvider
-from understudy_sandbox import faults
 
 if TYPE_CHECKING:
     from understudy_sandbox import Sandbox
@@ -136,21 +133,3 @@ def test_aclose_has_another_loop_close_its_own_when_it_goes_on(sandbox: Sandbox,
         assert _becomes_true(lambda: sandbox.claude.open_connections == 0)
     finally:
         loop.close()
-
-
-def test_a_cancelled_stream_closes_its_connection(sandbox: Sandbox, provider: ClaudeProvider) -> None:
-    sandbox.claude.always(faults.stall(after=1, seconds=30))
-
-    async def ask() -> None:
-        async for _ in provider.astream(REQUEST):
-            pass
-
-    async def cancel() -> None:
-        task = asyncio.create_task(ask())
-        assert await asyncio.to_thread(_becomes_true, lambda: sandbox.claude.request_count == 1)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert await asyncio.to_thread(_becomes_true, lambda: sandbox.claude.open_connections == 0)
-
-    asyncio.run(cancel())
