@@ -1,7 +1,7 @@
 """The decision procedure played through without asking anybody: what explaining and planning are made from.
 
-A rehearsal runs the engine itself, with failures that are made up and a clock that moves by the waits alone. So what is
-told of a policy is what the engine does, and there is no second account of it that could differ.
+A rehearsal runs the engine itself, with failures that are made up, a health store of its own and a clock that moves by
+the waits alone. So what is told of a policy is what the engine does: there is no second account that could differ.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from understudy.admission import refusal, report_of
 from understudy.commands import Admit, Call, Command, Outcome, Target, Verdict, Wait
 from understudy.engine import decide
-from understudy.errors import Failure, StreamInterrupted, TargetResting
+from understudy.errors import Failure, TargetResting
+from understudy.health import Claim, InMemoryHealthStore, Lease
 from understudy.policy import Policy
 
 Answer: TypeAlias = Callable[[Command, float], Outcome]
@@ -69,30 +71,64 @@ def rehearse(targets: Sequence[Target], policy: Policy, answer: Answer) -> Rehea
 
 
 def rehearse_failures(policy: Policy, *parts: Failure | None, draw: float = 1.0, delivered: bool = False) -> Rehearsal:
-    """Play one call in which each target does one thing over and over, in no time.
+    """Play one call in which each target does one thing over and over, in no time, and was well before.
 
     Args:
         policy: the numbers.
         parts: for each target the failure that all its attempts end in, or None for an answer. A TargetResting is
             passed over until its `retry_after` is over.
         draw: 0.0 for the shortest waits that the jitter allows, 1.0 for the longest.
-        delivered: whether the caller of a stream already holds a piece of it when the first target fails.
+        delivered: whether the caller of a stream already holds a piece of it when the first target fails; its failure
+            is a StreamInterrupted.
     """
     targets = [Target(f"target {index}", f"target {index}", position=index) for index in range(len(parts))]
+    clock = _Clock()
+    store = InMemoryHealthStore(clock, lambda: 0.0)
+    leases: dict[int, tuple[Lease, Claim]] = {}
+
+    def admit(command: Admit, failure: Failure | None) -> Outcome:
+        target = targets[command.index]
+        if isinstance(failure, TargetResting) and not command.forced and (failure.retry_after or 0.0) > clock.now:
+            return Outcome(clock.now, skip=failure, free_in=failure.retry_after)
+        claim = Claim(1, policy, policy.attempt_timeout, forced=command.forced)
+        lease = store.take(target.label, claim)
+        leases[command.index] = lease, claim
+        skip = refusal(lease, target.provider)
+        return Outcome(clock.now, skip=skip, free_in=lease.free_in or None, breaker=lease.state.value)
+
+    def call(command: Call, failure: Failure | None) -> Outcome:
+        if failure is None or isinstance(failure, TargetResting):
+            return Outcome(clock.now, index=command.index)
+        report = report_of(failure, None, "", 0.0, command.timeout, priced=False)
+        after = store.give(targets[command.index].label, *leases[command.index], report)
+        return Outcome(
+            clock.now,
+            failure=failure,
+            draw=draw,
+            index=command.index,
+            delivered=delivered and command.index == 0,
+            free_in=None if after.granted else after.free_in,
+            breaker=after.state.value,
+        )
 
     def answer(command: Command, now: float) -> Outcome:
-        if not isinstance(command, Admit | Call):
-            return Outcome(now)
-        failure = parts[command.index]
-        if isinstance(failure, TargetResting):
-            free_in = failure.retry_after
-            resting = isinstance(command, Admit) and not command.forced and free_in is not None and free_in > now
-            return Outcome(now, skip=failure if resting else None, free_in=free_in if resting else None)
-        if isinstance(command, Admit) or failure is None:
-            return Outcome(now, index=command.index)
-        holds = delivered and command.index == 0
-        return Outcome(now, failure=failure, draw=draw, index=command.index, delivered=holds)
+        clock.now = now
+        if isinstance(command, Admit):
+            return admit(command, parts[command.index])
+        if isinstance(command, Call):
+            return call(command, parts[command.index])
+        return Outcome(now, refused=not (policy.retry_budget or policy.retry_reserve))
 
-    if delivered:
-        assert isinstance(parts[0], StreamInterrupted)  # as a driver makes it one
     return rehearse(targets, policy, answer)
+
+
+class _Clock:
+    """Time that stands still until it is set."""
+
+    __slots__ = ("now",)
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
