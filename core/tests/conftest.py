@@ -1,4 +1,4 @@
-"""A folder with real distributions in it, as pip would leave them."""
+"""A folder with real distributions in it, as pip would leave them; `timed` is importable from everywhere here."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 PARROT = """
 from understudy import ChatProvider, LLMResponse, hookimpl

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from understudy.errors import Failure
 from understudy.messages import Request, Text
@@ -13,6 +14,7 @@ from understudy.performance import Runtime
 from understudy.provider import Capabilities, ChatProvider
 from understudy.response import Finish, FinishReason, LLMResponse, StreamEvent, TextDelta
 
+T = TypeVar("T")
 Line: TypeAlias = "str | LLMResponse | BaseException | tuple[str | BaseException, ...]"
 
 
@@ -120,6 +122,7 @@ class VirtualClock:
 
         clock = VirtualClock()
         factory = LLMFactory("gemini", ["claude"], runtime=clock.runtime())
+        response = clock.run(factory.agenerate_content("hello"))
 
     Args:
         now: seconds since its beginning.
@@ -128,10 +131,26 @@ class VirtualClock:
 
     now: float = 0.0
     waits: list[float] = field(default_factory=list)
+    _running: bool = field(default=False, init=False, repr=False)
 
     def advance(self, seconds: float) -> None:
         """Let time pass, as a slow provider would."""
         self.now += seconds
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on an event loop with this clock: its sleeps and timeouts take no time either.
+
+        Returns:
+            What the coroutine returns.
+        """
+        from understudy.testing.virtual_loop import VirtualLoop
+
+        with asyncio.Runner(loop_factory=lambda: VirtualLoop(self)) as runner:
+            self._running = True
+            try:
+                return runner.run(coroutine)
+            finally:
+                self._running = False
 
     def runtime(self, random: Callable[[], float] = lambda: 0.5) -> Runtime:
         """Return what LLMFactory takes as its runtime.
@@ -145,6 +164,10 @@ class VirtualClock:
             self.now += seconds
 
         async def async_sleep(seconds: float) -> None:
-            sleep(seconds)
+            if self._running:
+                self.waits.append(seconds)
+                await asyncio.sleep(seconds)
+            else:
+                sleep(seconds)
 
         return Runtime(lambda: self.now, sleep, async_sleep, random)
