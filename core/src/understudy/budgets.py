@@ -42,20 +42,28 @@ class RetryBudget:
                 while self._calls[0][0] * BUCKET <= now - WINDOW:
                     self._calls.popleft()
 
-    def withdraw(self) -> bool:
-        """Take one retry; False where there is none left."""
+    def withdraw(self) -> float | None:
+        """Take one retry.
+
+        Returns:
+            When it was taken, to give it back with; None where there is none left.
+        """
         now = self._clock()
         with self._lock:
             if self._left(now) < 1:
-                return False
+                return None
             self._retries.append(now)
-            return True
+            return now
 
-    def give_back(self) -> None:
-        """Give the latest retry back, because it was not made."""
+    def give_back(self, taken: float) -> None:
+        """Give a retry back, because it was not made; one that counts no longer stays forgotten.
+
+        Args:
+            taken: when it was taken.
+        """
         with self._lock:
-            if self._retries:
-                self._retries.pop()
+            if taken in self._retries:
+                self._retries.remove(taken)
 
     def left(self) -> float:
         """Return how many retries are left now."""

@@ -276,6 +276,8 @@ class _Run:
         if outcome.began:
             outcome = yield Await(first)
             self.now = outcome.at
+            if outcome.failure is not None and self.seats[last].tries <= self.policy.max_retries:
+                self.seats[last].visited = False  # it was given up for one that broke off: it may still answer
         return self._take_in(first, why, outcome, since, admitted)
 
     def _cancel(self, index: int, reason: str, asked: float, admission: Outcome) -> Generator[Command, Outcome, None]:

@@ -112,7 +112,7 @@ class Performance:
         self._call = 0
         self._leases: dict[int, tuple[Lease, Claim, str]] = {}
         self._left = False
-        self._withdrawn = False
+        self._withdrawn: float | None = None  # when a retry was taken that is not made yet
 
     @property
     def asks_elsewhere(self) -> bool:
@@ -135,9 +135,9 @@ class Performance:
         self._left = True
         for index in list(self._leases):
             self._give(index, _CANCELLED)
-        if self._withdrawn:
-            self._withdrawn = False
-            self.admission.retries.give_back()
+        if self._withdrawn is not None:
+            self.admission.retries.give_back(self._withdrawn)
+            self._withdrawn = None
         if self.inside and self.admission.bulkhead is not None:
             self.inside = False
             self.admission.bulkhead.leave()
@@ -158,7 +158,7 @@ class Performance:
             return self._admit(command)
         if kind is Withdraw:
             self._withdrawn = self.admission.retries.withdraw()
-            return Outcome(self.runtime.clock(), refused=not self._withdrawn)
+            return Outcome(self.runtime.clock(), refused=self._withdrawn is None)
         if type(command) is Switch:
             self._report_switch(command)
         elif kind is Enter:
@@ -176,7 +176,7 @@ class Performance:
 
     def _admit(self, command: Admit) -> Outcome:
         index = command.index
-        failure = self._lack(index)
+        failure = self.lack(index)
         if failure is None and command.hedge:
             failure = self._reason_not_to_hedge(index)
         if failure is not None:
@@ -217,15 +217,15 @@ class Performance:
         return policy.attempt_timeout
 
     def _skipped(self, command: Admit, outcome: Outcome) -> Outcome:
-        if self._withdrawn:
-            self._withdrawn = False
-            self.admission.retries.give_back()
+        if self._withdrawn is not None:
+            self.admission.retries.give_back(self._withdrawn)
+            self._withdrawn = None
         if not command.hedge and outcome.skip is not None:
             label = self.targets[command.index].label
             self._tell(events.TargetSkipped, label, outcome.skip.brief, outcome.breaker)
         return outcome
 
-    def _lack(self, index: int) -> Failure | None:
+    def lack(self, index: int) -> Failure | None:
         """Return why a target cannot answer this request at all, without asking about its health."""
         provider, name = self.providers[index], self.targets[index].provider
         try:
@@ -259,7 +259,7 @@ class Performance:
         Raises:
             RequestRejected: an extension refused it.
         """
-        self._withdrawn = False  # it is being spent
+        self._withdrawn = None  # it is being spent
         target = self.targets[command.index]
         if command.number == 1:
             logger.info("Using %s for content generation", target.label)
