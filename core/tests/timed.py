@@ -35,7 +35,7 @@ class Player(ChatProvider):
         name: the provider's name.
         lines: what it does in turn.
         clock: whose time passes in sync calls; None for the real time.
-        more: capabilities besides streams and async calls.
+        more: capabilities. Without keeps_deadline=False a sync call is made where its clock can be moved.
     """
 
     def __init__(self, name, *lines, clock=None, model=None, **more):
@@ -43,7 +43,7 @@ class Player(ChatProvider):
         self.lines = lines or ("fine",)
         self.clock = clock
         self.default_model = model
-        self.capabilities = Capabilities(streaming=True, native_async=True, **more)
+        self.capabilities = Capabilities(**{"streaming": True, "native_async": True, "keeps_deadline": True, **more})
         self.requests = []
         self.times = []
         self.cancelled = 0

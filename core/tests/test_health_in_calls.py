@@ -1,0 +1,267 @@
+"""What a factory makes of its targets' health: keys, limits, leases however a call ends, and what is told."""
+
+import asyncio
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from timed import WAYS, Player, Stage, answer, held_leases, record
+
+from understudy import (
+    ContextTooLong,
+    InMemoryHealthStore,
+    InvalidRequest,
+    Limits,
+    LLMFactory,
+    Policy,
+    RateLimited,
+    RequestTooLarge,
+    ServerError,
+    Usage,
+)
+from understudy.breaker import BreakerState
+
+EAGER = Policy.eager(breaker_jitter=0.0)
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("failure", [RequestTooLarge("big"), InvalidRequest("bad"), ContextTooLong("long")])
+def test_what_is_the_requests_fault_changes_nothing_that_is_shared(how, failure):
+    """I17."""
+    stage = Stage(Player("a", *[failure] * 30, "fine"), Player("b"))
+    for _ in range(30):
+        stage.ask(how)
+    assert stage.state() == "closed"
+    assert stage.factory._admission.look(0).failures == 0
+    assert stage.ask(how).provider_name == "a"
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_one_poisonous_prompt_opens_nothing(how):
+    """I18."""
+    policy = Policy(max_retries=100, retry_delay=0)
+    stage = Stage(Player("a", *[ServerError("poison")] * 101, "fine"), Player("b"), policy=policy)
+    assert stage.ask(how).provider_name == "b"
+    assert stage.state() == "closed"
+    assert stage.ask(how).provider_name == "a"
+
+
+def test_health_is_kept_for_each_provider_model_and_credential():
+    store = InMemoryHealthStore()
+    down = Player("a", ServerError("down"), model="large")
+
+    def factory_of(player, credential=""):
+        player.credential = credential
+        return LLMFactory(player, [Player("b")], settings={}, extensions=[], policy=EAGER, health_store=store)
+
+    for _ in range(10):
+        factory_of(down, "1").generate_content("hello")
+    state = {name: store.look(name, EAGER).state.value for name in store._records}
+    assert state == {"a/large/1": "open", "b//": "closed"}
+    others = [factory_of(Player("a", model="large"), "2"), factory_of(Player("a", model="small"), "1")]
+    assert [each.generate_content("hello").provider_name for each in others] == ["a", "a"]
+    same = factory_of(Player("a", model="large"), "1")
+    assert record(same.generate_content("hello")) == [("a", "skipped"), ("b", "succeeded")]
+    assert same.generate_content("hello", model="small").provider_name == "a"
+
+
+def test_what_one_factory_learns_another_knows():
+    store = InMemoryHealthStore()
+    policy = Policy(max_retries=0, breaker_requests=5)
+    ill, well = Player("a", ServerError("down")), Player("a")
+    first, second = (
+        LLMFactory(player, [Player("b")], settings={}, extensions=[], policy=policy, health_store=store)
+        for player in (ill, well)
+    )
+    for _ in range(10):
+        first.generate_content("hello")
+    response = second.generate_content("hello")
+    assert record(response) == [("a", "skipped"), ("b", "succeeded")]
+    assert response.attempts[0].breaker == "open"
+    assert well.requests == []
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_a_limit_passes_a_target_over_before_its_vendor_says_so(how):
+    limits = {"a": Limits(requests_per_minute=2)}
+    stage = Stage(Player("a"), Player("b"), limits=limits)
+    assert [stage.ask(how).provider_name for _ in range(4)] == ["a", "a", "b", "b"]
+    skipped = stage.ask(how).attempts[0]
+    assert (skipped.outcome, skipped.number) == ("skipped", 0)
+    assert skipped.reason.startswith("skipped: limit reached (2 requests a minute), back in ")
+    stage.clock.advance(61)
+    assert stage.ask(how).provider_name == "a"
+
+
+def test_a_limit_on_the_only_target_ends_the_call_without_a_request():
+    stage = Stage(Player("a"), limits={"a": Limits(requests_per_minute=1)}, policy=Policy())
+    assert stage.ask().success
+    response = stage.ask()
+    assert response.error == "All LLM providers failed: [a: limit reached (1 requests a minute), back in 61 s]"
+    assert len(stage.players[0].requests) == 1
+
+
+def test_panic_does_not_pass_a_limit():
+    stage = Stage(
+        Player("a", ServerError("down")),
+        Player("b", ServerError("down")),
+        policy=Policy.eager(max_retries=0),
+        limits={name: Limits(requests_per_minute=10) for name in "ab"},
+    )
+    for _ in range(10):
+        stage.ask()
+    assert (stage.state(0), stage.state(1)) == ("open", "open")
+    asked = [len(player.requests) for player in stage.players]
+    response = stage.ask()
+    assert [len(player.requests) for player in stage.players] == asked == [10, 10]
+    assert [attempt.outcome for attempt in response.attempts] == ["skipped"] * 3
+    assert "limit reached" in response.error
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_tokens_are_settled_by_the_vendors_count(how):
+    usage = Usage(input_tokens=5, output_tokens=15)
+    limits = {"a": Limits(tokens_per_minute=3000)}
+    stage = Stage(Player("a", answer("fine", usage=usage)), Player("b"), limits=limits)
+    stage.ask(how, max_tokens=1000)
+    assert stage.factory.get_provider_status()["primary"]["health"]["left"] == {"tokens a minute": 2980}
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_every_lease_is_given_back_however_the_call_ends(how):
+    limits = {"a": Limits(concurrent=3), "b": Limits(concurrent=3)}
+    lines = [("fine",), RateLimited(), ServerError("down"), InvalidRequest("bad"), ("half", ServerError("cut")), ("",)]
+    for line in lines:
+        stage = Stage(Player("a", line), Player("b", line, "fine"), limits=limits)
+        stage.ask(how)
+        assert held_leases(stage.factory) == {}
+
+
+@pytest.mark.parametrize("how", ["sync", "stream"])
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_an_interrupted_sync_call_gives_its_lease_back(how, kind):
+    class Interrupted(Player):
+        def generate(self, request):
+            raise kind
+
+        def stream(self, request):
+            raise kind
+            yield
+
+    limits = {"a": Limits(concurrent=1)}
+    stage = Stage(Interrupted("a"), Player("b"), limits=limits, policy=Policy(max_concurrent_calls=1))
+    for _ in range(2):
+        with pytest.raises(kind):
+            stage.ask(how)
+    assert held_leases(stage.factory) == {}
+    assert stage.factory._admission.bulkhead.under_way == 0
+    assert stage.factory._admission.look(0).failures == 0
+    assert stage.players[1].requests == []
+
+
+def test_an_interrupted_wait_gives_its_retry_back():
+    stage = Stage(Player("a", ServerError("down")), policy=Policy(max_concurrent_calls=1))
+    left = stage.factory._admission.retries.left()
+
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    object.__setattr__(stage.factory._runtime, "sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        stage.ask("sync")
+    assert stage.factory._admission.retries.left() >= left
+    assert stage.factory._admission.bulkhead.under_way == 0
+
+
+@pytest.mark.parametrize("early", ["close", "forget"])
+def test_a_sync_stream_that_is_left_early_gives_everything_back(early):
+    policy = Policy(max_concurrent_calls=1)
+    stage = Stage(Player("a", ("one", "two", "three")), limits={"a": Limits(concurrent=1)}, policy=policy)
+    for _ in range(3):
+        stream = stage.factory.stream_content("hello")
+        assert next(stream).text == "one"
+        assert stage.players[0].under_way == 1
+        if early == "close":
+            stream.close()
+        del stream
+        assert stage.players[0].under_way == 0
+        assert held_leases(stage.factory) == {}
+        assert stage.factory._admission.bulkhead.under_way == 0
+    assert stage.state() == "closed"
+
+
+def test_everything_is_given_back_before_the_last_event():
+    """A caller who keeps the exhausted stream, or never asks beyond Finish, holds nothing up."""
+    stage = Stage(Player("a", "fine"), limits={"a": Limits(concurrent=1)}, policy=Policy(max_concurrent_calls=1))
+    stream = stage.factory.stream_content("hello")
+    while not hasattr(next(stream), "response"):
+        pass
+    assert held_leases(stage.factory) == {}
+    assert stage.factory._admission.bulkhead.under_way == 0
+    assert stage.ask("stream").success
+
+
+def test_the_health_of_every_target_is_told():
+    stage = Stage(Player("a", ServerError("down")), Player("b", (0.25, "fine")), policy=EAGER)
+    status = stage.factory.get_provider_status()
+    nothing = {"state": "closed", "free_in": 0.0, "until": None, "failures": 0, "latency": None, "latency_p95": None}
+    assert status["primary"] == {"name": "a", "available": True, "health": {**nothing, "left": {}}}
+    assert status["current"] == "a"
+    for _ in range(10):
+        stage.ask()
+    status = stage.factory.get_provider_status()
+    health = status["primary"]["health"]
+    assert (health["state"], health["failures"]) == ("open", 10)
+    assert 25 < health["free_in"] <= 30
+    assert health["until"].endswith("+00:00")
+    assert status["current"] == "b"
+    assert status["fallbacks"][0]["health"]["latency"] == pytest.approx(0.25)
+    stage.clock.advance(31)
+    assert stage.factory.get_provider_status()["current"] == "a"
+
+
+def test_the_latency_of_a_stream_is_that_of_its_first_piece():
+    stage = Stage(Player("a", (0.5, "one ", 3.0, "two")))
+    for how, seconds in (("stream", 0.5), ("sync", 3.5)):
+        stage.store.forget()
+        stage.ask(how)
+        assert stage.factory._admission.look(0).seconds == pytest.approx(seconds)
+    stage = Stage(Player("a", ("at once", 3.0, "and later")))
+    stage.ask("stream")  # at second 0 of the clock, which is a time like any other
+    assert stage.factory._admission.look(0).seconds == 0.0
+
+
+def test_changes_of_state_are_told_and_logged(caplog):
+    caplog.set_level(logging.INFO, "understudy")
+    stage = Stage(Player("a", *[ServerError("down")] * 10, "fine"), Player("b"), policy=EAGER)
+    for _ in range(10):
+        stage.ask()
+    stage.clock.advance(31)
+    for _ in range(2):
+        assert stage.ask().provider_name == "a"
+    lines = [line.message for line in caplog.records if "circuit" in line.message and "skip" not in line.message]
+    assert [line for line in lines if line.startswith("a circuit")] == [
+        "a circuit open for 30 s",
+        "a circuit half-open",
+        "a circuit closed",
+    ]
+
+
+def test_a_store_that_is_shared_by_threads_and_loops_keeps_its_count():
+    store = InMemoryHealthStore()
+    limits = {"a": Limits(requests_per_minute=60)}
+    player = Player("a")
+    factory = LLMFactory(player, [Player("b")], settings={}, extensions=[], limits=limits, health_store=store)
+
+    def ask(number):
+        if number % 2:
+            return asyncio.run(factory.agenerate_content("hello"))
+        return factory.generate_content("hello")
+
+    threads = threading.active_count()
+    with ThreadPoolExecutor(4) as pool:
+        names = [response.provider_name for response in pool.map(ask, range(100))]
+    assert names.count("a") == len(player.requests) == 60
+    assert threading.active_count() <= threads
+    assert {state.value for state in BreakerState} == {"closed", "open", "cooling", "half-open"}
