@@ -86,6 +86,7 @@ if TYPE_CHECKING:
         ToolCall,
         ToolResult,
     )
+    from understudy.plan import Plan, PlannedTarget
     from understudy.policy import Policy
     from understudy.provider import Capabilities, ChatProvider, LLMProvider, structured_output
     from understudy.registry import load_extensions
@@ -156,6 +157,8 @@ __all__ = [
     "Overloaded",
     "Part",
     "PermissionDenied",
+    "Plan",
+    "PlannedTarget",
     "PluginError",
     "PluginLock",
     "Policy",
@@ -233,6 +236,7 @@ _CONTENTS = {
     "limits": "Limits",
     "lock": "LockedPlugin PluginLock",
     "messages": "File Image Message Part Prompt Request Text Thinking Tool ToolCall ToolResult",
+    "plan": "Plan PlannedTarget",
     "policy": "Policy",
     "provider": "Capabilities ChatProvider LLMProvider structured_output",
     "registry": "load_extensions",

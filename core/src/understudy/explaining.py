@@ -87,7 +87,7 @@ def explain_policy(policy: Policy) -> str:
     )
     tables = [(heading, list(rows)) for heading, rows in sections]
     left = max(len(name) for _, rows in tables for names, _ in rows for name in names)
-    lines = [*_wrap(f"Policy {_title(policy)}", WIDTH), *_wrap(_doctrine(policy), WIDTH)]
+    lines = [*_wrap(f"Policy {title_of(policy)}", WIDTH), *_wrap(_doctrine(policy), WIDTH)]
     for heading, rows in tables:
         several = any(len(names) > 1 for names, _ in rows)  # then blank lines tell which names belong together
         lines += ["", heading, *([] if several else [""])]
@@ -111,8 +111,8 @@ def _beside(names: Sequence[str], words: str, left: int) -> Iterator[str]:
         yield f"{' ' * GAP}{name:{left + GAP}}{line}".rstrip()
 
 
-def _title(policy: Policy) -> str:
-    """Name the preset that a policy is nearest to, and what is different."""
+def title_of(policy: Policy) -> str:
+    """Name the preset that a policy is nearest to, and what is different in it."""
 
     changes = {
         name: [f.name for f in fields(policy) if getattr(policy, f.name) != getattr(preset, f.name)]
@@ -176,7 +176,7 @@ def _times(fate: Fate, policy: Policy) -> str:
         words[0:2] = [f"between 0 and {words[0]} s, then up to {words[1]}"]
     elif policy.jitter == "full":
         then, words = f"up to {then}", [f"between 0 and {word}" for word in words]
-    seconds = f"{_listed(words)} s" if len(waits) - steady < STEADY else _listed([*words, f"then {then}"])
+    seconds = f"{listed(words)} s" if len(waits) - steady < STEADY else listed([*words, f"then {then}"])
     limit = f", as far as the deadline of {policy.deadline:g} s allows" if fate.cut_short else ""
     return f"{often}, after {seconds}{limit}"
 
@@ -349,5 +349,6 @@ def _hedging_words(policy: Policy) -> str:
     )
 
 
-def _listed(words: Sequence[str]) -> str:
+def listed(words: Sequence[str]) -> str:
+    """Join words as a sentence does: "one, two and three"."""
     return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Unpack
 
 from understudy import drivers
 from understudy.admission import Admission
@@ -28,6 +28,9 @@ from understudy.registry import ProviderRegistry, load_extensions, registry
 from understudy.response import LLMResponse, StreamEvent
 from understudy.settings import Settings
 from understudy.waiting import async_sleep, sleep
+
+if TYPE_CHECKING:
+    from understudy.plan import Plan
 
 logger = logging.getLogger("understudy")
 logger.addHandler(logging.NullHandler())
@@ -207,6 +210,29 @@ class LLMFactory:
     ) -> AsyncIterator[StreamEvent]:
         """Answer a prompt piece by piece as `stream_content` does, on the running event loop."""
         return drivers.astream(self._perform(prompt, temperature, max_tokens, max_retries, retry_delay, options))
+
+    def plan(
+        self,
+        prompt: Prompt = "Hello",
+        temperature: float | None = 0.0,
+        max_tokens: int | None = 1024,
+        max_retries: int = RETRIES,
+        retry_delay: float = DELAY,
+        **options: Unpack[CallOptions],
+    ) -> Plan:
+        """Tell what `generate_content` would do now: who would be asked, in which order, and why. Nothing is sent.
+
+        Nothing is taken or reserved either: the health store is only looked at. What is not told beforehand: how many
+        calls are under way where `Limits.concurrent` counts them, what extensions make of the request, and, where
+        targets are drawn at random, the next draw.
+
+        Raises:
+            TypeError: an argument has the wrong type.
+            ValueError: an argument is out of its range.
+        """
+        from understudy.plan import make_plan  # words are needed by people alone
+
+        return make_plan(self._perform(prompt, temperature, max_tokens, max_retries, retry_delay, options))
 
     def get_provider_status(self) -> dict[str, Any]:
         """Tell who is on the route, who can be asked, and how they are.

@@ -1,0 +1,311 @@
+"""What a call would do now: who would be asked, in which order, and why. Nothing is sent, and nothing is taken.
+
+The engine itself is played with the targets' health as it is, so the plan is what the record of a call would show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from textwrap import wrap
+from typing import Literal
+
+from understudy.admission import refusal
+from understudy.breaker import BreakerState
+from understudy.commands import Admit, Call, Command, Enter, Outcome, State, Withdraw
+from understudy.errors import Failure, LimitReached, ServerError, TargetFailure, TargetResting, TooManyCalls
+from understudy.explaining import listed, title_of
+from understudy.health import Claim, Lease, TargetHealth
+from understudy.performance import Performance
+from understudy.policy import Policy
+from understudy.prices import estimate_usage
+from understudy.rehearsal import Rehearsal, rehearse
+from understudy.windows import UNITS, Allowance
+
+WIDTH = 88  # columns of a plan as text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedTarget:
+    """One target's part in a call that has not been made.
+
+    Args:
+        label: the route as it was named, for example "gemini" or "claude:claude-haiku-4-5".
+        provider: the provider's name.
+        model: the model that would be asked, where it is known.
+        part: "asked" is who the call begins with; "only if" those before it fail; "skipped" is not asked at all.
+        why: the reason for that: "primary", "gemini fails", "circuit open, back in 12 s".
+        breaker: the state of its circuit breaker.
+        free_in: seconds until a breaker or a cooldown lets go of it; 0.0 for now.
+        timeout: most seconds for its first attempt, where those before it were asked once and took all their time;
+            None where it is not asked.
+        price: US dollars for one attempt at most, by estimate; None where it is not known.
+        left: what is left of each of the caller's own limits.
+        on_failure: what follows a failure that may pass; empty where it is not asked.
+    """
+
+    label: str
+    provider: str
+    model: str | None = None
+    part: Literal["asked", "only if", "skipped"]
+    why: str
+    breaker: State = "closed"
+    free_in: float = 0.0
+    timeout: float | None = None
+    price: float | None = None
+    left: dict[str, float] = field(default_factory=dict)
+    on_failure: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a call would do now; as a text, `str(plan)`, it is for people.
+
+    Args:
+        targets: every target, in the order in which it would be come to.
+        policy: the numbers of the call.
+        input_tokens: of the request, by estimate.
+        output_tokens: of the answer, at most.
+    """
+
+    targets: tuple[PlannedTarget, ...]
+    policy: Policy
+    input_tokens: int
+    output_tokens: int
+
+    @property
+    def first(self) -> PlannedTarget | None:
+        """The target that would be asked first; None where nobody can be."""
+        return next((target for target in self.targets if target.part == "asked"), None)
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+
+def make_plan(performance: Performance) -> Plan:
+    """Find out what a call would do."""
+    usage = estimate_usage(performance.request)
+    return Plan(
+        targets=tuple(_Stage(performance).rows()),
+        policy=performance.policy,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+    )
+
+
+class _Seat:
+    """What is known of one target without asking it."""
+
+    def __init__(self, performance: Performance, index: int) -> None:
+        target, provider, admission = performance.targets[index], performance.providers[index], performance.admission
+        request = performance.request
+        own = target.model or (request.model if target.position == 0 else None)
+        request = replace(request, model=own)
+        self.target = target
+        self.model = own or provider.default_model
+        self.price = admission.estimate(target.position, request)
+        self.health = admission.look(target.position, None if target.model else own)
+        claim = admission.claim(target.position, request, 0, 0.0, False)
+        self.left = _left(claim, self.health)
+        self.skip = performance.lack(index) or self._resting(claim)
+
+    def _resting(self, claim: Claim) -> Failure | None:
+        health, provider = self.health, self.target.provider
+        if health.free_in > 0:
+            reason = "cooldown" if health.state is BreakerState.COOLING else "breaker"
+            return refusal(Lease(False, health.state, health.free_in, reason), provider)
+        for unit, amount in zip(UNITS, (1.0, claim.tokens, claim.cost), strict=True):
+            left = self.left.get(unit, amount)
+            if amount > left:
+                return LimitReached(f"{left:.3g} {unit} left, {amount:.3g} needed", provider=provider)
+        return None
+
+    def admit(self, now: float, forced: bool) -> Outcome:
+        """Say whether the target would be asked so many seconds from now."""
+        free_in = self.health.free_in
+        if self.skip is None or forced or 0 < free_in <= now:
+            return Outcome(now, breaker=self.health.state.value)
+        return Outcome(now, skip=self.skip, free_in=free_in - now if free_in else None, breaker=self.health.state.value)
+
+
+def _left(claim: Claim, health: TargetHealth) -> dict[str, float]:
+    """Return what is left of a target's limits: all of them where nothing was asked of it so far."""
+    if claim.limits is None:
+        return {}
+    return {unit: health.left.get(unit, most) for unit, most in Allowance(claim.limits).left(0.0).items()}
+
+
+class _Stage:
+    """The targets as they are, and the engine that is played on them."""
+
+    def __init__(self, performance: Performance) -> None:
+        self.policy = performance.policy
+        self.targets = performance.targets
+        self.seats = [_Seat(performance, index) for index in range(len(performance.targets))]
+        bulkhead = performance.admission.bulkhead
+        full = bulkhead is not None and bulkhead.under_way >= bulkhead.limit
+        self.full = TooManyCalls(f"{bulkhead.limit} calls are under way") if bulkhead is not None and full else None
+        self.retries = performance.admission.retries.left()
+
+    def play(self, failure_of: Callable[[int], Failure | None], *, hanging: bool) -> Rehearsal:
+        """Play the call.
+
+        Args:
+            failure_of: how a target's attempts fail; None where it answers.
+            hanging: whether an attempt takes all its time.
+        """
+        retries = self.retries
+
+        def answer(command: Command, now: float) -> Outcome:
+            nonlocal retries
+            if isinstance(command, Enter):
+                return Outcome(now, skip=self.full)
+            if isinstance(command, Admit):
+                return self.seats[command.index].admit(now, command.forced)
+            if isinstance(command, Call):
+                at = now + command.timeout if hanging else now
+                return Outcome(at, failure=failure_of(command.index), draw=1.0, index=command.index)
+            if isinstance(command, Withdraw):
+                retries -= 1
+                return Outcome(now, refused=retries < 0)
+            return Outcome(now)
+
+        return rehearse(self.targets, self.policy, answer)
+
+    def rows(self) -> Iterator[PlannedTarget]:
+        """Describe every target's part, in the order in which they would be come to."""
+        played = self.play(lambda index: TargetFailure("played"), hanging=True)
+        come_to = [c for c in played.commands if isinstance(c, Admit)]
+        order = list(dict.fromkeys([*(c.index for c in come_to), *range(len(self.seats))]))
+        forced = [c.index for c in come_to if c.forced]
+        before: list[int] = []  # who is asked before
+        for index in order:
+            if index in forced or (self.seats[index].skip is None and self.full is None):
+                yield self._asked(index, before, played, index in forced)
+                before.append(index)
+            else:
+                yield self._skipped(index, order, played)
+
+    def _asked(self, index: int, before: list[int], played: Rehearsal, forced: bool) -> PlannedTarget:
+        return self._row(
+            index,
+            "only if" if before else "asked",
+            self._reason(index, before, played, forced),
+            timeout=played.timeout(index),
+            on_failure=self._on_failure(index, before),
+        )
+
+    def _reason(self, index: int, before: list[int], played: Rehearsal, forced: bool) -> str:
+        seat = self.seats[index]
+        if forced and seat.skip is not None:
+            return f"every target is passed over, and this one is free soonest ({seat.skip.brief})"
+        if before:
+            words = f"{self._names(before)} {'fails' if len(before) == 1 else 'fail'}"
+            after = self._hedge_after(before[0]) if len(before) == 1 else None
+            return words if after is None else f"{words}, or does not answer within {after:.3g} s"
+        passed_over = [c.index for c in played.commands if isinstance(c, Admit)]
+        passed_over = passed_over[: passed_over.index(index)]
+        if passed_over:
+            words = f"{self._names(passed_over)} {'is' if len(passed_over) == 1 else 'are'} passed over"
+        else:
+            words = next(c.reason for c in played.commands if isinstance(c, Call) and c.index == index)
+        probed = seat.health.state is not BreakerState.CLOSED
+        return f"{words}; its circuit lets one request at a time through" if probed else words
+
+    def _hedge_after(self, index: int) -> float | None:
+        after = self.policy.hedge_after
+        return self.seats[index].health.p95 if isinstance(after, str) else after
+
+    def _on_failure(self, index: int, before: list[int]) -> str:
+        """Say what follows a failure that may pass."""
+
+        def failure_of(other: int) -> Failure | None:
+            return ServerError("played") if other == index else TargetFailure("played") if other in before else None
+
+        played = self.play(failure_of, hanging=False)
+        others = [c.index for c in played.commands if isinstance(c, Call) and c.index not in (index, *before)]
+        waits = played.waits(index)
+        then = self.targets[others[0]].label if others else "the call has failed"
+        if not waits:
+            return f"{then}, at once" if others else then
+        number = "1 retry" if len(waits) == 1 else f"{len(waits)} retries"
+        at_random = self.policy.jitter == "full"
+        return f"{'up to ' * at_random}{number} within {sum(waits):g} s, then {then}"
+
+    def _skipped(self, index: int, order: list[int], played: Rehearsal) -> PlannedTarget:
+        skip = self.full or self.seats[index].skip
+        assert skip is not None  # or it would be asked
+        words = skip.brief if isinstance(skip, TargetResting) or not skip.message else skip.message
+        if index in played.asked:
+            others = [other for other in order if other != index and self.seats[other].skip is None]
+            words = f"{words}; asked then if {self._names(others)} {'fails' if len(others) == 1 else 'fail'}"
+        return self._row(index, "skipped", words)
+
+    def _row(
+        self,
+        index: int,
+        part: Literal["asked", "only if", "skipped"],
+        why: str,
+        timeout: float | None = None,
+        on_failure: str = "",
+    ) -> PlannedTarget:
+        seat = self.seats[index]
+        return PlannedTarget(
+            label=seat.target.label,
+            provider=seat.target.provider,
+            model=seat.model,
+            part=part,
+            why=why,
+            breaker=seat.health.state.value,
+            free_in=seat.health.free_in,
+            timeout=timeout,
+            price=seat.price,
+            left=seat.left,
+            on_failure=on_failure,
+        )
+
+    def _names(self, indices: Sequence[int]) -> str:
+        return listed([self.targets[index].label for index in indices])
+
+
+# ---- as a text ----
+
+
+def _lines(plan: Plan) -> Iterator[str]:
+    deadline = plan.policy.deadline
+    time = "no deadline" if deadline is None else f"{deadline:g} s for the whole call"
+    read = f"about {plan.input_tokens} token{'' if plan.input_tokens == 1 else 's'} to read"
+    tokens = f"{read}, {plan.output_tokens} at most to write"
+    yield from wrap(f"Policy {title_of(plan.policy)}; {time}; {tokens}.", WIDTH)
+    yield ""
+    names = [list(dict.fromkeys(_names(one))) for one in plan.targets]
+    left = min(max(len(name) for pair in names for name in pair), WIDTH // 3)
+    for number, (one, pair) in enumerate(zip(plan.targets, names, strict=True), 1):
+        column = [line for part in _words(one) for line in wrap(part, WIDTH - left - 5, subsequent_indent="  ")]
+        for row in range(max(len(pair), len(column))):
+            mark = str(number) if row == 0 else ""
+            name = pair[row] if row < len(pair) else ""
+            yield f"{mark:3}{name:{left}}  {column[row] if row < len(column) else ''}".rstrip()
+    if plan.first is None:
+        yield from ("", "Nobody can be asked: the call would fail at once.")
+
+
+def _names(one: PlannedTarget) -> Iterator[str]:
+    yield one.label
+    if one.model and not one.label.endswith(f":{one.model}"):
+        yield one.model
+
+
+def _words(one: PlannedTarget) -> Iterator[str]:
+    yield f"{one.part}: {one.why}"
+    numbers = []
+    if one.timeout is not None:
+        numbers.append(f"{one.timeout:.3g} s for an attempt")
+        if one.price is not None:
+            numbers.append(f"${one.price:.4f} at most" if one.price else "free")
+        if one.breaker != "closed":
+            numbers.append(f"circuit {one.breaker}")
+    numbers += [f"{amount:.4g} {unit} left" for unit, amount in one.left.items()]
+    yield ", ".join(numbers)
+    if one.on_failure:
+        yield f"on a passing failure: {one.on_failure}"
