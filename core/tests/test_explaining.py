@@ -155,7 +155,7 @@ def test_each_failure_leads_to_what_is_told(policy: Policy, caplog: pytest.LogCa
 def test_each_failure_is_remembered_as_it_is_told(policy: Policy) -> None:
     for kind in RAISED:
         words = rows(policy)[kind.__name__]
-        many, _ = play(policy, [kind("played")], ON, calls=25, max_retries=0)
+        many, _ = play(policy, [kind("played")], ON, calls=12, max_retries=0)
         once, clock = play(policy, [kind("played")], ON, max_retries=0)
         told = "Counts for the circuit breaker" in words, "cools down" in words
         assert (kind, *told) == (kind, health_of(many)["state"] == "open", health_of(once)["state"] == "cooling")

@@ -12,6 +12,7 @@ from typing import Literal
 
 from understudy.admission import refusal
 from understudy.breaker import BreakerState
+from understudy.budgets import WINDOW
 from understudy.commands import Admit, Call, Command, Enter, Outcome, State, Withdraw
 from understudy.errors import Failure, LimitReached, ServerError, TargetFailure, TargetResting, TooManyCalls
 from understudy.explaining import listed, title_of
@@ -20,7 +21,7 @@ from understudy.performance import Performance
 from understudy.policy import Policy
 from understudy.prices import estimate_usage
 from understudy.rehearsal import Rehearsal, rehearse
-from understudy.windows import UNITS, Allowance
+from understudy.windows import MINUTE, UNITS, Allowance
 
 WIDTH = 88  # columns of a plan as text
 
@@ -120,12 +121,15 @@ class _Seat:
                 return LimitReached(f"{left:.3g} {unit} left, {amount:.3g} needed", provider=provider)
         return None
 
-    def admit(self, now: float, forced: bool) -> Outcome:
-        """Say whether the target would be asked so many seconds from now."""
+    def admit(self, now: float, forced: bool, asked: Sequence[float]) -> Outcome:
+        """Say whether the target would be asked so many seconds from now, having been asked at these times."""
         free_in = self.health.free_in
+        state: State = self.health.state.value
+        if sum(at > now - MINUTE for at in asked) >= self.left.get(UNITS[0], float("inf")):
+            return Outcome(now, skip=LimitReached("played"), breaker=state)
         if self.skip is None or forced or 0 < free_in <= now:
-            return Outcome(now, breaker=self.health.state.value)
-        return Outcome(now, skip=self.skip, free_in=free_in - now if free_in else None, breaker=self.health.state.value)
+            return Outcome(now, breaker=state)
+        return Outcome(now, skip=self.skip, free_in=free_in - now if free_in else None, breaker=state)
 
 
 def _left(claim: Claim, health: TargetHealth) -> dict[str, float]:
@@ -154,20 +158,21 @@ class _Stage:
             failure_of: how a target's attempts fail; None where it answers.
             hanging: whether an attempt takes all its time.
         """
-        retries = self.retries
+        retried: list[float] = []
+        asked: list[list[float]] = [[] for _ in self.seats]
 
         def answer(command: Command, now: float) -> Outcome:
-            nonlocal retries
             if isinstance(command, Enter):
                 return Outcome(now, skip=self.full)
             if isinstance(command, Admit):
-                return self.seats[command.index].admit(now, command.forced)
+                return self.seats[command.index].admit(now, command.forced, asked[command.index])
             if isinstance(command, Call):
+                asked[command.index].append(now)
                 at = now + command.timeout if hanging else now
                 return Outcome(at, failure=failure_of(command.index), draw=1.0, index=command.index)
             if isinstance(command, Withdraw):
-                retries -= 1
-                return Outcome(now, refused=retries < 0)
+                retried.append(now)
+                return Outcome(now, refused=sum(at > now - WINDOW for at in retried) > self.retries)
             return Outcome(now)
 
         return rehearse(self.targets, self.policy, answer)
@@ -224,13 +229,14 @@ class _Stage:
 
         played = self.play(failure_of, hanging=False)
         others = [c.index for c in played.commands if isinstance(c, Call) and c.index not in (index, *before)]
-        waits = played.waits(index)
+        seconds, retries = sum(played.waits(index)), played.asked.count(index) - 1
         then = self.targets[others[0]].label if others else "the call has failed"
-        if not waits:
+        if not seconds and not retries:
             return f"{then}, at once" if others else then
-        number = "1 retry" if len(waits) == 1 else f"{len(waits)} retries"
-        at_random = self.policy.jitter == "full"
-        return f"{'up to ' * at_random}{number} within {sum(waits):g} s, then {then}"
+        if not retries:  # it is waited for, and then a limit is in the way
+            return f"{then}, after {seconds:g} s"
+        up_to = "up to " if self.policy.jitter == "full" else ""
+        return f"{up_to}{retries} {'retry' if retries == 1 else 'retries'} within {seconds:g} s, then {then}"
 
     def _skipped(self, index: int, order: list[int], played: Rehearsal) -> PlannedTarget:
         skip = self.full or self.seats[index].skip
