@@ -246,6 +246,13 @@ def benchmarks(session: nox.Session) -> None:
 
 
 @nox.session
+def failover(session: nox.Session) -> None:
+    """Fail over beside other libraries, each in an environment of its own; arguments select scenarios and libraries."""
+    prepare(session, *group("test"))
+    session.run("python", "tests/benchmarks/failover", *session.posargs, env=installer_settings())
+
+
+@nox.session
 def lowest(session: nox.Session) -> None:
     """Run the tests with the oldest versions of their dependencies that our packages allow."""
     if session.venv_backend != "uv":

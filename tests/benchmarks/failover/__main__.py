@@ -1,0 +1,132 @@
+"""The failover benchmark: the same faults, the same upstream, Understudy and its peers side by side.
+
+Arguments choose scenarios (by key, such as retry-after) and libraries (by name, such as litellm); none is all of them.
+With all of them, the tables go to docs/failover-benchmark.md too. `--renew` makes the libraries' environments anew.
+"""
+
+import argparse
+import asyncio
+import itertools
+import sys
+import time
+from pathlib import Path
+
+from driver_process import DriverProcess, Ended
+from environments import HOME, ROOT, python_for
+from libraries import LIBRARIES, Library, Variant
+from report import Results, page
+from scenarios import SCENARIOS, Result, Scenario, play, warm_up
+from upstream_process import Upstream
+
+PAGE = ROOT / "docs" / "failover-benchmark.md"
+BEGIN = "<!-- written by the failover benchmark: begin -->"
+END = "<!-- written by the failover benchmark: end -->"
+AT_ONCE = 8  # cells that are played at the same time: they wait, most of the time
+STARTING = 4  # libraries that are imported at the same time: they compute
+
+
+def main() -> None:
+    """Read the arguments, play, print and write."""
+    parser = argparse.ArgumentParser(prog="failover", description=__doc__)
+    parser.add_argument("words", nargs="*", help="keys of scenarios and names of libraries")
+    parser.add_argument("--renew", action="store_true", help="make the libraries' environments anew")
+    parser.add_argument("--list", action="store_true", help="name the scenarios and libraries")
+    arguments = parser.parse_args()
+    if arguments.list:
+        print("\n".join([*(scenario.key for scenario in SCENARIOS), *(_key(library) for library in LIBRARIES)]))
+        return
+    scenarios, libraries = _chosen(arguments.words)
+    missing, pythons = _environments(libraries, arguments.renew)
+    start = time.monotonic()
+    results, versions = asyncio.run(_measure(scenarios, [one for one in libraries if one.name in pythons], pythons))
+    text = page(results, versions, missing)
+    print(text)
+    print(f"\n{len(results)} cells in {time.monotonic() - start:.0f} s", file=sys.stderr)
+    if not arguments.words:
+        before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", "utf-8")
+
+
+def _key(library: Library) -> str:
+    return library.name.lower().replace(" ", "-")
+
+
+def _chosen(words: list[str]) -> tuple[list[Scenario], list[Library]]:
+    known = [*(scenario.key for scenario in SCENARIOS), *map(_key, LIBRARIES)]
+    for word in words:
+        if word not in known and not any(word in _key(library) for library in LIBRARIES):
+            sys.exit(f"expected scenarios or libraries among {', '.join(known)}, found {word!r}")
+    scenarios = [scenario for scenario in SCENARIOS if scenario.key in words]
+    libraries = [one for one in LIBRARIES if any(word in _key(one) for word in words)]
+    return scenarios or list(SCENARIOS), libraries or list(LIBRARIES)
+
+
+def _environments(libraries: list[Library], renew: bool) -> tuple[dict[str, str], dict[str, str]]:
+    """Return why libraries are missing, and the Python of each of the others."""
+    missing, pythons = {}, {}
+    for library in libraries:
+        try:
+            pythons[library.name] = python_for(library, renew)
+        except RuntimeError as error:
+            missing[library.name] = str(error)
+            print(error, file=sys.stderr)
+    HOME.mkdir(parents=True, exist_ok=True)
+    return missing, pythons
+
+
+async def _measure(
+    scenarios: list[Scenario], libraries: list[Library], pythons: dict[str, str]
+) -> tuple[Results, dict[str, dict[str, str]]]:
+    results: Results = {}
+    lanes = [
+        (DriverProcess(library, variant, pythons[library.name], _log(library, variant)), lane)
+        for library in libraries
+        for variant in library.variants
+        for lane in _lanes(scenarios, variant)
+    ]
+    starting, playing = asyncio.Semaphore(STARTING), asyncio.Semaphore(AT_ONCE)
+    try:
+        async with Upstream() as upstream:
+            await asyncio.gather(*(_start(driver, upstream, starting) for driver, _ in lanes))
+            await asyncio.gather(*(_play_lane(driver, lane, upstream, playing, results) for driver, lane in lanes))
+    finally:
+        await asyncio.gather(*(driver.stop() for driver, _ in lanes))
+    return results, {driver.library.name: driver.versions for driver, _ in lanes}
+
+
+def _log(library: Library, variant: Variant) -> Path:
+    return HOME / f"{library.driver}-{variant.name}.log"
+
+
+def _lanes(scenarios: list[Scenario], variant: Variant) -> list[list[Scenario]]:
+    """Share the scenarios among processes: the quick ones to one, the slow ones to others."""
+    lanes: list[list[Scenario]] = [[] for _ in range(variant.lanes + 1)]
+    quick, slow = itertools.cycle(lanes[: max(1, variant.lanes - 1)]), itertools.cycle(lanes[-2:])
+    for scenario in scenarios:
+        next(slow if scenario.is_slow else quick).append(scenario)
+    return [lane for lane in lanes if lane]
+
+
+async def _start(driver: DriverProcess, upstream: Upstream, starting: asyncio.Semaphore) -> None:
+    async with starting:
+        try:
+            await warm_up(driver, upstream)
+        except Ended as error:
+            print(error, file=sys.stderr)
+
+
+async def _play_lane(
+    driver: DriverProcess, lane: list[Scenario], upstream: Upstream, playing: asyncio.Semaphore, results: Results
+) -> None:
+    for scenario in lane:
+        async with playing:
+            try:
+                result = await play(scenario, driver, upstream)
+            except Ended as error:
+                result = Result(missing=str(error))
+        results[scenario.key, driver.library.name, driver.variant.name] = result
+        print(".", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""LiteLLM's Router: two deployments, the second of which is the fallback of the first."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import litellm
+from _driver import Finish, Setting, drive
+
+litellm.telemetry = False
+litellm.suppress_debug_info = True
+
+
+class Router:
+    """As they come: two groups and a fallback. Tuned: no retries, and a cooldown after the first failures."""
+
+    recovers = False
+
+    def __init__(self, setting: Setting) -> None:
+        tuned = setting.variant == "tuned"
+        options: dict[str, Any] = {"timeout": setting.timeout, "fallbacks": [{"primary": ["backup"]}]}
+        if tuned:
+            options |= {"num_retries": 0, "stream_timeout": setting.timeout, "allowed_fails": 1}
+        if setting.open_for is not None:
+            options["cooldown_time"] = setting.open_for
+        self.router = litellm.Router(
+            model_list=[_deployment("primary", setting.primary), _deployment("backup", setting.backup)], **options
+        )
+        self.opens_for: float | None = float(self.router.cooldown_time)
+
+    async def ask(self, prompt: str) -> str:
+        """Return the whole answer."""
+        response = await self.router.acompletion("primary", [{"role": "user", "content": prompt}])
+        return response.choices[0].message.content or ""
+
+    async def stream(self, prompt: str) -> AsyncIterator[str]:
+        """Give the answer in pieces."""
+        messages, finish = [{"role": "user", "content": prompt}], None
+        async for chunk in await self.router.acompletion("primary", messages, stream=True):
+            if chunk.choices:
+                finish = chunk.choices[0].finish_reason or finish
+                yield chunk.choices[0].delta.content or ""
+        yield Finish(finish)
+
+    async def close(self) -> None:
+        """Take the router out of LiteLLM's lists."""
+        self.router.discard()
+
+
+def _deployment(name: str, url: str) -> dict[str, Any]:
+    parameters = {"model": "openai/model-under-test", "api_base": f"{url}/v1", "api_key": "none"}
+    return {"model_name": name, "litellm_params": parameters}
+
+
+if __name__ == "__main__":
+    drive(Router, "litellm")

@@ -1,0 +1,61 @@
+"""Pydantic AI: an agent whose model is a FallbackModel."""
+
+from collections.abc import AsyncIterator
+
+from _driver import Finish, Setting, drive
+from pydantic_ai import Agent, ModelResponse, ModelSettings
+from pydantic_ai.exceptions import ModelAPIError, ModelRequestRejectedError, UnexpectedModelBehavior
+from pydantic_ai.models.fallback import FallbackModel
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.openai import OpenAIProvider
+
+
+class PydanticAi:
+    """As they come: two models and the timeout. Tuned: no retries, deadlines, and what to fall back on."""
+
+    opens_for = None
+    recovers = False
+
+    def __init__(self, setting: Setting) -> None:
+        self.whole = ModelSettings(timeout=setting.timeout)
+        self.streamed = ModelSettings(timeout=setting.timeout)
+        models = [_model(setting.primary), _model(setting.backup)]
+        if setting.variant == "tuned":
+            self.whole |= ModelSettings(max_retries=0, request_timeout=setting.timeout)
+            self.streamed |= ModelSettings(max_retries=0, first_event_timeout=setting.timeout)
+            self.agent = Agent(FallbackModel(*models, fallback_on=[_may_be_better_elsewhere, _is_empty]))
+        else:
+            self.agent = Agent(FallbackModel(*models))
+
+    async def ask(self, prompt: str) -> str:
+        """Return the whole answer."""
+        return (await self.agent.run(prompt, model_settings=self.whole)).output
+
+    async def stream(self, prompt: str) -> AsyncIterator[str]:
+        """Give the answer in pieces."""
+        async with self.agent.run_stream(prompt, model_settings=self.streamed) as result:
+            async for piece in result.stream_text(delta=True, debounce_by=None):
+                yield piece
+            yield Finish(result.response.finish_reason)
+
+    async def close(self) -> None:
+        """Nothing is held that does not end with the process."""
+
+
+def _model(url: str) -> OpenAIChatModel:
+    return OpenAIChatModel("model-under-test", provider=OpenAIProvider(base_url=f"{url}/v1", api_key="none"))
+
+
+def _may_be_better_elsewhere(error: Exception) -> bool:
+    """Any failure of a model but that of the request itself, and answers that cannot be read."""
+    if isinstance(error, ModelRequestRejectedError):
+        return getattr(error, "status_code", None) != 400
+    return isinstance(error, ModelAPIError | UnexpectedModelBehavior)
+
+
+def _is_empty(response: ModelResponse) -> bool:
+    return not response.text and not response.tool_calls
+
+
+if __name__ == "__main__":
+    drive(PydanticAi, "pydantic-ai-slim", "openai")

@@ -1,0 +1,77 @@
+"""TensorZero: the gateway embedded in the process, one model with two providers."""
+
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from _driver import Finish, Setting, drive
+from tensorzero import AsyncTensorZeroGateway
+
+CONFIGURATION = """
+[gateway]
+disable_pseudonymous_usage_analytics = true
+observability.enabled = false
+
+[models.answers]
+routing = ["primary", "backup"]
+
+[models.answers.providers.primary]
+type = "openai"
+model_name = "model-under-test"
+api_base = "{primary}/v1/"
+api_key_location = "none"
+timeouts = {timeouts}
+
+[models.answers.providers.backup]
+type = "openai"
+model_name = "model-under-test"
+api_base = "{backup}/v1/"
+api_key_location = "none"
+timeouts = {timeouts}
+"""
+LONGEST_STREAM = 5  # times the timeout
+
+
+class TensorZero:
+    """As it comes: routing and timeouts; nothing retries by default. Tuned: a limit for whole streams too."""
+
+    opens_for = None
+    recovers = False
+
+    def __init__(self, setting: Setting) -> None:
+        limit = round(setting.timeout * 1000)
+        timeouts = f"{{ non_streaming.total_ms = {limit}, streaming.ttft_ms = {limit} }}"
+        if setting.variant == "tuned":
+            timeouts = timeouts.replace("}", f", streaming.total_ms = {LONGEST_STREAM * limit} }}")
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "tensorzero.toml")
+            file.write_text(
+                CONFIGURATION.format(primary=setting.primary, backup=setting.backup, timeouts=timeouts), "utf-8"
+            )
+            self.gateway = AsyncTensorZeroGateway.build_embedded(config_file=str(file), async_setup=False)
+
+    async def ask(self, prompt: str) -> str:
+        """Return the whole answer."""
+        response = await self.gateway.inference(model_name="answers", input=_input(prompt))
+        return "".join(block.text for block in response.content)
+
+    async def stream(self, prompt: str) -> AsyncIterator[str]:
+        """Give the answer in pieces."""
+        finish = None
+        async for chunk in await self.gateway.inference(model_name="answers", input=_input(prompt), stream=True):
+            finish = getattr(chunk, "finish_reason", None) or finish
+            for block in chunk.content:
+                yield block.text
+        yield Finish(finish)
+
+    async def close(self) -> None:
+        """Let go of the gateway."""
+        await self.gateway.close()
+
+
+def _input(prompt: str) -> dict[str, object]:
+    return {"messages": [{"role": "user", "content": prompt}]}
+
+
+if __name__ == "__main__":
+    drive(TensorZero, "tensorzero")

@@ -1,0 +1,59 @@
+"""An environment for every library, made once and kept in .nox/failover/."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from libraries import Library
+
+ROOT = Path(__file__).parents[3]
+HOME = ROOT / ".nox" / "failover"
+OURS = [ROOT / "core", ROOT / "plugins" / "understudy-openai"]
+
+
+def python_for(library: Library, renew: bool = False) -> str:
+    """Return the Python of a library's environment, which is made where it is missing.
+
+    Args:
+        library: whose environment.
+        renew: make it anew, with the newest versions.
+
+    Raises:
+        RuntimeError: it cannot be made; the text is the end of what the installer said.
+    """
+    if not library.requirements:
+        return sys.executable  # ours: installed where the benchmark runs
+    key = hashlib.sha256("\n".join([sys.version, *library.requirements]).encode()).hexdigest()[:12]
+    home = HOME / f"{library.requirements[0].partition('>')[0].partition('[')[0]}-{key}"
+    python = home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    complete = home / "complete"  # written last: an environment without it was interrupted
+    if renew or not complete.is_file():
+        shutil.rmtree(home, ignore_errors=True)
+        home.parent.mkdir(parents=True, exist_ok=True)
+        print(f"Installing {', '.join(library.requirements)} ...", file=sys.stderr, flush=True)
+        _make(home, python, library.requirements)
+        complete.touch()
+    return str(python)
+
+
+def _make(home: Path, python: Path, requirements: tuple[str, ...]) -> None:
+    uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
+    if uv is not None and _succeeds([uv, "venv", "--quiet", "--python", sys.executable, str(home)])[0]:
+        installing = [uv, "pip", "install", "--quiet", "--python", str(python), *requirements]
+        if _succeeds(installing)[0]:
+            return
+        shutil.rmtree(home, ignore_errors=True)  # pip may know an index that uv was not told of
+    for command in (
+        [sys.executable, "-m", "venv", str(home)],
+        [str(python), "-m", "pip", "install", "--quiet", *requirements],
+    ):
+        good, said = _succeeds(command)
+        if not good:
+            raise RuntimeError(f"could not install {', '.join(requirements)}: {said}")
+
+
+def _succeeds(command: list[str]) -> tuple[bool, str]:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode == 0, (done.stdout + done.stderr).strip()[-600:]

@@ -1,0 +1,70 @@
+"""What a result is worth: whether what the caller was told is true, and how two results compare."""
+
+from replies import text_of
+from scenarios import Result, Scenario
+
+PRIMARY, BACKUP = text_of("primary"), text_of("backup")
+UNTRUE = ("EMPTY", "CUT", "MIXED", "OTHER")  # reported as success
+SAME = 0.15  # seconds within which two results are alike: the machine does other things too
+
+
+def outcome(text: str, failure: str | None, restarts: int) -> str:
+    """Return what the caller saw, in a word or two; capitals for a success that is none."""
+    if failure:
+        return f"{failure} after part" if text else failure
+    if text in (PRIMARY, BACKUP):
+        return "restarted" if restarts else "answer"
+    if not text:
+        return "EMPTY"
+    if PRIMARY.startswith(text) or BACKUP.startswith(text):
+        return "CUT"
+    return "MIXED" if text.endswith(BACKUP) else "OTHER"
+
+
+def outcomes(result: Result) -> list[str]:
+    """Return what every caller saw."""
+    return [outcome(answer.text, answer.failure, answer.restarts) for answer in result.answers]
+
+
+def is_wanted(scenario: Scenario, word: str) -> bool:
+    """Whether an outcome is what a caller can best have: the caller's own fault told, anything else answered."""
+    if scenario.fault == "400":
+        return word not in ("answer", *UNTRUE)
+    return word in ("answer", "restarted")
+
+
+def by_primary(result: Result) -> int:
+    """Return how many answers came from the primary."""
+    return sum(answer.text == PRIMARY for answer in result.answers)
+
+
+def worth(scenario: Scenario, result: Result) -> tuple[int, int, int]:
+    """Return how many untruths were told, how many callers did not get what they want, and what it cost in vain.
+
+    Less is better. In vain are requests to a primary that is dead, those to the backup for a fault of the caller's,
+    and answers of the backup where the primary is well enough.
+    """
+    words = outcomes(result)
+    untruths = sum(word in UNTRUE for word in words)
+    if scenario.kind == "recovery":
+        return untruths, 0, 0
+    served = sum(is_wanted(scenario, word) for word in words)
+    in_vain = result.backup if scenario.fault == "400" or scenario.kind == "brown-out" else result.primary
+    return untruths, scenario.callers - served, in_vain
+
+
+def better(scenario: Scenario, other: Result, ours: Result) -> list[str]:
+    """Return in what another's result is better than ours."""
+    if other.missing or ours.missing:
+        return []
+    reasons = []
+    (untruths, unserved, in_vain), mine = worth(scenario, other), worth(scenario, ours)
+    if untruths < mine[0]:
+        reasons.append("fewer untruths")
+    if unserved < mine[1] and untruths <= mine[0]:
+        reasons.append("more callers served")
+    if in_vain < mine[2] and (untruths, unserved) <= mine[:2]:
+        reasons.append(f"{in_vain} requests in vain instead of {mine[2]}")
+    if other.seconds < ours.seconds - max(SAME, 0.05 * ours.seconds) and (untruths, unserved) <= mine[:2]:
+        reasons.append(f"{other.seconds:.1f} s instead of {ours.seconds:.1f} s")
+    return reasons

@@ -1,0 +1,174 @@
+"""What happens to whom: the rows of the table, and how one of them is played with one library."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from driver_process import Answer, DriverProcess
+from upstream_process import Pair, Upstream
+
+CALLS = 20
+CALLERS = 50
+MOST_FAILURES = 25  # calls that are made to see whether a library comes to leave the primary alone
+OPEN_FOR = 1.0  # seconds for which the primary is left alone in the herd, where that can be set
+BOUND = 35.0  # seconds after which a single call is given up
+LONG_BOUND = 60.0  # seconds for many calls
+WARMING = 15.0  # seconds for a call before anything is measured
+SETTLING = 0.1  # seconds for requests that come after the answer
+POLL = 0.1  # seconds between two calls while waiting for the primary
+
+Kind = Literal["call", "calls", "brown-out", "herd", "recovery"]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A row: what the primary does, and how it is called meanwhile. The backup is well all the time."""
+
+    key: str
+    title: str
+    fault: str
+    kind: Kind = "call"
+    stream: bool = False
+    recover: bool = False
+
+    @property
+    def bound(self) -> float:
+        """Seconds after which it is given up."""
+        return BOUND if self.kind == "call" else LONG_BOUND
+
+    @property
+    def callers(self) -> int:
+        """How many callers there are; 1 where they go on until something comes about."""
+        return {"calls": CALLS, "brown-out": CALLS, "herd": CALLERS}.get(self.kind, 1)
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it takes long by its nature."""
+        return self.kind != "call"
+
+
+@dataclass
+class Result:
+    """What came of one scenario with one library."""
+
+    primary: int = 0  # requests to it
+    backup: int = 0
+    seconds: float = 0.0
+    answers: list[Answer] = field(default_factory=list)
+    given_up: bool = False  # at the bound
+    learned: bool | None = None  # herd and recovery: whether the primary came to be left alone
+    calls: int = 0  # recovery: until the primary served again
+    missing: str = ""  # why nothing was measured
+
+
+SCENARIOS = (
+    Scenario("429", "429", "429"),
+    Scenario("retry-after", "429, Retry-After 30", "429 retry-after 30"),
+    Scenario("500", "500", "500"),
+    Scenario("503", "503", "503"),
+    Scenario("refused", "connection refused", "refused"),
+    Scenario("hang", "no reply", "hang"),
+    Scenario("dribble", "a byte every 0.1 s", "dribble"),
+    Scenario("400", "400, the caller's fault", "400"),
+    Scenario("empty", "200, empty content", "empty"),
+    Scenario("malformed", "200, malformed JSON", "malformed"),
+    Scenario("html", "200, a page of HTML", "html"),
+    Scenario("answer-cut", "200, body cut off", "answer cut"),
+    Scenario("stream-hang", "stream: no reply", "hang", stream=True),
+    Scenario("stream-silent", "stream: role, then silence", "silent stream", stream=True),
+    Scenario("stream-keepalives", "stream: keep-alives only", "keepalives", stream=True),
+    Scenario("stream-error-first", "stream: error event first", "error first", stream=True),
+    Scenario("stream-ends", "stream: ends without finish", "stream ends", stream=True),
+    Scenario("stream-cut", "stream: cut after 5 pieces", "stream cut", stream=True),
+    Scenario("stream-error-later", "stream: error after 5 pieces", "error later", stream=True),
+    Scenario("stream-recovery", "  recovery asked for", "error later", stream=True, recover=True),
+    Scenario("calls-500", f"{CALLS} calls, 500", "500", kind="calls"),
+    Scenario("calls-hang", f"{CALLS} calls, no reply", "hang", kind="calls"),
+    Scenario("brown-out", f"{CALLS} calls, every 5th 500", "5:500", kind="brown-out"),
+    Scenario("herd", f"{CALLERS} callers after cooldown", "500", kind="herd"),
+    Scenario("recovery", "primary well again", "500", kind="recovery"),
+)
+
+
+async def warm_up(driver: DriverProcess, upstream: Upstream) -> None:
+    """Fail over once in both ways of asking, for what a library loads only when it comes to that."""
+    pair = await upstream.open()
+    try:
+        await driver.make(pair, None, False)
+        for fault in ("", "429"):
+            await pair.set_fault(fault)
+            for stream in (False, True):
+                await driver.ask(stream=stream, bound=WARMING)
+    finally:
+        await pair.close()
+
+
+async def play(scenario: Scenario, driver: DriverProcess, upstream: Upstream) -> Result:
+    """Play a scenario with a library that is set up anew, on ports of its own."""
+    pair = await upstream.open()
+    try:
+        made = await driver.make(pair, OPEN_FOR if scenario.kind == "herd" else None, scenario.recover)
+        if scenario.recover and not made["recovers"]:
+            return Result(missing="no such option")
+        await driver.ask(stream=scenario.stream, bound=scenario.bound)  # connections and caches are made in it
+        await pair.set_fault(scenario.fault)
+        await pair.clear()
+        if scenario.kind == "herd":
+            return await _herd(scenario, driver, pair, made)
+        if scenario.kind == "recovery":
+            return await _recovery(scenario, driver, pair)
+        return await _calls(scenario, driver, pair, times=scenario.callers)
+    finally:
+        await pair.close()
+
+
+async def _calls(scenario: Scenario, driver: DriverProcess, pair: Pair, times: int, at_once: bool = False) -> Result:
+    start = time.monotonic()
+    answers, given_up = await driver.ask(stream=scenario.stream, times=times, at_once=at_once, bound=scenario.bound)
+    seconds = answers[0].seconds if times == 1 and not given_up else time.monotonic() - start
+    await asyncio.sleep(SETTLING)
+    counts = await pair.count()
+    return Result(counts["primary"], counts["backup"], seconds, answers, given_up)
+
+
+async def _fail_until_learned(driver: DriverProcess, pair: Pair) -> bool:
+    """Call a failing primary until the library leaves it alone, and tell whether that came."""
+    until = time.monotonic() + BOUND
+    asked = 0
+    for _ in range(MOST_FAILURES):
+        _, given_up = await driver.ask(bound=until - time.monotonic())
+        before, asked = asked, (await pair.count())["primary"]
+        if given_up:
+            return False
+        if asked == before:
+            return True
+    return False
+
+
+async def _herd(scenario: Scenario, driver: DriverProcess, pair: Pair, made: dict[str, Any]) -> Result:
+    learned = await _fail_until_learned(driver, pair)
+    if learned:
+        await asyncio.sleep(made["opens_for"] + 2 * SETTLING)
+    await pair.clear()
+    result = await _calls(scenario, driver, pair, times=scenario.callers, at_once=True)
+    result.learned = learned
+    return result
+
+
+async def _recovery(scenario: Scenario, driver: DriverProcess, pair: Pair) -> Result:
+    result = Result(learned=await _fail_until_learned(driver, pair))
+    await pair.set_fault("")
+    await pair.clear()
+    start = time.monotonic()
+    while not result.given_up and (await pair.count())["primary"] == 0:
+        if result.calls:
+            await asyncio.sleep(POLL)
+        answers, given_up = await driver.ask(bound=scenario.bound)
+        result.answers += answers
+        result.calls += 1
+        result.given_up = given_up or time.monotonic() - start > scenario.bound
+    result.seconds = time.monotonic() - start
+    counts = await pair.count()
+    result.primary, result.backup = counts["primary"], counts["backup"]
+    return result
