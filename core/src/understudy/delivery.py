@@ -104,6 +104,7 @@ class Delivery:
         if self.first_at is None:
             return Timeout(f"no answer within {self.allowed:g} s")
         if self._deadline is not None and self._clock() >= self._deadline:
+            self.allowed = 0.0
             return Timeout(TOO_LATE)
         return Timeout(f"no further piece within {self.allowed:g} s")
 
