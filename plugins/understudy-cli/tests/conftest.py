@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
 import os
 import pty
 import subprocess
@@ -12,6 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from understudy import installed
+from understudy_cli import app, output
 
 SECRET = "parrot-secret-0123456789"
 PATIENCE = 40  # seconds for a process, on a machine that is busy with other things too
@@ -195,10 +200,7 @@ class Command:
         finally:
             process.kill()
             process.wait()
-        assert SECRET not in stdout + stderr
-        assert "\x1b" not in stdout + stderr
-        assert "Traceback" not in stderr, stderr
-        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+        return checked(subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr))
 
     def on_terminal(self, *arguments: str, **environment: str) -> str:
         """Run it on a terminal and return what that shows."""
@@ -224,12 +226,82 @@ class Command:
         return file
 
 
+def checked(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    """Look for what must never be in its output."""
+    assert SECRET not in done.stdout + done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+class CommandHere(Command):
+    """Runs `understudy` in this process, which saves the start of another one; standard input is empty."""
+
+    def together(self, *calls: tuple[str, ...], **environment: str) -> list[subprocess.CompletedProcess[str]]:
+        """Run it several times, one after the other."""
+        return [self(*arguments, **environment) for arguments in calls]
+
+    def __call__(self, *arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run it to its end, as in a process that has just begun."""
+        assert not stdin
+        with pytest.MonkeyPatch.context() as patch:
+            for name in set(os.environ):
+                patch.delenv(name)
+            for name, value in (self.environment | environment).items():
+                patch.setenv(name, value)
+            patch.chdir(self.home)
+            patch.setattr(sys, "path", [*os.environ["PYTHONPATH"].split(os.pathsep), *sys.path])
+            patch.setattr(sys, "argv", ["understudy", *arguments])
+            for name in ("stdin", "stdout", "stderr"):
+                patch.setattr(sys, name, io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True))
+            logger = logging.getLogger("understudy")
+            patch.setattr(logger, "handlers", [])
+            patch.setattr(logger, "level", logging.NOTSET)
+            patch.setattr(app.app, "registered_commands", [*app.app.registered_commands])
+            code = _end_of_main()
+            said = [stream.buffer.getvalue().decode() for stream in (sys.stdout, sys.stderr)]  # type: ignore[attr-defined]  # BytesIO
+        return checked(subprocess.CompletedProcess(arguments, code, *said))
+
+
+def _end_of_main() -> int:
+    """Run the command's main(), and return its exit code; nothing that it has loaded or remembered is left."""
+    loaded = set(sys.modules)
+    remembering = (output.console, installed._load)
+    for function in remembering:
+        function.cache_clear()
+    try:
+        app.main()
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            sys.stderr.write(end.code)
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        for function in remembering:
+            function.cache_clear()
+        for name in set(sys.modules) - loaded:
+            if name.startswith("cli_"):  # a module of the aviary: the next test may change it
+                del sys.modules[name]
+    return 0
+
+
 @pytest.fixture
-def understudy(tmp_path: Path, aviary: Path) -> Iterator[Command]:
-    """The command in a home of its own."""
+def here(tmp_path: Path, aviary: Path) -> CommandHere:
+    """The command in a home of its own, run in this process."""
+    return CommandHere(tmp_path, aviary)
+
+
+@pytest.fixture
+def process(tmp_path: Path, aviary: Path) -> Iterator[Command]:
+    """The command in a home of its own, each run a process."""
     command = Command(tmp_path, aviary)
     yield command
     command.stop()
+
+
+@pytest.fixture
+def understudy(process: Command) -> Command:
+    """The command as a module's tests run it."""
+    return process
 
 
 @pytest.fixture(scope="module")

@@ -54,8 +54,8 @@ def test_json_is_one_object_with_the_whole_story(understudy: Any) -> None:
     ]
 
 
-def test_a_fallback_takes_the_part_and_the_attempts_tell_why(understudy: Any) -> None:
-    done = understudy(
+def test_a_fallback_takes_the_part_and_the_attempts_tell_why(here: Any) -> None:
+    done = here(
         *("ask", "hello", "-p", "parrot", "-f", "parrot,macaw", "--attempts", "--temperature", "1"),
         PARROT_MOOD="limited",
         **KEY,
@@ -71,9 +71,9 @@ def test_a_fallback_takes_the_part_and_the_attempts_tell_why(understudy: Any) ->
     ]
 
 
-def test_when_nobody_answers_each_failure_is_named_with_its_cure(understudy: Any) -> None:
+def test_when_nobody_answers_each_failure_is_named_with_its_cure(here: Any) -> None:
     route = ("-p", "parrot", "-f", "parrot:other", "--max-retries", "0")
-    done = understudy("ask", "hello", *route, PARROT_MOOD="unknown", **KEY)
+    done = here("ask", "hello", *route, PARROT_MOOD="unknown", **KEY)
     assert (done.stdout, done.returncode) == ("", 1)
     assert "All LLM providers failed" not in done.stderr  # it would say less, and twice
     assert done.stderr.splitlines()[1:] == [
@@ -83,36 +83,36 @@ def test_when_nobody_answers_each_failure_is_named_with_its_cure(understudy: Any
         "  parrot:other: model not found (404): no such model",
         "    name a model that the vendor has: --model MODEL, or in a route parrot:MODEL",
     ]
-    missing = understudy("ask", "hello", "--json", "-p", "parrot")
+    missing = here("ask", "hello", "--json", "-p", "parrot")
     answer = json.loads(missing.stdout)
     assert (answer["success"], missing.returncode) == (False, 1)
     assert "PARROT_API_KEY is not set" in answer["error"]
     assert "PARROT_API_KEY is not set" in missing.stderr
 
 
-def test_a_key_in_a_vendors_words_is_masked(understudy: Any) -> None:
-    done = understudy("ask", "hello", "-p", "parrot", "--json", PARROT_MOOD="refused", **KEY)
+def test_a_key_in_a_vendors_words_is_masked(here: Any) -> None:
+    done = here("ask", "hello", "-p", "parrot", "--json", PARROT_MOOD="refused", **KEY)
     assert "bad key ***" in done.stderr
     assert json.loads(done.stdout)["attempts"][0]["failure"] == "AuthenticationFailed"
 
 
-def test_with_nothing_set_up_it_names_the_variables_and_the_demo(understudy: Any) -> None:
-    done = understudy("ask", "hello")
+def test_with_nothing_set_up_it_names_the_variables_and_the_demo(here: Any) -> None:
+    done = here("ask", "hello")
     assert (done.stdout, done.returncode) == ("", 2)
     for expected in ("Also installed: macaw, parrot, raven.", "GOOGLE_API_KEY is not set", "LLM_PRIMARY_PROVIDER="):
         assert expected in done.stderr
     assert "understudy demo, or understudy ask --provider echo" in done.stderr
-    ready = understudy("ask", "hello", ANTHROPIC_API_KEY=SECRET)  # the default provider has no key, another one has
+    ready = here("ask", "hello", ANTHROPIC_API_KEY=SECRET)  # the default provider has no key, another one has
     assert "understudy ask --provider claude" in ready.stderr
 
 
-def test_what_is_wrong_with_the_command_line_is_a_sentence_and_code_2(understudy: Any) -> None:
+def test_what_is_wrong_with_the_command_line_is_a_sentence_and_code_2(here: Any) -> None:
     said: dict[tuple[str, ...], str] = {
         ("ask",): "expected something to ask",
         ("ask", "hello", "-p", "parot"): "did you mean 'parrot'?",
         ("ask", "hello", "-p", "macaw", "--temperature", "3"): "expected temperature as 0 to 2, found 3",
     }
-    for expected, done in zip(said.values(), understudy.together(*said, **KEY), strict=True):
+    for expected, done in zip(said.values(), here.together(*said, **KEY), strict=True):
         assert expected in done.stderr
         assert (done.stdout, done.returncode) == ("", 2)
 
@@ -157,8 +157,8 @@ def test_an_interrupt_ends_it_with_130_and_no_traceback(understudy: Any) -> None
     assert (done.stderr.strip(), done.returncode) == ("", 130)
 
 
-def test_a_stream_that_breaks_off_keeps_what_came_and_fails(understudy: Any) -> None:
-    done = understudy("ask", "hello", "-p", "parrot", "-f", "macaw", PARROT_MOOD="breaking", **KEY)
+def test_a_stream_that_breaks_off_keeps_what_came_and_fails(here: Any) -> None:
+    done = here("ask", "hello", "-p", "parrot", "-f", "macaw", PARROT_MOOD="breaking", **KEY)
     assert (done.stdout, done.returncode) == ("half an\n", 1)
     assert "there is no whole answer" in done.stderr
     assert "--no-stream" in done.stderr

@@ -18,6 +18,12 @@ SECRET = "parrot-secret-0123456789"  # the fixture sees to it that no output eve
 KEY = {"PARROT_API_KEY": SECRET}
 
 
+@pytest.fixture
+def understudy(here: Any) -> Any:
+    """The command in this process: only what it finds is looked at here."""
+    return here
+
+
 def results(done: subprocess.CompletedProcess[str]) -> dict[str, tuple[str, str, str]]:
     """Return doctor's findings by what they are about; of several, the worst counts."""
     order = ("ok", "warning", "problem")
@@ -45,31 +51,25 @@ def test_providers_lists_what_is_here_what_it_lacks_and_what_else_there_is(under
 
 def test_status_shows_the_route_and_who_is_asked_first(understudy: Any) -> None:
     understudy.write_env(LLM_PRIMARY_PROVIDER="macaw", LLM_FALLBACK_PROVIDERS="parrot:parrot-9", **KEY)
-    table, listing, nobody = (
-        understudy.start("status"),
-        understudy.start("status", "--json"),
-        understudy.start("status", PARROT_API_KEY=""),
-    )
-    shown = understudy.finish(table)
+    shown, listing = understudy.together(("status",), ("status", "--json"))
     assert "macaw" in shown.stdout
     assert "MACAW_API_KEY is not set" in shown.stdout
     assert "the next call asks parrot:parrot-9 first" in shown.stderr
     assert shown.returncode == 0
-    status = json.loads(understudy.finish(listing).stdout)
+    status = json.loads(listing.stdout)
     assert status["current"] == "parrot:parrot-9"
     assert status["primary"]["available"] is False
     assert status["fallbacks"] == [{"name": "parrot:parrot-9", "available": True, "reason": None, "model": "parrot-9"}]
-    alone = understudy.finish(nobody)
+    alone = understudy("status", PARROT_API_KEY="")
     assert alone.returncode == 1
     assert "nobody on the route can be asked" in alone.stderr
 
 
-def test_doctor_finds_a_good_setup_good(understudy: Any) -> None:
+def test_doctor_finds_a_good_setup_good(understudy: Any, process: Any) -> None:
     understudy.write_env(LLM_PRIMARY_PROVIDER="parrot", LLM_FALLBACK_PROVIDERS="macaw", MACAW_API_KEY=SECRET, **KEY)
     (understudy.home / ".gitignore").write_text(".env\n")
     git(understudy, "init", "-q")
-    understudy.environment["LLM_EXTENSIONS"] = "greeter"
-    done, table = understudy.together(("doctor", "--json"), ("doctor",))
+    done, table = process.together(("doctor", "--json"), ("doctor",), LLM_EXTENSIONS="greeter")
     found = results(done)
     assert done.returncode == 0, done.stdout
     assert found["primary"][:2] == ("ok", "parrot can be asked (understudy-parrot 1.2)")

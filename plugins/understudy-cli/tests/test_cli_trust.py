@@ -16,6 +16,12 @@ KEY = {"PARROT_API_KEY": SECRET}
 
 
 @pytest.fixture
+def understudy(here: Any) -> Any:
+    """The command in this process: only what it finds is looked at here."""
+    return here
+
+
+@pytest.fixture
 def wheels(tmp_path: Path, aviary: Path, understudy: Any) -> Path:
     """The aviary as wheels leave it: with hashes in its RECORDs. One more says so when it is run."""
     home = tmp_path / "site"
