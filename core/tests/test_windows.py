@@ -113,7 +113,7 @@ def test_within_any_stretch_of_the_window_there_is_never_more_than_the_limit(mov
             again.append((now, amount))  # where its slice was over
     for pause in (0.0, 2.1):
         now += pause * seconds
-        window.wait_for(0, now)
+        window.expire(now)
     assert window.used == 0.0  # all of it is back, and no rest of rounding
 
 

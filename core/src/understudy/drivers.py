@@ -302,11 +302,14 @@ def _needs_loop(performance: Performance, *, streaming: bool) -> bool:
     policy = performance.policy
     if policy.hedge_after is not None:
         return True
-    first = min(policy.first_token_timeout, policy.attempt_timeout)
-    idle = min(policy.idle_timeout, policy.attempt_timeout)
-    if policy.deadline is None and (not streaming or first == idle):
-        return False
-    return not all(provider.capabilities.keeps_deadline for provider in performance.providers)
+    if policy.deadline is None:
+        if not streaming:
+            return False
+        first = min(policy.first_token_timeout, policy.attempt_timeout)
+        idle = min(policy.idle_timeout, policy.attempt_timeout)
+        if first == idle:
+            return False
+    return any(not provider.capabilities.keeps_deadline for provider in performance.providers)
 
 
 def _race(performance: Performance) -> Any:

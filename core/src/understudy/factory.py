@@ -295,12 +295,15 @@ class LLMFactory:
         retry_delay: float,
         options: CallOptions,
     ) -> Performance:
-        system, messages = read_prompt(prompt)
-        if options:
-            request = _read_request(system, messages, temperature, max_tokens, options)
-        else:
-            request = Request(messages=messages, system=system, temperature=temperature, max_tokens=max_tokens)
         policy = self._policy_for(max_retries, retry_delay, options)
+        system, messages = read_prompt(prompt)
+        timeout = policy.attempt_timeout
+        if options:
+            request = _read_request(system, messages, temperature, max_tokens, timeout, options)
+        else:
+            request = Request(
+                messages=messages, system=system, temperature=temperature, max_tokens=max_tokens, timeout=timeout
+            )
         targets, providers = self._targets, self._providers
         if policy.routing != "ordered":
             targets, providers = self._ordering.order(policy, request)
@@ -363,6 +366,7 @@ def _read_request(
     messages: tuple[Message, ...],
     temperature: float | None,
     max_tokens: int | None,
+    timeout: float,
     options: CallOptions,
 ) -> Request:
     unknown = sorted(set(options) - CallOptions.__annotations__.keys())
@@ -381,6 +385,7 @@ def _read_request(
         model=options.get("model"),
         temperature=temperature,
         max_tokens=max_tokens,
+        timeout=timeout,
         options=options.get("options", NOTHING),
     )
 

@@ -65,4 +65,4 @@ def find_limits(limits: Mapping[str, Limits], label: str, provider: str) -> Limi
 
 def estimate_tokens(request: Request) -> int:
     """Estimate how many tokens a request reads and writes: see `understudy.prices.estimate_usage`."""
-    return prices.estimate_usage(request).total_tokens
+    return prices.estimate_tokens(request)

@@ -270,7 +270,9 @@ class Performance:
         model = target.model or (self.request.model if target.position == 0 else None)
         delivery = None if self.delivery is None else self._delivery_for(command)
         timeout = command.timeout if delivery is None else self._longest_pause(command.timeout)
-        request = copy_with(self.request, model=model, timeout=timeout, options=self._options(command.index))
+        request, options = self.request, self._options(command.index)
+        if request.model != model or request.timeout != timeout or request.options is not options:
+            request = copy_with(request, model=model, timeout=timeout, options=options)
         if delivery is not None:
             delivery.begin(target.label, command.timeout)
             request = delivery.resume(request)

@@ -91,6 +91,15 @@ def estimate_usage(request: Request) -> Usage:
     tools and the output schema. Images count as 1600, files that are not text as 3000 tokens. The answer is taken to
     be as long as it may be: `max_tokens`, or 1024 where the request does not say.
     """
+    return Usage(input_tokens=_count_input(request), output_tokens=request.max_tokens or MAX_TOKENS)
+
+
+def estimate_tokens(request: Request) -> int:
+    """Estimate how many tokens a request reads and writes, as `estimate_usage` does."""
+    return _count_input(request) + (request.max_tokens or MAX_TOKENS)
+
+
+def _count_input(request: Request) -> int:
     tokens = _length(request.system) if request.system else 0.0
     for message in request.messages:
         for part in message.parts:
@@ -99,7 +108,7 @@ def estimate_usage(request: Request) -> Usage:
         tokens += _length(f"{tool.name}{tool.description}{tool.parameters}")
     if request.output_schema is not None:
         tokens += _length(str(request.output_schema))
-    return Usage(input_tokens=max(int(tokens), 1), output_tokens=request.max_tokens or MAX_TOKENS)
+    return max(int(tokens), 1)
 
 
 def payee(name: str, table: ProviderTable | None) -> str:

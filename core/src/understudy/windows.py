@@ -34,7 +34,9 @@ class Window:
 
     def wait_for(self, amount: float, now: float) -> float:
         """Return how many seconds it is until this amount fits: 0.0 for now, infinity for never."""
-        self._expire(now)
+        if self.used + amount <= self.limit:
+            return 0.0
+        self.expire(now)
         missing = self.used + amount - self.limit
         if missing <= 0:
             return 0.0
@@ -48,7 +50,8 @@ class Window:
 
     def reserve(self, amount: float, now: float) -> float:
         """Count an amount, and return the number of its slice, to settle it with."""
-        number = float(now // self._slice)
+        self.expire(now)
+        number = now // self._slice
         if self._slices and self._slices[-1][0] >= number:
             number = self._slices[-1][0]
             self._slices[-1][1] += amount
@@ -59,7 +62,7 @@ class Window:
 
     def settle(self, number: float, reserved: float, used: float, now: float) -> None:
         """Put what was used in the place of what was reserved; 0 releases it."""
-        self._expire(now)
+        self.expire(now)
         for entry in reversed(self._slices):
             if entry[0] == number:
                 entry[1] += used - reserved
@@ -68,7 +71,8 @@ class Window:
         if used > 0:  # its slice is over: what was spent just now counts from now
             self.reserve(used, now)
 
-    def _expire(self, now: float) -> None:
+    def expire(self, now: float) -> None:
+        """Forget what is older than the window."""
         while self._slices and (self._slices[0][0] + 1) * self._slice + self.seconds <= now:
             self.used -= self._slices.popleft()[1]
         if not self._slices:
@@ -142,5 +146,5 @@ class Allowance:
     def left(self, now: float) -> dict[str, float]:
         """Return what is left of each limit."""
         for _, window in self._windows:
-            window.wait_for(0.0, now)
+            window.expire(now)
         return {UNITS[which]: max(window.limit - window.used, 0.0) for which, window in self._windows}
