@@ -176,7 +176,7 @@ def test_every_failure_of_the_tree_is_told_once_in_lines_that_fit(policy: Policy
     text = policy.explain()
     for kind in leaves():
         assert len(re.findall(rf"^  {kind.__name__}\b", text, re.MULTILINE)) == 1
-    assert [line for line in text.splitlines() if len(line) > 88 or line != line.rstrip()] == []
+    assert [line for line in text.splitlines() if len(line) > 80 or line != line.rstrip()] == []
     assert not re.search(r"\d\n *(s|%)\b", text)
 
 

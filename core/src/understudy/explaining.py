@@ -26,7 +26,7 @@ from understudy.rehearsal import Rehearsal, rehearse_failures
 from understudy.response import FinishReason
 from understudy.routing import describe
 
-WIDTH = 88  # columns
+WIDTH = 80  # columns
 GAP = 2
 STEADY = 3  # equal waits in a row that are named once
 
@@ -150,7 +150,7 @@ def _fate_words(kind: type[Failure], fate: Fate, policy: Policy) -> str:
     if not fate.goes_on:
         words = "The call ends."
     elif not fate.waits:
-        words = "The next target, at once; not this one again in this call."
+        words = "The next target, at once; this one is not retried."
     elif fate.insists:
         words = f"The same target again, {_times(fate, policy)}. Then the next one."
     else:

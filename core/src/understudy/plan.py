@@ -23,7 +23,7 @@ from understudy.prices import estimate_usage
 from understudy.rehearsal import Rehearsal, rehearse
 from understudy.windows import MINUTE, UNITS, Allowance
 
-WIDTH = 88  # columns of a plan as text
+WIDTH = 80  # columns of a plan as text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,11 @@ class PlannedTarget:
     price: float | None = None
     left: dict[str, float] = field(default_factory=dict)
     on_failure: str = ""
+
+    @property
+    def now(self) -> str:
+        """The part and the reason in one: "asked: primary", "only if gemini fails"."""
+        return f"{self.part} {self.why}" if self.part == "only if" else f"{self.part}: {self.why}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,7 +308,7 @@ def _names(one: PlannedTarget) -> Iterator[str]:
 
 
 def _words(one: PlannedTarget) -> Iterator[str]:
-    yield f"{one.part}: {one.why}"
+    yield one.now
     numbers = []
     if one.timeout is not None:
         numbers.append(f"{one.timeout:.3g} s for an attempt")
