@@ -34,7 +34,8 @@ from understudy import (
 from understudy_sandbox import faults
 
 SILENT = {"stall", "black_hole"}  # only these are ended by a timeout, so only these are given a short one
-SHORT = 0.15  # seconds: many times what a stand-in needs for an answer
+SHORT = 0.15  # seconds: many times what a stand-in needs between two pieces
+TIMEOUTS = (0.1, 0.4, 1.6)  # seconds for a whole attempt: the next, where a healthy one was late on a busy machine
 WAYS = ["sync", "async", "stream", "astream"]
 STREAMS = ["stream", "astream"]
 AWAITED = ["async", "astream"]
@@ -108,6 +109,11 @@ streams = pytest.mark.parametrize("how", STREAMS)
 casts = pytest.mark.parametrize("cast", CASTS, ids=" then ".join)
 
 
+def timeouts(fault):
+    """Return the timeouts with which a call is tried until nobody is late who is healthy."""
+    return TIMEOUTS if fault.name in SILENT else (10,)
+
+
 def expected(row, how):
     """Return the failures that a fault may lead to, and how often the primary is asked by the patient policy."""
     return row.plain if row.plain is not None and how not in STREAMS else (row.failure, row.asked)
@@ -132,6 +138,13 @@ class Stage:
         arguments = {"health_store": InMemoryHealthStore(), "extensions": [], "limits": {}, **arguments}
         self.factory = LLMFactory(route[0], route[1:], policy=policy, settings=self.settings, **arguments)
         return self.factory
+
+    def begin(self, names, policy, *faults):
+        """Put providers on the route, with stand-ins that fail from now on, each as it is told."""
+        self.sandbox.reset()
+        self.open(names, policy)
+        for name, fault in zip(self.cast, faults, strict=False):
+            self.sandbox[name].always(fault)
 
     @property
     def primary(self):
@@ -165,6 +178,14 @@ class Stage:
         if asked.error is not None:
             raise asked.error
         return asked.response
+
+    def try_to_ask(self, how, prompt="hello", **arguments):
+        """Make a call in one of the four ways, and return its error, or None where it has an answer."""
+        try:
+            self.ask(how, prompt, **arguments)
+        except Failure as error:
+            return error
+        return None
 
     def ask_at_once(self, how, factories, prompt="hello", **arguments):
         """Make one call of each factory, all at the same time, in threads or tasks; return what came of them."""

@@ -14,7 +14,7 @@ from understudy import LLMProvider, LLMResponse, Policy, Restart, StreamInterrup
 from understudy_sandbox import faults
 
 VENDORS = ["gemini", "claude", "openai", "cohere", "ollama"]
-LIMIT = 0.2  # seconds: of whatever is tested
+LIMIT = 0.12  # seconds: of whatever is tested
 LATE = 0.05  # seconds that a call may end later than that
 EARLY = 0.005  # seconds by which one clock may be ahead of another
 TRIES = 3
@@ -72,7 +72,7 @@ def test_a_call_ends_at_its_deadline(stage, warm, how, fault):
 
 @streams
 def test_pieces_that_keep_coming_do_not_move_the_deadline(stage, warm, how):
-    for call in measure(stage, how, faults.dribble(0.02), Policy.eager(deadline=LIMIT)):
+    for call in measure(stage, how, faults.dribble(0.01), Policy.eager(deadline=LIMIT)):
         assert call.error.partial or call.events
         assert isinstance(failure_of(call), Timeout)
 

@@ -1,13 +1,23 @@
 """Hedged calls through the real SDKs over sockets: a second target beside a slow one, and the loser hung up."""
 
 import asyncio
+import re
 import time
 from dataclasses import replace
 
 import pytest
 from staging import AWAITED, STREAMS, casts, streams, ways
 
-from understudy import Continuation, CoolingDown, Policy, Restart, ServerError, StreamInterrupted, TextDelta
+from understudy import (
+    ConnectionFailed,
+    Continuation,
+    CoolingDown,
+    Policy,
+    Restart,
+    ServerError,
+    StreamInterrupted,
+    TextDelta,
+)
 from understudy_sandbox import faults
 
 AFTER = 0.05  # seconds until the second is asked
@@ -15,13 +25,22 @@ SLACK = 0.05  # seconds for an answer
 SLOW = [faults.slow_first_token(20), faults.black_hole(), faults.stall(0), faults.dribble(0.02, size=1)]
 HEDGED = Policy.eager(hedge_after=AFTER, hedge_share=1.0)
 TRIES = 3
+VENDORS = ["gemini", "claude", "ollama"]
 LINES = "There is nothing either good or bad, but thinking makes it so."
 
 
+@pytest.fixture(scope="module")
+def warmed_up():
+    return set()
+
+
 @pytest.fixture
-def hedged(stage, cast, how):
-    stage.warm_up(how, *cast)
-    begin(stage, cast)
+def hedged(stage, how, warmed_up):
+    """Gemini and then Claude, with no connection open."""
+    if how not in warmed_up:
+        stage.warm_up(how, *VENDORS)
+    warmed_up.add(how)
+    begin(stage, VENDORS[:2])
     return stage
 
 
@@ -59,14 +78,13 @@ def test_the_backup_is_quicker(hedged, cast, how, fault):
     loser, winner = response.attempts
     assert (loser.target, loser.outcome, loser.number, loser.reason) == (cast[0], "cancelled", 1, "primary")
     assert (winner.target, winner.outcome, winner.number, winner.wait) == (cast[1], "succeeded", 1, 0.0)
-    assert winner.reason.startswith(f"hedge: no answer from {cast[0]} within 0.05")
+    assert re.fullmatch(rf"hedge: no answer from {cast[0]} within 0\.\d+ s", winner.reason)
     assert loser.seconds > winner.seconds
     assert how not in STREAMS or stage.text == response.content
 
 
-@casts
 @ways
-def test_what_is_known_of_the_cost_is_in_the_record(hedged, cast, how):
+def test_what_is_known_of_the_cost_is_in_the_record(hedged, how):
     stage = hedged
     stage.primary.always(faults.black_hole())
     response = stage.ask(how)
@@ -77,91 +95,84 @@ def test_what_is_known_of_the_cost_is_in_the_record(hedged, cast, how):
     assert response.cost == winner.cost
 
 
-@casts
 @ways
-def test_a_quick_primary_is_asked_alone(hedged, cast, how):
+def test_a_quick_primary_is_asked_alone(hedged, how):
     stage = hedged
     response = stage.ask(how)
-    assert (response.provider_name, stage.counts) == (cast[0], [1, 0])
+    assert (response.provider_name, stage.counts) == ("gemini", [1, 0])
 
 
-@casts
 @ways
-def test_a_slow_primary_may_still_be_the_first(hedged, cast, how):
+def test_a_slow_primary_may_still_be_the_first(hedged, how):
     stage = hedged
     stage.primary.always(faults.slow_first_token(2 * AFTER))
     stage.fallback.always(faults.black_hole())
     response = stage.ask(how)
     assert connections_end(stage.fallback)
-    assert (response.provider_name, stage.counts) == (cast[0], [1, 1])
-    assert [(a.target, a.outcome) for a in response.attempts] == [(cast[1], "cancelled"), (cast[0], "succeeded")]
+    assert (response.provider_name, stage.counts) == ("gemini", [1, 1])
+    assert [(a.target, a.outcome) for a in response.attempts] == [("claude", "cancelled"), ("gemini", "succeeded")]
     assert how not in STREAMS or stage.text == response.content
 
 
-@casts
 @ways
-def test_the_hedge_fails_and_the_primary_answers(hedged, cast, how):
+def test_the_hedge_fails_and_the_primary_answers(hedged, how):
     stage = hedged
     stage.primary.always(faults.slow_first_token(2 * AFTER))
     stage.fallback.always(faults.server_error())
     response = stage.ask(how)
-    assert (response.provider_name, stage.counts) == (cast[0], [1, 1])
-    assert [(a.target, a.outcome) for a in response.attempts] == [(cast[1], "failed"), (cast[0], "succeeded")]
+    assert (response.provider_name, stage.counts) == ("gemini", [1, 1])
+    assert [(a.target, a.outcome) for a in response.attempts] == [("claude", "failed"), ("gemini", "succeeded")]
     assert how not in STREAMS or stage.text == response.content
 
 
-@casts
 @ways
-def test_the_primary_fails_and_the_hedge_answers(hedged, cast, how):
+def test_the_primary_fails_and_the_hedge_answers(hedged, how):
     stage = hedged
     stage.primary.always(faults.black_hole(2 * AFTER))  # and then the connection ends
     stage.fallback.always(faults.slow_first_token(3 * AFTER))
     response = stage.ask(how)
-    assert (response.provider_name, stage.counts) == (cast[1], [1, 1])
-    assert [(a.target, a.outcome) for a in response.attempts] == [(cast[0], "failed"), (cast[1], "succeeded")]
+    assert (response.provider_name, stage.counts) == ("claude", [1, 1])
+    assert [(a.target, a.outcome) for a in response.attempts] == [("gemini", "failed"), ("claude", "succeeded")]
     assert how not in STREAMS or stage.text == response.content
 
 
-@casts
 @ways
-def test_both_fail(hedged, cast, how):
+def test_both_fail(hedged, how):
     stage = hedged
     stage.primary.always(faults.black_hole(2 * AFTER))
     stage.fallback.always(faults.server_error())
     response = stage.ask(how, max_retries=0)
-    assert response.error == f"All LLM providers failed: [{cast[0]}: connection failed, {cast[1]}: server error]"
+    assert response.error == "All LLM providers failed: [gemini: connection failed, claude: server error]"
     assert stage.counts == [1, 1]
-    assert isinstance(response.attempts[0].failure, ServerError)
+    assert {type(attempt.failure) for attempt in response.attempts} == {ConnectionFailed, ServerError}
 
 
-@casts
 @ways
-def test_a_resting_target_is_no_hedge(hedged, cast, how):
+def test_a_resting_target_is_no_hedge(hedged, how):
     stage = hedged
     stage.fallback.next(faults.rate_limited(retry_after=30))
     stage.primary.next(faults.server_error(), faults.slow_first_token(3 * AFTER))
     stage.ask(how, max_retries=0)
     response = stage.ask(how)
-    assert (response.provider_name, stage.counts) == (cast[0], [2, 1])
+    assert (response.provider_name, stage.counts) == ("gemini", [2, 1])
     assert not any(isinstance(attempt.failure, CoolingDown) for attempt in response.attempts)
 
 
 @ways
-def test_the_cap_on_second_requests(stage, how):
-    stage.warm_up(how, "gemini", "claude")
-    begin(stage, ["gemini", "claude"], Policy.eager(hedge_after=AFTER, hedge_share=0.25))
+def test_the_cap_on_second_requests(hedged, how):
+    stage = hedged
+    begin(stage, ["gemini", "claude"], Policy.eager(hedge_after=AFTER, hedge_share=0.5))
     stage.primary.always(faults.slow_first_token(1.5 * AFTER))
     stage.fallback.always(faults.black_hole())
-    responses = [stage.ask(how) for _ in range(8)]
+    responses = [stage.ask(how) for _ in range(5)]
     assert {response.provider_name for response in responses} == {"gemini"}
-    assert stage.counts == [8, 3]  # one that is saved up from the beginning, and a quarter of the calls
+    assert stage.counts == [5, 3]  # one that is saved up from the beginning, and for half of the calls
 
 
 @streams
-def test_whoever_wins_the_pieces_are_the_answer(stage, how):
+def test_whoever_wins_the_pieces_are_the_answer(hedged, how):
     """The primary's first piece comes just when the second is asked, so now the one is quicker, now the other."""
-    stage.warm_up(how, "gemini", "claude")
-    begin(stage, ["gemini", "claude"])
+    stage = hedged
     stage.primary.always(faults.slow_first_token(AFTER + 0.01))
     for _ in range(12):
         response = stage.ask(how)
@@ -173,33 +184,32 @@ def test_whoever_wins_the_pieces_are_the_answer(stage, how):
 
 @streams
 @pytest.mark.parametrize("recovery", ["restart", "continue"])
-def test_the_winner_breaks_off_and_a_third_takes_over(stage, how, recovery):
-    cast = ["gemini", "claude", "ollama"]
-    stage.warm_up(how, *cast)
-    begin(stage, cast, replace(HEDGED, stream_recovery=recovery))
-    stage.sandbox.gemini.always(faults.black_hole())
+@pytest.mark.parametrize("next_one", ["gemini", "ollama"])
+def test_the_winner_breaks_off_and_another_takes_over(hedged, how, recovery, next_one):
+    stage = hedged
+    begin(stage, VENDORS, replace(HEDGED, stream_recovery=recovery))
+    stage.sandbox.gemini.next(faults.black_hole(), None if next_one == "gemini" else faults.authentication_failed())
     stage.sandbox.claude.always(faults.cut(after=3))
-    for name in cast[1:]:
-        stage.sandbox[name].reply(LINES)
+    for name in ("claude", next_one):
+        stage.sandbox[name].reply(LINES, LINES)  # the one that is given up takes one too
     response = stage.ask(how)
-    assert stage.counts == [1, 1, 1]
-    assert connections_end(stage.sandbox.gemini)
     assert [(a.target, a.outcome) for a in response.attempts] == [
         ("gemini", "cancelled"),
         ("claude", "failed"),
-        ("ollama", "succeeded"),
+        *([("gemini", "failed")] if next_one == "ollama" else []),  # the loser of a race may still answer
+        (next_one, "succeeded"),
     ]
+    assert stage.counts == [2, 1, int(next_one == "ollama")]
     (told,) = [event for event in stage.events if isinstance(event, Restart | Continuation)]
     assert isinstance(told, Restart) == (recovery == "restart")
-    assert (told.target, told.next_target) == ("claude", "ollama")
+    assert (told.target, told.next_target) == ("claude", next_one)
     assert response.content == LINES
     assert stage.text == (LINES if recovery == "continue" else told.failure.partial + LINES)
 
 
 @streams
-def test_the_winner_breaks_off_and_nobody_is_left(stage, how):
-    stage.warm_up(how, "gemini", "claude")
-    begin(stage, ["gemini", "claude"])
+def test_the_winner_breaks_off_and_nobody_is_left(hedged, how):
+    stage = hedged
     stage.primary.always(faults.black_hole())
     stage.fallback.always(faults.reset(after=3))
     with pytest.raises(StreamInterrupted) as caught:
@@ -211,9 +221,8 @@ def test_the_winner_breaks_off_and_nobody_is_left(stage, how):
 
 
 @ways
-def test_many_at_once(stage, how):
-    stage.warm_up(how, "gemini", "claude")
-    begin(stage, ["gemini", "claude"])
+def test_many_at_once(hedged, how):
+    stage = hedged
     stage.primary.always(faults.black_hole())
     calls = stage.ask_at_once(how, [stage.factory] * 10)
     assert {call.response.provider_name for call in calls} == {"claude"}
@@ -222,9 +231,8 @@ def test_many_at_once(stage, how):
 
 
 @pytest.mark.parametrize("how", ["stream", *AWAITED])
-def test_a_caller_that_leaves_hangs_up_on_both(stage, how):
-    stage.warm_up(how, "gemini", "claude")
-    begin(stage, ["gemini", "claude"])
+def test_a_caller_that_leaves_hangs_up_on_both(hedged, how):
+    stage = hedged
     stage.primary.always(faults.black_hole())
     stage.fallback.always(faults.stall(1) if how == "stream" else faults.black_hole())
 

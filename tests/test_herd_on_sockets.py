@@ -97,7 +97,7 @@ def test_a_herd_after_a_cooldown_sends_one_probe(stage, clock, how):
     assert state_of(stage) == "cooling"
 
 
-@ways
+@pytest.mark.parametrize("how", ["sync", "astream"])
 def test_a_herd_at_a_healed_provider_lets_the_probes_go_first(stage, clock, how):
     open_stage(stage, "gemini", "eager", clock)
     break_down(stage, how)
