@@ -196,11 +196,11 @@ def report_of(
         payee: under which name the prices are listed.
         seconds: to the first token, or to the whole answer.
         timeout: the seconds that it had.
-        priced: whether limits want to know what it cost.
+        priced: whether a limit wants to know what it cost.
     """
     if response is None or failure is not None:
         return Report(effect_of(failure, timeout), hint=failure.retry_after if failure is not None else None)
-    if not priced or response.usage is None:
+    if response.usage is None:
         return Report(Effect.SUCCESS, seconds)
-    cost = prices.price_of(payee, response.model, response.usage)
+    cost = prices.price_of(payee, response.model, response.usage) if priced else None  # loads a table of prices
     return Report(Effect.SUCCESS, seconds, tokens=response.usage.total_tokens, cost=cost)

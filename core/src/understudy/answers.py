@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from understudy.errors import EmptyResponse, Failure, MalformedResponse, ResponseRejected
 from understudy.messages import Request
-from understudy.response import FinishReason, LLMResponse, ResponseWarning
+from understudy.response import FinishReason, LLMResponse, ResponseWarning, Usage
 
 if TYPE_CHECKING:
     from understudy.extensions import Extensions
@@ -58,6 +58,9 @@ def _check(
         raise MalformedResponse(f"expected content as a text, found {type(response.content).__name__}")
     if response.provider_name != provider:  # not filled in, or it goes by another name on this route
         response = replace(response, provider_name=provider)
+    if response.usage is not None and not isinstance(response.usage, Usage):
+        words = f"expected usage as a Usage, found {type(response.usage).__name__}: it is left out"
+        response = replace(response, usage=None, warnings=(*response.warnings, ResponseWarning("usage", words)))
     cut = response.finish_reason is FinishReason.LENGTH
     nothing = not response.content.strip() and not response.tool_calls
     if nothing and response.finish_reason is not FinishReason.PAUSED:  # a paused turn goes on from its parts

@@ -367,14 +367,15 @@ class Performance:
         held = self._leases.get(command.index)
         if held is None:
             return outcome
-        target, limited = self.targets[command.index], held[1].limits is not None
+        target, limits = self.targets[command.index], held[1].limits
+        priced = limits is not None and limits.spend_per_day is not None
         seconds, timeout = outcome.at - started, command.timeout
         if self.delivery is not None:
             delivery = self.delivery_of(command.index)
             timeout = delivery.allowed
             if delivery.first_at is not None:
                 seconds = delivery.first_at - started
-        report = report_of(failure, outcome.response, target.payee or target.provider, seconds, timeout, limited)
+        report = report_of(failure, outcome.response, target.payee or target.provider, seconds, timeout, priced)
         lease = self._give(command.index, report)
         if failure is None or lease.granted:
             return outcome
