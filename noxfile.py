@@ -181,8 +181,11 @@ def run_tests(session: nox.Session, without: str = "") -> None:
     folders = [folder for folder in existing("core/tests", "plugins/*/tests", "tests") if folder != without]
     paths = [] if chosen else [*folders, *slow]
     # Most tests wait for sockets, so more of them than there are cores can go on at once.
-    workers = [] if chosen else ["--numprocesses=4", "--dist=loadfile"]
-    session.run("pytest", *workers, *paths, *session.posargs, env={"PYTHONPATH": None})
+    # A module stays together, and a class of the contract, since they share what is costly to make.
+    workers = [] if chosen else ["--numprocesses=4", "--dist=loadscope"]
+    # Python starts often in there, and without compiled modules it would compile the SDKs again each time.
+    clean = {"PYTHONPATH": None, "PYTHONDONTWRITEBYTECODE": None}
+    session.run("pytest", *workers, *paths, *session.posargs, env=clean)
 
 
 @nox.session
