@@ -5,6 +5,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from itertools import chain
 from pathlib import Path
@@ -18,6 +19,7 @@ PACKAGES = sorted(
 )
 PLUGINS = [package for package in PACKAGES if package != CORE]
 MODULES = [module for package in PACKAGES for module in sorted(package.rglob("*.py"))]
+distributions = cache(packages_distributions)
 IMPORT = (ast.Import, ast.ImportFrom)
 EXTRAS = {"prices.py": {"genai_prices"}, "schema.py": {"jsonschema", "referencing"}}  # imported inside functions
 PURE = {"wire.py", "failures.py", "models.py"}  # of a plugin: translation without SDK
@@ -36,6 +38,12 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, str, int]]:
             yield from ((node.module or "", alias.name, node.lineno) for alias in node.names)
 
 
+@cache
+def imports_of(module: Path) -> list[tuple[str, str, int]]:
+    """Return all imports of a module."""
+    return list(imports(parse(module)))
+
+
 def public_names(module: Path) -> set[str]:
     """Return the names in a module's __all__."""
     for node in parse(module).body:
@@ -47,7 +55,7 @@ def public_names(module: Path) -> set[str]:
 def third_party(module: Path) -> dict[str, int]:
     """Return the top-level packages that a module imports from outside its own and the standard library."""
     own = next(package.name for package in PACKAGES if package in module.parents)
-    tops = {name.partition(".")[0]: line for name, _, line in imports(parse(module))}
+    tops = {name.partition(".")[0]: line for name, _, line in imports_of(module)}
     return {top: line for top, line in tops.items() if top != own and top not in sys.stdlib_module_names}
 
 
@@ -96,7 +104,7 @@ def test_the_core_reads_its_surroundings_in_one_place(what: str, only: str) -> N
         module.name
         for module in CORE.rglob("*.py")
         for name in [
-            *(f"{source}.{name}" for source, name, _ in imports(parse(module))),
+            *(f"{source}.{name}" for source, name, _ in imports_of(module)),
             *(ast.unparse(node) for node in ast.walk(parse(module)) if isinstance(node, ast.Attribute)),
         ]
         if f"{name}.".startswith(f"{what}.")
@@ -111,7 +119,7 @@ def test_a_plugin_imports_only_public_names_of_the_core(plugin: Path) -> None:
     private = [
         f"{place(module)}:{line} imports {name} from {source}"
         for module in sorted(plugin.rglob("*.py"))
-        for source, name, line in imports(parse(module))
+        for source, name, line in imports_of(module)
         if source.partition(".")[0] == "understudy" and name not in public.get(source, set())
     ]
     assert private == []
@@ -136,7 +144,7 @@ def test_every_import_belongs_to_a_declared_dependency(package: Path) -> None:
     project = tomllib.loads((package.parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
     needs = chain(project.get("dependencies", []), *project.get("optional-dependencies", {}).values())
     declared = {canonical(re.split(r"[^\w.-]", need)[0]) for need in needs}
-    installed = packages_distributions()
+    installed = distributions()
     undeclared = {
         f"{place(module)}:{line} imports {top}"
         for module in sorted(package.rglob("*.py"))

@@ -193,7 +193,9 @@ class Sandbox:
     def reset(self) -> None:
         """Forget every fault, scripted reply and count, of every stand-in."""
         for stand_in in self.vendors.values():
-            stand_in.reset()
+            stand_in._schedule.reset()
+        if self._loop is not None:
+            self._run(self._settle())
 
     def environment(self) -> dict[str, str]:
         """The environment variables that point the providers' plugins at the stand-ins, with keys that are no keys."""
@@ -229,6 +231,11 @@ class Sandbox:
     async def _close(self) -> None:
         for stand_in in self.vendors.values():
             await stand_in._close()
+
+    async def _settle(self) -> None:
+        for stand_in in self.vendors.values():
+            if stand_in._server is not None:
+                await stand_in._server.settle()
 
     def _stop(self) -> None:
         assert self._loop is not None
