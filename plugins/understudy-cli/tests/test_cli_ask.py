@@ -172,10 +172,10 @@ def test_a_terminal_gets_colours_unless_told_otherwise_and_no_escape_codes_of_a_
     assert plain == "a[31mb\r\nwarning: temperature was dropped\r\n"
 
 
-def test_the_real_plugins_over_sockets(understudy: Any, sandbox: Sandbox) -> None:
+def test_the_real_plugins_over_sockets(here: Any, sandbox: Sandbox) -> None:
     sandbox.gemini.always(faults.rate_limited(retry_after=30))
     route: dict[str, Any] = {"LLM_PRIMARY_PROVIDER": "gemini", "LLM_FALLBACK_PROVIDERS": "claude"}
-    done = understudy("ask", "Why is the sky blue?", **route, **sandbox.environment())
+    done = here("ask", "Why is the sky blue?", **route, **sandbox.environment())
     assert done.stdout.startswith("This is the Understudy sandbox standing in for Claude, not a real model.")
     assert done.stderr == "warning: gemini quota exceeded, switching to claude\n"
     assert (sandbox.gemini.request_count, sandbox.claude.request_count) == (1, 1)

@@ -14,8 +14,8 @@ NOTICE = "stand-ins, no model is asked, no key is used"
 pytestmark = pytest.mark.usefixtures("started")  # with the first test; the last ones read it
 
 
-def test_live_without_a_key_says_which_to_set(understudy: Any) -> None:
-    live, nowhere = understudy.together(("demo", "--live"), ("demo", "--svg", "no/such/directory.svg"))
+def test_live_without_a_key_says_which_to_set(here: Any) -> None:
+    live, nowhere = here.together(("demo", "--live"), ("demo", "--svg", "no/such/directory.svg"))
     assert "GOOGLE_API_KEY is not set" in live.stderr
     assert "ANTHROPIC_API_KEY is not set" in live.stderr
     assert "found no directory no/such" in nowhere.stderr
@@ -56,8 +56,8 @@ def fetch(request: urllib.request.Request) -> int:
         return error.code
 
 
-def test_the_sandbox_explains_faults_and_mistakes(understudy: Any) -> None:
-    faults, unknown = understudy.together(("sandbox", "--faults"), ("sandbox", "--fault", "gemini: rat_limited"))
+def test_the_sandbox_explains_faults_and_mistakes(here: Any) -> None:
+    faults, unknown = here.together(("sandbox", "--faults"), ("sandbox", "--fault", "gemini: rat_limited"))
     assert re.search(r"rate_limited +retry_after=None +Too many requests", faults.stdout)
     assert "did you mean 'rate_limited'?" in unknown.stderr
     assert (faults.returncode, unknown.returncode) == (0, 2)
