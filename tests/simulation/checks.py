@@ -1,0 +1,32 @@
+"""All invariants by their names, and the check of a whole history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from simulation import invariants as one_call
+from simulation import invariants_shared as shared
+from simulation import liveness
+from simulation.world import History
+
+Check = Callable[[History], None]
+CHECKS: dict[str, Check] = {
+    **{f"I{number}": getattr(one_call, f"check_i{number:02}") for number in (1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16)},
+    **{f"I{number}": getattr(shared, f"check_i{number:02}") for number in (10, 11, 13, 17, 18, 20)},
+    **{f"I{number}": getattr(liveness, f"check_i{number:02}") for number in (22, 24, 25)},
+    "errors": one_call.check_errors,
+    "opening": shared.check_opening,
+    "limits": shared.check_limits,
+    "hedges": shared.check_hedges,
+}
+
+
+def broken(history: History) -> dict[str, str]:
+    """Return the invariants that do not hold, each with what was found."""
+    found = {}
+    for name, check in CHECKS.items():
+        try:
+            check(history)
+        except AssertionError as error:
+            found[name] = str(error)
+    return found

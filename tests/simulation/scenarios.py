@@ -1,0 +1,165 @@
+"""What a seed stands for: a world with its vendors, programs and faults, played until it is quiet again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from random import Random
+from typing import Any
+
+from simulation import faults
+from simulation.clients import Client, Manners
+from simulation.faults import Episode
+from simulation.policies import random_limits, random_policy
+from simulation.stores import Book, Network
+from simulation.vendors import Vendor
+from simulation.world import BEGINNING, CURRENT, History, VirtualLoop, run
+
+from understudy import Policy
+from understudy.budgets import BURST
+from understudy.limits import Limits
+
+logger = logging.getLogger("understudy")
+
+
+class World:
+    """Vendors, programs and a health store, at the beginning of their time.
+
+    Args:
+        loop: the clock.
+        history: where all that happens is written down.
+        draw: gives the random numbers.
+        episodes: what goes wrong with each vendor.
+        store_episodes: what goes wrong with the health store.
+    """
+
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        history: History,
+        draw: Random,
+        episodes: Mapping[str, list[Episode]],
+        store_episodes: Sequence[Episode] = (),
+    ) -> None:
+        self.loop = loop
+        self.history = history
+        self.draw = draw
+        self.book = Book(loop, history, Random(draw.random()), store_episodes)
+        self.network = Network(loop, self.book)
+        self.vendors = [Vendor(name, loop, history, Random(draw.random()), own) for name, own in episodes.items()]
+        self.clients: list[Client] = []
+        history.episodes = dict(episodes)
+        history.slowest = {vendor.name: vendor.slowest for vendor in self.vendors}
+        if store_episodes:
+            history.episodes["store"] = list(store_episodes)
+
+    def add_client(
+        self, route: Sequence[Vendor], policy: Policy, limits: Mapping[str, Limits] | None = None, manners: Manners = Manners()
+    ) -> Client:
+        """Add a program with this route, primary first."""
+        draw = Random(self.draw.random())
+        client = Client(
+            len(self.clients), self.loop, self.history, draw, route, policy, limits or {}, self.book, manners
+        )
+        self.clients.append(client)
+        self.history.budgets[client.number] = policy.retry_budget, policy.retry_reserve
+        self.history.hedges[client.number] = policy.hedge_share, BURST
+        self.history.limits.update(limits or {})
+        return client
+
+    async def heal(self) -> None:
+        """From now on nothing goes wrong: go on until all calls have ended and every target serves again, or long after."""
+        history, loop = self.history, self.loop
+        history.healed = loop.now
+        longest = max(max(c.policy.breaker_longest, c.policy.longest_hint, c.policy.longest_cooldown) for c in self.clients)
+        step = max(longest / 40, 5.0)
+        for _ in range(60):
+            for client in self.clients:
+                client.arrive("plain", routing="ordered")
+            await asyncio.sleep(step)
+            if not any(client.tasks for client in self.clients) and not self._resting():
+                break
+        await asyncio.gather(*(task for client in self.clients for task in client.tasks))
+        await asyncio.sleep(max(61.0, *(client.policy.attempt_timeout + 1 for client in self.clients)))
+        history.ended = loop.now
+        history.remains = self._remains()
+
+    def _resting(self) -> list[str]:
+        known = self.book.inner._records.items()
+        return [f"{target} is {record.breaker.state.value}" for target, record in known if record.breaker.state != "closed"]
+
+    def _remains(self) -> dict[str, Any]:
+        """Return what should not be left over: targets that rest, leases, spent budgets, calls under way."""
+        left: dict[str, Any] = {"resting": self._resting(), "slots": [], "budgets": [], "bulkheads": []}
+        for target, record in self.book.inner._records.items():
+            if record._allowance is not None and any(until > self.loop.now for until in record._allowance._slots.values()):
+                left["slots"].append(target)
+        for client in self.clients:
+            retries, bulkhead = client.admission.retries, client.admission.bulkhead
+            if retries.left() != retries.reserve * 10:
+                left["budgets"].append(client.number)
+            if bulkhead is not None and bulkhead.under_way:
+                left["bulkheads"].append(client.number)
+        left["tasks"] = len(asyncio.all_tasks(self.loop)) - 1
+        return left
+
+
+def play(seed: int) -> History:
+    """Play the random world of a seed to its end."""
+    history = History(seed)
+    draw = Random(seed)
+    with log_of(history):
+        run(lambda loop: _random_world(loop, history, draw))
+    return history
+
+
+async def _random_world(loop: VirtualLoop, history: History, draw: Random) -> None:
+    end = BEGINNING + draw.choice((200.0, 400.0, 800.0))
+    names = ["alpha", "beta", "gamma", "delta"][: draw.choice((1, 2, 2, 3, 3, 3, 4))]
+    world = World(loop, history, draw, _episodes(draw, names, end), _store_episodes(draw, end))
+    base = random_policy(draw)
+    limits = random_limits(draw, names)
+    for first in range(len(names)):
+        policy = base if draw.random() < 0.7 else random_policy(draw)
+        world.add_client([*world.vendors[first:], *world.vendors[:first]], policy, limits)
+    rate = draw.choice((0.3, 1.0, 1.0, 2.0, 4.0)) / len(names)
+    with world.network.in_place():
+        await asyncio.gather(*(client.arrivals(rate, end) for client in world.clients))
+        await world.heal()
+
+
+def _episodes(draw: Random, names: Sequence[str], end: float) -> dict[str, list[Episode]]:
+    if draw.random() < 0.3:
+        return faults.swizzle(draw, names, BEGINNING, end, step=draw.choice((2.0, 5.0, 20.0)))
+    sound, wrong = draw.choice((5.0, 15.0, 40.0)), draw.choice((5.0, 15.0, 40.0))
+    return {name: faults.alternating(draw, BEGINNING, end, sound=sound, wrong=wrong) for name in names}
+
+
+def _store_episodes(draw: Random, end: float) -> list[Episode]:
+    if draw.random() < 0.8:
+        return []
+    return faults.alternating(draw, BEGINNING, end, sound=20, wrong=20, kinds=faults.STORE_KINDS)
+
+
+@contextmanager
+def log_of(history: History) -> Iterator[None]:
+    """Have the log's errors written down."""
+
+    class Errors(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            call = CURRENT.get(None)
+            history.errors.append((call.number if call is not None else -1, record.getMessage()))
+
+    handler = Errors(logging.ERROR)
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.ERROR)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate

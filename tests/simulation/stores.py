@@ -1,0 +1,184 @@
+"""Where health is kept: the real store in memory, with a book of all that it is asked, and faults of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+from simulation.faults import Episode, current
+from simulation.world import CURRENT, Flushed, Given, History, Taken, VirtualLoop
+
+from understudy.breaker import Breaker
+from understudy.budgets import RetryBudget
+from understudy.errors import InvalidRequest, RequestTooLarge
+from understudy.guarded import PATIENCE
+from understudy.health import Claim, InMemoryHealthStore, Lease, Report, TargetHealth
+from understudy.policy import Policy
+
+SLOWEST = 2 * PATIENCE  # seconds that a slow store takes for a question: half of the answers come too late
+
+
+class Book:
+    """A health store that writes down every question and every report.
+
+    Args:
+        loop: the world's clock.
+        history: where it writes.
+        draw: gives the random numbers.
+        episodes: when the store is killed, flushed or slow.
+        name: tells it from other stores.
+    """
+
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        history: History,
+        draw: Random,
+        episodes: Sequence[Episode] = (),
+        name: str = "shared",
+    ) -> None:
+        self.name = name
+        self.inner = InMemoryHealthStore(lambda: loop.now, draw.random)
+        self.blocks = bool(episodes)  # a store with faults is one that is reached over a network
+        self.forgetful: set[int] = set()  # calls of processes that died: their reports never arrive
+        self.too_late = False  # whether nobody waits for the answer any more
+        self._episodes = episodes
+        self._loop = loop
+        self._history = history
+        self._draw = draw
+        self._flushed: Episode | None = None
+
+    def take(self, target: str, claim: Claim) -> Lease:
+        call, vendor = CURRENT.get(), target.partition("/")[0]
+        if not self.too_late:
+            call.lease.pop(vendor, None)
+        self._fail()
+        lease = self.inner.take(target, claim)
+        if lease.granted and not self.too_late:
+            call.lease[vendor] = self.name, lease, claim
+        self._history.store_log.append(Taken(self._loop.now, self.name, target, call.number, claim, lease))
+        return lease
+
+    def give(self, target: str, lease: Lease, claim: Claim, report: Report) -> Lease:
+        call, vendor = CURRENT.get(), target.partition("/")[0]
+        if call.number in self.forgetful:
+            return Lease(True)
+        self._fail()
+        failure = next((visit.failure for visit in reversed(call.visits) if visit.vendor == vendor), None)
+        blameless = isinstance(failure, RequestTooLarge | InvalidRequest)
+        before = self._fingerprint(target) if blameless else None
+        after = self.inner.give(target, lease, claim, report)
+        touched = blameless and self._fingerprint(target) != before
+        given = Given(self._loop.now, self.name, target, call.number, claim, lease, report, after, failure, touched)
+        self._history.store_log.append(given)
+        return after
+
+    def look(self, target: str, policy: Policy) -> TargetHealth:
+        self._fail()
+        return self.inner.look(target, policy)
+
+    def seconds(self) -> float:
+        """Draw how long the next question takes."""
+        wrong = current(self._episodes, self._loop.now)
+        return SLOWEST * self._draw.random() if wrong is not None and wrong.kind == "slow" else 0.0
+
+    def _fingerprint(self, target: str) -> tuple[Any, ...]:
+        """Return what the breaker of a target holds against it."""
+        record = self.inner._records.get(target)
+        breaker = Breaker() if record is None else record.breaker
+        failed = sum(bucket[2] for bucket in breaker._buckets)
+        return breaker.state, breaker.generation, breaker.trips, len(breaker._streak), len(breaker.failing_calls), failed
+
+    def _fail(self) -> None:
+        wrong = current(self._episodes, self._loop.now)
+        if wrong is None:
+            return
+        wrong.met += 1
+        if wrong.kind == "killed":
+            raise ConnectionError("the store is gone")
+        if wrong.kind == "flushed" and wrong is not self._flushed:
+            self._flushed = wrong
+            self.inner.forget()
+            self._history.store_log.append(Flushed(self._loop.now, self.name))
+
+
+class Network:
+    """Between the programs and their health store: it takes virtual time where threads would wait.
+
+    Args:
+        loop: the world's clock.
+        book: the store.
+    """
+
+    def __init__(self, loop: VirtualLoop, book: Book) -> None:
+        self._loop = loop
+        self._book = book
+        self._late = 0.0  # seconds after its caller's patience that the answer comes
+        self._over = False
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Have it stand in for threads."""
+        with (
+            patch("understudy.threads.in_thread", self._in_thread),
+            patch("understudy.threads.start", lambda function: function()),
+            patch("understudy.guarded.start", self._start),
+            patch("understudy.guarded.threading", SimpleNamespace(Lock=lambda: self)),
+        ):
+            yield
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        seconds = self._book.seconds()
+        await asyncio.sleep(min(seconds, PATIENCE))
+        self._late = seconds - PATIENCE
+        try:
+            return function(*arguments)
+        finally:
+            self._late = 0.0
+
+    def _start(self, work: Callable[[], None]) -> None:
+        """Ask the store now, or only when the caller waits no longer."""
+        self._over = False
+        if self._late > 0:
+            self._loop.call_later(self._late, self._ask_too_late, work)
+        else:
+            work()
+
+    def _ask_too_late(self, work: Callable[[], None]) -> None:
+        self._book.too_late = True
+        try:
+            work()
+        finally:
+            self._book.too_late = False
+
+    # The gate at which a caller waits for the store.
+
+    def acquire(self, timeout: float = -1) -> bool:
+        return timeout < 0 or self._over
+
+    def release(self) -> None:
+        self._over = True
+
+
+class WatchedBudget(RetryBudget):
+    """The retry budget, with a line in the history for every retry that is taken, refused or given back."""
+
+    __slots__ = ("_loop",)
+
+    def __init__(self, share: float, reserve: float, loop: VirtualLoop) -> None:
+        super().__init__(share, reserve, lambda: loop.now)
+        self._loop = loop
+
+    def withdraw(self) -> float | None:
+        taken = super().withdraw()
+        CURRENT.get().retries.append((self._loop.now, "refused" if taken is None else "granted"))
+        return taken
+
+    def give_back(self, taken: float) -> None:
+        super().give_back(taken)
+        CURRENT.get().retries.append((self._loop.now, "given back"))
