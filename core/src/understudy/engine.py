@@ -297,10 +297,15 @@ class _Run:
         return self.deadline is None or begin + self.policy.minimum_attempt < self.deadline
 
     def _timeout(self, index: int, forced: bool) -> float:
-        """Return the seconds for an attempt: the last target that is left gets all that remains."""
+        """Return the seconds for an attempt: the last target that is left gets all that remains.
+
+        What has failed already takes no time from a first attempt, only from another retry.
+        """
         if self.deadline is None:
             return self.policy.attempt_timeout
-        left = sum(1 for i, seat in enumerate(self.seats) if i != index and (not seat.visited or seat.due is not None))
+        retry = self.seats[index].tries > 0
+        others = (seat for i, seat in enumerate(self.seats) if i != index)
+        left = sum(1 for seat in others if not seat.visited or (retry and seat.due is not None))
         slice_ = (self.deadline - self.now) / (1 if forced else left + 1)
         return max(min(self.policy.attempt_timeout, slice_), SHORTEST)
 
