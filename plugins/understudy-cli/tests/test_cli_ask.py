@@ -47,6 +47,7 @@ def test_json_is_one_object_with_the_whole_story(understudy: Any) -> None:
         },
         "warnings": [],
         "request_id": "squawk-1",
+        "cost": None,
         "error": None,
     }
     assert [(one["target"], one["outcome"], one["reason"]) for one in attempts] == [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import understudy as understudy_itself
 from understudy import LLMFactory, Settings
 from understudy_cli.availability import PRIMARY
 from understudy_cli.checks import OURS, notice_of
@@ -59,7 +61,10 @@ def test_status_shows_the_route_and_who_is_asked_first(understudy: Any) -> None:
     status = json.loads(listing.stdout)
     assert status["current"] == "parrot:parrot-9"
     assert status["primary"]["available"] is False
-    assert status["fallbacks"] == [{"name": "parrot:parrot-9", "available": True, "reason": None, "model": "parrot-9"}]
+    (fallback,) = status["fallbacks"]
+    health = fallback.pop("health")
+    assert fallback == {"name": "parrot:parrot-9", "available": True, "reason": None, "model": "parrot-9"}
+    assert (health["state"], health["free_in"], health["failures"], health["latency"]) == ("closed", 0.0, 0, None)
     alone = understudy("status", PARROT_API_KEY="")
     assert alone.returncode == 1
     assert "nobody on the route can be asked" in alone.stderr
@@ -76,6 +81,7 @@ def test_doctor_finds_a_good_setup_good(understudy: Any, process: Any) -> None:
     assert found["fallback 1"][0] == "ok"
     assert found[".env"][0] == "ok"
     assert found["extension greeter"][0] == "ok"
+    assert found["policy"][:2] == ("ok", "patient: LLM_POLICY is not set; `understudy explain` says what it does")
     assert found["provider raven"][:2] == (  # broken, but nobody has asked for it, so nobody knows
         "ok",
         "is installed (understudy-raven 0.3), and not on the route: none of its code has run",
@@ -95,6 +101,7 @@ def test_doctor_names_every_fault_of_a_bad_setup_with_its_cure(understudy: Any, 
         LLM_PRIMARY_PROVIDER="parrot:parrot-1",
         LLM_FALLBACK_PROVIDERS="parot,macaw,raven",
         LLM_OTHER="1",
+        LLM_POLICY="pateint",
         ANTROPIC_API_KEY=SECRET,
         MACAW_API_KEY='"two words"',
         GOOGLE_API_KEY=SECRET,
@@ -112,6 +119,8 @@ def test_doctor_names_every_fault_of_a_bad_setup_with_its_cure(understudy: Any, 
     found = results(done)
     assert found["LLM_PRIMARY_PROVDER"][2] == "did you mean LLM_PRIMARY_PROVIDER?"
     assert found["LLM_OTHER"][0] == "warning"
+    assert found["policy"][0] == "problem"
+    assert f"LLM_POLICY in {file}: expected a policy among patient, eager, found 'pateint'" in found["policy"][1]
     assert found["ANTROPIC_API_KEY"][2] == "did you mean ANTHROPIC_API_KEY, which is not set?"
     assert "found a space inside it" in found["fallback 2"][1]
     assert "did you mean 'parrot'?" in found["fallback 1"][1]
@@ -151,12 +160,7 @@ def test_a_file_that_is_not_text_is_one_problem_among_the_others(understudy: Any
 
 
 def test_doctor_knows_the_primary_and_the_variables_of_the_core() -> None:
-    import inspect
-    import re
-
-    import understudy.trust
-
-    source = inspect.getsource(inspect.getmodule(LLMFactory)) + inspect.getsource(understudy.trust)  # type: ignore[arg-type]  # it has a module
+    source = "".join(module.read_text("utf-8") for module in Path(understudy_itself.__file__).parent.glob("*.py"))
     assert set(re.findall(r'"(LLM_[A-Z_]+)"', source)) == set(OURS)
     with LLMFactory(settings=Settings({"LLM_PRIMARY_PROVIDER": ""}, environment={})) as factory:
         assert factory.route[0][0].label == PRIMARY
@@ -172,7 +176,17 @@ def test_help_and_version_need_no_sdk_and_extensions_add_commands(understudy: An
     (script,) = [one for one in entry_points(group="console_scripts") if one.name == "understudy"]
     assert script.value == "understudy_cli.app:main"
     shown, version, greeting = understudy.together(("--help",), ("--version",), ("greet",), LLM_EXTENSIONS="greeter")
-    for command in ("ask", "providers", "status", "doctor", "sandbox", "demo", "greet", "Exit codes: 0 it worked"):
+    for command in (
+        "ask",
+        "explain",
+        "providers",
+        "status",
+        "doctor",
+        "sandbox",
+        "demo",
+        "greet",
+        "Exit codes: 0 it worked",
+    ):
         assert command in shown.stdout
     assert version.stdout.startswith("understudy-cli 0.1.0, understudy ")
     assert greeting.stdout == "hello from an extension\n"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from understudy_cli import ask, demo, doctor, lock, new_provider, output, providers, sandbox, status
+from understudy_cli import ask, demo, doctor, explain, lock, new_provider, output, providers, sandbox, status
 
 EXIT_CODES = (
     "Exit codes: 0 it worked; 1 nobody could answer, or problems were found; 2 the command line or the configuration "
@@ -23,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("ask")(ask.ask)
+app.command("explain")(explain.explain)
 app.command("providers")(providers.providers)
 app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
@@ -30,7 +31,7 @@ app.command("lock")(lock.lock)
 app.command("new-provider")(new_provider.new_provider)
 app.command("sandbox")(sandbox.sandbox)
 app.command("demo")(demo.demo)
-BUILT_IN = ("ask", "providers", "status", "doctor", "lock", "new-provider", "sandbox", "demo")
+BUILT_IN = ("ask", "explain", "providers", "status", "doctor", "lock", "new-provider", "sandbox", "demo")
 
 
 def _show_version(wanted: bool) -> None:

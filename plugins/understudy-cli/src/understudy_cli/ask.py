@@ -29,6 +29,9 @@ def ask(
         list[str] | None,
         typer.Option("--fallback", "-f", help="Who takes the part; repeat it, or use commas.", metavar="NAME"),
     ] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="patient or eager; LLM_POLICY unless given.", metavar="NAME")
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="The model of the first provider.")] = None,
     system: Annotated[str | None, typer.Option("--system", "-s", help="Instructions for the model.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Most tokens of answer.")] = None,
@@ -51,12 +54,12 @@ def ask(
     The answer goes to standard output, everything else to standard error.
     """
     output.show_log(verbose, TOLD_HERE)
-    text = _read_prompt(prompt)
+    text = read_prompt(prompt)
     numbers = {"max_retries": max_retries, "retry_delay": retry_delay}
     options: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
     options |= {"system": system, "model": model, "timeout": timeout, "deadline": deadline}
     options |= {"temperature": temperature, "max_tokens": max_tokens}
-    with _open_factory(provider, fallback, as_json) as factory:
+    with _open_factory(provider, fallback, policy, as_json) as factory:
         try:
             if stream and not as_json:
                 response = _stream(factory, text, options)
@@ -74,7 +77,7 @@ def ask(
             raise typer.Exit(output.FAILURE)
 
 
-def _read_prompt(prompt: str | None) -> str:
+def read_prompt(prompt: str | None) -> str:
     """Put the argument and standard input together; `-` stands for standard input alone."""
     given = "" if prompt in (None, "-") else str(prompt)
     try:
@@ -88,22 +91,22 @@ def _read_prompt(prompt: str | None) -> str:
     return text
 
 
-def _open_factory(provider: str | None, fallback: list[str] | None, as_json: bool) -> LLMFactory:
-    from understudy import ConfigurationError, LLMFactory, Settings, UnknownProvider
+def _open_factory(provider: str | None, fallback: list[str] | None, policy: str | None, as_json: bool) -> LLMFactory:
+    from understudy import LLMFactory, Settings, UnknownProvider
     from understudy_cli import availability
 
-    fallbacks = None if fallback is None else [name for entry in fallback for name in entry.split(",") if name.strip()]
+    fallbacks = availability.split_names(fallback)
     try:
         settings = Settings()
         configured = settings.find("LLM_PRIMARY_PROVIDER", "LLM_FALLBACK_PROVIDERS")
         chosen = provider is not None or bool(fallbacks) or configured is not None
         try:
-            factory = LLMFactory(provider, fallbacks, settings=settings)
+            factory = LLMFactory(provider, fallbacks, settings=settings, policy=policy)
         except UnknownProvider:
             if chosen:
                 raise
             factory = None
-    except ConfigurationError as error:
+    except ValueError as error:  # a ConfigurationError is one
         _refuse(str(error), as_json)
     if factory is not None and (chosen or any(availability.is_ready(seat) for _, seat in factory.route)):
         return factory
@@ -161,6 +164,7 @@ def _as_json(response: LLMResponse) -> dict[str, Any]:
         "usage": asdict(response.usage) if response.usage else None,
         "warnings": [{"setting": one.setting, "message": one.message} for one in response.warnings],
         "request_id": response.request_id,
+        "cost": response.cost,
         "attempts": [as_json(attempt) for attempt in response.attempts],
         "error": conceal(response.error) if response.error else None,
     }

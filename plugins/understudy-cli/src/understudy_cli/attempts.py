@@ -19,16 +19,23 @@ STYLES = {"succeeded": "green", "failed": "red", "skipped": "yellow", "cancelled
 
 def table_of(attempts: Sequence[Attempt]) -> Table:
     """Make the table of a call's attempts."""
-    made = output.table("asked", "outcome", ">seconds", ">waited", "why")
-    for attempt in attempts:
-        asked = attempt.number > 0
-        made.add_row(
-            output.words(attempt.target),
-            output.words(_outcome(attempt), STYLES[attempt.outcome]),
-            output.words(f"{attempt.seconds:.2f}" if asked else "-"),
-            output.words(f"{attempt.wait:.2f}" if attempt.wait else "-"),
-            output.words(attempt.reason if asked or attempt.failure is None else attempt.failure.brief),
-        )
+    costs = [attempt.cost for attempt in attempts]
+    columns = {
+        "asked": [output.words(one.target) for one in attempts],
+        "outcome": [output.words(_outcome(one), STYLES[one.outcome]) for one in attempts],
+        ">seconds": [output.words(f"{one.seconds:.2f}" if one.number else "-") for one in attempts],
+        ">waited": [output.words(f"{one.wait:.2f}" if one.wait else "-") for one in attempts],
+        "circuit": [output.words(one.breaker) for one in attempts],
+        ">cost": [output.words(output.dollars(cost)) for cost in costs],
+        "why": [output.words(_reason(one)) for one in attempts],
+    }
+    if all(one.breaker == "closed" for one in attempts):
+        del columns["circuit"]
+    if not any(costs):
+        del columns[">cost"]
+    made = output.table(*columns)
+    for row in zip(*columns.values(), strict=True):
+        made.add_row(*row)
     return made
 
 
@@ -48,7 +55,16 @@ def as_json(attempt: Attempt) -> dict[str, Any]:
         "message": conceal(str(failure)) if failure else None,
         "status": failure.status if failure else None,
         "request_id": attempt.request_id,
+        "breaker": attempt.breaker,
+        "decision": attempt.decision or None,
+        "cost": attempt.cost,
     }
+
+
+def _reason(attempt: Attempt) -> str:
+    if attempt.failure is not None and not attempt.number:
+        return attempt.failure.brief
+    return f"{attempt.reason}; {attempt.decision}" if attempt.decision else attempt.reason
 
 
 def _outcome(attempt: Attempt) -> str:

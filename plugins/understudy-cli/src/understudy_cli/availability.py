@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -71,6 +71,11 @@ def settings_of_nobody(arguments: Mapping[str, str]) -> Iterator[Settings]:
 def read_route(settings: Settings) -> list[str]:
     """Return the stops of the route as they are configured, the primary first."""
     return [settings.get("LLM_PRIMARY_PROVIDER") or PRIMARY, *settings.names("LLM_FALLBACK_PROVIDERS")]
+
+
+def split_names(entries: Sequence[str] | None) -> list[str] | None:
+    """Return the names in an option that is repeated or has commas; None where it is not given."""
+    return None if entries is None else [name for entry in entries for name in entry.split(",") if name.strip()]
 
 
 def look(settings: Settings, selected: Collection[str] | None = None, everybody: bool = False) -> list[Found]:

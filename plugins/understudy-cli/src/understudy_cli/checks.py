@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from understudy import ChatProvider, ConfigurationError, LLMFactory, PluginError, Settings, load_extensions
+from understudy import ChatProvider, ConfigurationError, LLMFactory, PluginError, Policy, Settings, load_extensions
 from understudy_cli.availability import PRIMARY, Found, look, read_route, settings_of_nobody
 
-OURS = ("LLM_PRIMARY_PROVIDER", "LLM_FALLBACK_PROVIDERS", "LLM_EXTENSIONS", "LLM_TRUSTED_PLUGINS")
+OURS = ("LLM_PRIMARY_PROVIDER", "LLM_FALLBACK_PROVIDERS", "LLM_POLICY", "LLM_EXTENSIONS", "LLM_TRUSTED_PLUGINS")
 KEYS = (
     "GOOGLE_API_KEY",
     "GEMINI_API_KEY",
@@ -227,6 +227,23 @@ def notice_of(provider: object, model: str) -> str:
         return provider.model_notice(model) or ""
     except Exception as error:
         return f"model_notice({model!r}) failed: {type(error).__name__}: {error}"
+
+
+def check_policy(around: Surroundings) -> Iterator[Finding]:
+    """Which policy is in force, and whether there is one of that name."""
+    found = around.settings.find("LLM_POLICY")
+    if found is None:
+        yield Finding(
+            "policy", True, f"{Policy().preset}: LLM_POLICY is not set; `understudy explain` says what it does"
+        )
+        return
+    value, name, origin = found
+    try:
+        policy = Policy.named(value)
+    except ValueError as error:
+        yield Finding("policy", False, f"{name} in {origin}: {error}", "correct it, or take it out")
+    else:
+        yield Finding("policy", True, f"{policy.preset}: {name} in {origin}; `understudy explain` says what it does")
 
 
 def check_extensions(around: Surroundings) -> Iterator[Finding]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from understudy import (
     AuthenticationFailed,
+    CircuitOpen,
     ConnectionFailed,
     ContentBlocked,
     ContextTooLong,
+    CoolingDown,
     EmptyResponse,
     Failure,
     InvalidRequest,
+    LimitReached,
     MalformedResponse,
     ModelNotFound,
     Overloaded,
@@ -37,6 +40,9 @@ CURES: dict[type[Failure], str] = {
     ModelNotFound: "name a model that the vendor has: --model MODEL, or in a route {provider}:MODEL",
     ProviderUnavailable: "`understudy doctor` looks at the whole configuration",
     ContextTooLong: "shorten the prompt, or ask a model with a longer context: --model MODEL",
+    CircuitOpen: "it kept failing: wait {hint}, or let another provider take the part: --fallback NAME",
+    CoolingDown: "its quota is used up: wait {hint}, or let another provider take the part: --fallback NAME",
+    LimitReached: "the limit is your own, in understudy.toml: raise it, or let another provider take the part",
     UnsupportedRequest: "ask a provider that can do this: --provider NAME",
     EmptyResponse: "ask again, with more --max-tokens if you limited them, or ask another model: --model MODEL",
     MalformedResponse: "look for a proxy or a wrong base URL between here and the vendor",
@@ -50,7 +56,7 @@ def find_cure(failure: Failure) -> str:
     """Say what to do about a failure; an empty text where nothing is known to help."""
     for kind in type(failure).__mro__:
         if kind in CURES:
-            hint = "a little" if failure.retry_after is None else f"{failure.retry_after:g} s"
+            hint = "a little" if failure.retry_after is None else f"{round(failure.retry_after, 1):g} s"
             return CURES[kind].format(hint=hint, provider=failure.provider or "NAME")
     return ""
 

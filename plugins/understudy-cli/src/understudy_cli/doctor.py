@@ -61,6 +61,7 @@ def _examine() -> list[Finding]:
         checks.check_providers,
         checks.check_route,
         checks.check_models,
+        checks.check_policy,
         checks.check_extensions,
     ):
         findings += check(around)

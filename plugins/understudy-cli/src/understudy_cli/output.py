@@ -126,6 +126,15 @@ def write_json(value: Any) -> None:
     sys.stdout.flush()
 
 
+def dollars(price: float | None) -> str:
+    """Write a price; a dash where it is not known."""
+    if price is None:
+        return "-"
+    if not price:
+        return "free"
+    return "<$0.0001" if price < 0.0001 else f"${price:.4f}" if price < 1 else f"${price:.2f}"
+
+
 def mark(good: bool | None) -> Text:
     """Return a tick, a cross, or for None a mark between the two; words where the terminal has no such letters."""
     from rich.text import Text

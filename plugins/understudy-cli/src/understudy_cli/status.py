@@ -1,18 +1,26 @@
-"""`understudy status`: the route as it is configured, and who on it can be asked now."""
+"""`understudy status`: the route as it is configured, who on it can be asked now, and how they are."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from understudy_cli import output
 
+if TYPE_CHECKING:
+    from rich.text import Text
+
 
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show the configured route. The exit code is 1 when nobody on it can be asked."""
+    """Show the configured route, and the health of each target. The exit code is 1 when nobody on it can be asked.
+
+    Health lives in the process that makes the calls, and this one makes none: so every circuit is closed here.
+
+    Only where an extension in LLM_EXTENSIONS brings a health store that processes share is it that of the others.
+    """
     from understudy import ConfigurationError, LLMFactory, conceal
     from understudy_cli.availability import unavailable_reason
 
@@ -23,14 +31,23 @@ def status(
             output.write_json({"error": conceal(str(error))})
         output.fail(error, output.USAGE)
     with factory:
+        known = factory.get_provider_status()
+        current = known["current"]
         seats: list[dict[str, Any]] = []
-        for target, provider in factory.route:
+        for (target, provider), seat in zip(factory.route, [known["primary"], *known["fallbacks"]], strict=True):
             reason = unavailable_reason(provider)
             available = reason is None
             model = target.model or getattr(provider, "default_model", None)
             reason = None if reason is None else conceal(reason)
-            seats.append({"name": target.label, "available": available, "reason": reason, "model": model})
-        current = factory.get_provider_status()["current"]
+            seats.append(
+                {
+                    "name": target.label,
+                    "available": available,
+                    "reason": reason,
+                    "model": model,
+                    "health": seat["health"],
+                }
+            )
     if as_json:
         output.write_json({"primary": seats[0], "fallbacks": seats[1:], "current": current})
     else:
@@ -40,11 +57,17 @@ def status(
 
 
 def _show(seats: list[dict[str, Any]], current: str) -> None:
-    made = output.table("", "part", "provider", "model, or what is missing")
+    measured = any(seat["health"]["failures"] or seat["health"]["latency"] is not None for seat in seats)
+    made = output.table(
+        *("", "part", "provider", "circuit"),
+        *((">failures", ">latency") if measured else ()),
+        "model, or what is missing",
+    )
     for number, seat in enumerate(seats):
         part = "primary" if number == 0 else f"fallback {number}"
         last = output.words(seat["model"] or "", "dim") if seat["available"] else output.words(seat["reason"])
-        made.add_row(output.mark(seat["available"]), output.words(part), output.words(seat["name"], "bold"), last)
+        cells = [output.words(part), output.words(seat["name"], "bold"), _circuit(seat["health"])]
+        made.add_row(output.mark(seat["available"]), *cells, *(_numbers(seat["health"]) if measured else ()), last)
     output.show(made)
     if not any(seat["available"] for seat in seats):
         output.complain("nobody on the route can be asked; `understudy doctor` tells why")
@@ -52,3 +75,14 @@ def _show(seats: list[dict[str, Any]], current: str) -> None:
         output.say(f"the next call asks {current} first", "yellow")
     if len(seats) == 1:
         output.say("There is no fallback: LLM_FALLBACK_PROVIDERS=NAME,NAME names who takes the part.", "dim")
+
+
+def _circuit(health: dict[str, Any]) -> Text:
+    state, free_in = health["state"], health["free_in"]
+    words = f"{state}, back in {free_in:.3g} s" if free_in else state
+    return output.words(words, "dim" if state == "closed" else "yellow")
+
+
+def _numbers(health: dict[str, Any]) -> tuple[Text, Text]:
+    latency = health["latency"]
+    return output.words(health["failures"]), output.words("-" if latency is None else f"{latency:.2f} s")

@@ -1,0 +1,142 @@
+"""`understudy explain`: who would be asked now, and what would come of each failure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from understudy_cli import output
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+    from understudy import Plan, PlannedTarget
+
+NOTHING = ("", "-", "closed")  # what tells nothing where everybody has it
+STYLES = {"asked": "green", "only if": "", "skipped": "yellow"}
+
+
+def explain(
+    prompt: Annotated[
+        str, typer.Argument(help="What would be asked; its length counts for the price. `-`: standard input.")
+    ] = "Hello",
+    primary: Annotated[
+        str | None,
+        typer.Option(
+            "--primary", "--provider", "-p", help="Who is asked first: a name, or NAME:MODEL.", metavar="NAME"
+        ),
+    ] = None,
+    fallbacks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fallbacks", "--fallback", "-f", help="Who takes the part; repeat it, or use commas.", metavar="NAME"
+        ),
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="patient or eager; LLM_POLICY unless given.", metavar="NAME")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="The model of the first provider.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Most tokens of answer.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds for one attempt.")] = None,
+    deadline: Annotated[float | None, typer.Option(help="Seconds for the whole call, retries and all.")] = None,
+    max_retries: Annotated[int | None, typer.Option(help="Retries of one provider after a passing failure.")] = None,
+    retry_delay: Annotated[
+        float | None, typer.Option(help="Seconds before the first retry, doubled for each further one.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say who would be asked now, in which order and why, and what would come of each failure.
+
+    Nothing is sent. The options are those of `understudy ask`.
+
+    The exit code is 1 when nobody can be asked.
+    """
+    from understudy import LLMFactory, conceal
+    from understudy_cli.ask import read_prompt
+    from understudy_cli.availability import split_names
+
+    numbers = {"max_retries": max_retries, "retry_delay": retry_delay, "max_tokens": max_tokens}
+    options: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
+    options |= {"model": model, "timeout": timeout, "deadline": deadline}
+    text = read_prompt(prompt) if prompt == "-" else prompt
+    try:
+        with LLMFactory(primary, split_names(fallbacks), policy=policy) as factory:
+            plan = factory.plan(text, **options)
+    except (ValueError, TypeError) as error:
+        if as_json:
+            output.write_json({"error": conceal(str(error))})
+        output.fail(error, output.USAGE)
+    if as_json:
+        output.write_json(_as_json(plan))
+    else:
+        _show(plan)
+    if plan.first is None:
+        if not as_json:
+            output.complain("nobody can be asked, so the call would fail at once; `understudy doctor` tells why")
+        raise typer.Exit(output.FAILURE)
+
+
+def _show(plan: Plan) -> None:
+    head = str(plan).partition("\n\n")[0]
+    output.show(output.words(" ".join(head.split()), "dim"))
+    output.show(output.words(""))
+    output.show(_table_of(plan))
+    output.show(output.words(""))
+    before = ""
+    for line in plan.policy.explain().splitlines():
+        output.show(output.words(line, "" if before or line.startswith(" ") else "bold"))
+        before = line
+
+
+def _table_of(plan: Plan) -> Table:
+    """Make the table of a plan; a column in which nobody has anything to tell is left out."""
+    told = {
+        "target": [_name(one) for one in plan.targets],
+        "now": [_now(one) for one in plan.targets],
+        "circuit": [output.words(one.breaker, "red" if one.free_in else "") for one in plan.targets],
+        "left": [output.words("\n".join(f"{n:.4g} {unit}" for unit, n in one.left.items())) for one in plan.targets],
+        ">time": [output.words(f"{one.timeout:.3g} s" if one.timeout else "-") for one in plan.targets],
+        ">price": [output.words(output.dollars(one.price if one.timeout else None)) for one in plan.targets],
+        "on a passing failure": [output.words(one.on_failure or "-") for one in plan.targets],
+    }
+    told = {name: cells for name, cells in told.items() if any(cell.plain not in NOTHING for cell in cells)}
+    made = output.table("", *told)
+    made.columns[1].no_wrap = True  # names are there to be copied
+    made.columns[1].min_width = max(len(line) for name in told["target"] for line in name.plain.splitlines())
+    for number, row in enumerate(zip(*told.values(), strict=True), 1):
+        made.add_row(output.words(number, "dim"), *row)
+    return made
+
+
+def _name(one: PlannedTarget) -> Text:
+    name = output.words(one.label, "bold")
+    if one.model and not one.label.endswith(f":{one.model}"):
+        name.append("\n").append_text(output.words(one.model, "dim"))
+    return name
+
+
+def _now(one: PlannedTarget) -> Text:
+    now = output.words(one.now)
+    now.stylize(STYLES[one.part], 0, len(one.part))
+    return now
+
+
+def _as_json(plan: Plan) -> dict[str, Any]:
+    from dataclasses import asdict, fields
+
+    from understudy import conceal
+
+    policy = {field.name: getattr(plan.policy, field.name) for field in fields(plan.policy)}
+    if callable(policy["routing"]):
+        policy["routing"] = repr(policy["routing"])
+    targets = [asdict(one) | {"why": conceal(one.why)} for one in plan.targets]
+    return {
+        "targets": targets,
+        "input_tokens": plan.input_tokens,
+        "output_tokens": plan.output_tokens,
+        "preset": plan.policy.preset,
+        "policy": policy,
+        "explanation": plan.policy.explain(),
+    }
