@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from understudy.errors import EmptyResponse, Failure, MalformedResponse, ResponseRejected
 from understudy.messages import Request
+from understudy.provider import structured_output
 from understudy.response import FinishReason, LLMResponse, ResponseWarning, Usage
 
 if TYPE_CHECKING:
@@ -81,8 +82,11 @@ def _check(
 def _check_schema(response: LLMResponse, request: Request) -> LLMResponse:
     from understudy import schema
 
-    if response.structured is None or request.output_schema is None:
+    if request.output_schema is None or response.finish_reason is FinishReason.PAUSED:
         return response
+    if response.structured is None:  # its provider left the parsing to us, or the answer is null
+        parsed = structured_output(request, response.content, response.finish_reason or FinishReason.UNKNOWN)
+        response = response if parsed is None else replace(response, structured=parsed)
     if not schema.is_installed():
         return replace(response, warnings=(*response.warnings, UNCHECKED))
     fault = schema.schema_fault(request.output_schema, response.structured)

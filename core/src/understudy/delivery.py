@@ -50,9 +50,11 @@ class Delivery:
         "_held",
         "_held_characters",
         "_policy",
+        "_refused",
         "_resumed",
         "_target",
         "_tool_calls",
+        "_whole",
         "allowed",
         "began",
         "first_at",
@@ -67,9 +69,11 @@ class Delivery:
         self._given: list[str] = []  # the pieces of text that the caller holds, and that count
         self._held: list[StreamEvent] = []
         self._held_characters = 0
+        self._refused = False  # whether what was given is a whole answer that will not do
         self._resumed = ""  # what the attempt under way goes on from
         self._target = ""
         self._tool_calls = False
+        self._whole = False  # whether the attempt came to its end
         self.allowed = 0.0
         self.began = False
         self.first_at: float | None = None
@@ -81,6 +85,7 @@ class Delivery:
         self._target = target
         self._held, self._held_characters = [], 0
         self.began, self.first_at = False, None
+        self._whole = False
         self.allowed = min(self._policy.first_token_timeout, timeout)
         self._first_by = self._clock() + self.allowed
 
@@ -133,6 +138,7 @@ class Delivery:
 
     def complete(self, response: LLMResponse) -> LLMResponse:
         """Return the attempt's answer, together with what it goes on from."""
+        self._whole = True
         if not self._resumed or not isinstance(response, LLMResponse) or not isinstance(response.content, str):
             return response  # what is no answer is for check_answer to say
         rest = _without_repeated([TextDelta(response.content)], _blank(self._resumed))
@@ -168,19 +174,24 @@ class Delivery:
     def broke_off(self, failure: Failure) -> None:
         """Take note that the attempt failed of which the caller holds a piece."""
         self._broken = (self._target, failure)
+        self._refused = self._whole
 
     def lack(self, request: Request, prefill: bool) -> str | None:
         """Say why a target that declares `prefill` or not cannot take up what was given, where it cannot."""
-        if self._broken is None or self._policy.stream_recovery != "continue":
+        if self._broken is None or self._refused or self._policy.stream_recovery != "continue":
             return None
         if self._tool_calls or request.output_schema is not None:
             return "does not go on with a begun tool call or JSON"
         return None if prefill or not self._text().strip() else "does not go on with a begun answer"
 
     def resume(self, request: Request) -> Request:
-        """Return the request for an attempt: where an answer is to go on, what was given of it stands at the end."""
+        """Return the request for an attempt: where an answer is to go on, what was given of it stands at the end.
+
+        A whole answer that was refused is not gone on with: there the next one begins anew.
+        """
         text = self._text()
-        if self._broken is None or self._policy.stream_recovery != "continue" or not text.strip():
+        goes_on = self._broken is not None and not self._refused and self._policy.stream_recovery == "continue"
+        if not goes_on or not text.strip():
             self._resumed = ""
             return request
         self._resumed = text
