@@ -263,12 +263,12 @@ def run_understudy(stage: Stage, arguments: list[str]) -> None:
 
 
 def words_of(picture: Path) -> list[str]:
-    """Return the lines of text in a picture, with seconds and blanks left out."""
+    """Return the lines of text in a picture, with seconds, prices and blanks left out."""
     lines: dict[str, str] = {}
     for element in ElementTree.parse(picture).iter("{http://www.w3.org/2000/svg}text"):
         height = element.attrib["y"]
         lines[height] = lines.get(height, "") + (element.text or "")
-    return [re.sub(r"\d+\.\d\d|\s", "", line) for line in lines.values()]
+    return [re.sub(r"\$\d+\.\d+|\d+\.\d\d|\s", "", line) for line in lines.values()]
 
 
 def run_sandbox(stage: Stage) -> None:
