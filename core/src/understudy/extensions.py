@@ -26,7 +26,7 @@ class Extensions:
         manager: the plugin manager that holds them.
     """
 
-    __slots__ = ("_check", "_event", "_manager", "_prepare", "listens")
+    __slots__ = ("_check", "_event", "_prepare", "_store", "listens")
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
         plugins = [plugin for _, plugin in manager.list_name_plugin() if plugin is not None]
@@ -41,7 +41,7 @@ class Extensions:
                 if plugin in having
             ]
 
-        self._manager = manager
+        self._store = in_order("understudy_health_store")
         self._prepare = in_order("understudy_prepare_request")
         self._check = in_order("understudy_check_response")
         self._event = in_order("understudy_event")
@@ -83,12 +83,14 @@ class Extensions:
         """
         from understudy.health import HealthStore
 
-        store = self._manager.hook.understudy_health_store(settings=settings)
-        if store is not None and not isinstance(store, HealthStore):
-            raise BrokenPlugin(
-                f"expected understudy_health_store to return a HealthStore or None, found {type(store).__name__}"
-            )
-        return store
+        for caller in self._store:
+            store = caller(settings=settings)
+            if store is None:
+                continue
+            if not isinstance(store, HealthStore) or isinstance(store, type):
+                raise BrokenPlugin(f"expected understudy_health_store to return a HealthStore or None, found {store!r}")
+            return store
+        return None
 
     def tell(self, event: Event) -> None:
         """Tell every listener; one that fails is logged, since a metric must not break a call."""

@@ -406,7 +406,7 @@ def _read_policy(policy: Policy | str | None, settings: Settings) -> Policy:
 
 
 def _guard(store: HealthStore | None, runtime: Runtime) -> HealthStore:
-    if store is not None and not isinstance(store, HealthStore):
+    if store is not None and (not isinstance(store, HealthStore) or isinstance(store, type)):
         raise TypeError(f"expected health_store with take, give, look and blocks, found {store!r}")
     if store is not None and not store.blocks:
         return store

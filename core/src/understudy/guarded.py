@@ -87,9 +87,12 @@ class GuardedStore:
         if gate.acquire(timeout=PATIENCE) and answers:
             self._rests = 0
             return answers[0]
+        now = self._clock()
+        if now < self._rest_until:  # somebody who asked at the same time has said so
+            return None
         seconds = min(REST * 2.0 ** min(self._rests, 16), LONGEST_REST)
         self._rests += 1
-        self._rest_until = self._clock() + seconds
+        self._rest_until = now + seconds
         why = f"{type(errors[0]).__name__}: {errors[0]}" if errors else f"no answer within {PATIENCE * 1000:g} ms"
         logger.warning(
             "the health store failed (%s): for %g s this process goes by what it learns itself", why, seconds
