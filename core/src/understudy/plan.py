@@ -123,7 +123,7 @@ class _Seat:
         for unit, amount in zip(UNITS, (1.0, claim.tokens, claim.cost), strict=True):
             left = self.left.get(unit, amount)
             if amount > left:
-                return LimitReached(f"{left:.3g} {unit} left, {amount:.3g} needed", provider=provider)
+                return LimitReached(f"{left:.6g} {unit} left, {amount:.6g} needed", provider=provider)
         return None
 
     def admit(self, now: float, forced: bool, asked: Sequence[float]) -> Outcome:
@@ -316,7 +316,7 @@ def _words(one: PlannedTarget) -> Iterator[str]:
             numbers.append(f"${one.price:.4f} at most" if one.price else "free")
         if one.breaker != "closed":
             numbers.append(f"circuit {one.breaker}")
-    numbers += [f"{amount:.4g} {unit} left" for unit, amount in one.left.items()]
+    numbers += [f"{amount:{',.0f' if amount >= 100 else '.3g'}} {unit} left" for unit, amount in one.left.items()]
     yield ", ".join(numbers)
     if one.on_failure:
         yield f"on a passing failure: {one.on_failure}"

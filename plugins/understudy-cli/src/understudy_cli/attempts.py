@@ -17,9 +17,14 @@ if TYPE_CHECKING:
 STYLES = {"succeeded": "green", "failed": "red", "skipped": "yellow", "cancelled": "yellow"}
 
 
-def table_of(attempts: Sequence[Attempt]) -> Table:
-    """Make the table of a call's attempts."""
-    costs = [attempt.cost for attempt in attempts]
+def table_of(attempts: Sequence[Attempt], *, paid: bool = True) -> Table:
+    """Make the table of a call's attempts; what nobody has anything to tell of has no column.
+
+    Args:
+        attempts: the record.
+        paid: whether somebody sends a bill for them.
+    """
+    costs = [attempt.cost if paid else None for attempt in attempts]
     columns = {
         "asked": [output.words(one.target) for one in attempts],
         "outcome": [output.words(_outcome(one), STYLES[one.outcome]) for one in attempts],

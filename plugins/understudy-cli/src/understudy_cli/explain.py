@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from understudy import Plan, PlannedTarget
 
-NOTHING = ("", "-", "closed")  # what tells nothing where everybody has it
+NOTHING = ("", "-")  # what tells nothing where everybody has it
 STYLES = {"asked": "green", "only if": "", "skipped": "yellow"}
 
 
@@ -95,8 +95,6 @@ def _table_of(plan: Plan) -> Table:
     told = {
         "target": [_name(one) for one in plan.targets],
         "now": [_now(one) for one in plan.targets],
-        "circuit": [output.words(one.breaker, "red" if one.free_in else "") for one in plan.targets],
-        "left": [output.words("\n".join(f"{n:.4g} {unit}" for unit, n in one.left.items())) for one in plan.targets],
         ">time": [output.words(f"{one.timeout:.3g} s" if one.timeout else "-") for one in plan.targets],
         ">price": [output.words(output.dollars(one.price if one.timeout else None)) for one in plan.targets],
         "on a passing failure": [output.words(one.on_failure or "-") for one in plan.targets],
@@ -104,14 +102,13 @@ def _table_of(plan: Plan) -> Table:
     told = {name: cells for name, cells in told.items() if any(cell.plain not in NOTHING for cell in cells)}
     made = output.table("", *told)
     made.columns[1].no_wrap = True  # names are there to be copied
-    made.columns[1].min_width = max(len(line) for name in told["target"] for line in name.plain.splitlines())
     for number, row in enumerate(zip(*told.values(), strict=True), 1):
         made.add_row(output.words(number, "dim"), *row)
     return made
 
 
 def _name(one: PlannedTarget) -> Text:
-    name = output.words(one.label, "bold")
+    name = output.words("").append_text(output.words(one.label, "bold"))
     if one.model and not one.label.endswith(f":{one.model}"):
         name.append("\n").append_text(output.words(one.model, "dim"))
     return name
@@ -120,6 +117,8 @@ def _name(one: PlannedTarget) -> Text:
 def _now(one: PlannedTarget) -> Text:
     now = output.words(one.now)
     now.stylize(STYLES[one.part], 0, len(one.part))
+    for unit, amount in one.left.items():
+        now.append_text(output.words(f"\n{output.number(amount)} {unit} left", "dim"))
     return now
 
 

@@ -66,7 +66,8 @@ def table(*headings: str) -> Table:
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for heading in headings:
         right = heading.startswith(">")
-        made.add_column(words(heading.lstrip(">")), justify="right" if right else "left", no_wrap=right)
+        name = words(heading.lstrip(">"))
+        made.add_column(name, justify="right" if right else "left", no_wrap=right, overflow="fold")
     return made
 
 
@@ -133,6 +134,11 @@ def dollars(price: float | None) -> str:
     if not price:
         return "free"
     return "<$0.0001" if price < 0.0001 else f"${price:.4f}" if price < 1 else f"${price:.2f}"
+
+
+def number(amount: float) -> str:
+    """Write an amount: whole with commas where it is large, else with three digits."""
+    return f"{amount:,.0f}" if amount >= 100 else f"{amount:.3g}"
 
 
 def mark(good: bool | None) -> Text:

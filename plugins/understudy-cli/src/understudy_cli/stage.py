@@ -92,7 +92,7 @@ class Stage:
 
     def _conclude(self, response: LLMResponse, whose: str, pieces: int) -> None:
         self.show(BLANK, indent=2)
-        self.show(attempts.table_of(response.attempts), BLANK, indent=2)
+        self.show(attempts.table_of(response.attempts, paid=False), BLANK, indent=2)
         if response.success:
             streamed = f", in {pieces} pieces" if pieces else ""
             model = f" ({response.model})" if response.model else ""
