@@ -324,7 +324,10 @@ class LLMFactory:
             return self._policy
         values = (max_retries, retry_delay, *(options.get(name) for name in ("timeout", "deadline", "policy")))
         given = (own, values, *map(type, values))  # True equals 1, and is no number
-        known = self._overridden.get(given)
+        try:
+            known = self._overridden.get(given)
+        except TypeError:  # something that cannot be a key: a strategy of one's own, or a mistake
+            return self._override(own, max_retries, retry_delay, options)
         if known is None:
             known = self._override(own, max_retries, retry_delay, options)
             if len(self._overridden) < MOST_OVERRIDES:
