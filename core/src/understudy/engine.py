@@ -229,7 +229,7 @@ class _Run:
         seat.due = None
         if due is None or failure is None:
             return False
-        if not self._fits(due):
+        if not self._fits(max(due, self.now)):
             self._note_decision(seat, "no retry: it would begin too late for the deadline")
             return False
         just_now = seat.since == self.now  # then the wait is the policy's own number, to the last digit
