@@ -51,6 +51,7 @@ POLICIES = {
     "hurried": Policy(deadline=20),
     "at random": Policy(jitter="full", retry_delay=1, switch_on_content_blocked=True),
     "steady": Policy.eager(jitter="none", retry_delay=2, max_delay=2),
+    "impatient": Policy(retry_delay=0, max_retries=60),
     "touchy": Policy(breaker_requests=1, breaker_failures=3),
     "forgetful": Policy.eager(breaker=False, quota_cooldown=False),
     "brief hints": Policy.eager(longest_hint=20, rate_limit_cooldown=50, exhausted_cooldown=7, longest_cooldown=7),
@@ -147,6 +148,7 @@ def test_each_failure_leads_to_what_is_told(policy: Policy, caplog: pytest.LogCa
         }
         assert (kind, told) == (kind, seen)
         waits = waits_told(words)
+        assert "after then" not in words
         assert waits[: len(alone)] == pytest.approx(alone), kind
         assert len(waits) == len(alone) or "as far as the deadline" in words, kind
 
@@ -335,6 +337,13 @@ def test_every_number_is_told(name: str) -> None:
     title, _, body = changed.explain().partition("A target is")
     assert body != base.explain().partition("A target is")[2]
     assert f"{name}={OTHERS[name]!r}" in " ".join(title.split())
+
+
+def test_very_many_retries_are_told_without_playing_them_all() -> None:
+    words = rows(Policy(max_retries=10**9))["Timeout"]
+    assert words.startswith(
+        "The same target again, up to 1000000000 times, after 5, 10, 20, 40 and then 60 s each time."
+    )
 
 
 def test_a_preset_is_called_by_its_name() -> None:

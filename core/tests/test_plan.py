@@ -15,6 +15,7 @@ from understudy import (
     Limits,
     LLMFactory,
     LLMResponse,
+    Message,
     Plan,
     Policy,
     RateLimited,
@@ -250,6 +251,16 @@ def test_a_plan_as_text() -> None:
         "           on a passing failure: up to 5 retries within 15.5 s, then the call",
         "             has failed",
     ]
+
+
+def test_a_long_name_is_broken_and_a_conversation_is_counted() -> None:
+    cast = [ScriptedProvider("a-provider-of-somebody-with-very-much-to-say"), ScriptedProvider("p")]
+    factory = LLMFactory(cast[0], cast[1:], settings=NOTHING, extensions=[])
+    plan = factory.plan([Message.user("Why is"), Message.assistant("What?"), Message.user("the sky blue?")])
+    assert plan.input_tokens == 6
+    lines = str(plan).splitlines()
+    assert [line[3:29].strip() for line in lines[2:4]] == ["a-provider-of-somebody-", "with-very-much-to-say"]
+    assert max(map(len, lines)) <= 80
 
 
 def test_who_is_hedged_is_told() -> None:

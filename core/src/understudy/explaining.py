@@ -29,6 +29,7 @@ from understudy.routing import describe
 WIDTH = 80  # columns
 GAP = 2
 STEADY = 3  # equal waits in a row that are named once
+MOST_PLAYED = 100  # retries; by then their waits do not change any more
 
 Row = tuple[Sequence[str], str]  # the names on the left, the words on the right
 
@@ -64,6 +65,7 @@ def failure_kinds() -> list[type[Failure]]:
 def fate_of(kind: type[Failure], policy: Policy) -> Fate:
     """Find out what a kind of failure leads to, by playing it."""
     failure = kind("played")
+    policy = replace(policy, max_retries=min(policy.max_retries, MOST_PLAYED))
     beside = rehearse_failures(policy, failure, None)
     most = rehearse_failures(policy, failure, draw=0.0).waits(0)
     longest = rehearse_failures(replace(policy, deadline=None), failure).waits(0)
@@ -168,7 +170,8 @@ def _fate_words(kind: type[Failure], fate: Fate, policy: Policy) -> str:
 
 def _times(fate: Fate, policy: Policy) -> str:
     waits = list(fate.waits)
-    often = "once" if len(waits) == 1 else f"up to {len(waits)} times"
+    number = policy.max_retries if len(waits) == MOST_PLAYED else len(waits)
+    often = "once" if number == 1 else f"up to {number} times"
     steady = waits.index(waits[-1])
     then = f"{waits[-1]:g} s each time"
     words = [f"{wait:g}" for wait in (waits if len(waits) - steady < STEADY else waits[:steady])]
@@ -176,7 +179,10 @@ def _times(fate: Fate, policy: Policy) -> str:
         words[0:2] = [f"between 0 and {words[0]} s, then up to {words[1]}"]
     elif policy.jitter == "full":
         then, words = f"up to {then}", [f"between 0 and {word}" for word in words]
-    seconds = f"{listed(words)} s" if len(waits) - steady < STEADY else listed([*words, f"then {then}"])
+    if len(waits) - steady < STEADY:
+        seconds = f"{listed(words)} s"
+    else:
+        seconds = listed([*words, f"then {then}"]) if words else then
     limit = f", as far as the deadline of {policy.deadline:g} s allows" if fate.cut_short else ""
     return f"{often}, after {seconds}{limit}"
 

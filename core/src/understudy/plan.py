@@ -289,8 +289,8 @@ def _lines(plan: Plan) -> Iterator[str]:
     tokens = f"{read}, {plan.output_tokens} at most to write"
     yield from wrap(f"Policy {title_of(plan.policy)}; {time}; {tokens}.", WIDTH)
     yield ""
-    names = [list(dict.fromkeys(_names(one))) for one in plan.targets]
-    left = min(max(len(name) for pair in names for name in pair), WIDTH // 3)
+    left = min(max(len(name) for one in plan.targets for name in _names(one)), WIDTH // 3)
+    names = [[piece for name in dict.fromkeys(_names(one)) for piece in wrap(name, left)] for one in plan.targets]
     for number, (one, pair) in enumerate(zip(plan.targets, names, strict=True), 1):
         column = [line for part in _words(one) for line in wrap(part, WIDTH - left - 5, subsequent_indent="  ")]
         for row in range(max(len(pair), len(column))):

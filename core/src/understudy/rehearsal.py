@@ -18,7 +18,7 @@ from understudy.health import Claim, InMemoryHealthStore, Lease
 from understudy.policy import Policy
 
 Answer: TypeAlias = Callable[[Command, float], Outcome]
-MOST_COMMANDS = 10_000  # after which a policy with very many retries is left to itself
+MOST_COMMANDS = 100_000  # after which a policy with very many retries is left to itself
 
 
 @dataclass(frozen=True, slots=True)
