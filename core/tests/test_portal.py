@@ -93,6 +93,7 @@ def test_an_error_comes_back_with_the_frames_of_who_raised_it():
         list(portal.iterate(lambda: 1))
 
 
+@pytest.mark.usefixtures("little_garbage")
 def test_an_error_is_not_kept_alive():
     class Gone(Exception):
         pass
@@ -179,6 +180,7 @@ def test_closing_early_raises_what_cleaning_up_raises():
         steps.close()
 
 
+@pytest.mark.usefixtures("little_garbage")
 def test_an_iteration_that_is_dropped_is_closed():
     seen = []
     next(portal.iterate(lambda: count(seen)))

@@ -39,6 +39,7 @@ def test_result_error_and_context_come_back():
     asyncio.run(use())
 
 
+@pytest.mark.usefixtures("little_garbage")
 def test_what_hangs_takes_no_place_and_is_dropped(caplog):
     free, done = threading.Event(), []
 
@@ -77,6 +78,7 @@ def test_threads_are_used_again_and_few_are_kept():
         time.sleep(0.01)
 
 
+@pytest.mark.usefixtures("little_garbage")
 def test_an_idle_thread_holds_nothing():
     class Heavy:
         pass
