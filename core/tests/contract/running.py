@@ -22,7 +22,8 @@ def run(cases: str, folder: Path, broken: Iterable[str] = ()) -> tuple[dict[str,
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: parrots\nVersion: 1.0\n", "utf-8")
     path = os.pathsep.join([str(site), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path, "REPORT": str(folder / "report.json"), "COLUMNS": "100"}
-    options = ["-q", "-W", "error", "-p", "report", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(HERE)]
+    told = ["-q", "--tb=native", "-W", "error"]  # native: without a look at the sources
+    options = [*told, "-p", "report", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(HERE)]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(HERE / cases)],
         env=environment,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -25,9 +26,11 @@ class Certificate:
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
 
-    def add(self, item: pytest.Item, name: str, overridden: dict[str, str]) -> None:
-        """Count the results of this test's class for a provider."""
-        self.entries.setdefault(_owner(item.nodeid), Entry(name, overridden))
+    def add(self, item: pytest.Item, name: str, overridden: Callable[[], dict[str, str]]) -> None:
+        """Count the results of this test's class for a provider; its overrides are looked for once."""
+        owner = _owner(item.nodeid)
+        if owner not in self.entries:
+            self.entries[owner] = Entry(name, overridden())
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take note of one result."""

@@ -42,8 +42,7 @@ class ProviderContract(
 
     @pytest.fixture(autouse=True)
     def _certify(self, request: pytest.FixtureRequest) -> None:
-        reasons = stated(type(self), self.standard)
-        certificate(request.config).add(request.node, self.name, reasons)
+        certificate(request.config).add(request.node, self.name, lambda: stated(type(self), self.standard))
 
 
 ProviderContract.standard = {
