@@ -62,7 +62,8 @@ class DriverProcess:
         """Start the process, unless it runs."""
         if self.process is not None:
             return
-        environment = {name: os.environ[name] for name in KEPT if name in os.environ} | QUIET
+        environment = {name: os.environ[name] for name in KEPT if name in os.environ}
+        environment |= {**QUIET, **self.variant.environment}
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 self.python,

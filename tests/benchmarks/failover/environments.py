@@ -1,4 +1,4 @@
-"""An environment for every library, made once and kept in .nox/failover/."""
+"""An environment for every library, made once and kept in .nox/failover-peers/."""
 
 import hashlib
 import shutil
@@ -9,8 +9,7 @@ from pathlib import Path
 from libraries import Library
 
 ROOT = Path(__file__).parents[3]
-HOME = ROOT / ".nox" / "failover"
-OURS = [ROOT / "core", ROOT / "plugins" / "understudy-openai"]
+HOME = ROOT / ".nox" / "failover-peers"  # nox has its own environment for the session in .nox/failover
 
 
 def python_for(library: Library, renew: bool = False) -> str:

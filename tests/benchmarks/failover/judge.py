@@ -33,16 +33,11 @@ def is_wanted(scenario: Scenario, word: str) -> bool:
     return word in ("answer", "restarted")
 
 
-def by_primary(result: Result) -> int:
-    """Return how many answers came from the primary."""
-    return sum(answer.text == PRIMARY for answer in result.answers)
-
-
 def worth(scenario: Scenario, result: Result) -> tuple[int, int, int]:
     """Return how many untruths were told, how many callers did not get what they want, and what it cost in vain.
 
     Less is better. In vain are requests to a primary that is dead, those to the backup for a fault of the caller's,
-    and answers of the backup where the primary is well enough.
+    and answers of the backup where the primary would have had one when asked again.
     """
     words = outcomes(result)
     untruths = sum(word in UNTRUE for word in words)
@@ -64,7 +59,8 @@ def better(scenario: Scenario, other: Result, ours: Result) -> list[str]:
     if unserved < mine[1] and untruths <= mine[0]:
         reasons.append("more callers served")
     if in_vain < mine[2] and (untruths, unserved) <= mine[:2]:
-        reasons.append(f"{in_vain} requests in vain instead of {mine[2]}")
+        what = "answers of the backup" if scenario.kind == "brown-out" else "requests in vain"
+        reasons.append(f"{in_vain} {what} instead of {mine[2]}")
     if other.seconds < ours.seconds - max(SAME, 0.05 * ours.seconds) and (untruths, unserved) <= mine[:2]:
         reasons.append(f"{other.seconds:.1f} s instead of {ours.seconds:.1f} s")
     return reasons

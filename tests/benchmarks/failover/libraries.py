@@ -1,8 +1,10 @@
 """Who takes part: the libraries, where they run, and how each of them is set up."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 TIMEOUT = 2.0  # seconds: every library's timeout for a request to the primary, and to the backup
+LONGEST_STREAM = 5  # times that, for libraries that limit a stream as a whole
 AS_THEY_COME = "as they come"
 TUNED = "tuned for fast failover"
 
@@ -15,13 +17,15 @@ class Variant:
         name: what its driver calls it.
         column: the table that it stands in.
         settings: what is set, for the reader of the table.
-        lanes: how many processes play its slow rows side by side; more where waiting is long.
+        lanes: how many processes play its rows side by side, apart from one more; more where waiting is long.
+        environment: variables of the process, where a library takes a setting from there.
     """
 
     name: str
     column: str
     settings: str
     lanes: int = 2
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,13 @@ class Library:
     variants: tuple[Variant, Variant]
 
 
-def _peer(name: str, driver: str, requirements: tuple[str, ...], defaults: str, tuned: str) -> Library:
-    variants = (Variant("defaults", AS_THEY_COME, defaults), Variant("tuned", TUNED, tuned))
+def _peer(
+    name: str, driver: str, requirements: tuple[str, ...], defaults: str, tuned: str, **environment: str
+) -> Library:
+    variants = (
+        Variant("defaults", AS_THEY_COME, defaults),
+        Variant("tuned", TUNED, tuned, environment=environment),
+    )
     return Library(name, driver, requirements, variants)
 
 
@@ -71,7 +80,9 @@ PEERS = (
         "with_litellm_sdk",
         ("litellm>=1.106",),
         "`acompletion(fallbacks=[...], timeout=...)`.",
-        "`max_retries=0` and `num_retries=0`, since its client otherwise retries before a fallback is asked.",
+        "`max_retries=0` and `num_retries=0`, since its client otherwise retries before a fallback is asked; "
+        "`LITELLM_MAX_STREAMING_DURATION_SECONDS` of five times the timeout.",
+        LITELLM_MAX_STREAMING_DURATION_SECONDS=str(LONGEST_STREAM * TIMEOUT),
     ),
     _peer(
         "LiteLLM Router",
@@ -79,7 +90,8 @@ PEERS = (
         ("litellm>=1.106",),
         "`Router(fallbacks=[{'primary': ['backup']}], timeout=...)`.",
         "`num_retries=0`, `stream_timeout=...`, and `allowed_fails=1`, without which a group of one deployment is "
-        "not cooled down; `cooldown_time` is left at its default.",
+        "not cooled down; `cooldown_time` is left at its default; `LITELLM_MAX_STREAMING_DURATION_SECONDS` as above.",
+        LITELLM_MAX_STREAMING_DURATION_SECONDS=str(LONGEST_STREAM * TIMEOUT),
     ),
     _peer(
         "Pydantic AI",
@@ -88,7 +100,8 @@ PEERS = (
         "`Agent(FallbackModel(primary, backup))`, `ModelSettings(timeout=...)`.",
         "`max_retries=0`; `request_timeout` for whole answers and `first_event_timeout` for streams; `fallback_on` "
         "with a handler of errors that leaves out status 400 and takes in answers that cannot be read, and a "
-        "handler of responses that refuses empty ones (it is not applied to streams).",
+        "handler of responses that refuses empty ones (it is not applied to streams); "
+        "`openai_chat_streaming_requires_finish_reason=True`.",
     ),
     _peer(
         "LangChain",

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from judge import UNTRUE, better, by_primary, is_wanted, outcomes
+from judge import UNTRUE, better, is_wanted, outcomes
 from libraries import COLUMNS, LIBRARIES, OURS, TIMEOUT, Library, Variant
 from scenarios import SCENARIOS, Result, Scenario
 
@@ -35,8 +35,6 @@ def summary(scenario: Scenario, result: Result) -> str:
         return f"{word}!" if scenario.callers == 1 else f"{number} {word}!"
     if scenario.kind == "recovery":
         return f"{result.calls} calls" if result.calls != 1 else "1 call"
-    if scenario.kind == "brown-out" and not result.given_up:
-        return f"{by_primary(result)} by primary"
     wanted = sum(is_wanted(scenario, word) for word in words)
     if scenario.callers > 1:
         return "" if wanted == scenario.callers else f"{wanted}/{scenario.callers}"
@@ -44,7 +42,7 @@ def summary(scenario: Scenario, result: Result) -> str:
         return ""
     if scenario.fault == "400":
         return "" if wanted else "hidden"
-    return {"answer": "", "restarted": "restart"}.get(words[0], "part, error" if "part" in words[0] else "error")
+    return {"answer": "", "restarted": "restart"}.get(words[0], "broken" if "part" in words[0] else "error")
 
 
 def cell(scenario: Scenario, result: Result | None) -> str:

@@ -7,11 +7,12 @@ from pydantic_ai import Agent, ModelResponse, ModelSettings
 from pydantic_ai.exceptions import ModelAPIError, ModelRequestRejectedError, UnexpectedModelBehavior
 from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.profiles.openai import OpenAIModelProfile
 from pydantic_ai.providers.openai import OpenAIProvider
 
 
 class PydanticAi:
-    """As they come: two models and the timeout. Tuned: no retries, deadlines, and what to fall back on."""
+    """As they come: two models and the timeout. Tuned: no retries, deadlines, what to fall back on, whole streams."""
 
     opens_for = None
     recovers = False
@@ -19,7 +20,8 @@ class PydanticAi:
     def __init__(self, setting: Setting) -> None:
         self.whole = ModelSettings(timeout=setting.timeout)
         self.streamed = ModelSettings(timeout=setting.timeout)
-        models = [_model(setting.primary), _model(setting.backup)]
+        strict = OpenAIModelProfile(openai_chat_streaming_requires_finish_reason=setting.variant == "tuned")
+        models = [_model(setting.primary, strict), _model(setting.backup, strict)]
         if setting.variant == "tuned":
             self.whole |= ModelSettings(max_retries=0, request_timeout=setting.timeout)
             self.streamed |= ModelSettings(max_retries=0, first_event_timeout=setting.timeout)
@@ -42,8 +44,9 @@ class PydanticAi:
         """Nothing is held that does not end with the process."""
 
 
-def _model(url: str) -> OpenAIChatModel:
-    return OpenAIChatModel("model-under-test", provider=OpenAIProvider(base_url=f"{url}/v1", api_key="none"))
+def _model(url: str, profile: OpenAIModelProfile) -> OpenAIChatModel:
+    provider = OpenAIProvider(base_url=f"{url}/v1", api_key="none")
+    return OpenAIChatModel("model-under-test", provider=provider, profile=profile)
 
 
 def _may_be_better_elsewhere(error: Exception) -> bool:
