@@ -260,6 +260,19 @@ def test_while_it_is_open_no_outcome_counts(effect):
     assert (breaker.state, breaker.until) == (OPEN, 30.0)
 
 
+@pytest.mark.parametrize("effect", [Effect.FAILURE, Effect.RATE_LIMITED, Effect.EXHAUSTED, Effect.SUCCESS])
+def test_what_began_before_it_opened_says_nothing_once_it_is_closed_again(effect):
+    breaker = opened()
+    for now in (30.0, 31.0):
+        probe(breaker, now, Effect.SUCCESS)
+    fail(breaker, 9, 32.0, step=0.0)
+    for call in range(20):
+        tell(breaker, effect, 32.0, 100 + call, generation=0)
+    assert (breaker.state, breaker.failures(32.0, EAGER)) == (CLOSED, 9)
+    tell(breaker, Effect.FAILURE, 32.0, 99)
+    assert breaker.state is OPEN  # the row was not ended either
+
+
 # ---- cooldowns ----
 
 

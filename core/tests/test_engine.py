@@ -266,6 +266,12 @@ def test_no_panic_where_somebody_was_asked():
     assert [type(c) for c in commands] == [Admit, Switch, Admit, Call]
 
 
+def test_nobody_is_asked_where_asking_about_its_health_took_all_the_time():
+    commands, verdict = run_engine(2, Policy(deadline=5), {"skip": {0: Outcome(5.0)}, "call": [None]})
+    assert not [c for c in commands if isinstance(c, Call)]
+    assert (verdict.end, verdict.attempts) == ("deadline", ())
+
+
 def test_interrupted_after_delivery_ends_the_call():
     procedure = decide([Target("p0", "p0"), Target("p1", "p1")], Policy(), 0.0)
     next(procedure)

@@ -19,6 +19,7 @@ from understudy import (
     hookimpl,
 )
 from understudy.breaker import Effect
+from understudy.budgets import Bulkhead
 from understudy.guarded import GuardedStore
 from understudy.health import Report
 from understudy.testing import VirtualClock
@@ -340,6 +341,28 @@ def test_what_is_granted_to_a_caller_who_has_left_is_given_back(how):
     assert factory._admission.bulkhead.under_way == 0
     allowance = next(iter(store.inner._records.values()))._allowance
     assert allowance._slots == {}
+
+
+def test_whoever_leaves_at_once_takes_no_place_of_the_factory():
+    """The bulkhead is in memory: only the store is asked in a thread, where a cancelled call could not wait for it."""
+
+    class Slow(Bulkhead):
+        def enter(self):
+            time.sleep(0.02)
+            return super().enter()
+
+    factory = factory_of(Store(blocks=True), policy=Policy(max_concurrent_calls=3))
+    factory._admission.bulkhead = Slow(3)
+
+    async def leave():
+        task = asyncio.ensure_future(factory.agenerate_content("hello"))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+        await asyncio.sleep(0.05)
+
+    asyncio.run(leave())
+    assert factory._admission.bulkhead.under_way == 0
 
 
 def test_a_hedge_over_a_store_that_blocks_gives_everything_back():

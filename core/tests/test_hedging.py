@@ -96,7 +96,7 @@ def test_what_the_loser_cost_is_told_where_it_had_an_answer_too():
     response = stage.ask("async")
     assert response.content == "mine"
     assert record(response) == [("b", "cancelled"), ("a", "succeeded")]
-    assert response.attempts[0].usage == usage
+    assert (response.attempts[0].usage, response.attempts[0].model) == (usage, "script")
     assert nothing_is_left(stage)
 
 

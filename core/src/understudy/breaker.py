@@ -159,7 +159,6 @@ class Breaker:
             self._count(now, policy, failed=0)
             if self._streak:
                 self._streak.clear()
-            self._cooldowns = 0
         elif effect is Effect.FAILURE:
             self._record_failure(now, call, policy, draw)
         elif effect in (Effect.RATE_LIMITED, Effect.EXHAUSTED) and policy.quota_cooldown:

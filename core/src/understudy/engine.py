@@ -135,6 +135,8 @@ class _Run:
         if admission.skip is not None:
             self._note_skip(index, admission)
             return None
+        if self._late():  # the store took its time
+            return "deadline"
         number = seat.tries + 1
         hedge_after = self._hedge_after(index, admission) if self.policy.hedge_after is not None else None
         asked = self.now
