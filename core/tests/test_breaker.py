@@ -344,7 +344,7 @@ steps = st.tuples(st.floats(0, 40), effects, st.integers(1, 8), hints, st.boolea
 
 
 @given(policies, st.lists(steps, max_size=120))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_history_keeps_the_invariants(policy, history):
     """I11, I13, and that an older generation changes nothing."""
     breaker, now = Breaker(), 0.0

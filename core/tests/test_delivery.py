@@ -331,7 +331,7 @@ def joined(events):
 @given(broken_answers(), st.sampled_from(["continue", "restart"]))
 @example([["One.", " \n"], [" ", "\n", "Two"]], "continue")
 @example([["a ", " "], ["  ", "  "], [" ", "b"]], "continue")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_pieces_joined_are_the_text_for_every_chunking(parts, recovery):
     delivery, _ = delivery_of(stream_recovery=recovery)
     given, asked = [], HELLO
@@ -359,7 +359,7 @@ def test_pieces_joined_are_the_text_for_every_chunking(parts, recovery):
 
 
 @given(texts.map("".join), texts.map("".join), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_no_letter_is_lost_or_given_twice_where_another_goes_on(first, second, data):
     """Whoever goes on writes what follows the begun answer, which was sent without the white space at its end."""
     delivery, _ = delivery_of(stream_recovery="continue")

@@ -265,3 +265,35 @@ def test_a_store_that_is_shared_by_threads_and_loops_keeps_its_count():
     assert names.count("a") == len(player.requests) == 60
     assert threading.active_count() <= threads
     assert {state.value for state in BreakerState} == {"closed", "open", "cooling", "half-open"}
+
+
+@pytest.mark.parametrize("how", ["async", "astream"])
+@pytest.mark.parametrize(
+    ("after", "where"), [(1.0, "in the first call"), (3.0, "in the wait"), (8.0, "in the second call")]
+)
+def test_a_cancelled_call_gives_everything_back_wherever_it_is(how, after, where):
+    """I15."""
+    first = Player("a", (2.0, ServerError("down")), (5.0, "late"))
+    policy = Policy(max_concurrent_calls=1, retry_budget=0, retry_reserve=1)
+    stage = Stage(first, Player("b"), policy=policy, limits={"a": Limits(concurrent=1)})
+    budget = stage.factory._admission.retries
+
+    async def take():
+        return [event async for event in stage.factory.astream_content("hello")]
+
+    async def give_up():
+        task = asyncio.ensure_future(stage.factory.agenerate_content("hello") if how == "async" else take())
+        await asyncio.sleep(after)
+        assert budget.left() == (10 if where == "in the first call" else 9)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    stage.clock.run(give_up())
+    assert stage.clock.now == after
+    assert budget.left() == (9 if where == "in the second call" else 10)  # a retry that was made is spent
+    assert held_leases(stage.factory) == {}
+    assert stage.factory._admission.bulkhead.under_way == first.under_way == 0
+    assert stage.factory._admission.look(0).failures == (0 if where == "in the first call" else 1)
+    assert stage.players[1].requests == []

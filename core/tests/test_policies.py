@@ -320,16 +320,18 @@ def test_every_number_has_a_range():
     assert set(WRONG) == set(NAMES)
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
-def test_a_number_out_of_its_range_is_refused_by_name(name, value):
-    with pytest.raises(ValueError, match=f"^expected {name} ") as caught:
-        Policy(**{name: value})
-    assert str(caught.value).endswith(f", found {value!r}")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_number_out_of_its_range_is_refused_by_name(name):
+    for value in WRONG[name]:
+        with pytest.raises(ValueError, match=f"^expected {name} ") as caught:
+            Policy(**{name: value})
+        assert str(caught.value).endswith(f", found {value!r}")
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in RIGHT.items() for value in values])
-def test_a_number_at_the_edge_of_its_range_is_taken(name, value):
-    assert getattr(Policy(**{name: value}), name) == value
+def test_a_number_at_the_edge_of_its_range_is_taken():
+    for name, values in RIGHT.items():
+        for value in values:
+            assert getattr(Policy(**{name: value}), name) == value
 
 
 def test_the_messages_say_what_is_expected():
