@@ -15,6 +15,8 @@ CHECKS: dict[str, Check] = {
     **{f"I{number}": getattr(shared, f"check_i{number:02}") for number in (10, 11, 13, 17, 18, 20)},
     **{f"I{number}": getattr(liveness, f"check_i{number:02}") for number in (22, 24, 25)},
     "errors": one_call.check_errors,
+    "switch first": one_call.check_switch_first,
+    "generations": shared.check_generations,
     "opening": shared.check_opening,
     "limits": shared.check_limits,
     "hedges": shared.check_hedges,

@@ -11,7 +11,6 @@ from typing import Any, cast
 from simulation.stores import Book, WatchedBudget
 from simulation.vendors import BAD, Vendor
 from simulation.world import CURRENT, CallRecord, History, VirtualLoop
-
 from understudy import Finish, LLMFactory, LLMResponse, Policy, Request, ResponseRejected
 from understudy.events import Event
 from understudy.extensions import Extensions

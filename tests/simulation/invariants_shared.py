@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from simulation.invariants import MARGIN, ROUNDING
 from simulation.world import CallRecord, Flushed, Given, History, Visit
-
 from understudy.breaker import BreakerState, Effect
 from understudy.events import RetryScheduled
 
@@ -77,7 +76,9 @@ def check_i13(history: History) -> None:
                 until[entry.store, entry.target] = rest
         elif entry.lease.granted and not entry.claim.forced:
             rest = until.get((entry.store, entry.target), 0.0)
-            assert entry.at >= rest - ROUNDING, f"call {entry.call} may ask {entry.target} at {entry.at}, resting until {rest}"
+            assert entry.at >= rest - ROUNDING, (
+                f"call {entry.call} may ask {entry.target} at {entry.at}, resting until {rest}"
+            )
     for call in history.calls:
         forced = [number for number, visit in enumerate(call.visits) if visit.claim.forced]
         assert forced in ([], [0]), f"call {call.number} asked resting targets as its attempts {forced}"
@@ -105,7 +106,9 @@ def check_i18(history: History) -> None:
                 known.add(entry.call)
             if entry.after.changed and entry.after.state is BreakerState.OPEN and not entry.lease.probe:
                 least = entry.claim.policy.breaker_requests
-                assert len(known) >= least, f"{entry.target} opened at {entry.at} for {len(known)} calls, expected {least}"
+                assert len(known) >= least, (
+                    f"{entry.target} opened at {entry.at} for {len(known)} calls, expected {least}"
+                )
             if entry.after.changed and entry.after.state is BreakerState.CLOSED:
                 known.clear()
 
@@ -133,6 +136,16 @@ def check_opening(history: History) -> None:
             if cooling:
                 longest = max(policy.longest_hint, policy.longest_cooldown, 60.0)
             assert entry.after.free_in <= longest + ROUNDING, f"{entry.target} rests for {entry.after.free_in} s"
+
+
+def check_generations(history: History) -> None:
+    """What comes of a request that was sent before the breaker's last change does not change it again."""
+    for entry in history.store_log:
+        if isinstance(entry, Given) and entry.after.changed:
+            late = entry.after.generation != entry.lease.generation + 1
+            assert not late, (
+                f"{entry.target} became {entry.after.state} at {entry.at}, by a request from before its last change"
+            )
 
 
 def check_limits(history: History) -> None:

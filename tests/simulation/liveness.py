@@ -5,7 +5,6 @@ from __future__ import annotations
 from simulation.faults import is_sound
 from simulation.invariants import MARGIN
 from simulation.world import CallRecord, Flushed, Given, History, Taken
-
 from understudy.breaker import BreakerState
 
 EXCUSES = ("invalid", "poison", "blocked", "large")  # prompts that nobody, or not everybody, can answer
@@ -23,13 +22,16 @@ def check_i22(history: History) -> None:
         able = [
             call
             for call in able
-            if call.prompt == "plain" and not any(probe.began <= call.arrived <= probe.ended for probe in probes if probe.call != call.number)
+            if call.prompt == "plain"
+            and not any(probe.began <= call.arrived <= probe.ended for probe in probes if probe.call != call.number)
         ]
         if not able:
             continue
         first = able[0]
         answered = any(visit.vendor == vendor and visit.outcome == "answered" for visit in first.visits)
-        assert answered, f"{vendor} may be asked from {rest} on, and does not answer call {first.number} at {first.arrived}"
+        assert answered, (
+            f"{vendor} may be asked from {rest} on, and does not answer call {first.number} at {first.arrived}"
+        )
 
 
 def _rest_until(vendor: str, history: History) -> float:
@@ -59,7 +61,10 @@ def check_i24(history: History) -> None:
 
 
 def check_i25(history: History) -> None:
-    """A call succeeds while one target of its route is healthy and known to be, and answers within its slice."""
+    """A call succeeds while one target of its route is healthy and known to be, and answers within its slice.
+
+    Where all targets rest, one of them is asked nevertheless.
+    """
     rests = _rests(history)
     for call in history.calls:
         if call.left or call.prompt in EXCUSES or (call.response is not None and call.response.success):
@@ -68,8 +73,12 @@ def check_i25(history: History) -> None:
             continue  # the program allows no more calls at once
         if call.error is not None and call.policy.stream_recovery in ("raise", "buffer"):
             continue  # the caller wants to be told of a stream that breaks
+        limited = any(vendor in history.limits for vendor in call.route)
+        assert call.visits or limited, f"call {call.number} at {call.arrived} failed, and nobody was asked"
         able = [vendor for vendor in call.route if _could_answer(call, vendor, history, rests)]
-        assert not able, f"call {call.number} at {call.arrived} failed, and {able} could have answered: {call.response!r}"
+        assert not able, (
+            f"call {call.number} at {call.arrived} failed, and {able} could have answered: {call.response!r}"
+        )
 
 
 def _could_answer(call: CallRecord, vendor: str, history: History, rests: dict[str, list[tuple[float, float]]]) -> bool:

@@ -45,7 +45,12 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "hedge_share": (0.05, 0.5, 1.0),
 }
 # Numbers under which a world is quiet again within minutes, and not after the hours that an empty account is left alone.
-QUICK: dict[str, Any] = {"longest_hint": 60.0, "exhausted_cooldown": 30.0, "longest_cooldown": 120.0, "breaker_open": 10.0}
+QUICK: dict[str, Any] = {
+    "longest_hint": 60.0,
+    "exhausted_cooldown": 30.0,
+    "longest_cooldown": 120.0,
+    "breaker_open": 10.0,
+}
 
 
 def random_policy(draw: Random) -> Policy:

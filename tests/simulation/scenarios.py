@@ -16,7 +16,6 @@ from simulation.policies import random_limits, random_policy
 from simulation.stores import Book, Network
 from simulation.vendors import Vendor
 from simulation.world import BEGINNING, CURRENT, History, VirtualLoop, run
-
 from understudy import Policy
 from understudy.budgets import BURST
 from understudy.limits import Limits
@@ -46,17 +45,23 @@ class World:
         self.loop = loop
         self.history = history
         self.draw = draw
-        self.book = Book(loop, history, Random(draw.random()), store_episodes)
+        remote = bool(store_episodes) and draw.random() < 0.8
+        self.book = Book(loop, history, Random(draw.random()), store_episodes, blocks=remote)
         self.network = Network(loop, self.book)
         self.vendors = [Vendor(name, loop, history, Random(draw.random()), own) for name, own in episodes.items()]
         self.clients: list[Client] = []
         history.episodes = dict(episodes)
         history.slowest = {vendor.name: vendor.slowest for vendor in self.vendors}
+        history.remote = remote
         if store_episodes:
             history.episodes["store"] = list(store_episodes)
 
     def add_client(
-        self, route: Sequence[Vendor], policy: Policy, limits: Mapping[str, Limits] | None = None, manners: Manners = Manners()
+        self,
+        route: Sequence[Vendor],
+        policy: Policy,
+        limits: Mapping[str, Limits] | None = None,
+        manners: Manners = Manners(),
     ) -> Client:
         """Add a program with this route, primary first."""
         draw = Random(self.draw.random())
@@ -73,7 +78,9 @@ class World:
         """From now on nothing goes wrong: go on until all calls have ended and every target serves again, or long after."""
         history, loop = self.history, self.loop
         history.healed = loop.now
-        longest = max(max(c.policy.breaker_longest, c.policy.longest_hint, c.policy.longest_cooldown) for c in self.clients)
+        longest = max(
+            max(c.policy.breaker_longest, c.policy.longest_hint, c.policy.longest_cooldown) for c in self.clients
+        )
         step = max(longest / 40, 5.0)
         for _ in range(60):
             for client in self.clients:
@@ -88,13 +95,17 @@ class World:
 
     def _resting(self) -> list[str]:
         known = self.book.inner._records.items()
-        return [f"{target} is {record.breaker.state.value}" for target, record in known if record.breaker.state != "closed"]
+        return [
+            f"{target} is {record.breaker.state.value}" for target, record in known if record.breaker.state != "closed"
+        ]
 
     def _remains(self) -> dict[str, Any]:
         """Return what should not be left over: targets that rest, leases, spent budgets, calls under way."""
         left: dict[str, Any] = {"resting": self._resting(), "slots": [], "budgets": [], "bulkheads": []}
         for target, record in self.book.inner._records.items():
-            if record._allowance is not None and any(until > self.loop.now for until in record._allowance._slots.values()):
+            if record._allowance is not None and any(
+                until > self.loop.now for until in record._allowance._slots.values()
+            ):
                 left["slots"].append(target)
         for client in self.clients:
             retries, bulkhead = client.admission.retries, client.admission.bulkhead
@@ -116,24 +127,26 @@ def play(seed: int) -> History:
 
 
 async def _random_world(loop: VirtualLoop, history: History, draw: Random) -> None:
-    end = BEGINNING + draw.choice((200.0, 400.0, 800.0))
     names = ["alpha", "beta", "gamma", "delta"][: draw.choice((1, 2, 2, 3, 3, 3, 4))]
-    world = World(loop, history, draw, _episodes(draw, names, end), _store_episodes(draw, end))
+    dense = draw.random() < 0.8  # one thing after another, rather than many callers at once
+    end = BEGINNING + (draw.choice((100.0, 200.0, 400.0)) if dense else 400.0)
+    world = World(loop, history, draw, _episodes(draw, names, end, dense), _store_episodes(draw, end))
     base = random_policy(draw)
     limits = random_limits(draw, names)
     for first in range(len(names)):
         policy = base if draw.random() < 0.7 else random_policy(draw)
         world.add_client([*world.vendors[first:], *world.vendors[:first]], policy, limits)
-    rate = draw.choice((0.3, 1.0, 1.0, 2.0, 4.0)) / len(names)
+    rate = draw.choice((0.2, 0.3, 0.5)) if dense else draw.choice((1.0, 3.0)) / len(names)
     with world.network.in_place():
         await asyncio.gather(*(client.arrivals(rate, end) for client in world.clients))
         await world.heal()
 
 
-def _episodes(draw: Random, names: Sequence[str], end: float) -> dict[str, list[Episode]]:
+def _episodes(draw: Random, names: Sequence[str], end: float, dense: bool) -> dict[str, list[Episode]]:
     if draw.random() < 0.3:
-        return faults.swizzle(draw, names, BEGINNING, end, step=draw.choice((2.0, 5.0, 20.0)))
-    sound, wrong = draw.choice((5.0, 15.0, 40.0)), draw.choice((5.0, 15.0, 40.0))
+        return faults.swizzle(draw, names, BEGINNING, end, step=draw.choice((1.0, 2.0, 5.0) if dense else (5.0, 20.0)))
+    sound = draw.choice((2.0, 5.0, 10.0) if dense else (15.0, 40.0))
+    wrong = draw.choice((4.0, 8.0, 16.0) if dense else (15.0, 40.0))
     return {name: faults.alternating(draw, BEGINNING, end, sound=sound, wrong=wrong) for name in names}
 
 

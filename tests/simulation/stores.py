@@ -12,15 +12,14 @@ from unittest.mock import patch
 
 from simulation.faults import Episode, current
 from simulation.world import CURRENT, Flushed, Given, History, Taken, VirtualLoop
-
+from understudy import guarded
 from understudy.breaker import Breaker
 from understudy.budgets import RetryBudget
 from understudy.errors import InvalidRequest, RequestTooLarge
-from understudy.guarded import PATIENCE
 from understudy.health import Claim, InMemoryHealthStore, Lease, Report, TargetHealth
 from understudy.policy import Policy
 
-SLOWEST = 2 * PATIENCE  # seconds that a slow store takes for a question: half of the answers come too late
+SLOWEST = 0.5  # seconds that a slow store takes for a question at most
 
 
 class Book:
@@ -31,6 +30,7 @@ class Book:
         history: where it writes.
         draw: gives the random numbers.
         episodes: when the store is killed, flushed or slow.
+        blocks: whether it is reached over a network.
         name: tells it from other stores.
     """
 
@@ -40,11 +40,12 @@ class Book:
         history: History,
         draw: Random,
         episodes: Sequence[Episode] = (),
+        blocks: bool = False,
         name: str = "shared",
     ) -> None:
         self.name = name
         self.inner = InMemoryHealthStore(lambda: loop.now, draw.random)
-        self.blocks = bool(episodes)  # a store with faults is one that is reached over a network
+        self.blocks = blocks
         self.forgetful: set[int] = set()  # calls of processes that died: their reports never arrive
         self.too_late = False  # whether nobody waits for the answer any more
         self._episodes = episodes
@@ -85,16 +86,25 @@ class Book:
     def seconds(self) -> float:
         """Draw how long the next question takes."""
         wrong = current(self._episodes, self._loop.now)
-        return SLOWEST * self._draw.random() if wrong is not None and wrong.kind == "slow" else 0.0
+        return SLOWEST * self._draw.random() ** 3 if wrong is not None and wrong.kind == "slow" else 0.0
 
     def _fingerprint(self, target: str) -> tuple[Any, ...]:
         """Return what the breaker of a target holds against it."""
         record = self.inner._records.get(target)
         breaker = Breaker() if record is None else record.breaker
         failed = sum(bucket[2] for bucket in breaker._buckets)
-        return breaker.state, breaker.generation, breaker.trips, len(breaker._streak), len(breaker.failing_calls), failed
+        return (
+            breaker.state,
+            breaker.generation,
+            breaker.trips,
+            len(breaker._streak),
+            len(breaker.failing_calls),
+            failed,
+        )
 
     def _fail(self) -> None:
+        if not self._episodes:
+            return
         wrong = current(self._episodes, self._loop.now)
         if wrong is None:
             return
@@ -134,8 +144,8 @@ class Network:
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
         seconds = self._book.seconds()
-        await asyncio.sleep(min(seconds, PATIENCE))
-        self._late = seconds - PATIENCE
+        await asyncio.sleep(min(seconds, guarded.PATIENCE))
+        self._late = seconds - guarded.PATIENCE
         try:
             return function(*arguments)
         finally:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from simulation.faults import Episode, current
-from simulation.world import CURRENT, History, Visit, VirtualLoop
-
+from simulation.world import CURRENT, History, VirtualLoop, Visit
 from understudy import (
     AuthenticationFailed,
     Capabilities,
@@ -141,7 +140,9 @@ class Vendor(ChatProvider):
             raise reply.failure
         visit.outcome = "answered"
         usage = Usage(input_tokens=10, output_tokens=len(visit.text) // 4)
-        return LLMResponse(True, visit.text, self.name, model=self.default_model, finish_reason=reply.finish, usage=usage)
+        return LLMResponse(
+            True, visit.text, self.name, model=self.default_model, finish_reason=reply.finish, usage=usage
+        )
 
     def _leave(self, visit: Visit) -> None:
         if visit.outcome == "under way":

@@ -152,6 +152,7 @@ class History:
     budgets: dict[int, tuple[float, float]] = field(default_factory=dict)  # by client: share, reserve a second
     hedges: dict[int, tuple[float, float]] = field(default_factory=dict)  # by client: share, saved up at most
     limits: dict[str, Limits] = field(default_factory=dict)
+    remote: bool = False  # whether the health store is reached over a network
     slowest: dict[str, float] = field(default_factory=dict)  # seconds that a sound vendor takes at most
     healed: float = float("inf")
     ended: float = float("inf")
