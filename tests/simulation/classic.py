@@ -67,7 +67,7 @@ def lost(history: History) -> float:
 
 
 def peak(history: History) -> float:
-    """Requests to the primary in its busiest 10 seconds after the outage, for each that its callers send in the mean."""
+    """Requests to the primary in its busiest 10 seconds after the outage, for each that comes in the mean."""
     begun = [visit.began for visit in history.visits if visit.vendor == "primary" and visit.began >= history.healed]
     steady = len(history.calls) / (history.calls[-1].arrived - BEGINNING)
     busiest, oldest = 0, 0

@@ -142,7 +142,7 @@ class Client:
             self.arrive()
 
     def arrive(self, prompt: str | None = None, **changes: Any) -> CallRecord:
-        """Have a caller come now, with a prompt and numbers of the policy for this call alone, or what comes to mind."""
+        """Have a caller come now, with a prompt and with numbers for this call alone, or with what comes to mind."""
         draw, manners = self._draw, self._manners
         if not changes and draw.random() < manners.overriding:
             changes = self._own_numbers()

@@ -156,7 +156,7 @@ def check_i07(history: History) -> None:
 
 
 def check_i08(history: History) -> None:
-    """A success carries exactly the text of one reply that its vendor gave to this call, byte for byte, and some text."""
+    """A success carries the text of one reply that its vendor gave to this call, byte for byte; and it has a text."""
     for call in history.calls:
         response = call.response
         if response is None or not response.success or _continued(call):
@@ -169,7 +169,8 @@ def check_i08(history: History) -> None:
         )
         last = response.attempts[-1]
         good = [attempt for attempt in response.attempts if attempt.outcome == "succeeded"]
-        assert good == [last] and last.target == own[0].vendor, f"{_who(call)}: the record tells of {good}"
+        assert good == [last], f"{_who(call)}: the record tells of {good}"
+        assert last.target == own[0].vendor, f"{_who(call)}: {own[0].vendor} answered, the record tells of {last}"
 
 
 def check_i09(history: History) -> None:
@@ -179,7 +180,7 @@ def check_i09(history: History) -> None:
 
 
 def check_i15(history: History) -> None:
-    """When a caller gives up, nothing is sent afterwards, what is under way is closed, and leases and retries go back."""
+    """When a caller gives up, nothing is sent any more, what is under way is closed, and leases and retries go back."""
     for call in history.calls:
         for visit in call.visits:
             assert visit.ended <= call.ended, (
@@ -194,7 +195,7 @@ def check_i15(history: History) -> None:
 
 
 def check_i16(history: History) -> None:
-    """No other target's text follows a piece that the caller holds, unless it is told; the pieces are the final text."""
+    """No other target's text follows a piece that the caller holds, unless it is told; the pieces are the answer."""
     for call in history.calls:
         held, own = "", ""
         continued = False
@@ -234,7 +235,7 @@ def check_switch_first(history: History) -> None:
 
 
 def check_errors(history: History) -> None:
-    """A call ends with an answer, a response that says why there is none, or StreamInterrupted; nothing else is raised."""
+    """A call ends with an answer, a response that says why there is none, or StreamInterrupted, and nothing else."""
     for _, line in history.errors:
         known = "store" in history.episodes and not history.remote
         assert known or "health store failed" not in line, line

@@ -44,7 +44,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "hedge_after": (0.5, 1.0, 3.0, "p95"),
     "hedge_share": (0.05, 0.5, 1.0),
 }
-# Numbers under which a world is quiet again within minutes, and not after the hours that an empty account is left alone.
+# Numbers under which a world is quiet again within minutes, not after the hours that an empty account is left alone.
 QUICK: dict[str, Any] = {
     "longest_hint": 60.0,
     "exhausted_cooldown": 30.0,

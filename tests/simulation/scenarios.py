@@ -22,6 +22,8 @@ from understudy.limits import Limits
 
 logger = logging.getLogger("understudy")
 
+USUAL = Manners()
+
 
 class World:
     """Vendors, programs and a health store, at the beginning of their time.
@@ -61,7 +63,7 @@ class World:
         route: Sequence[Vendor],
         policy: Policy,
         limits: Mapping[str, Limits] | None = None,
-        manners: Manners = Manners(),
+        manners: Manners = USUAL,
     ) -> Client:
         """Add a program with this route, primary first."""
         draw = Random(self.draw.random())
@@ -75,7 +77,7 @@ class World:
         return client
 
     async def heal(self) -> None:
-        """From now on nothing goes wrong: go on until all calls have ended and every target serves again, or long after."""
+        """From now on nothing goes wrong: go on until all calls have ended and every target serves again, or longer."""
         history, loop = self.history, self.loop
         history.healed = loop.now
         longest = max(

@@ -183,7 +183,8 @@ class History:
             for at, what in (*call.told, *call.pieces, *call.retries):
                 yield f"  {at!r} {what!r}\n"
         for visit in self.visits:
-            yield f"visit {visit.call} {visit.vendor} {visit.began!r} {visit.ended!r} {visit.outcome} {visit.failure!r}\n"
+            times = f"{visit.began!r} {visit.ended!r}"
+            yield f"visit {visit.call} {visit.vendor} {times} {visit.outcome} {visit.failure!r}\n"
         for entry in self.store_log:
             if isinstance(entry, Taken):
                 yield f"take {entry.at!r} {entry.store} {entry.target} {entry.call} {entry.lease!r}\n"
