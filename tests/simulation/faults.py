@@ -35,7 +35,7 @@ class Episode:
         end: when it is over.
         strength: 0 to 1: the share of requests that a brown-out fails, how small a quota is, how late a slow one.
         hinted: whether a refusal for a quota says when to come back.
-        met: how many requests ran into it.
+        met: how many requests it struck.
     """
 
     kind: str

@@ -130,8 +130,8 @@ def play(seed: int) -> History:
 
 async def _random_world(loop: VirtualLoop, history: History, draw: Random) -> None:
     names = ["alpha", "beta", "gamma", "delta"][: draw.choice((1, 2, 2, 3, 3, 3, 4))]
-    dense = draw.random() < 0.8  # one thing after another, rather than many callers at once
-    end = BEGINNING + (draw.choice((100.0, 200.0, 400.0)) if dense else 400.0)
+    dense = draw.random() < 0.92  # one thing after another, rather than many callers at once
+    end = BEGINNING + (draw.choice((100.0, 300.0, 500.0)) if dense else 300.0)
     world = World(loop, history, draw, _episodes(draw, names, end, dense), _store_episodes(draw, end))
     base = random_policy(draw)
     limits = random_limits(draw, names)
@@ -146,9 +146,9 @@ async def _random_world(loop: VirtualLoop, history: History, draw: Random) -> No
 
 def _episodes(draw: Random, names: Sequence[str], end: float, dense: bool) -> dict[str, list[Episode]]:
     if draw.random() < 0.3:
-        return faults.swizzle(draw, names, BEGINNING, end, step=draw.choice((1.0, 2.0, 5.0) if dense else (5.0, 20.0)))
-    sound = draw.choice((2.0, 5.0, 10.0) if dense else (15.0, 40.0))
-    wrong = draw.choice((4.0, 8.0, 16.0) if dense else (15.0, 40.0))
+        return faults.swizzle(draw, names, BEGINNING, end, step=draw.choice((1.0, 2.0, 4.0) if dense else (5.0, 20.0)))
+    sound = draw.choice((2.0, 5.0, 8.0) if dense else (10.0, 30.0))
+    wrong = draw.choice((4.0, 8.0, 12.0) if dense else (10.0, 30.0))
     return {name: faults.alternating(draw, BEGINNING, end, sound=sound, wrong=wrong) for name in names}
 
 

@@ -86,7 +86,11 @@ class Book:
     def seconds(self) -> float:
         """Draw how long the next question takes."""
         wrong = current(self._episodes, self._loop.now)
-        return SLOWEST * self._draw.random() ** 3 if wrong is not None and wrong.kind == "slow" else 0.0
+        if wrong is None or wrong.kind != "slow":
+            return 0.0
+        seconds = SLOWEST * self._draw.random() ** 3
+        wrong.met += seconds > guarded.PATIENCE
+        return seconds
 
     def _fingerprint(self, target: str) -> tuple[Any, ...]:
         """Return what the breaker of a target holds against it."""
@@ -108,10 +112,11 @@ class Book:
         wrong = current(self._episodes, self._loop.now)
         if wrong is None:
             return
-        wrong.met += 1
         if wrong.kind == "killed":
+            wrong.met += 1
             raise ConnectionError("the store is gone")
         if wrong.kind == "flushed" and wrong is not self._flushed:
+            wrong.met += 1
             self._flushed = wrong
             self.inner.forget()
             self._history.store_log.append(Flushed(self._loop.now, self.name))

@@ -116,7 +116,8 @@ class Vendor(ChatProvider):
         try:
             reply = self._reply(visit)
             for gap, piece in reply.steps:
-                await asyncio.sleep(gap)
+                if gap:
+                    await asyncio.sleep(gap)
                 visit.text += piece
                 yield TextDelta(piece)
             await asyncio.sleep(reply.after)
@@ -158,9 +159,9 @@ class Vendor(ChatProvider):
             self._next += 1
         wrong = current(self.episodes[self._next : self._next + 1], now)
         if wrong is not None:
-            wrong.met += 1
             reply = FAULTS[wrong.kind](self, wrong, visit)
             if reply is not None:
+                wrong.met += 1
                 return reply
         if (reason := self._fault_of_the_prompt(call.prompt)) is not None:
             return Reply(after=0.1, failure=reason)
@@ -179,8 +180,10 @@ class Vendor(ChatProvider):
         draw = self._draw
         first = self.latency * (0.5 + draw.random())
         words = [f"{self.name}, call {visit.call}, visit {len(self._history.visits)}{mark}."]
-        words += [f" word {number}" for number in range(draw.randrange(5))]
-        steps = [(first if number == 0 else 0.3 * draw.random(), word) for number, word in enumerate(words)]
+        words += [f" word {number}" for number in range(draw.choice((0, 0, 1, 2, 4)))]
+        steps = [
+            (first if number == 0 else 0.3 * draw.choice((0, draw.random())), word) for number, word in enumerate(words)
+        ]
         if draw.random() < 0.1:
             steps.insert(0, (0.0, "\n"))  # white space is not yet an answer
         return Reply(steps, 0.3 * draw.random())
