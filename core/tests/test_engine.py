@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from understudy import (
     AuthenticationFailed,
+    CircuitOpen,
     ConnectionFailed,
     ContentBlocked,
     ContextTooLong,
@@ -242,8 +243,9 @@ def run_engine(targets: int, policy: Policy, answers: dict[str, Any]) -> tuple[l
 
 
 def test_panic_asks_the_one_that_is_free_soonest_once():
-    skips = {i: Outcome(0.0, skip=Overloaded("cooling"), free_in=free) for i, free in enumerate([9.0, 3.0, None])}
-    commands, verdict = run_engine(3, Policy(), {"skip": skips, "call": [Timeout("slow")]})
+    rests = [(CircuitOpen(), 9.0), (CircuitOpen(), 3.0), (Overloaded("no key"), None)]
+    skips = {i: Outcome(0.0, skip=skip, free_in=free) for i, (skip, free) in enumerate(rests)}
+    commands, verdict = run_engine(3, Policy(), {"skip": skips, "call": [Timeout("slow", retryable=False)]})
     assert [c.index for c in commands if isinstance(c, Call)] == [1]
     assert not [c for c in commands if isinstance(c, Wait)]
     assert verdict.end == "exhausted"
@@ -259,7 +261,7 @@ def test_no_panic_where_no_wait_would_help():
 
 
 def test_no_panic_where_somebody_was_asked():
-    skips = {0: Outcome(0.0, skip=Overloaded("cooling"), free_in=1.0)}
+    skips = {0: Outcome(0.0, skip=CircuitOpen(), free_in=1.0)}
     commands, verdict = run_engine(2, Policy(max_retries=0), {"skip": skips, "call": [Timeout("slow")]})
     assert [c.index for c in commands if isinstance(c, Call)] == [1]
     assert verdict.end == "exhausted"

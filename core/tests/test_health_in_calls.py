@@ -97,7 +97,7 @@ def test_a_limit_passes_a_target_over_before_its_vendor_says_so(how):
 def test_a_limit_on_the_only_target_ends_the_call_without_a_request():
     stage = Stage(Player("a"), limits={"a": Limits(requests_per_minute=1)}, policy=Policy())
     assert stage.ask().success
-    response = stage.ask()
+    response = stage.ask(max_retries=0)
     assert response.error == "All LLM providers failed: [a: limit reached (1 requests a minute), back in 61 s]"
     assert len(stage.players[0].requests) == 1
 

@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from typing import Any
 
 from understudy.commands import Admit, Await, Call, Cancel, Outcome, Verdict, Wait
-from understudy.engine import decide
 from understudy.errors import StreamInterrupted
 from understudy.performance import Performance
 from understudy.response import Finish, LLMResponse, StreamEvent
@@ -23,7 +22,7 @@ def run(performance: Performance) -> LLMResponse:
 
         return portal.run(lambda: arun(performance))
     clock = performance.runtime.clock
-    procedure = decide(performance.targets, performance.policy, performance.begin())
+    procedure = performance.begin()
     answer: LLMResponse | None = None
     try:
         command = next(procedure)
@@ -32,7 +31,7 @@ def run(performance: Performance) -> LLMResponse:
                 outcome = _attempt(performance, command)
                 answer = outcome.response
             elif type(command) is Wait:
-                performance.report_wait(command)
+                performance.reporter.wait(command)
                 performance.runtime.sleep(command.seconds)
                 outcome = Outcome(clock())
             else:
@@ -41,7 +40,7 @@ def run(performance: Performance) -> LLMResponse:
     except StopIteration as stop:
         return performance.conclude(stop.value, answer)
     finally:
-        performance.leave()
+        performance.holdings.leave()
 
 
 def _attempt(performance: Performance, command: Call) -> Outcome:
@@ -58,7 +57,7 @@ def _attempt(performance: Performance, command: Call) -> Outcome:
 async def arun(performance: Performance) -> LLMResponse:
     """Run a call to its end on the running event loop; an attempt that outlasts its time is cancelled."""
     clock = performance.runtime.clock
-    procedure = decide(performance.targets, performance.policy, performance.begin())
+    procedure = performance.begin()
     answer: LLMResponse | None = None
     race: Any = None
     try:
@@ -72,7 +71,7 @@ async def arun(performance: Performance) -> LLMResponse:
                     outcome = await race.enter(command, _Runner(performance, command))
                 answer = outcome.response
             elif type(command) is Wait:
-                performance.report_wait(command)
+                performance.reporter.wait(command)
                 await performance.runtime.async_sleep(command.seconds)
                 outcome = Outcome(clock())
             elif type(command) is Await:
@@ -135,7 +134,7 @@ def stream(performance: Performance) -> Iterator[StreamEvent]:
         yield from portal.iterate(lambda: astream(performance))
         return
     clock = performance.runtime.clock
-    procedure = decide(performance.targets, performance.policy, performance.begin(streaming=True))
+    procedure = performance.begin(streaming=True)
     answer: LLMResponse | None = None
     try:
         command = next(procedure)
@@ -144,7 +143,7 @@ def stream(performance: Performance) -> Iterator[StreamEvent]:
                 outcome = yield from _pieces(performance, command)
                 answer = outcome.response
             elif type(command) is Wait:
-                performance.report_wait(command)
+                performance.reporter.wait(command)
                 performance.runtime.sleep(command.seconds)
                 outcome = Outcome(clock())
             else:
@@ -153,7 +152,7 @@ def stream(performance: Performance) -> Iterator[StreamEvent]:
     except StopIteration as stop:
         finish = _finish(performance, stop.value, answer)
     finally:
-        performance.leave()
+        performance.holdings.leave()
     yield finish
 
 
@@ -182,7 +181,7 @@ def _pieces(performance: Performance, command: Call) -> Generator[StreamEvent, N
             try:
                 close()
             except Exception:
-                performance.report_unclosed(command)
+                performance.reporter.unclosed(command.index)
     outcome = performance.record(command, outcome, started)
     yield from rest
     return outcome
@@ -195,7 +194,7 @@ async def astream(performance: Performance) -> AsyncIterator[StreamEvent]:
         StreamInterrupted: the stream broke off after its first token, and nobody took it up.
     """
     clock = performance.runtime.clock
-    procedure = decide(performance.targets, performance.policy, performance.begin(streaming=True))
+    procedure = performance.begin(streaming=True)
     outcome: Any
     answer: LLMResponse | None = None
     pieces: Any = None
@@ -223,7 +222,7 @@ async def astream(performance: Performance) -> AsyncIterator[StreamEvent]:
                             yield outcome
                 answer = outcome.response
             elif type(command) is Wait:
-                performance.report_wait(command)
+                performance.reporter.wait(command)
                 await performance.runtime.async_sleep(command.seconds)
                 outcome = Outcome(clock())
             elif type(command) is Cancel:
@@ -275,7 +274,7 @@ async def _async_pieces(performance: Performance, command: Call) -> AsyncGenerat
             try:
                 await close()
             except Exception:
-                performance.report_unclosed(command)
+                performance.reporter.unclosed(command.index)
     if performance.asks_elsewhere:
         outcome = await _in_thread(performance.record, command, outcome, started)
     else:
@@ -333,6 +332,6 @@ async def _leave(performance: Performance, race: Any) -> None:
         if performance.asks_elsewhere:
             from understudy.threads import start
 
-            start(performance.leave)
+            start(performance.holdings.leave)
         else:
-            performance.leave()
+            performance.holdings.leave()

@@ -15,14 +15,14 @@ of them; every driver (sync, async, streams, the simulator) runs this same code.
              the request is at fault                      -> end: failed
              broken off after the caller got a part       -> end: interrupted; or NEXT, by the stream recovery
     NEXT     patient: this target again if it may be retried, else the next one
-             eager: a target not yet come to, else the one that may be retried or is free again soonest
-             none left: if every target was only skipped, one plain attempt on the one that is free soonest;
-             else end: exhausted
+             eager: a target not yet come to, else the one that may be retried soonest
+             none left: one that a cooldown or a limit lets go of soon enough, after that wait; if every target was
+             only skipped, one plain attempt on the one that is free soonest; else end: exhausted
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -41,7 +41,7 @@ from understudy.commands import (
     Wait,
     Withdraw,
 )
-from understudy.errors import Cancelled, ContentBlocked, Failure, LimitReached, Scope, StreamInterrupted
+from understudy.errors import Cancelled, CircuitOpen, ContentBlocked, Failure, LimitReached, Scope, StreamInterrupted
 from understudy.policy import Policy
 from understudy.response import Attempt
 
@@ -49,26 +49,28 @@ Procedure: TypeAlias = Generator[Command, Outcome, Verdict]
 Part: TypeAlias = Generator[Command, Outcome, End | None]  # None: the call goes on
 
 SHORTEST = 0.001  # seconds: a provider takes no timeout of 0
+SLICE = 1.0  # seconds: a limit in a minute has room again after a minute and a slice of it, at the latest
 
 
-def decide(targets: Sequence[Target], policy: Policy, started: float) -> Procedure:
+def decide(targets: Sequence[Target], policy: Policy, started: float, unable: Collection[int] = ()) -> Procedure:
     """Run one call.
 
     Args:
         targets: the targets, in the order in which they are asked; at least one.
         policy: the numbers.
         started: seconds on the caller's monotonic clock, now.
+        unable: the targets that cannot answer this request at all, where that is known: they get no share of the time.
 
     Returns:
         A generator that yields commands, is sent outcomes, and returns the Verdict.
     """
-    return _Run(targets, policy, started).perform()
+    return _Run(targets, policy, started, unable).perform()
 
 
 class _Seat:
     """What this call knows of one target."""
 
-    __slots__ = ("attempt", "due", "failure", "free_at", "pause", "since", "skips", "tries", "visited", "wait")
+    __slots__ = ("attempt", "due", "failure", "free_at", "pause", "rest", "since", "skips", "tries", "visited", "wait")
 
     def __init__(self) -> None:
         self.visited = False  # come to, and not to be come to again but by a retry
@@ -79,18 +81,32 @@ class _Seat:
         self.pause = 0.0  # seconds until then, counted from its failure
         self.since = 0.0  # when it failed
         self.free_at: float | None = None  # when the breaker or a cooldown lets go of it
-        self.failure: Failure | None = None
+        self.failure: Failure | None = None  # of its own, or why it was skipped where it was never asked
+        self.rest: Failure | None = None  # why it was skipped, where it is due because it will be free again
         self.attempt = -1  # its latest place in the record
 
 
 class _Run:
     """The state of one call; it belongs to nobody else."""
 
-    __slots__ = ("asked", "attempts", "broken", "deadline", "failure", "latest", "now", "policy", "seats", "targets")
+    __slots__ = (
+        "asked",
+        "attempts",
+        "broken",
+        "deadline",
+        "failure",
+        "latest",
+        "now",
+        "policy",
+        "seats",
+        "targets",
+        "unable",
+    )
 
-    def __init__(self, targets: Sequence[Target], policy: Policy, started: float) -> None:
+    def __init__(self, targets: Sequence[Target], policy: Policy, started: float, unable: Collection[int]) -> None:
         self.targets = targets
         self.policy = policy
+        self.unable = unable
         self.now = started
         self.deadline = None if policy.deadline is None else started + policy.deadline
         self.attempts: list[Attempt] = []
@@ -128,7 +144,7 @@ class _Run:
     def _visit(self, index: int, reason: str, forced: bool = False) -> Part:
         """Ask one target once, unless it must be skipped."""
         seat = self.seats[index]
-        seat.visited, seat.due = True, None
+        seat.visited, seat.due, seat.rest = True, None, None
         self.latest = index
         admission = yield Admit(index, seat.tries + 1, forced)
         self.now = admission.at
@@ -203,10 +219,9 @@ class _Run:
 
     def _next(self, index: int) -> Generator[Command, Outcome, tuple[int, str] | None]:
         """Choose who is asked next, and wait until then; None where nobody is left."""
-        eager = self.policy.switch_first
-        if not eager:
-            hedged = [i for i, seat in enumerate(self.seats) if i != index and seat.due is not None]
-            for failed in (index, *hedged):  # two, where the next one was asked beside this one
+        if not self.policy.switch_first:
+            tried = [i for i, seat in enumerate(self.seats) if seat.due is not None and seat.rest is None]
+            for failed in sorted(tried, key=lambda i: i != index):  # two, where one was asked beside the other
                 if (yield from self._wait_for(failed)):
                     return failed, self._retry_reason(failed)
         fresh = self._fresh()
@@ -215,19 +230,21 @@ class _Run:
             assert failure is not None  # it failed or was skipped, or the call would have ended
             self.now = (yield Switch(self.latest, fresh, failure)).at
             return fresh, f"after {self.targets[self.latest].label}: {failure.brief}"
-        while eager and self.asked:
-            waiting = [i for i, seat in enumerate(self.seats) if seat.due is not None]
-            if not waiting:
-                return None
+        while waiting := self._waiting():
             soonest = min(waiting, key=lambda i: self.seats[i].due or 0.0)
             if (yield from self._wait_for(soonest)):
                 return soonest, self._retry_reason(soonest)
         return None
 
+    def _waiting(self) -> list[int]:
+        """Return who may be asked after a wait. Before anybody was asked no circuit is waited for: it may be wrong."""
+        due = [i for i, seat in enumerate(self.seats) if seat.due is not None]
+        return due if self.asked else [i for i in due if not isinstance(self.seats[i].rest, CircuitOpen)]
+
     def _wait_for(self, index: int) -> Generator[Command, Outcome, bool]:
         """Wait until a target may be asked again; False, at once, where it may not be in this call."""
         seat = self.seats[index]
-        due, failure = seat.due, seat.failure
+        due, failure = seat.due, seat.rest or seat.failure
         seat.due = None
         if due is None or failure is None:
             return False
@@ -247,14 +264,17 @@ class _Run:
 
     def _hedge(self, index: int, reason: str, asked: float, admission: Outcome) -> Part:
         """Ask another target beside one that takes long; whoever answers first is taken."""
-        partner = self._fresh()
+        partner = self._partner()
         assert partner is not None  # else nothing would have been pending
         admitted = yield Admit(partner, self.seats[partner].tries + 1, hedge=True)
         self.now = admitted.at
         if admitted.skip is not None:  # it may still be come to in its turn
             outcome = yield Await(index)
             self.now = outcome.at
-            return self._take_in(index, reason, outcome, asked, admission)
+            end = self._take_in(index, reason, outcome, asked, admission)
+            if not self.attempts[-1].decision:
+                self._note_decision(self.seats[index], f"not hedged: {admitted.skip.brief}")
+            return end
         parts = {index: (reason, asked, admission)}
         hedge_reason = f"hedge: no answer from {self.targets[index].label} within {self.now - asked:.3g} s"
         parts[partner] = (hedge_reason, self.now, admitted)
@@ -306,13 +326,13 @@ class _Run:
         if self.deadline is None:
             return self.policy.attempt_timeout
         retry = self.seats[index].tries > 0
-        others = (seat for i, seat in enumerate(self.seats) if i != index)
+        others = (seat for i, seat in enumerate(self.seats) if i != index and i not in self.unable)
         left = sum(1 for seat in others if not seat.visited or (retry and seat.due is not None))
         slice_ = (self.deadline - self.now) / (1 if forced else left + 1)
         return max(min(self.policy.attempt_timeout, slice_), SHORTEST)
 
     def _hedge_after(self, index: int, admission: Outcome) -> float | None:
-        if self.seats[index].tries or self.broken is not None or self._fresh() is None:
+        if self.seats[index].tries or self.broken is not None or self._partner() is None:
             return None
         after = self.policy.hedge_after
         return admission.p95 if isinstance(after, str) else after
@@ -320,13 +340,16 @@ class _Run:
     def _fresh(self) -> int | None:
         return next((i for i, seat in enumerate(self.seats) if not seat.visited), None)
 
+    def _partner(self) -> int | None:
+        return next((i for i, seat in enumerate(self.seats) if not seat.visited and i not in self.unable), None)
+
     # ---- the record ----
 
     def _retry_reason(self, index: int) -> str:
         seat = self.seats[index]
+        if seat.rest is not None:
+            return f"free again after {seat.rest.brief}"
         assert seat.failure is not None
-        if not seat.tries:
-            return f"free again after {seat.failure.brief}"
         return f"retry {seat.tries} of {self.policy.max_retries} after {seat.failure.brief}"
 
     def _note_attempt(
@@ -359,15 +382,16 @@ class _Run:
     def _note_skip(self, index: int, admission: Outcome) -> None:
         target, seat, failure, free_in = self.targets[index], self.seats[index], admission.skip, admission.free_in
         assert failure is not None
-        seat.failure = failure
+        if not seat.tries:
+            seat.failure = failure
         seat.skips += 1
         seat.attempt = len(self.attempts)
         if free_in is not None and free_in < float("inf"):
             if not isinstance(failure, LimitReached):
                 seat.free_at = self.now + free_in
-            worth = free_in <= self.policy.max_delay and seat.skips <= self.policy.max_retries
-            if self.policy.switch_first and worth and self._fits(self.now + free_in):
-                seat.due, seat.pause, seat.since = self.now + free_in, free_in, self.now
+            worth = free_in <= self.policy.max_delay + SLICE and seat.skips <= self.policy.max_retries
+            if worth and self._fits(self.now + free_in):
+                seat.rest, seat.due, seat.pause, seat.since = failure, self.now + free_in, free_in, self.now
         self.attempts.append(
             Attempt(
                 target=target.label,

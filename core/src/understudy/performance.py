@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from understudy import events
 from understudy.admission import Admission, refusal, report_of
 from understudy.answers import Validator, check_answer
-from understudy.breaker import Effect
 from understudy.classify import classify_exception
-from understudy.commands import Admit, Call, Command, Enter, Outcome, Switch, Target, Verdict, Wait, Withdraw
+from understudy.commands import Admit, Call, Command, Enter, Outcome, Switch, Target, Verdict, Withdraw
 from understudy.concluding import conclude
 from understudy.copying import copy_with
 from understudy.delivery import Delivery
+from understudy.engine import Procedure, decide
 from understudy.errors import (
     Failure,
     LimitReached,
@@ -27,18 +25,15 @@ from understudy.errors import (
     TooManyCalls,
     UnsupportedRequest,
 )
-from understudy.health import Claim, Lease, Report
+from understudy.holdings import Holdings
 from understudy.messages import Request
 from understudy.policy import Policy
 from understudy.provider import ChatProvider
+from understudy.reporting import Reporter
 from understudy.response import LLMResponse
 
 if TYPE_CHECKING:
     from understudy.extensions import Extensions
-
-logger = logging.getLogger("understudy")
-
-_CANCELLED = Report(Effect.NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +63,16 @@ class Performance:
     __slots__ = (
         "_beside",
         "_call",
-        "_leases",
-        "_left",
-        "_withdrawn",
         "admission",
         "deadline",
         "delivery",
         "extensions",
-        "inside",
+        "holdings",
         "policy",
         "providers",
+        "reporter",
         "request",
         "runtime",
-        "started",
         "targets",
         "validator",
     )
@@ -106,13 +98,10 @@ class Performance:
         self.validator = validator
         self.delivery: Delivery | None = None  # what a stream's caller holds
         self._beside: tuple[int, Delivery] | None = None  # the same, of a second attempt beside the first
-        self.inside = False  # counted by the bulkhead
-        self.started = 0.0
         self.deadline: float | None = None
+        self.reporter = Reporter(targets, extensions)
+        self.holdings = Holdings(admission, self.reporter.breaker)
         self._call = 0
-        self._leases: dict[int, tuple[Lease, Claim, str]] = {}
-        self._left = False
-        self._withdrawn: float | None = None  # when a retry was taken that is not made yet
 
     @property
     def asks_elsewhere(self) -> bool:
@@ -121,31 +110,22 @@ class Performance:
 
     # ---- the beginning and the end ----
 
-    def begin(self, *, streaming: bool = False) -> float:
-        """Count the call, and return its beginning on the clock."""
-        self._call = self.admission.begin(self.policy)
-        self.started = now = self.runtime.clock()
-        self.deadline = None if self.policy.deadline is None else now + self.policy.deadline
+    def begin(self, *, streaming: bool = False) -> Procedure:
+        """Count the call, and return its decision procedure."""
+        policy = self.policy
+        self._call = self.admission.begin(policy)
+        now = self.runtime.clock()
+        if policy.deadline is not None:
+            self.deadline = now + policy.deadline
         if streaming:
-            self.delivery = Delivery(self.policy, self.runtime.clock, self.deadline)
-        return now
-
-    def leave(self) -> None:
-        """Give back what the call still holds, however it ended."""
-        self._left = True
-        for index in list(self._leases):
-            self._give(index, _CANCELLED)
-        if self._withdrawn is not None:
-            self.admission.retries.give_back(self._withdrawn)
-            self._withdrawn = None
-        if self.inside and self.admission.bulkhead is not None:
-            self.inside = False
-            self.admission.bulkhead.leave()
+            self.delivery = Delivery(policy, self.runtime.clock, self.deadline)
+        timed = policy.deadline is not None or policy.hedge_after is not None
+        return decide(self.targets, policy, now, self.unable() if timed else ())
 
     def conclude(self, verdict: Verdict, response: LLMResponse | None) -> LLMResponse:
         """Turn the verdict into the caller's response, log a total failure once, and tell the listeners."""
         final = conclude(verdict, response, self.targets, self.policy)
-        self._tell(events.CallFinished, final)
+        self.reporter.finished(final)
         return final
 
     # ---- commands that need no waiting ----
@@ -157,18 +137,15 @@ class Performance:
             assert type(command) is Admit
             return self._admit(command)
         if kind is Withdraw:
-            self._withdrawn = self.admission.retries.withdraw()
-            return Outcome(self.runtime.clock(), refused=self._withdrawn is None)
+            return Outcome(self.runtime.clock(), refused=not self.holdings.withdraw_retry())
         if type(command) is Switch:
-            self._report_switch(command)
+            self.reporter.switch(command)
         elif kind is Enter:
             return self._enter()
         return Outcome(self.runtime.clock())
 
     def _enter(self) -> Outcome:
-        bulkhead = self.admission.bulkhead
-        self.inside = bulkhead is None or bulkhead.enter()
-        if self.inside:
+        if self.holdings.enter():
             return Outcome(self.runtime.clock())
         limit = self.policy.max_concurrent_calls
         full = TooManyCalls(f"{limit} calls are under way, the most that max_concurrent_calls allows")
@@ -185,16 +162,11 @@ class Performance:
         request = self._request_for(target)
         name = admission.name_of(target.position, request.model)
         claim = admission.claim(target.position, request, self._call, self._longest_attempt(), command.forced)
-        lease = admission.take(name, claim)
-        if lease.changed:
-            self._report_breaker(index, lease)
+        lease = self.holdings.take(index, name, claim)
         p95 = None
         if self.policy.hedge_after == "p95":
             p95 = admission.look(target.position, request.model).p95
         if lease.granted:
-            self._leases[index] = lease, claim, name
-            if self._left:  # the store was asked in a thread, and the caller gave up meanwhile
-                self._give(index, _CANCELLED)
             return Outcome(self.runtime.clock(), breaker=lease.state.value, p95=p95)
         if command.hedge:
             admission.hedges.give_back()
@@ -217,13 +189,14 @@ class Performance:
         return policy.attempt_timeout
 
     def _skipped(self, command: Admit, outcome: Outcome) -> Outcome:
-        if self._withdrawn is not None:
-            self.admission.retries.give_back(self._withdrawn)
-            self._withdrawn = None
+        self.holdings.give_back_retry()
         if not command.hedge and outcome.skip is not None:
-            label = self.targets[command.index].label
-            self._tell(events.TargetSkipped, label, outcome.skip.brief, outcome.breaker)
+            self.reporter.skipped(command.index, outcome.skip, outcome.breaker)
         return outcome
+
+    def unable(self) -> Collection[int]:
+        """Return who cannot take the part of the first target: no time is kept for them."""
+        return [index for index in range(1, len(self.targets)) if self.lack(index) is not None]
 
     def lack(self, index: int) -> Failure | None:
         """Return why a target cannot answer this request at all, without asking about its health."""
@@ -259,14 +232,9 @@ class Performance:
         Raises:
             RequestRejected: an extension refused it.
         """
-        self._withdrawn = None  # it is being spent
+        self.holdings.spend_retry()
         target = self.targets[command.index]
-        if command.number == 1:
-            logger.info("Using %s for content generation", target.label)
-        if self.extensions is not None and self.extensions.listens:
-            lease = self._leases.get(command.index)
-            state = lease[0].state.value if lease else "closed"
-            self._tell(events.AttemptStarted, target.label, command.number, command.reason, state)
+        self.reporter.attempt_started(command, self.holdings.state(command.index))
         model = target.model or (self.request.model if target.position == 0 else None)
         delivery = None if self.delivery is None else self._delivery_for(command)
         timeout = command.timeout if delivery is None else self._longest_pause(command.timeout)
@@ -360,71 +328,26 @@ class Performance:
         Returns:
             The outcome, with the state of the target's breaker.
         """
-        failure = outcome.failure
-        if failure is not None and self.extensions is not None and self.extensions.listens:
-            label = self.targets[command.index].label
-            self._tell(events.AttemptFailed, label, command.number, failure, outcome.at - started)
-        held = self._leases.get(command.index)
-        if held is None:
-            return outcome
-        target, limits = self.targets[command.index], held[1].limits
+        index, failure, seconds = command.index, outcome.failure, outcome.at - started
+        if failure is not None:
+            self.reporter.attempt_failed(command, failure, seconds)
+        target, limits, timeout = self.targets[index], self.holdings.limits(index), command.timeout
         priced = limits is not None and limits.spend_per_day is not None
-        seconds, timeout = outcome.at - started, command.timeout
         if self.delivery is not None:
-            delivery = self.delivery_of(command.index)
+            delivery = self.delivery_of(index)
             timeout = delivery.allowed
             if delivery.first_at is not None:
                 seconds = delivery.first_at - started
         report = report_of(failure, outcome.response, target.payee or target.provider, seconds, timeout, priced)
-        lease = self._give(command.index, report)
-        if failure is None or lease.granted:
+        after = self.holdings.give(index, report)
+        if failure is None or after is None or after.granted:
             return outcome
-        return replace(outcome, free_in=lease.free_in, breaker=lease.state.value)
+        return replace(outcome, free_in=after.free_in, breaker=after.state.value)
 
     def give_up(self, index: int) -> Outcome:
         """Give back what a cancelled attempt holds."""
-        self._give(index, _CANCELLED)
+        self.holdings.give(index)
         return Outcome(self.runtime.clock(), index=index)
-
-    def _give(self, index: int, report: Report) -> Lease:
-        held = self._leases.pop(index, None)
-        if held is None:
-            return Lease(True)
-        lease, claim, name = held
-        after = self.admission.give(name, lease, claim, report)
-        if after.changed:
-            self._report_breaker(index, after)
-        return after
-
-    # ---- what is logged and told ----
-
-    def report_wait(self, command: Wait) -> None:
-        """Log a wait that is about to begin, and tell the listeners."""
-        label = self.targets[command.index].label
-        what = f"retry {command.retry}" if command.retry else "asked again"
-        logger.warning("%s %s, %s in %g s", label, command.failure.brief, what, round(command.seconds, 3))
-        self._tell(events.RetryScheduled, label, command.retry, command.seconds, command.failure)
-
-    def report_unclosed(self, command: Call) -> None:
-        """Log that a stream raised when it was closed: what it had given counts all the same."""
-        logger.warning("%s failed when its stream was closed", self.targets[command.index].label, exc_info=True)
-
-    def _report_switch(self, command: Switch) -> None:
-        label, following = self.targets[command.index].label, self.targets[command.next_index].label
-        level = logging.ERROR if command.failure.needs_attention else logging.WARNING
-        logger.log(level, "%s %s, switching to %s", label, command.failure.brief, following)
-        self._tell(events.Switched, label, following, command.failure)
-
-    def _report_breaker(self, index: int, lease: Lease) -> None:
-        label, state, seconds = self.targets[index].label, lease.state.value, lease.free_in
-        resting = state in ("open", "cooling")
-        words = f" for {seconds:.3g} s" if resting else ""
-        logger.log(logging.WARNING if resting else logging.INFO, "%s circuit %s%s", label, state, words)
-        self._tell(events.BreakerChanged, label, state, seconds)
-
-    def _tell(self, kind: Callable[..., events.Event], *fields: Any) -> None:
-        if self.extensions is not None and self.extensions.listens:
-            self.extensions.tell(kind(*fields))
 
 
 def _own(failure: Failure) -> Failure:

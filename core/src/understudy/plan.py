@@ -14,9 +14,11 @@ from understudy.admission import refusal
 from understudy.breaker import BreakerState
 from understudy.budgets import WINDOW
 from understudy.commands import Admit, Call, Command, Enter, Outcome, State, Withdraw
+from understudy.engine import SLICE
 from understudy.errors import Failure, LimitReached, ServerError, TargetFailure, TargetResting, TooManyCalls
 from understudy.explaining import listed, title_of
 from understudy.health import Claim, Lease, TargetHealth
+from understudy.limits import Limits
 from understudy.performance import Performance
 from understudy.policy import Policy
 from understudy.prices import estimate_usage
@@ -24,6 +26,7 @@ from understudy.rehearsal import Rehearsal, rehearse
 from understudy.windows import MINUTE, UNITS, Allowance
 
 WIDTH = 80  # columns of a plan as text
+LONGEST_MINUTE = MINUTE + SLICE  # seconds after which a limit in a minute has room again, at the latest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +116,7 @@ class _Seat:
         self.health = admission.look(target.position, None if target.model else own)
         claim = admission.claim(target.position, request, 0, 0.0, False)
         self.left = _left(claim, self.health)
+        self.free_in: float | None = self.health.free_in or None  # at most; None where nothing is known
         self.skip = performance.lack(index) or self._resting(claim)
 
     def _resting(self, claim: Claim) -> Failure | None:
@@ -123,18 +127,22 @@ class _Seat:
         for unit, amount in zip(UNITS, (1.0, claim.tokens, claim.cost), strict=True):
             left = self.left.get(unit, amount)
             if amount > left:
+                fits_later = unit != UNITS[2] and amount <= Allowance(claim.limits or Limits()).left(0.0)[unit]
+                self.free_in = LONGEST_MINUTE if fits_later else None
                 return LimitReached(f"{left:.6g} {unit} left, {amount:.6g} needed", provider=provider)
         return None
 
     def admit(self, now: float, forced: bool, asked: Sequence[float]) -> Outcome:
         """Say whether the target would be asked so many seconds from now, having been asked at these times."""
-        free_in = self.health.free_in
         state: State = self.health.state.value
-        if sum(at > now - MINUTE for at in asked) >= self.left.get(UNITS[0], float("inf")):
-            return Outcome(now, skip=LimitReached("played"), breaker=state)
-        if self.skip is None or forced or 0 < free_in <= now:
+        recent = [at for at in asked if at > now - LONGEST_MINUTE]
+        if len(recent) >= self.left.get(UNITS[0], float("inf")):
+            free_in = recent[0] + LONGEST_MINUTE - now if recent else self.free_in
+            return Outcome(now, skip=LimitReached("played"), free_in=free_in, breaker=state)
+        if self.skip is None or forced or (self.free_in is not None and self.free_in <= now):
             return Outcome(now, breaker=state)
-        return Outcome(now, skip=self.skip, free_in=free_in - now if free_in else None, breaker=state)
+        free_in = None if self.free_in is None else self.free_in - now
+        return Outcome(now, skip=self.skip, free_in=free_in, breaker=state)
 
 
 def _left(claim: Claim, health: TargetHealth) -> dict[str, float]:
@@ -155,6 +163,7 @@ class _Stage:
         full = bulkhead is not None and bulkhead.under_way >= bulkhead.limit
         self.full = TooManyCalls(f"{bulkhead.limit} calls are under way") if bulkhead is not None and full else None
         self.retries = performance.admission.retries.left()
+        self.unable = performance.unable()
 
     def play(self, failure_of: Callable[[int], Failure | None], *, hanging: bool) -> Rehearsal:
         """Play the call.
@@ -173,14 +182,16 @@ class _Stage:
                 return self.seats[command.index].admit(now, command.forced, asked[command.index])
             if isinstance(command, Call):
                 asked[command.index].append(now)
-                at = now + command.timeout if hanging else now
-                return Outcome(at, failure=failure_of(command.index), draw=1.0, index=command.index)
+                at, failure = now + command.timeout if hanging else now, failure_of(command.index)
+                probe = self.seats[command.index].health.state is not BreakerState.CLOSED
+                free_in = self.policy.breaker_open if failure and probe else None  # one failure opens it again
+                return Outcome(at, failure=failure, draw=1.0, free_in=free_in, breaker="open", index=command.index)
             if isinstance(command, Withdraw):
                 retried.append(now)
                 return Outcome(now, refused=sum(at > now - WINDOW for at in retried) > self.retries)
             return Outcome(now)
 
-        return rehearse(self.targets, self.policy, answer)
+        return rehearse(self.targets, self.policy, answer, self.unable)
 
     def rows(self) -> Iterator[PlannedTarget]:
         """Describe every target's part, in the order in which they would be come to."""
@@ -190,7 +201,8 @@ class _Stage:
         forced = [c.index for c in come_to if c.forced]
         before: list[int] = []  # who is asked before
         for index in order:
-            if index in forced or (self.seats[index].skip is None and self.full is None):
+            able = self.seats[index].skip is None and self.full is None
+            if able or index in forced or (not before and played.asked[:1] == (index,)):
                 yield self._asked(index, before, played, index in forced)
                 before.append(index)
             else:
@@ -207,8 +219,9 @@ class _Stage:
 
     def _reason(self, index: int, before: list[int], played: Rehearsal, forced: bool) -> str:
         seat = self.seats[index]
-        if forced and seat.skip is not None:
-            return f"every target is passed over, and this one is free soonest ({seat.skip.brief})"
+        if seat.skip is not None:
+            then = "is free soonest" if forced else f"is waited for, {sum(played.waits(index)):.3g} s"
+            return f"every target is passed over, and this one {then} ({seat.skip.brief})"
         if before:
             words = f"{self._names(before)} {'fails' if len(before) == 1 else 'fail'}"
             after = self._hedge_after(before[0]) if len(before) == 1 else None
@@ -248,7 +261,7 @@ class _Stage:
         assert skip is not None  # or it would be asked
         words = skip.brief if isinstance(skip, TargetResting) or not skip.message else skip.message
         if index in played.asked:
-            others = [other for other in order if other != index and self.seats[other].skip is None]
+            others = list(dict.fromkeys(played.asked[: played.asked.index(index)]))
             words = f"{words}; asked then if {self._names(others)} {'fails' if len(others) == 1 else 'fail'}"
         return self._row(index, "skipped", words)
 

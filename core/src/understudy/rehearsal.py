@@ -6,7 +6,7 @@ the waits alone. So what is told of a policy is what the engine does: there is n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -47,15 +47,16 @@ class Rehearsal:
         return next((c.timeout for c in self.commands if isinstance(c, Call) and c.index == index), None)
 
 
-def rehearse(targets: Sequence[Target], policy: Policy, answer: Answer) -> Rehearsal:
+def rehearse(targets: Sequence[Target], policy: Policy, answer: Answer, unable: Collection[int] = ()) -> Rehearsal:
     """Play one call.
 
     Args:
         targets: the targets, in the order in which they are asked.
         policy: the numbers.
         answer: makes the outcome of a command, given the seconds since the call began. Not asked about waits.
+        unable: the targets that cannot answer at all.
     """
-    procedure = decide(targets, policy, 0.0)
+    procedure = decide(targets, policy, 0.0, unable)
     commands: list[Command] = []
     now = 0.0
     try:

@@ -1,0 +1,95 @@
+"""What one call holds of what all calls share, and how it gives it back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from understudy.admission import Admission
+from understudy.breaker import Effect
+from understudy.commands import State
+from understudy.health import Claim, Lease, Report
+from understudy.limits import Limits
+
+_CANCELLED = Report(Effect.NOTHING)
+
+
+class Holdings:
+    """The leases of one call, the retry that it has taken, and its place among the calls under way.
+
+    Args:
+        admission: what all calls share.
+        changed: told of a target whose breaker has just changed, by its index.
+    """
+
+    __slots__ = ("_admission", "_changed", "_inside", "_leases", "_left", "_retry")
+
+    def __init__(self, admission: Admission, changed: Callable[[int, Lease], None]) -> None:
+        self._admission = admission
+        self._changed = changed
+        self._inside = False  # counted by the bulkhead
+        self._leases: dict[int, tuple[Lease, Claim, str]] = {}
+        self._left = False
+        self._retry: float | None = None  # when a retry was taken that is not made yet
+
+    def enter(self) -> bool:
+        """Take a place among the calls under way; False where there is none."""
+        bulkhead = self._admission.bulkhead
+        self._inside = bulkhead is None or bulkhead.enter()
+        return self._inside
+
+    def withdraw_retry(self) -> bool:
+        """Take one retry from the budget; False where there is none left."""
+        self._retry = self._admission.retries.withdraw()
+        return self._retry is not None
+
+    def spend_retry(self) -> None:
+        """Note that the retry is made."""
+        self._retry = None
+
+    def give_back_retry(self) -> None:
+        """Put back a retry that is not made after all."""
+        if self._retry is not None:
+            self._admission.retries.give_back(self._retry)
+            self._retry = None
+
+    def take(self, index: int, name: str, claim: Claim) -> Lease:
+        """Ask for the right to ask a target once."""
+        lease = self._admission.take(name, claim)
+        if lease.changed:
+            self._changed(index, lease)
+        if lease.granted:
+            self._leases[index] = lease, claim, name
+            if self._left:  # the store was asked in a thread, and the caller gave up meanwhile
+                self.give(index)
+        return lease
+
+    def state(self, index: int) -> State:
+        """Return the state in which a target's breaker let this call through."""
+        held = self._leases.get(index)
+        return "closed" if held is None else held[0].state.value
+
+    def limits(self, index: int) -> Limits | None:
+        """Return the limits under which something is reserved of a target."""
+        held = self._leases.get(index)
+        return None if held is None else held[1].limits
+
+    def give(self, index: int, report: Report = _CANCELLED) -> Lease | None:
+        """Tell what came of an attempt, by default that it was given up; None where nothing is held."""
+        held = self._leases.pop(index, None)
+        if held is None:
+            return None
+        lease, claim, name = held
+        after = self._admission.give(name, lease, claim, report)
+        if after.changed:
+            self._changed(index, after)
+        return after
+
+    def leave(self) -> None:
+        """Give back what the call still holds, however it ended."""
+        self._left = True
+        for index in list(self._leases):
+            self.give(index)
+        self.give_back_retry()
+        if self._inside and self._admission.bulkhead is not None:
+            self._inside = False
+            self._admission.bulkhead.leave()
