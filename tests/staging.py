@@ -1,122 +1,31 @@
-"""What the tests with real SDKs and stand-ins for their vendors share: the stage, and what every fault leads to."""
+"""What the tests with real SDKs and stand-ins for their vendors share: the stage on which they call."""
 
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
-from understudy import (
-    AuthenticationFailed,
-    ConnectionFailed,
-    ContentBlocked,
-    ContextTooLong,
-    EmptyResponse,
-    Failure,
-    Finish,
-    InMemoryHealthStore,
-    InvalidRequest,
-    LLMFactory,
-    MalformedResponse,
-    ModelNotFound,
-    Overloaded,
-    PermissionDenied,
-    QuotaExhausted,
-    RateLimited,
-    RequestTooLarge,
-    ServerError,
-    StreamInterrupted,
-    TextDelta,
-    Timeout,
-)
-from understudy_sandbox import faults
+from understudy import Failure, Finish, InMemoryHealthStore, LLMFactory, StreamInterrupted, TextDelta, Timeout
+from understudy.testing import no_waiting
 
 SILENT = {"stall", "black_hole"}  # only these are ended by a timeout, so only these are given a short one
 SHORT = 0.15  # seconds: many times what a stand-in needs between two pieces
-TIMEOUTS = (0.1, 0.4, 1.6)  # seconds for a whole attempt: the next, where a healthy one was late on a busy machine
+TIMEOUTS = (0.06, 0.3, 1.5)  # seconds for a whole attempt: the next, where a healthy one was late on a busy machine
 WAYS = ["sync", "async", "stream", "astream"]
 STREAMS = ["stream", "astream"]
 AWAITED = ["async", "astream"]
-BROKEN = (ConnectionFailed, StreamInterrupted)
-UNREADABLE = (MalformedResponse,)
 CASTS = [("gemini", "claude"), ("claude", "gemini")]
-
-
-@dataclass(frozen=True)
-class Row:
-    """What one fault leads to: the failure, how often the primary is asked (with one retry), who answers."""
-
-    fault: Any
-    failure: tuple[type[Failure], ...]
-    asked: int
-    answered: bool = True  # by the fallback; False where the call ends with the primary
-    plain: tuple[tuple[type[Failure], ...], int] | None = None  # for whole answers, where they differ from streams
-    retry_after: float | None = None
-
-
-BEFORE_THE_FIRST_TOKEN = [
-    Row(faults.rate_limited(), (RateLimited,), 1),
-    Row(faults.rate_limited(retry_after=30), (RateLimited,), 1, retry_after=30),
-    Row(faults.quota_exhausted(), (QuotaExhausted,), 1),
-    Row(faults.billing(), (QuotaExhausted,), 1),
-    Row(faults.request_too_large(), (RequestTooLarge, ContextTooLong), 1),
-    Row(faults.overloaded(), (Overloaded,), 2),
-    Row(faults.server_error(), (ServerError,), 2),
-    Row(faults.status(502, "gone"), (ServerError,), 2),
-    Row(faults.timeout(), (Timeout,), 2),
-    Row(faults.timeout(408), (Timeout,), 2),
-    Row(faults.authentication_failed(), (AuthenticationFailed,), 1),
-    Row(faults.permission_denied(), (PermissionDenied,), 1),
-    Row(faults.model_not_found(), (ModelNotFound,), 1),
-    Row(faults.context_too_long(), (ContextTooLong,), 1),
-    Row(faults.invalid_request(), (InvalidRequest,), 1, answered=False),
-    Row(faults.blocked(), (ContentBlocked,), 1, answered=False),
-    Row(faults.blocked("prompt"), (ContentBlocked,), 1, answered=False),
-    Row(faults.empty(), (EmptyResponse,), 1),
-    Row(faults.out_of_tokens(), (EmptyResponse,), 1),
-    Row(faults.stream_error(), (Overloaded,), 2, plain=((Overloaded, MalformedResponse), 0)),
-    Row(faults.stream_end(0), BROKEN, 2, plain=((MalformedResponse, *BROKEN), 0)),
-    Row(faults.cut(0), BROKEN, 2),
-    Row(faults.reset(), (ConnectionFailed,), 2),
-    Row(faults.black_hole(), (Timeout,), 2),
-    Row(faults.stall(0), (Timeout,), 2),
-    Row(faults.malformed_json(), UNREADABLE, 1),
-    Row(faults.html_page(), UNREADABLE, 1),
-    Row(faults.html_page(502), (ServerError,), 2),
-    Row(faults.empty_body(), (*UNREADABLE, StreamInterrupted), 0),
-    Row(faults.null_object(), (*UNREADABLE, StreamInterrupted), 0),
-]
-BENIGN = [faults.slow_first_token(0.05), faults.dribble(0.005), faults.huge(1)]
-MID_STREAM = [
-    faults.stream_error(after=2),
-    faults.stream_end(after=2),
-    faults.cut(after=2),
-    faults.cut_character(after=2),
-    faults.stall(after=2),
-    faults.reset(after=2),
-    faults.malformed_json(after=2),
-]
+STAND_INS = {"gemini-legacy": "gemini", "vertex": "gemini"}  # where that is not the one of the provider's own name
 
 
 def named(rows):
-    return pytest.mark.parametrize("row", rows, ids=lambda row: str(getattr(row, "fault", row)))
+    return pytest.mark.parametrize("row", rows, ids=str)
 
 
 ways = pytest.mark.parametrize("how", WAYS)
 streams = pytest.mark.parametrize("how", STREAMS)
 casts = pytest.mark.parametrize("cast", CASTS, ids=" then ".join)
-
-
-def timeouts(fault):
-    """Return the timeouts with which a call is tried until nobody is late who is healthy."""
-    return TIMEOUTS if fault.name in SILENT else (10,)
-
-
-def expected(row, how):
-    """Return the failures that a fault may lead to, and how often the primary is asked by the patient policy."""
-    return row.plain if row.plain is not None and how not in STREAMS else (row.failure, row.asked)
 
 
 class Stage:
@@ -143,31 +52,36 @@ class Stage:
         """Put providers on the route, with stand-ins that fail from now on, each as it is told."""
         self.sandbox.reset()
         self.open(names, policy)
-        for name, fault in zip(self.cast, faults, strict=False):
-            self.sandbox[name].always(fault)
+        for stand_in, fault in zip(self.stand_ins, faults, strict=False):
+            stand_in.always(fault)
+
+    @property
+    def stand_ins(self):
+        """The stand-ins for those on the route."""
+        return [self.sandbox[STAND_INS.get(name, name)] for name in self.cast]
 
     @property
     def primary(self):
         """The stand-in for the first on the route."""
-        return self.sandbox[self.cast[0]]
+        return self.stand_ins[0]
 
     @property
     def fallback(self):
         """The stand-in for the second on the route."""
-        return self.sandbox[self.cast[1]]
+        return self.stand_ins[1]
 
     @property
     def counts(self):
         """How many requests arrived at each stand-in on the route."""
-        return [self.sandbox[name].request_count for name in self.cast]
+        return [stand_in.request_count for stand_in in self.stand_ins]
 
     @property
     def text(self):
         """The text that the latest stream gave, joined."""
         return "".join(event.text for event in self.events if isinstance(event, TextDelta))
 
-    def ask(self, how, prompt="hello", **arguments):
-        """Make a call in one of the four ways, and return its response."""
+    def call(self, how, prompt="hello", **arguments):
+        """Make a call in one of the four ways, and return what came of it."""
         asked = Asked(self.factory, how, prompt, arguments)
         self.events = asked.events
         if how in AWAITED:
@@ -175,17 +89,31 @@ class Stage:
         else:
             asked.perform()
         self.seconds = asked.seconds
+        return asked
+
+    def ask(self, how, prompt="hello", **arguments):
+        """Make a call in one of the four ways, and return its response."""
+        asked = self.call(how, prompt, **arguments)
         if asked.error is not None:
             raise asked.error
         return asked.response
 
-    def try_to_ask(self, how, prompt="hello", **arguments):
-        """Make a call in one of the four ways, and return its error, or None where it has an answer."""
-        try:
-            self.ask(how, prompt, **arguments)
-        except Failure as error:
-            return error
-        return None
+    def meet(self, names, policy, how, *faults, begun=False, **arguments):
+        """Make a call whose first targets have these faults; return what came of it, and the waits that were skipped.
+
+        Where silence is to be ended by a timeout it is a short one, and a longer one if it ends what is healthy, too:
+        another target's answer or, where the stream is to break off after it has `begun`, its beginning.
+        """
+        silent = any(fault.name in SILENT for fault in faults)
+        for timeout in TIMEOUTS if silent else (20,):
+            self.begin(names, policy, *faults)
+            with no_waiting() as waits:
+                call = self.call(how, timeout=timeout, **arguments)
+            healthy = self.cast[len(faults) :]
+            late = any(one.target in healthy and isinstance(one.failure, Timeout) for one in call.attempts)
+            if not late and (call.error is not None) == begun:
+                break
+        return call, waits
 
     def ask_at_once(self, how, factories, prompt="hello", **arguments):
         """Make one call of each factory, all at the same time, in threads or tasks; return what came of them."""
@@ -203,7 +131,7 @@ class Stage:
             alone = Stage(self.sandbox, self.providers, self.settings, self.loop)
             alone.open([name], "eager")
             assert alone.ask(how).success
-            self.sandbox[name].reset()
+            alone.primary.reset()
 
 
 class Asked:
@@ -212,6 +140,16 @@ class Asked:
     def __init__(self, factory, how, prompt, arguments):
         self.factory, self.how, self.prompt, self.arguments = factory, how, prompt, arguments
         self.response, self.error, self.events, self.seconds = None, None, [], 0.0
+
+    @property
+    def text(self):
+        """The text that the stream gave, joined."""
+        return "".join(event.text for event in self.events if isinstance(event, TextDelta))
+
+    @property
+    def attempts(self):
+        """The record, of a call that was answered, failed, or broke off."""
+        return (self.error or self.response).attempts
 
     def perform(self):
         """Make it in this thread."""
@@ -247,3 +185,44 @@ class Asked:
 
 async def gather(calls):
     await asyncio.gather(*(call.aperform() for call in calls))
+
+
+def connections_end(stand_in, seconds=1.0):
+    """Wait until a stand-in has no connection any more; whether it came to that in time.
+
+    Args:
+        stand_in: which.
+        seconds: by then; a stand-in would be silent for 60 if nobody hung up on it.
+    """
+    latest = time.monotonic() + seconds
+    while stand_in.open_connections and time.monotonic() < latest:
+        time.sleep(0.002)
+    return not stand_in.open_connections
+
+
+def check_call(stage, call, outcome):
+    """Check what is the same for every policy: who answers, what arrived, what the caller has of a stream."""
+    primary, fallback = stage.cast
+    asked = [sum(attempt.target == name for attempt in call.attempts) for name in stage.cast]
+    assert stage.counts == [asked[0] if outcome.heard else 0, asked[1]]
+    first = call.attempts[0]
+    assert (first.target, first.number, first.reason, first.breaker) == (primary, 1, "primary", "closed")
+    if outcome.failure is None:
+        assert (call.response.success, call.response.provider_name, len(call.attempts)) == (True, primary, 1)
+    elif outcome.begun:
+        assert isinstance(call.error, StreamInterrupted)
+        assert type(call.error.__cause__) is outcome.failure
+        assert (call.error.provider, len(call.attempts)) == (primary, 1)
+        assert call.error.partial == call.text != ""
+    else:
+        assert type(first.failure) is outcome.failure
+        assert (first.failure.provider, first.failure.retry_after) == (primary, outcome.hint)
+        assert first.outcome == "failed"
+        assert asked[1] == (not outcome.final)
+        assert call.response.success == (not outcome.final)
+    if call.response is not None:
+        assert call.text == (call.response.content if call.how in STREAMS else "")
+        if call.response.success and outcome.failure is not None:
+            assert (call.response.provider_name, call.attempts[-1].outcome) == (fallback, "succeeded")
+    failures = [call.error, *(attempt.failure for attempt in call.attempts)]
+    assert "sandbox-key" not in "".join(f"{one!r} {one}" for one in failures) + repr(call.response)

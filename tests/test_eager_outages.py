@@ -3,25 +3,11 @@
 Beside a healthy backup it never waits: one request to the primary, one to the backup, and the record says why.
 """
 
-import asyncio
-
 import pytest
-from staging import (
-    BEFORE_THE_FIRST_TOKEN,
-    BENIGN,
-    MID_STREAM,
-    SHORT,
-    SILENT,
-    STREAMS,
-    casts,
-    expected,
-    named,
-    streams,
-    timeouts,
-    ways,
-)
+from fault_matrix import MATRIX
+from staging import STREAMS, casts, check_call, named, ways
 
-from understudy import CircuitOpen, ConnectionFailed, CoolingDown, Policy, RateLimited, ServerError, StreamInterrupted
+from understudy import CircuitOpen, CoolingDown, Policy, RateLimited, ServerError
 from understudy.testing import no_waiting
 from understudy_sandbox import faults
 
@@ -31,68 +17,19 @@ SLACK = 0.05  # seconds besides the attempts themselves
 
 @casts
 @ways
-@named(BEFORE_THE_FIRST_TOKEN)
-def test_one_request_to_the_primary_and_one_to_the_backup(stage, cast, how, row):
-    for timeout in timeouts(row.fault):
-        stage.begin(cast, "eager", row.fault)
-        with no_waiting() as waits:
-            response = stage.ask(how, timeout=timeout)
-        if len(response.attempts) <= 2:  # the backup was not late
-            break
-    kinds, _ = expected(row, how)
-    first = response.attempts[0]
+@named(MATRIX)
+def test_every_fault_costs_one_request_and_no_wait(stage, cast, how, row):
+    outcome = row.outcome(cast[0], how in STREAMS)
+    call, waits = stage.meet(cast, "eager", how, row.fault, begun=outcome.begun)
+    check_call(stage, call, outcome)
     assert waits == []
-    assert [attempt.wait for attempt in response.attempts] == [0.0] * len(response.attempts)
-    assert isinstance(first.failure, kinds), first.failure
-    assert first.failure.retry_after == row.retry_after
-    assert (first.target, first.number, first.reason, first.decision) == (cast[0], 1, "primary", "")
-    if row.answered:
-        assert (response.success, response.provider_name) == (True, cast[1])
-        assert stage.counts == [1, 1]
-        _, second = response.attempts
-        assert (second.target, second.number, second.outcome) == (cast[1], 1, "succeeded")
-        assert second.reason == f"after {cast[0]}: {first.failure.brief}"
-        assert how not in STREAMS or stage.text == response.content
-    else:
-        assert not response.success
-        assert len(response.attempts) == 1
-        assert stage.counts == [1, 0]
-
-
-@casts
-@ways
-def test_nobody_listens(stage, cast, how):
-    stage.open(cast, "eager")
-    stage.primary.always(faults.refuse())
-    with no_waiting() as waits:
-        response = stage.ask(how)
-    assert [type(a.failure) for a in response.attempts] == [ConnectionFailed, type(None)]
-    assert (waits, stage.counts) == ([], [0, 1])
-
-
-@casts
-@ways
-@named(BENIGN)
-def test_slow_and_large_answers_are_answers(stage, cast, how, row):
-    stage.open(cast, "eager")
-    stage.primary.always(row)
-    response = stage.ask(how)
-    assert (response.success, response.provider_name) == (True, cast[0])
-    assert stage.counts == [1, 0]
-    assert how not in STREAMS or stage.text == response.content
-
-
-@casts
-@streams
-@named(MID_STREAM)
-def test_break_after_the_first_token_is_told(stage, cast, how, row):
-    stage.open(cast, Policy.eager(idle_timeout=SHORT) if row.name in SILENT else "eager")
-    stage.primary.always(row)
-    with pytest.raises(StreamInterrupted) as caught:
-        stage.ask(how)
-    assert caught.value.partial == stage.text != ""
-    assert (caught.value.provider, len(caught.value.attempts)) == (cast[0], 1)
-    assert stage.counts == [1, 0]
+    first, *others = call.attempts
+    assert (first.decision, first.wait) == ("", 0.0)
+    assert [(one.target, one.number, one.reason, one.wait) for one in others] == (
+        [(cast[1], 1, f"after {cast[0]}: {first.failure.brief}", 0.0)]
+        if outcome.failure is not None and not outcome.final
+        else []
+    )
 
 
 @casts
@@ -190,17 +127,3 @@ def test_twenty_calls_into_an_outage(stage, cast, how):
     assert stage.counts == [10, 20]
     firsts = [type(response.attempts[0].failure) for response in responses]
     assert firsts == [ServerError] * 10 + [CircuitOpen] * 10
-
-
-@casts
-@pytest.mark.parametrize("how", ["stream"])
-def test_a_consumer_that_leaves_closes_the_connection(stage, cast, how):
-    stage.open(cast, "eager")
-    stage.primary.hang_up()
-    stage.primary.always(faults.stall(after=2))
-    stream = stage.factory.stream_content("hello")
-    next(stream)
-    stream.close()
-    stage.loop.run_until_complete(asyncio.sleep(0.1))
-    assert stage.primary.request_count == 1
-    assert stage.primary.open_connections == 0

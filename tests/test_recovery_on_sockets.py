@@ -4,7 +4,8 @@ Both stand-ins are given the same words to say, so that a continuation can be to
 """
 
 import pytest
-from staging import MID_STREAM, SHORT, SILENT, casts, named, streams
+from fault_matrix import AFTER_THE_FIRST_TOKEN
+from staging import SHORT, SILENT, casts, named, streams
 
 from understudy import Continuation, EmptyResponse, Finish, Policy, Restart, StreamInterrupted, TextDelta, Tool
 from understudy.testing import no_waiting
@@ -42,7 +43,7 @@ def check_record(stage, response, cast):
 
 @casts
 @streams
-@named(MID_STREAM)
+@named(AFTER_THE_FIRST_TOKEN)
 def test_restart(stage, cast, how, row):
     stage.open(cast, recovering("restart", row))
     stage.primary.always(row)
@@ -62,7 +63,7 @@ def test_restart(stage, cast, how, row):
 
 @casts
 @streams
-@named(MID_STREAM)
+@named(AFTER_THE_FIRST_TOKEN)
 def test_continue(stage, cast, how, row):
     assert stage.providers[cast[1]].capabilities.prefill
     stage.open(cast, recovering("continue", row))
@@ -84,7 +85,7 @@ def test_continue(stage, cast, how, row):
 
 @casts
 @streams
-@named(MID_STREAM)
+@named(AFTER_THE_FIRST_TOKEN)
 def test_buffer(stage, cast, how, row):
     stage.open(cast, recovering("buffer", row))
     stage.primary.always(row)
