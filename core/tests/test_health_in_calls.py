@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from timed import WAYS, Player, Stage, answer, held_leases, record
+from timed import WAYS, Player, Stage, answer, ask, held_leases, record
 
 from understudy import (
     ContextTooLong,
@@ -14,6 +14,8 @@ from understudy import (
     InvalidRequest,
     Limits,
     LLMFactory,
+    LLMProvider,
+    LLMResponse,
     Policy,
     RateLimited,
     RequestTooLarge,
@@ -218,7 +220,72 @@ def test_the_health_of_every_target_is_told():
     assert status["current"] == "b"
     assert status["fallbacks"][0]["health"]["latency"] == pytest.approx(0.25)
     stage.clock.advance(31)
-    assert stage.factory.get_provider_status()["current"] == "a"
+    status = stage.factory.get_provider_status()
+    assert status["current"] == "a"
+    assert (status["primary"]["health"]["state"], status["primary"]["health"]["free_in"]) == ("half-open", 0)
+
+
+class RemoteStore(InMemoryHealthStore):
+    """Reached over a network, as far as anybody knows; writes down which threads asked."""
+
+    blocks = True
+
+    def __init__(self):
+        super().__init__()
+        self.askers = []
+
+    def take(self, target, claim):
+        self.askers.append(threading.current_thread())
+        return super().take(target, claim)
+
+    def look(self, target, policy):
+        self.askers.append(threading.current_thread())
+        return super().look(target, policy)
+
+    def give(self, target, lease, claim, report):
+        self.askers.append(threading.current_thread())
+        return super().give(target, lease, claim, report)
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("routing", ["ordered", "fastest"])
+def test_the_event_loop_never_waits_for_a_store(how, routing):
+    store = RemoteStore()
+    factory = LLMFactory(
+        Player("a"), [Player("b")], policy=Policy(routing=routing), health_store=store, settings={}, extensions=[]
+    )
+    waiting = []
+    guarded = factory._admission.store
+    original = guarded._ask
+    guarded._ask = lambda question: (waiting.append(threading.current_thread()), original(question))[1]
+    assert ask(factory, how).success
+    assert len(store.askers) == (4 if routing == "fastest" else 2)
+    on_the_loop = [thread for thread in waiting if thread is threading.current_thread()]
+    assert bool(on_the_loop) == (how in ("sync", "stream"))  # a sync call has nobody to hold up
+
+
+def test_a_class_of_three_methods_may_name_its_account():
+    class Plain(LLMProvider):
+        credential = "team-a"
+
+        def generate_content(self, prompt, temperature=0.0, max_tokens=1024):
+            return LLMResponse(True, "fine", "plain")
+
+        def is_available(self):
+            return True
+
+        def get_provider_name(self):
+            return "plain"
+
+    factory = LLMFactory(Plain(), settings={}, extensions=[])
+    assert factory._admission.name_of(0) == "plain//team-a"
+
+
+def test_dollars_that_nobody_can_count_are_told_once(caplog):
+    stage = Stage(Player("a", model="unheard-of"), limits={"a": Limits(spend_per_day=1)})
+    with caplog.at_level(logging.WARNING, "understudy"):
+        assert [stage.ask().success for _ in range(3)] == [True] * 3
+    assert caplog.messages == ["a: no price is known of 'unheard-of', so spend_per_day does not count it"]
 
 
 def test_the_latency_of_a_stream_is_that_of_its_first_piece():

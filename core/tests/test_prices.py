@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from understudy import Message, Request, Usage, prices
-from understudy.prices import estimate, estimate_usage, is_installed, payee, prepare, price_of
+from understudy.prices import estimate, estimate_usage, is_installed, prepare, price_list_of, price_of
 from understudy.tables import ProviderTable
 
 SOURCE = Path(prices.__file__).parents[1]
@@ -211,11 +211,11 @@ def test_an_estimate_is_the_price_of_the_estimated_tokens():
     ],
 )
 def test_the_one_who_is_paid_is_where_the_request_goes(uses, base_url, paid):
-    assert payee("mine", ProviderTable("mine", "here", uses, base_url)) == paid
+    assert price_list_of("mine", ProviderTable("mine", "here", uses, base_url)) == paid
 
 
 def test_without_a_table_the_name_says_who_is_paid():
-    assert payee("gemini", None) == "gemini"
+    assert price_list_of("gemini", None) == "gemini"
 
 
 # ---- the package ----

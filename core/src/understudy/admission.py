@@ -58,8 +58,9 @@ class Admission:
         "_limits",
         "_models",
         "_names",
-        "_payees",
         "_policy",
+        "_price_lists",
+        "_unpriced",
         "_usual",
         "bulkhead",
         "hedges",
@@ -88,7 +89,8 @@ class Admission:
         self._usual = [
             f"{before}{model}{after}" for (before, after), model in zip(self._names, self._models, strict=True)
         ]
-        self._payees = [target.payee or target.provider for target in targets]
+        self._price_lists = [target.price_list or target.provider for target in targets]
+        self._unpriced: set[tuple[int, str]] = set()  # told already
         self._limits = [find_limits(limits, target.label, target.provider) for target in targets]
         spends = any(limit is not None and limit.spend_per_day is not None for limit in self._limits)
         if spends or policy.hedge_cost is not None or policy.routing == "cheapest":
@@ -118,13 +120,22 @@ class Admission:
             return Claim(call, self._policy, lease + LEASE_MARGIN, forced=forced)
         cost = 0.0
         if limits.spend_per_day is not None:
-            cost = self.estimate(position, request) or 0.0
+            cost = self._reserve_for(position, request)
         tokens = estimate_tokens(request)
         return Claim(call, self._policy, lease + LEASE_MARGIN, limits, tokens, cost, forced)
 
     def estimate(self, position: int, request: Request) -> float | None:
         """Estimate what a request would cost at a target, in US dollars; None where its prices are not known."""
-        return prices.estimate(self._payees[position], request.model or self._models[position], request)
+        return prices.estimate(self._price_lists[position], request.model or self._models[position], request)
+
+    def _reserve_for(self, position: int, request: Request) -> float:
+        cost = self.estimate(position, request)
+        model = request.model or self._models[position]
+        if cost is None and (position, model) not in self._unpriced:
+            self._unpriced.add((position, model))
+            price_list = self._price_lists[position]
+            logger.warning("%s: no price is known of %r, so spend_per_day does not count it", price_list, model)
+        return cost or 0.0
 
     def look(self, position: int, model: str | None = None) -> TargetHealth:
         """Return how a target is."""
@@ -186,14 +197,14 @@ def effect_of(failure: Failure | None, timeout: float) -> Effect:
 
 
 def report_of(
-    failure: Failure | None, response: LLMResponse | None, payee: str, seconds: float, timeout: float, priced: bool
+    failure: Failure | None, response: LLMResponse | None, price_list: str, seconds: float, timeout: float, priced: bool
 ) -> Report:
     """Return what the store is told of an attempt.
 
     Args:
         failure: how it failed; None for an answer.
         response: the answer.
-        payee: under which name the prices are listed.
+        price_list: under which name the prices are listed.
         seconds: to the first token, or to the whole answer.
         timeout: the seconds that it had.
         priced: whether a limit wants to know what it cost.
@@ -202,5 +213,5 @@ def report_of(
         return Report(effect_of(failure, timeout), hint=failure.retry_after if failure is not None else None)
     if response.usage is None:
         return Report(Effect.SUCCESS, seconds)
-    cost = prices.price_of(payee, response.model, response.usage) if priced else None  # loads a table of prices
+    cost = prices.price_of(price_list, response.model, response.usage) if priced else None  # loads a table of prices
     return Report(Effect.SUCCESS, seconds, tokens=response.usage.total_tokens, cost=cost)

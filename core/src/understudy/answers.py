@@ -62,9 +62,9 @@ def _check(
     if response.usage is not None and not isinstance(response.usage, Usage):
         words = f"expected usage as a Usage, found {type(response.usage).__name__}: it is left out"
         response = replace(response, usage=None, warnings=(*response.warnings, ResponseWarning("usage", words)))
-    cut = response.finish_reason is FinishReason.LENGTH
+    cut = response.finish_reason == FinishReason.LENGTH
     nothing = not response.content.strip() and not response.tool_calls
-    if nothing and response.finish_reason is not FinishReason.PAUSED:  # a paused turn goes on from its parts
+    if nothing and response.finish_reason != FinishReason.PAUSED:  # a paused turn goes on from its parts
         words = "expected text or a tool call, found nothing" + (", cut by max_tokens" if cut else "")
         raise EmptyResponse(words, request_id=response.request_id)
     if cut and policy.switch_on_length:
@@ -82,7 +82,7 @@ def _check(
 def _check_schema(response: LLMResponse, request: Request) -> LLMResponse:
     from understudy import schema
 
-    if request.output_schema is None or response.finish_reason is FinishReason.PAUSED:
+    if request.output_schema is None or response.finish_reason == FinishReason.PAUSED:
         return response
     if response.structured is None:  # its provider left the parsing to us, or the answer is null
         parsed = structured_output(request, response.content, response.finish_reason or FinishReason.UNKNOWN)

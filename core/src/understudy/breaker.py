@@ -109,6 +109,11 @@ class Breaker:
             self._go(Signal.TIME)
         return self._probe_until - now if self._probe and now < self._probe_until else 0.0
 
+    def state_at(self, now: float) -> BreakerState:
+        """Return the state that whoever asks now will find, and change nothing."""
+        resting = self.state in (BreakerState.OPEN, BreakerState.COOLING)
+        return TRANSITIONS[self.state, Signal.TIME] if resting and now >= self.until else self.state
+
     def send_probe(self, now: float, lease: float) -> int:
         """Take note that a probe is under way.
 

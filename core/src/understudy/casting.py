@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from understudy.commands import Target
 from understudy.errors import AmbiguousProvider, BrokenPlugin, ConfigurationError, PluginError
 from understudy.plain import PlainProvider, UnconfiguredProvider
-from understudy.prices import payee
+from understudy.prices import price_list_of
 from understudy.provider import ChatProvider, LLMProvider
 from understudy.registry import ProviderRegistry
 from understudy.settings import Settings
@@ -71,7 +71,7 @@ def cast(
         name, _, model = stop.partition(":")
         if name not in built:
             built[name] = _build(name, settings, registry)
-        paid = payee(name, settings.tables.get(name))
+        paid = price_list_of(name, settings.tables.get(name))
         targets.append(Target(stop, name, model or None, position, "" if paid == name else paid))
         providers.append(built[name])
     return tuple(targets), tuple(providers)

@@ -25,14 +25,14 @@ class Target:
         provider: the provider's name.
         model: the model, or None for the provider's default.
         position: its place on the route as it was named, from 0.
-        payee: under which name its prices are listed, where that is not the provider's.
+        price_list: under which name its prices are listed, where that is not the provider's.
     """
 
     label: str
     provider: str
     model: str | None = None
     position: int = 0
-    payee: str = ""
+    price_list: str = ""
 
 
 @dataclass(slots=True)

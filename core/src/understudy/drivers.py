@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from typing import Any
 
 from understudy.commands import Admit, Await, Call, Cancel, Outcome, Verdict, Wait
+from understudy.engine import Procedure
 from understudy.errors import StreamInterrupted
 from understudy.performance import Performance
 from understudy.response import Finish, LLMResponse, StreamEvent
@@ -57,7 +58,7 @@ def _attempt(performance: Performance, command: Call) -> Outcome:
 async def arun(performance: Performance) -> LLMResponse:
     """Run a call to its end on the running event loop; an attempt that outlasts its time is cancelled."""
     clock = performance.runtime.clock
-    procedure = performance.begin()
+    procedure = await _begin(performance, streaming=False)
     answer: LLMResponse | None = None
     race: Any = None
     try:
@@ -194,7 +195,7 @@ async def astream(performance: Performance) -> AsyncIterator[StreamEvent]:
         StreamInterrupted: the stream broke off after its first token, and nobody took it up.
     """
     clock = performance.runtime.clock
-    procedure = performance.begin(streaming=True)
+    procedure = await _begin(performance, streaming=True)
     outcome: Any
     answer: LLMResponse | None = None
     pieces: Any = None
@@ -309,6 +310,14 @@ def _needs_loop(performance: Performance, *, streaming: bool) -> bool:
         if first == idle:
             return False
     return any(not provider.capabilities.keeps_deadline for provider in performance.providers)
+
+
+async def _begin(performance: Performance, *, streaming: bool) -> Procedure:
+    if performance.arranges_elsewhere:
+        from understudy.threads import in_thread
+
+        return await in_thread(lambda: performance.begin(streaming=streaming))
+    return performance.begin(streaming=streaming)
 
 
 def _race(performance: Performance) -> Any:

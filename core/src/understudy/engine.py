@@ -374,7 +374,7 @@ class _Run:
                 request_id=source.request_id if source else None,
                 breaker=admission.breaker,
                 decision=decision,
-                payee=target.payee,
+                price_list=target.price_list,
             )
         )
         seat.wait = 0.0

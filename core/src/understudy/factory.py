@@ -304,17 +304,15 @@ class LLMFactory:
             request = Request(
                 messages=messages, system=system, temperature=temperature, max_tokens=max_tokens, timeout=timeout
             )
-        targets, providers = self._targets, self._providers
-        if policy.routing != "ordered":
-            targets, providers = self._ordering.order(policy, request)
         return Performance(
             request,
-            targets,
-            providers,
+            self._targets,
+            self._providers,
             policy,
             self._runtime,
             self._extensions,
             self._admission,
+            self._ordering,
             options.get("validator") if options else None,
         )
 

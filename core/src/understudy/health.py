@@ -295,7 +295,8 @@ class _Record:
         return Lease(wait <= 0, breaker.state, wait, why, breaker.generation, changed=changed)
 
     def look(self, now: float, policy: Policy) -> TargetHealth:
-        breaker, state = self.breaker, self.breaker.state
+        breaker = self.breaker
+        state = breaker.state_at(now)
         resting = state in (BreakerState.OPEN, BreakerState.COOLING)
         left = self._allowance.left(now) if self._allowance is not None else {}
         if self._unsorted >= UNSORTED:

@@ -34,6 +34,7 @@ from understudy.response import LLMResponse
 
 if TYPE_CHECKING:
     from understudy.extensions import Extensions
+    from understudy.ordering import Ordering
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,13 @@ class Performance:
 
     Args:
         request: what the caller asks.
-        targets: the targets, in the order in which they are asked.
+        targets: the route, in its own order.
         providers: the provider of each target, in the same order.
         policy: the numbers of this call.
         runtime: clock, sleep and chance.
         extensions: the caller's own checks and listeners, or None.
         admission: the factory's health, budgets and limits.
+        ordering: puts the targets in another order, where the policy says so.
         validator: the caller's own check of answers, or None.
     """
 
@@ -68,6 +70,7 @@ class Performance:
         "delivery",
         "extensions",
         "holdings",
+        "ordering",
         "policy",
         "providers",
         "reporter",
@@ -86,6 +89,7 @@ class Performance:
         runtime: Runtime,
         extensions: Extensions | None,
         admission: Admission,
+        ordering: Ordering,
         validator: Validator | None = None,
     ) -> None:
         self.request = request
@@ -95,12 +99,11 @@ class Performance:
         self.runtime = runtime
         self.extensions = extensions
         self.admission = admission
+        self.ordering = ordering
         self.validator = validator
         self.delivery: Delivery | None = None  # what a stream's caller holds
         self._beside: tuple[int, Delivery] | None = None  # the same, of a second attempt beside the first
         self.deadline: float | None = None
-        self.reporter = Reporter(targets, extensions)
-        self.holdings = Holdings(admission, self.reporter.breaker)
         self._call = 0
 
     @property
@@ -108,11 +111,28 @@ class Performance:
         """Whether questions to the health store wait for input or output."""
         return self.admission.store.blocks
 
+    @property
+    def arranges_elsewhere(self) -> bool:
+        """Whether the order of the targets is found by such questions."""
+        return self.policy.routing != "ordered" and self.admission.store.blocks
+
     # ---- the beginning and the end ----
+
+    def arrange(self) -> None:
+        """Put the targets in the order that the policy says.
+
+        Raises:
+            ValueError: its strategy returned something that is not an order of the targets.
+        """
+        if self.policy.routing != "ordered":
+            self.targets, self.providers = self.ordering.order(self.policy, self.request)
 
     def begin(self, *, streaming: bool = False) -> Procedure:
         """Count the call, and return its decision procedure."""
         policy = self.policy
+        self.arrange()
+        self.reporter = Reporter(self.targets, self.extensions)
+        self.holdings = Holdings(self.admission, self.reporter.breaker)
         self._call = self.admission.begin(policy)
         now = self.runtime.clock()
         if policy.deadline is not None:
@@ -338,7 +358,7 @@ class Performance:
             timeout = delivery.allowed
             if delivery.first_at is not None:
                 seconds = delivery.first_at - started
-        report = report_of(failure, outcome.response, target.payee or target.provider, seconds, timeout, priced)
+        report = report_of(failure, outcome.response, target.price_list or target.provider, seconds, timeout, priced)
         after = self.holdings.give(index, report)
         if failure is None or after is None or after.granted:
             return outcome

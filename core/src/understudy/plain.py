@@ -22,6 +22,7 @@ class PlainProvider(ChatProvider):
 
     def __init__(self, provider: LLMProvider) -> None:
         self.provider = provider
+        self.credential = str(getattr(provider, "credential", ""))
 
     def get_provider_name(self) -> str:
         """Return the wrapped provider's name."""

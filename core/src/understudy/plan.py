@@ -93,6 +93,7 @@ class Plan:
 
 def make_plan(performance: Performance) -> Plan:
     """Find out what a call would do."""
+    performance.arrange()
     usage = estimate_usage(performance.request)
     return Plan(
         targets=tuple(_Stage(performance).rows()),

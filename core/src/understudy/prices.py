@@ -59,7 +59,7 @@ def price_of(provider: str, model: str | None, usage: Usage | None) -> float | N
     vendor's (a web search, say), discounts and reserved capacity are not counted: no reply's usage tells them.
 
     Args:
-        provider: the provider's name; for one with a table in `understudy.toml`, see `payee`.
+        provider: the provider's name; for one with a table in `understudy.toml`, see `price_list_of`.
         model: the model that answered.
         usage: the tokens, as the vendor counted them.
 
@@ -111,7 +111,7 @@ def _count_input(request: Request) -> int:
     return max(int(tokens), 1)
 
 
-def payee(name: str, table: ProviderTable | None) -> str:
+def price_list_of(name: str, table: ProviderTable | None) -> str:
     """Return under which name to ask for a provider's prices, where it may have a table in `understudy.toml`.
 
     Args:

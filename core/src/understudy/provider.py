@@ -231,12 +231,12 @@ def structured_output(request: Request, text: str, finish_reason: FinishReason) 
     Raises:
         MalformedResponse: the text is not JSON.
     """
-    if request.output_schema is None or finish_reason is FinishReason.TOOL_CALLS or not text:
+    if request.output_schema is None or finish_reason == FinishReason.TOOL_CALLS or not text:
         return None
     import json
 
     try:
         return json.loads(text)
     except ValueError as error:
-        cut = ", it was cut at max_tokens" if finish_reason is FinishReason.LENGTH else ""
+        cut = ", it was cut at max_tokens" if finish_reason == FinishReason.LENGTH else ""
         raise MalformedResponse(f"expected an answer in JSON, found text that is not{cut}: {error}") from error

@@ -82,7 +82,7 @@ class Attempt:
         request_id: the vendor's id of the request, for their support.
         breaker: the state of the target's circuit breaker when it was asked or skipped.
         decision: why it was not asked again, where another reason than its failure kept it from that.
-        payee: under which name its prices are listed, where that is not the provider's.
+        price_list: under which name its prices are listed, where that is not the provider's.
     """
 
     target: str
@@ -98,7 +98,7 @@ class Attempt:
     request_id: str | None = None
     breaker: Literal["closed", "open", "cooling", "half-open"] = "closed"
     decision: str = ""
-    payee: str = ""
+    price_list: str = ""
 
     @property
     def cost(self) -> float | None:
@@ -107,7 +107,7 @@ class Attempt:
             return None
         from understudy.prices import price_of  # loads a table of prices
 
-        return price_of(self.payee or self.provider, self.model, self.usage)
+        return price_of(self.price_list or self.provider, self.model, self.usage)
 
 
 @dataclass(frozen=True, slots=True)
