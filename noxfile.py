@@ -177,7 +177,7 @@ def prepare(session: nox.Session, *requirements: str, ours: bool = True, again: 
 def run_tests(session: nox.Session, without: str = "") -> None:
     """Run pytest over the fast tests (but for one folder), or over the paths among the session's arguments."""
     chosen = any((ROOT / argument.partition("::")[0]).exists() for argument in session.posargs)
-    slow = [f"--ignore=tests/{name}" for name in ("benchmarks", "simulation", "test_stranger.py")]
+    slow = [f"--ignore=tests/{name}" for name in ("benchmarks", "test_stranger.py")]
     folders = [folder for folder in existing("core/tests", "plugins/*/tests", "tests") if folder != without]
     paths = [] if chosen else [*folders, *slow]
     # Most tests wait for sockets, so more of them than there are cores can go on at once.
@@ -253,6 +253,13 @@ def failover(session: nox.Session) -> None:
     """Fail over beside other libraries, each in an environment of its own; arguments select scenarios and libraries."""
     prepare(session, *group("test"))
     session.run("python", "tests/benchmarks/failover", *session.posargs, env=installer_settings())
+
+
+@nox.session
+def simulation(session: nox.Session) -> None:
+    """Simulate a million outages on all cores; arguments: `--outages` how many, `--first` seed, or `--seed` for one."""
+    prepare(session, *group("test"))
+    session.run("python", "tests/simulation", *session.posargs, env={"PYTHONPATH": None})
 
 
 @nox.session

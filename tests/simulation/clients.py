@@ -28,12 +28,11 @@ OPTIONS = {  # of a call, for a policy's number
 
 
 class Listener:
-    """Stands where a factory has its extensions: writes every event down, and refuses bad answers."""
+    """Stands where a factory has its extensions: writes down every event for its call, and refuses bad answers."""
 
     listens = True
 
-    def __init__(self, record: CallRecord, clock: Callable[[], float]) -> None:
-        self._record = record
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
 
     def prepare_request(self, request: Request, provider_name: str) -> Request:
@@ -44,7 +43,7 @@ class Listener:
             raise ResponseRejected("bad")
 
     def tell(self, event: Event) -> None:
-        self._record.told.append((self._clock(), event))
+        CURRENT.get().told.append((self._clock(), event))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +66,12 @@ class Manners:
 
 
 class Factory(LLMFactory):
-    """The real factory, whose calls have a listener each and say what it made of them."""
+    """The real factory, whose calls say what it made of them."""
 
     def _perform(self, *arguments: Any) -> Performance:
-        record = CURRENT.get()
         performance = super()._perform(*arguments)
-        record.used = performance.policy
-        record.route = tuple(target.label for target in performance.targets)
-        performance.extensions = cast(Extensions, Listener(record, performance.runtime.clock))
+        record = CURRENT.get()
+        record.used, record.performance = performance.policy, performance
         return performance
 
 
@@ -127,6 +124,7 @@ class Client:
             health_store=book,
             runtime=Runtime(lambda: loop.now, sleep, asyncio.sleep, draw.random),
         )
+        self.factory._extensions = cast(Extensions, Listener(lambda: loop.now))
         self.admission = self.factory._admission
         store = self.admission.store
         if isinstance(store, GuardedStore):
@@ -193,6 +191,9 @@ class Client:
             record.error = error
         finally:
             record.ended = self._loop.now
+            if record.performance is not None:
+                record.route = tuple(target.label for target in record.performance.targets)
+                record.performance = None
 
     def _die(self, record: CallRecord, task: asyncio.Task[None]) -> None:
         self._book.forgetful.add(record.number)

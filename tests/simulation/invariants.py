@@ -22,6 +22,7 @@ from understudy import (
     RequestFailure,
     Restart,
     StreamInterrupted,
+    TargetResting,
     TextDelta,
 )
 from understudy.events import AttemptStarted, RetryScheduled, TargetSkipped
@@ -29,6 +30,7 @@ from understudy.response import Attempt
 
 MARGIN = 0.05  # seconds: what may be lost at the end of a call, or by asking the health store
 ROUNDING = 1e-6  # seconds
+SLICE = 1.0  # seconds by which the windows of limits are counted
 
 
 def check_i01(history: History) -> None:
@@ -67,7 +69,11 @@ def check_i03(history: History) -> None:
     for call in history.calls:
         policy = call.policy
         for at, event in call.told:
-            if not isinstance(event, RetryScheduled) or event.retry == 0:
+            if not isinstance(event, RetryScheduled):
+                continue
+            if isinstance(event.failure, TargetResting):  # nobody else is left, and this one is free again soon
+                rest = min(event.failure.retry_after or 0.0, policy.max_delay + SLICE)
+                assert event.wait <= rest + ROUNDING, f"{_who(call)} waited {event.wait} s for {event.failure}"
                 continue
             formula = min(policy.retry_delay * 2 ** (event.retry - 1), policy.max_delay)
             hint = event.failure.retry_after or 0.0

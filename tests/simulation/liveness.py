@@ -23,6 +23,7 @@ def check_i22(history: History) -> None:
             call
             for call in able
             if call.prompt == "plain"
+            and call.policy.hedge_after is None  # else a quicker one may have been asked beside it
             and not any(probe.began <= call.arrived <= probe.ended for probe in probes if probe.call != call.number)
         ]
         if not able:

@@ -18,6 +18,7 @@ from simulation.vendors import Vendor
 from simulation.world import BEGINNING, CURRENT, History, VirtualLoop, run
 from understudy import Policy
 from understudy.budgets import BURST
+from understudy.guarded import GuardedStore
 from understudy.limits import Limits
 
 logger = logging.getLogger("understudy")
@@ -71,6 +72,8 @@ class World:
             len(self.clients), self.loop, self.history, draw, route, policy, limits or {}, self.book, manners
         )
         self.clients.append(client)
+        if isinstance(client.admission.store, GuardedStore):
+            self.network.asked_by[client.number] = client.admission.store
         self.history.budgets[client.number] = policy.retry_budget, policy.retry_reserve
         self.history.hedges[client.number] = policy.hedge_share, BURST
         self.history.limits.update(limits or {})
@@ -138,10 +141,20 @@ async def _random_world(loop: VirtualLoop, history: History, draw: Random) -> No
     for first in range(len(names)):
         policy = base if draw.random() < 0.7 else random_policy(draw)
         world.add_client([*world.vendors[first:], *world.vendors[:first]], policy, limits)
-    rate = draw.choice((0.2, 0.3, 0.5)) if dense else draw.choice((1.0, 3.0)) / len(names)
+    rate = draw.choice((0.1, 0.2, 0.3)) if dense else draw.choice((1.0, 3.0)) / len(names)
+    if dense:
+        _meet(world, draw)
     with world.network.in_place():
         await asyncio.gather(*(client.arrivals(rate, end) for client in world.clients))
         await world.heal()
+
+
+def _meet(world: World, draw: Random) -> None:
+    """Have a caller come into most of the episodes, by the program whose primary has them."""
+    for client, vendor in zip(world.clients, world.vendors, strict=True):
+        for one in vendor.episodes:
+            if draw.random() < 0.6:
+                world.loop.call_at(one.begin + draw.random() * (one.end - one.begin), client.arrive)
 
 
 def _episodes(draw: Random, names: Sequence[str], end: float, dense: bool) -> dict[str, list[Episode]]:

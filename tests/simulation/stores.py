@@ -133,6 +133,7 @@ class Network:
     def __init__(self, loop: VirtualLoop, book: Book) -> None:
         self._loop = loop
         self._book = book
+        self.asked_by: dict[int, guarded.GuardedStore] = {}  # by client
         self._late = 0.0  # seconds after its caller's patience that the answer comes
         self._over = False
 
@@ -148,7 +149,8 @@ class Network:
             yield
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        seconds = self._book.seconds()
+        store = self.asked_by[CURRENT.get().client]
+        seconds = 0.0 if self._loop.now < store._rest_until else self._book.seconds()
         await asyncio.sleep(min(seconds, guarded.PATIENCE))
         self._late = seconds - guarded.PATIENCE
         try:

@@ -13,6 +13,7 @@ from understudy.errors import Failure
 from understudy.events import Event
 from understudy.health import Claim, Lease, Report
 from understudy.limits import Limits
+from understudy.performance import Performance
 from understudy.policy import Policy
 from understudy.response import LLMResponse, StreamEvent
 
@@ -81,6 +82,7 @@ class CallRecord:
     prompt: str
     arrived: float
     used: Policy | None = None  # what the factory took for the policy
+    performance: Performance | None = None  # as long as it lasts
     route: tuple[str, ...] = ()
     ended: float = float("inf")
     response: LLMResponse | None = None

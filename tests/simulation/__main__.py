@@ -1,0 +1,48 @@
+"""Plays one world again, or as many as it takes: see `python tests/simulation --help`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from simulation.totals import Totals, examine, play_outages  # only now it can be found
+
+
+def main() -> int:
+    """Do what the arguments say; 1 where an invariant is broken."""
+    parser = argparse.ArgumentParser(prog="python tests/simulation", description=__doc__)
+    parser.add_argument("--seed", type=int, help="play this world, and print its history and what it breaks")
+    parser.add_argument("--outages", type=int, default=1_000_000, help="play so many (default: %(default)s)")
+    parser.add_argument("--first", type=int, default=0, help="the first seed (default: %(default)s)")
+    arguments = parser.parse_args()
+    if arguments.seed is not None:
+        return play_one(arguments.seed)
+    return play_many(arguments.outages, arguments.first)
+
+
+def play_one(seed: int) -> int:
+    """Play one world."""
+    history, found = examine(seed)
+    sys.stdout.writelines(history.lines())
+    print(f"seed {seed}: {len(history.calls)} calls, {history.outages} outages, history {history.digest()}")
+    for name, words in found.items():
+        print(f"broken: {name}: {words}")
+    return 1 if found else 0
+
+
+def play_many(outages: int, first: int) -> int:
+    """Play many worlds, and say now and then how far it is."""
+    totals, told = Totals(), time.monotonic()
+    for totals in play_outages(outages, first):
+        if time.monotonic() - told >= 10:
+            told = time.monotonic()
+            print(f"{totals.outages.total():,} of {outages:,} outages, {len(totals.broken)} seeds broken", flush=True)
+    print(totals.report())
+    return 1 if totals.broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
