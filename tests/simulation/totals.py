@@ -71,11 +71,11 @@ def examine(seed: int) -> tuple[History, dict[str, str]]:
     return history, found
 
 
-def play_range(first: int, worlds: int) -> Totals:
-    """Play the worlds of so many seeds, one after another."""
+def play_range(first: int, worlds: int, enough: float = float("inf")) -> Totals:
+    """Play the worlds of so many seeds, one after another, or only until there were enough outages."""
     totals = Totals()
     for seed in range(first, first + worlds):
-        if len(totals.broken) >= MOST_BROKEN:
+        if totals.outages.total() >= enough or len(totals.broken) >= MOST_BROKEN:
             break
         history, found = examine(seed)
         totals.worlds += 1
