@@ -170,7 +170,7 @@ class Vendor(ChatProvider):
     def _fault_of_the_prompt(self, prompt: str) -> Failure | None:
         if prompt == "invalid":
             return InvalidRequest(f"no such field, asked with {SECRET}")
-        if prompt == "poison":
+        if prompt == "poison" and self._loop.now < self._history.healed:
             return ServerError("this prompt breaks the server")
         if prompt == "blocked":
             return ContentBlocked("not that")
