@@ -57,8 +57,9 @@ class Stage:
 
     @property
     def stand_ins(self):
-        """The stand-ins for those on the route."""
-        return [self.sandbox[STAND_INS.get(name, name)] for name in self.cast]
+        """The stand-ins for those on the route who have one."""
+        names = (STAND_INS.get(name, name) for name in self.cast)
+        return [self.sandbox[name] for name in names if name in self.sandbox.vendors]
 
     @property
     def primary(self):
@@ -185,6 +186,16 @@ class Asked:
 
 async def gather(calls):
     await asyncio.gather(*(call.aperform() for call in calls))
+
+
+class Clock:
+    """The system's, and what it was put forward by."""
+
+    def __init__(self):
+        self.forward = 0.0
+
+    def __call__(self):
+        return time.monotonic() + self.forward
 
 
 def connections_end(stand_in, seconds=1.0):

@@ -37,14 +37,14 @@ def warm(stage, how, warmed_up):
     warmed_up.add(how)
 
 
-def measure(stage, how, fault, policy, others=(), seconds=LIMIT):
+def measure(stage, how, fault, policy, others=(), seconds=LIMIT, **arguments):
     """Ask every vendor while it fails, until each call took as long as expected; return the calls."""
     for _ in range(TRIES):
         stage.sandbox.reset()
         for name in VENDORS:
             stage.sandbox[name].always(fault)
         factories = [stage.open([name, *others], policy) for name in VENDORS]
-        calls = stage.ask_at_once(how, factories)
+        calls = stage.ask_at_once(how, factories, **arguments)
         if all(call.seconds < seconds + LATE for call in calls):
             break
     took = dict(zip(VENDORS, (call.seconds for call in calls), strict=True))
@@ -67,6 +67,13 @@ def failure_of(call):
 @hangs
 def test_a_call_ends_at_its_deadline(stage, warm, how, fault):
     for call in measure(stage, how, fault, Policy.eager(deadline=LIMIT)):
+        assert isinstance(failure_of(call), Timeout), failure_of(call)
+
+
+@ways
+@pytest.mark.parametrize("preset", ["patient", "eager"])
+def test_the_deadline_of_one_call(stage, warm, how, preset):
+    for call in measure(stage, how, faults.dribble(0.01, size=1), preset, deadline=LIMIT):
         assert isinstance(failure_of(call), Timeout), failure_of(call)
 
 

@@ -3,7 +3,6 @@
 Beside a healthy backup it never waits: one request to the primary, one to the backup, and the record says why.
 """
 
-import pytest
 from fault_matrix import MATRIX
 from staging import STREAMS, casts, check_call, named, ways
 

@@ -2,11 +2,10 @@
 
 import asyncio
 import re
-import time
 from dataclasses import replace
 
 import pytest
-from staging import AWAITED, STREAMS, casts, streams, ways
+from staging import AWAITED, STREAMS, casts, connections_end, streams, ways
 
 from understudy import (
     ConnectionFailed,
@@ -49,14 +48,6 @@ def begin(stage, cast, policy=HEDGED):
     stage.open(cast, policy)
     for name in cast:
         stage.sandbox[name].hang_up()
-
-
-def connections_end(stand_in, seconds=0.1):
-    """Wait until a stand-in has no connection any more; whether it came to that in time."""
-    latest = time.monotonic() + seconds
-    while stand_in.open_connections and time.monotonic() < latest:
-        time.sleep(0.002)
-    return not stand_in.open_connections
 
 
 @casts
@@ -167,6 +158,33 @@ def test_the_cap_on_second_requests(hedged, how):
     responses = [stage.ask(how) for _ in range(5)]
     assert {response.provider_name for response in responses} == {"gemini"}
     assert stage.counts == [5, 3]  # one that is saved up from the beginning, and for half of the calls
+
+
+@ways
+@pytest.mark.parametrize(("dollars", "counts"), [(0.01, [1, 1]), (0.0001, [1, 0])])
+def test_the_cap_on_a_second_requests_price(hedged, how, dollars, counts):
+    stage = hedged
+    begin(stage, ["gemini", "claude"], replace(HEDGED, hedge_cost=dollars))
+    stage.primary.always(faults.slow_first_token(2 * AFTER))
+    stage.fallback.always(faults.black_hole())
+    response = stage.ask(how, max_tokens=100)  # which may cost half a thousandth of a dollar at Claude
+    assert (response.provider_name, stage.counts) == ("gemini", counts)
+
+
+@ways
+def test_by_default_the_second_is_asked_when_95_of_100_would_have_answered(hedged, how):
+    stage = hedged
+    begin(stage, ["gemini", "claude"], replace(HEDGED, hedge_after="p95"))
+    stage.primary.next(*[faults.slow_first_token(AFTER)] * 2)
+    for _ in range(20):
+        stage.ask(how)
+    assert stage.counts == [20, 0]  # nobody knew what is usual
+    p95 = stage.factory.get_provider_status()["primary"]["health"]["latency_p95"]
+    assert p95 >= AFTER
+    stage.primary.always(faults.black_hole())
+    response = stage.ask(how)
+    assert (response.provider_name, stage.counts) == ("claude", [21, 1])
+    assert stage.seconds >= p95
 
 
 @streams

@@ -4,11 +4,11 @@ when its time is over, and when it is healed.
 The breaker's 30 seconds pass at once: the health store has a clock of its own, which the tests put forward.
 """
 
-import time
+import asyncio
 from collections import Counter
 
 import pytest
-from staging import ways
+from staging import Clock, ways
 
 from understudy import InMemoryHealthStore, Policy
 from understudy.testing import no_waiting
@@ -20,16 +20,6 @@ PRESETS = {"eager": Policy.eager(), "patient": Policy.patient(max_retries=0)}
 
 primaries = pytest.mark.parametrize("primary", ["gemini", "claude"])
 every_preset = pytest.mark.parametrize("preset", PRESETS)
-
-
-class Clock:
-    """The system's, and what it was put forward by."""
-
-    def __init__(self):
-        self.forward = 0.0
-
-    def __call__(self):
-        return time.monotonic() + self.forward
 
 
 @pytest.fixture
@@ -143,6 +133,35 @@ def test_a_failed_probe_costs_its_call_one_request_and_opens_for_twice_as_long(s
     health = stage.factory.get_provider_status()["primary"]["health"]
     assert health["state"] == "open"
     assert 59 < health["free_in"] <= 66
+
+
+@pytest.mark.parametrize("how", ["async", "astream", "stream"])
+def test_a_probe_that_its_caller_gives_up_leaves_the_place_to_the_next(stage, clock, how):
+    open_stage(stage, "gemini", "eager", clock)
+    break_down(stage, "sync" if how == "stream" else how)
+    clock.forward += OPEN
+    stage.primary.next(faults.stall(after=2) if how == "stream" else faults.black_hole())
+
+    async def leave():
+        stream = stage.factory.astream_content("hello")
+        task = asyncio.create_task(stage.factory.agenerate_content("hello") if how == "async" else anext(stream))
+        while stage.primary.request_count == 0:
+            await asyncio.sleep(0.005)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    if how == "stream":
+        stream = stage.factory.stream_content("hello")
+        next(stream)
+        assert parts([stage.call("sync")], "gemini")[0].outcome == "skipped"  # the place is taken
+        stream.close()
+    else:
+        stage.loop.run_until_complete(leave())
+    assert state_of(stage) == "half-open"
+    (attempt,) = stage.ask(how).attempts
+    assert (attempt.target, attempt.breaker) == ("gemini", "half-open")
+    assert stage.primary.request_count == 2
 
 
 @ways

@@ -4,12 +4,10 @@ Gemini and Claude play both parts in turn. Requests are counted by the stand-ins
 arrived, so no SDK retries behind our back.
 """
 
-import asyncio
 import inspect
 
-import pytest
 from fault_matrix import MATRIX
-from staging import AWAITED, STREAMS, casts, check_call, connections_end, named, ways
+from staging import STREAMS, casts, check_call, named, ways
 
 from understudy import CircuitOpen, ServerError
 from understudy.testing import no_waiting
@@ -56,31 +54,3 @@ def test_twenty_calls_into_an_outage(stage, cast, how):
     assert waits == [5, 10, 20, 40, 60] * 4
     firsts = [type(response.attempts[0].failure) for response in responses]
     assert firsts == [ServerError] * 5 + [CircuitOpen] * 15
-
-
-async def collect(factory, pieces):
-    async for event in factory.astream_content("hello"):
-        pieces.append(event)
-
-
-@casts
-@pytest.mark.parametrize("how", AWAITED)
-def test_cancelled_call_closes_its_connection_and_starts_nothing(stage, cast, how):
-    stage.begin(cast, "patient", faults.stall(after=2))
-    stage.primary.hang_up()
-    pieces = []
-
-    async def leave():
-        if how == "async":
-            task = asyncio.create_task(stage.factory.agenerate_content("hello"))
-        else:
-            task = asyncio.create_task(collect(stage.factory, pieces))
-        while not stage.primary.request_count or (how == "astream" and not pieces):
-            await asyncio.sleep(0.01)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    stage.loop.run_until_complete(leave())
-    assert connections_end(stage.primary)
-    assert stage.counts == [1, 0]

@@ -29,7 +29,6 @@ SCHEMA = {
 }
 GOOD = {"name": "Ophelia", "age": 20}
 UNSEEN = Policy.eager(stream_recovery="buffer")
-TOLD = Policy.eager(stream_recovery="restart")
 LONG = "words, words, words, and more words than anybody asked for"
 BRIEF = "words, words"
 
@@ -139,8 +138,10 @@ def test_by_default_a_cut_answer_is_an_answer_that_says_so(stage, cast, how):
 
 @casts
 @streams
-def test_where_the_caller_has_seen_it_a_restart_is_told(stage, cast, how):
-    stage.open(cast, TOLD)
+@pytest.mark.parametrize("recovery", ["restart", "continue"])
+def test_where_the_caller_has_seen_it_a_restart_is_told(stage, cast, how, recovery):
+    """A whole answer is not gone on with."""
+    stage.open(cast, Policy.eager(stream_recovery=recovery))
     stage.primary.reply("I would prefer not to.")
     stage.fallback.reply("By all means.")
     response = stage.ask(how, validator=lambda response: "prefer not" not in response.content)

@@ -1,0 +1,147 @@
+"""Callers that leave, through the real SDKs over sockets: the connection is closed, and nobody else is asked.
+
+The stand-ins would be silent for a minute: whoever did not hang up on them would still be connected.
+"""
+
+import asyncio
+
+import pytest
+from staging import AWAITED, casts, connections_end, streams
+
+from understudy import Continuation, Policy, Restart, TextDelta
+from understudy_sandbox import faults
+
+WAITING = {"patient": Policy.patient(), "eager": Policy.eager(retry_delay=30, max_delay=30, jitter="none")}
+
+presets = pytest.mark.parametrize("preset", ["patient", "eager"])
+awaited = pytest.mark.parametrize("how", AWAITED)
+
+
+def begin(stage, cast, policy, *faults):
+    """Put them on the route, with no connection open."""
+    stage.begin(cast, policy, *faults)
+    for stand_in in stage.stand_ins:
+        stand_in.hang_up()
+
+
+async def collect(factory, events):
+    async for event in factory.astream_content("hello"):
+        events.append(event)
+
+
+def leave(stage, how, arrived):
+    """Make a call, and cancel it as soon as something is true; return the events that came before."""
+    events = []
+
+    async def cancel():
+        call = stage.factory.agenerate_content("hello") if how == "async" else collect(stage.factory, events)
+        task = asyncio.create_task(call)
+        async with asyncio.timeout(20):
+            while not arrived(events):
+                await asyncio.sleep(0.005)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    stage.loop.run_until_complete(cancel())
+    return events
+
+
+def check_nobody_else(stage, counts):
+    assert all(connections_end(stand_in) for stand_in in stage.stand_ins)
+    assert stage.counts == counts
+
+
+@casts
+@awaited
+@presets
+@pytest.mark.parametrize("fault", [faults.black_hole(), faults.stall(0), faults.stall(2)], ids=str)
+def test_a_cancelled_call(stage, cast, how, preset, fault):
+    begin(stage, cast, preset, fault)
+    some = how == "astream" and fault == faults.stall(2)
+    events = leave(stage, how, lambda events: events if some else stage.counts == [1, 0])
+    assert bool(events) == some
+    check_nobody_else(stage, [1, 0])
+
+
+@casts
+@awaited
+@presets
+def test_a_call_that_times_out_by_the_callers_own_clock(stage, cast, how, preset):
+    begin(stage, cast, preset, faults.black_hole())
+
+    async def call():
+        async with asyncio.timeout(0.1):
+            if how == "async":
+                await stage.factory.agenerate_content("hello")
+            else:
+                await collect(stage.factory, [])
+
+    with pytest.raises(TimeoutError):
+        stage.loop.run_until_complete(call())
+    check_nobody_else(stage, [1, 0])
+
+
+@casts
+@awaited
+@presets
+def test_a_call_that_is_cancelled_while_it_waits(stage, cast, how, preset):
+    """The patient one waits for the primary, the eager one once both have failed."""
+    begin(stage, cast, WAITING[preset], faults.server_error(), faults.server_error())
+    counts = [1, 0] if preset == "patient" else [1, 1]
+    leave(stage, how, lambda events: stage.counts == counts and has_failed(stage, sum(counts) - 1))
+    stage.loop.run_until_complete(asyncio.sleep(0.02))
+    assert stage.counts == counts
+
+
+def has_failed(stage, place):
+    """Whether a target's health tells of its failure already: the call is not asking it any more."""
+    status = stage.factory.get_provider_status()
+    return [status["primary"], *status["fallbacks"]][place]["health"]["failures"] == 1
+
+
+@casts
+@awaited
+@presets
+def test_a_call_that_is_cancelled_while_another_takes_the_part(stage, cast, how, preset):
+    begin(stage, cast, preset, faults.rate_limited(), faults.stall(after=2))
+    leave(stage, how, lambda events: stage.counts == [1, 1] if how == "async" else events)
+    assert connections_end(stage.fallback)
+    assert stage.counts == [1, 1]
+
+
+@casts
+@pytest.mark.parametrize(("recovery", "told"), [("restart", Restart), ("continue", Continuation)])
+def test_a_stream_that_is_cancelled_after_another_took_it_over(stage, cast, recovery, told):
+    begin(stage, cast, Policy.eager(stream_recovery=recovery), faults.cut(after=2), faults.stall(after=2))
+    events = leave(stage, "astream", lambda events: any(isinstance(event, told) for event in events))
+    assert isinstance(events[0], TextDelta)
+    assert connections_end(stage.fallback)
+    assert stage.counts == [1, 1]
+
+
+@casts
+@streams
+@presets
+@pytest.mark.parametrize("how_it_ends", ["closed", "dropped"])
+def test_a_consumer_that_leaves(stage, cast, how, preset, how_it_ends):
+    begin(stage, cast, preset, faults.stall(after=2))
+
+    async def leave():
+        stream = stage.factory.astream_content("hello")
+        await anext(stream)
+        if how_it_ends == "closed":
+            await stream.aclose()
+        else:
+            del stream
+            await asyncio.sleep(0.05)
+
+    if how == "stream":
+        stream = stage.factory.stream_content("hello")
+        next(stream)
+        if how_it_ends == "closed":
+            stream.close()
+        del stream
+    else:
+        stage.loop.run_until_complete(leave())
+    check_nobody_else(stage, [1, 0])

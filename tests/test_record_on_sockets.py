@@ -1,0 +1,172 @@
+"""What a call tells of itself, through the real SDKs over sockets: the record, the events, the status, the plan.
+
+And in which order targets are asked, where the route's own order is not wanted.
+"""
+
+import pytest
+from staging import STREAMS, Clock, casts, ways
+
+from understudy import InMemoryHealthStore, Policy, hookimpl, weighted
+from understudy.events import (
+    AttemptFailed,
+    AttemptStarted,
+    BreakerChanged,
+    CallFinished,
+    RetryScheduled,
+    Switched,
+    TargetSkipped,
+)
+from understudy.testing import no_waiting
+from understudy_sandbox import faults
+
+SLOW = 0.06  # seconds
+BRISK = Policy.patient(retry_delay=0.03, max_retries=1)
+DEAR_AND_CHEAP = ["claude", "gemini"]  # by the default models of these tests
+
+
+class Listener:
+    """An extension that notes what it hears, without what differs from call to call."""
+
+    def __init__(self):
+        self.heard = []
+
+    @hookimpl
+    def understudy_event(self, event):
+        self.heard.append(event)
+
+
+@casts
+@ways
+def test_an_attempt_tells_seconds_wait_tokens_cost_and_request(stage, cast, how):
+    stage.warm_up(how, *cast)
+    stage.begin(cast, BRISK, faults.black_hole(SLOW))  # and then the connection ends
+    response = stage.ask(how)
+    assert stage.counts == [2, 1]
+    first, second, third = response.attempts
+    for failed in (first, second):
+        assert SLOW <= failed.seconds < stage.seconds
+        assert (failed.usage, failed.cost, failed.outcome) == (None, None, "failed")
+        assert failed.model == stage.providers[cast[0]].default_model
+    assert [attempt.wait for attempt in response.attempts] == [0.0, 0.03, 0.0]
+    assert [attempt.number for attempt in response.attempts] == [1, 2, 1]
+    assert [attempt.breaker for attempt in response.attempts] == ["closed"] * 3
+    assert sum(each.seconds + each.wait for each in response.attempts) <= stage.seconds
+    assert third.seconds > 0
+    assert (third.usage, third.model) == (response.usage, response.model)
+    assert third.request_id == response.request_id is not None
+    assert third.usage.input_tokens > 0 < third.usage.output_tokens
+    assert response.cost == third.cost > 0
+
+
+@casts
+@ways
+def test_the_events_of_a_retry_and_a_switch(stage, cast, how):
+    listener = Listener()
+    stage.open(cast, Policy.patient(max_retries=1), extensions=[listener])
+    stage.primary.always(faults.overloaded())
+    with no_waiting():
+        response = stage.ask(how)
+    first, second, third = response.attempts
+    ends = [event for event in listener.heard if isinstance(event, AttemptFailed)]
+    assert [event.seconds for event in ends] == pytest.approx([first.seconds, second.seconds], abs=0.02)
+    assert listener.heard == [
+        AttemptStarted(cast[0], 1, "primary"),
+        AttemptFailed(cast[0], 1, first.failure, ends[0].seconds),
+        RetryScheduled(cast[0], 1, 5.0, first.failure),
+        AttemptStarted(cast[0], 2, "retry 1 of 1 after overloaded"),
+        AttemptFailed(cast[0], 2, second.failure, ends[1].seconds),
+        Switched(cast[0], cast[1], second.failure),
+        AttemptStarted(cast[1], 1, f"after {cast[0]}: overloaded"),
+        CallFinished(response),
+    ]
+    assert third.reason == listener.heard[-2].reason
+
+
+@casts
+@ways
+def test_a_breaker_that_opens_in_the_record_the_events_the_status_and_the_plan(stage, cast, how):
+    listener, clock = Listener(), Clock()
+    policy = Policy.eager(breaker_failures=2, breaker_requests=2, breaker_jitter=0)
+    stage.open(cast, policy, extensions=[listener], health_store=InMemoryHealthStore(clock))
+    stage.primary.always(faults.server_error())
+    assert stage.factory.plan("hello").first.label == cast[0]
+    stage.ask(how)
+    stage.ask(how)
+    (changed,) = [event for event in listener.heard if isinstance(event, BreakerChanged)]
+    assert (changed.target, changed.state, changed.seconds) == (cast[0], "open", 30)
+    health = stage.factory.get_provider_status()["primary"]["health"]
+    assert (health["state"], health["failures"]) == ("open", 2)
+    assert 29 < health["free_in"] <= 30
+    planned = stage.factory.plan("hello")
+    assert [(each.label, each.part, each.breaker) for each in planned.targets] == [
+        (cast[0], "skipped", "open"),
+        (cast[1], "asked", "closed"),
+    ]
+    response = stage.ask(how)
+    assert [(each.target, each.outcome, each.breaker) for each in response.attempts] == [
+        (cast[0], "skipped", "open"),
+        (cast[1], "succeeded", "closed"),
+    ]
+    (skipped,) = [event for event in listener.heard if isinstance(event, TargetSkipped)]
+    assert (skipped.target, f"skipped: {skipped.reason}") == (cast[0], response.attempts[0].reason)
+    assert skipped.breaker == "open"
+    assert stage.counts == [2, 3]
+    clock.forward += 30
+    stage.primary.heal()
+    assert stage.ask(how).attempts[0].breaker == "half-open"
+    assert [event.state for event in listener.heard if isinstance(event, BreakerChanged)] == ["open", "half-open"]
+
+
+@casts
+@ways
+def test_latency_is_measured_to_the_answer_or_to_the_first_piece(stage, cast, how):
+    stage.warm_up(how, *cast)
+    stage.begin(cast, "eager", faults.slow_first_token(SLOW))
+    stage.ask(how)
+    latency = stage.factory.get_provider_status()["primary"]["health"]["latency"]
+    assert latency >= SLOW
+    stage.primary.heal()
+    stage.primary.always(faults.dribble(0.01))
+    (attempt,) = stage.ask(how).attempts
+    assert how not in STREAMS or stage.factory.get_provider_status()["primary"]["health"]["latency"] < attempt.seconds
+
+
+@ways
+def test_the_cheapest_is_asked_first(stage, how):
+    stage.open(DEAR_AND_CHEAP, Policy.eager(routing="cheapest"))
+    response = stage.ask(how)
+    assert (response.provider_name, stage.counts) == ("gemini", [0, 1])
+    assert response.attempts[0].reason == "first by cheapest"
+    stage.fallback.always(faults.server_error())
+    assert [attempt.target for attempt in stage.ask(how).attempts] == ["gemini", "claude"]
+
+
+@casts
+@ways
+def test_the_fastest_is_asked_first(stage, cast, how):
+    stage.warm_up(how, *cast)
+    stage.begin(cast, Policy.eager(routing="fastest"), faults.slow_first_token(SLOW))
+    assert {stage.ask(how).provider_name for _ in range(2)} == set(cast)  # each is measured once
+    assert stage.counts == [1, 1]
+    assert {stage.ask(how).provider_name for _ in range(4)} == {cast[1]}
+    assert stage.counts == [1, 5]
+
+
+@casts
+@ways
+def test_whoever_has_no_weight_is_asked_last(stage, cast, how):
+    stage.open(cast, Policy.eager(routing=weighted({cast[1]: 1, cast[0]: 0})))
+    stage.fallback.next(faults.server_error())
+    assert [attempt.target for attempt in stage.ask(how).attempts] == [cast[1], cast[0]]
+    assert stage.ask(how).provider_name == cast[1]
+    assert stage.counts == [1, 2]
+
+
+@ways
+def test_weights_share_the_calls_out(stage, how):
+    stage.open(["gemini", "claude"], Policy.eager(routing=weighted({"gemini": 1, "claude": 1})))
+    for _ in range(60):
+        stage.ask(how)
+    asked = stage.counts
+    assert sum(asked) == 60
+    assert min(asked) >= 8  # once in 10 million
