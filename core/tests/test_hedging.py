@@ -304,6 +304,7 @@ def test_a_hedge_that_is_not_admitted_costs_nothing_and_the_first_goes_on(how):
     for _ in range(3):
         response = resting.ask(how)
         assert record(response) == [("a", "succeeded")]
+        assert response.attempts[0].decision.startswith("not hedged: circuit open, back in ")
     assert resting.factory._admission.hedges._saved == saved == BURST
     assert nothing_is_left(resting)
 
@@ -314,6 +315,7 @@ def test_a_target_that_was_not_hedged_with_is_still_asked_in_its_turn(how):
     response = stage.ask(how)
     assert record(response) == [("a", "failed"), ("b", "succeeded")]
     assert response.attempts[1].reason == "after a: server error"
+    assert response.attempts[0].decision == "not hedged: limit reached (hedge_share of 0)"
     assert nothing_is_left(stage)
 
 

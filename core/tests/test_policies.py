@@ -250,7 +250,7 @@ def test_many_different_calls_are_not_kept_for_ever():
     factory = factory_of()
     for number in range(1, 600):
         factory.generate_content("hello", timeout=number)
-    assert len(factory._overridden) <= 256
+    assert len(factory._overrides._known) <= 256
 
 
 def test_two_factories_may_share_health_and_not_their_policies():

@@ -6,27 +6,25 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from understudy import drivers
 from understudy.admission import Admission
-from understudy.answers import Validator
+from understudy.asking import DELAY, RETRIES, CallOptions, Overrides, read_policy, read_request
 from understudy.casting import cast, read_route
 from understudy.commands import Target
-from understudy.errors import ConfigurationError
 from understudy.extensions import Extensions
-from understudy.health import HealthStore, InMemoryHealthStore, TargetHealth
+from understudy.health import HealthStore, InMemoryHealthStore
 from understudy.limits import Limits
-from understudy.messages import NOTHING, Message, Prompt, Request, Tool, read_prompt
+from understudy.messages import Prompt
 from understudy.ordering import Ordering
 from understudy.performance import Performance, Runtime
-from understudy.policy import Policy, PolicyNumber
+from understudy.policy import Policy
 from understudy.provider import ChatProvider, LLMProvider
 from understudy.registry import ProviderRegistry, load_extensions, registry
 from understudy.response import LLMResponse, StreamEvent
 from understudy.settings import Settings
+from understudy.status import status_of
 from understudy.waiting import async_sleep, sleep
 
 if TYPE_CHECKING:
@@ -35,33 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("understudy")
 logger.addHandler(logging.NullHandler())
 
-MOST_OVERRIDES = 256  # policies of single calls that are kept for the next call with the same numbers
-RETRIES = PolicyNumber(5)
-DELAY = PolicyNumber(5)
 RUNTIME = Runtime(time.monotonic, sleep, async_sleep, random.random)
-
-
-class CallOptions(TypedDict, total=False):
-    """What a call may say besides prompt, temperature, max_tokens and retries; see Request for the meaning.
-
-    `model` is asked of the primary only, since no other vendor has it; name a fallback's model in its route.
-    `deadline` is in seconds for the whole call, `timeout` in seconds for one attempt. `policy` stands above the
-    factory's for this call: a Policy, or the name of a preset; breaker, cooldowns and budgets stay the factory's.
-    `validator` is given the answer, and refuses it by returning False or a reason, or by raising: the next provider
-    is asked.
-    """
-
-    system: str | None
-    tools: Sequence[Tool]
-    tool_choice: str
-    output_schema: Mapping[str, Any] | None
-    stop: Sequence[str]
-    model: str | None
-    timeout: float | None
-    deadline: float | None
-    options: Mapping[str, Mapping[str, Any]]
-    policy: Policy | str | None
-    validator: Validator | None
 
 
 class LLMFactory:
@@ -102,7 +74,7 @@ class LLMFactory:
         runtime: Runtime = RUNTIME,
     ) -> None:
         self._settings = settings if isinstance(settings, Settings) else Settings(settings)
-        self._policy = _read_policy(policy, self._settings)
+        self._policy = read_policy(policy, self._settings)
         self._runtime = runtime
         route = read_route(primary_provider, fallback_providers, self._settings)
         self._targets, self._providers = cast(route, self._settings, self.PROVIDER_REGISTRY)
@@ -121,7 +93,7 @@ class LLMFactory:
         )
         self._ordering = Ordering(self._targets, self._providers, self._admission, runtime.random)
         self._ordering.check(self._policy)
-        self._overridden: dict[tuple[Any, ...], Policy] = {}
+        self._overrides = Overrides(self._policy, self._ordering.check)
         logger.info("LLMFactory initialized with primary provider: %s", self._targets[0].label)
 
     def __repr__(self) -> str:
@@ -245,14 +217,7 @@ class LLMFactory:
             breaker's window, "latency": seconds, a moving average, "latency_p95", "left": of each of its limits}.
         """
         health = [self._admission.look(target.position) for target in self._targets]
-        seats: list[dict[str, Any]] = [
-            {"name": target.label, "available": _is_available(provider), "health": _describe(each)}
-            for target, provider, each in zip(self._targets, self._providers, health, strict=True)
-        ]
-        able = [seat for seat in seats if seat["available"]]
-        ready = [seat for seat in able if not seat["health"]["free_in"]]
-        current = (ready or able or seats)[0]["name"]
-        return {"primary": seats[0], "fallbacks": seats[1:], "current": current}
+        return status_of([target.label for target in self._targets], self._providers, health)
 
     def warm_up(self) -> None:
         """Import what the first call would, so that it need not; a server calls this when it starts. Opens nothing."""
@@ -295,15 +260,8 @@ class LLMFactory:
         retry_delay: float,
         options: CallOptions,
     ) -> Performance:
-        policy = self._policy_for(max_retries, retry_delay, options)
-        system, messages = read_prompt(prompt)
-        timeout = policy.attempt_timeout
-        if options:
-            request = _read_request(system, messages, temperature, max_tokens, timeout, options)
-        else:
-            request = Request(
-                messages=messages, system=system, temperature=temperature, max_tokens=max_tokens, timeout=timeout
-            )
+        policy = self._overrides.policy_for(max_retries, retry_delay, options)
+        request = read_request(prompt, temperature, max_tokens, policy.attempt_timeout, options)
         return Performance(
             request,
             self._targets,
@@ -315,95 +273,6 @@ class LLMFactory:
             self._ordering,
             options.get("validator") if options else None,
         )
-
-    def _policy_for(self, max_retries: int, retry_delay: float, options: CallOptions) -> Policy:
-        own = type(max_retries) is not PolicyNumber, type(retry_delay) is not PolicyNumber
-        if not options and own == (False, False):
-            return self._policy
-        values = (max_retries, retry_delay, *(options.get(name) for name in ("timeout", "deadline", "policy")))
-        given = (own, values, *map(type, values))  # True equals 1, and is no number
-        try:
-            known = self._overridden.get(given)
-        except TypeError:  # something that cannot be a key: a strategy of one's own, or a mistake
-            return self._override(own, max_retries, retry_delay, options)
-        if known is None:
-            known = self._override(own, max_retries, retry_delay, options)
-            if len(self._overridden) < MOST_OVERRIDES:
-                self._overridden[given] = known
-        return known
-
-    def _override(self, own: tuple[bool, bool], max_retries: int, retry_delay: float, options: CallOptions) -> Policy:
-        changes: dict[str, Any] = {}
-        if own[0]:
-            changes["max_retries"] = max_retries
-        if own[1]:
-            changes["retry_delay"] = retry_delay
-        if options.get("timeout") is not None:
-            changes["attempt_timeout"] = options["timeout"]
-        if options.get("deadline") is not None:
-            changes["deadline"] = options["deadline"]
-        policy = options.get("policy")
-        base = self._policy if policy is None else policy if isinstance(policy, Policy) else Policy.named(policy)
-        if base is not self._policy:
-            self._ordering.check(base)
-            changes["max_concurrent_calls"] = self._policy.max_concurrent_calls  # what all calls share is the factory's
-        return replace(base, **changes) if changes else base
-
-
-def _is_available(provider: ChatProvider) -> bool:
-    try:
-        return bool(provider.is_available())
-    except Exception as error:
-        logger.warning("%s: is_available() raised %s", provider.get_provider_name(), type(error).__name__)
-        return False
-
-
-def _read_stop(stop: Sequence[str]) -> tuple[str, ...]:
-    return (stop,) if isinstance(stop, str) else tuple(stop)
-
-
-def _read_request(
-    system: str | None,
-    messages: tuple[Message, ...],
-    temperature: float | None,
-    max_tokens: int | None,
-    timeout: float,
-    options: CallOptions,
-) -> Request:
-    unknown = sorted(set(options) - CallOptions.__annotations__.keys())
-    if unknown:
-        known = ", ".join(CallOptions.__annotations__)
-        raise TypeError(f"expected options among {known}, found {', '.join(unknown)}")
-    if given := options.get("system"):
-        system = given if system is None else f"{given}\n\n{system}"
-    return Request(
-        messages=messages,
-        system=system,
-        tools=tuple(options.get("tools") or ()),
-        tool_choice=options.get("tool_choice", "auto"),
-        output_schema=options.get("output_schema"),
-        stop=_read_stop(options.get("stop") or ()),
-        model=options.get("model"),
-        temperature=temperature,
-        max_tokens=max_tokens,
-        timeout=timeout,
-        options=options.get("options", NOTHING),
-    )
-
-
-def _read_policy(policy: Policy | str | None, settings: Settings) -> Policy:
-    if isinstance(policy, Policy):
-        return policy
-    if policy is not None:
-        return Policy.named(policy)
-    found = settings.find("LLM_POLICY")
-    if found is None:
-        return Policy()
-    value, name, origin = found
-    try:
-        return Policy.named(value)
-    except ValueError as error:
-        raise ConfigurationError(f"{name} in {origin}: {error}") from None
 
 
 def _guard(store: HealthStore | None, runtime: Runtime) -> HealthStore:
@@ -424,18 +293,3 @@ def _check_limits(limits: Mapping[str, Limits]) -> Mapping[str, Limits]:
         if not isinstance(each, Limits):
             raise TypeError(f"expected limits of {name} as Limits(...), found {each!r}")
     return dict(limits)
-
-
-def _describe(health: TargetHealth) -> dict[str, Any]:
-    until = None
-    if 0 < health.free_in < float("inf"):
-        until = (datetime.now(UTC) + timedelta(seconds=health.free_in)).isoformat(timespec="seconds")
-    return {
-        "state": health.state.value,
-        "free_in": health.free_in,
-        "until": until,
-        "failures": health.failures,
-        "latency": health.seconds,
-        "latency_p95": health.p95,
-        "left": health.left,
-    }

@@ -81,7 +81,8 @@ class Attempt:
         usage: what it cost in tokens, where the vendor told.
         request_id: the vendor's id of the request, for their support.
         breaker: the state of the target's circuit breaker when it was asked or skipped.
-        decision: why it was not asked again, where another reason than its failure kept it from that.
+        decision: why it was not asked again, or nobody beside it, where another reason than its failure, or than the
+            time that it took, kept it from that.
         price_list: under which name its prices are listed, where that is not the provider's.
     """
 
