@@ -68,6 +68,7 @@ def test_a_cancelled_call(stage, cast, how, preset, fault):
 @awaited
 @presets
 def test_a_call_that_times_out_by_the_callers_own_clock(stage, cast, how, preset):
+    stage.warm_up(how, cast[0])
     begin(stage, cast, preset, faults.black_hole())
 
     async def call():
