@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from simulation import invariants as one_call
 from simulation import invariants_shared as shared
+from simulation import invariants_targets as targets
 from simulation import liveness
 from simulation.world import History
 
@@ -17,8 +18,9 @@ CHECKS: dict[str, Check] = {
     "errors": one_call.check_errors,
     "switch first": one_call.check_switch_first,
     "generations": shared.check_generations,
-    "opening": shared.check_opening,
-    "limits": shared.check_limits,
+    "opening": targets.check_opening,
+    "limits": targets.check_limits,
+    "refusals": targets.check_refusals,
     "hedges": shared.check_hedges,
 }
 

@@ -196,5 +196,6 @@ class Client:
                 record.performance = None
 
     def _die(self, record: CallRecord, task: asyncio.Task[None]) -> None:
+        record.died = True
         self._book.forgetful.add(record.number)
         task.cancel()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from simulation.vendors import SECRET
-from simulation.world import CallRecord, History, Visit
+from simulation.world import CallRecord, Flushed, History, Taken, Visit
 from understudy import (
     AllProvidersFailed,
     ContentBlocked,
@@ -103,6 +103,8 @@ def check_i04(history: History) -> None:
         if call.policy.deadline is None:
             continue
         assert call.ended <= call.deadline + MARGIN, f"{_who(call)} ended {call.ended - call.deadline} s late"
+        for visit in call.visits:
+            assert visit.began < call.deadline, f"{_who(call)} asked {visit.vendor} after its deadline"
         for at, event in call.told:
             if isinstance(event, RetryScheduled):
                 end = at + event.wait
@@ -187,6 +189,8 @@ def check_i09(history: History) -> None:
 
 def check_i15(history: History) -> None:
     """When a caller gives up, nothing is sent any more, what is under way is closed, and leases and retries go back."""
+    if "store" not in history.episodes:
+        _check_leases(history)
     for call in history.calls:
         for visit in call.visits:
             assert visit.ended <= call.ended, (
@@ -198,6 +202,20 @@ def check_i15(history: History) -> None:
             if held is not None and any(visit.began >= held for visit in call.visits):
                 held = None
         assert held is None, f"{_who(call)} took a retry at {held}, and neither made it nor gave it back"
+
+
+def _check_leases(history: History) -> None:
+    """What a call takes of a target, be it the probe or a slot, it gives back before its end."""
+    held: dict[tuple[str, int, int, int], int] = {}
+    for entry in history.store_log:
+        if isinstance(entry, Flushed) or not (entry.lease.probe or entry.lease.slot):
+            continue
+        key = entry.target, entry.call, entry.lease.probe, entry.lease.slot
+        held[key] = held.get(key, 0) + (1 if isinstance(entry, Taken) else -1)
+        call = history.calls[entry.call]
+        assert entry.at <= call.ended + MARGIN, f"{_who(call)} gave {entry.target} back at {entry.at}, after its end"
+    for (target, number, _, _), times in held.items():
+        assert not times or history.calls[number].died, f"{_who(history.calls[number])} keeps a lease of {target}"
 
 
 def check_i16(history: History) -> None:

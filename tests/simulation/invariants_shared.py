@@ -16,6 +16,12 @@ RESTING = (BreakerState.OPEN, BreakerState.COOLING)
 
 def check_i10(history: History) -> None:
     """Over any 10 seconds a program's retries are at most the budget's share of its calls, and the reserve."""
+    for call in history.calls:
+        made_again = len(call.visits) - len({visit.vendor for visit in call.visits})
+        granted = sum(1 for _ in _retries([call]))
+        assert call.policy.hedge_after is not None or made_again <= granted, (
+            f"call {call.number} made {made_again} retries, and was granted {granted}"
+        )
     for client in {call.client for call in history.calls}:
         calls = [call for call in history.calls if call.client == client]
         factory = next((call.policy for call in calls if call.policy is call.used), None)
@@ -129,18 +135,6 @@ def check_i20(history: History) -> None:
         assert added <= allowed, f"call {call.number} took {added} s more than its vendors and waits"
 
 
-def check_opening(history: History) -> None:
-    """A target rests no longer than its policy says for so many openings in a row, or than the vendor's hint."""
-    for entry in history.store_log:
-        if isinstance(entry, Given) and entry.after.changed and entry.after.state in RESTING:
-            policy = entry.claim.policy
-            cooling = entry.after.state is BreakerState.COOLING
-            longest = policy.breaker_longest * (1 + policy.breaker_jitter)
-            if cooling:
-                longest = max(policy.longest_hint, policy.longest_cooldown, 60.0)
-            assert entry.after.free_in <= longest + ROUNDING, f"{entry.target} rests for {entry.after.free_in} s"
-
-
 def check_generations(history: History) -> None:
     """What comes of a request that was sent before the breaker's last change does not change it again."""
     for entry in history.store_log:
@@ -149,29 +143,6 @@ def check_generations(history: History) -> None:
             assert not late, (
                 f"{entry.target} became {entry.after.state} at {entry.at}, by a request from before its last change"
             )
-
-
-def check_limits(history: History) -> None:
-    """Within any minute a target gets no more requests than its limit, and at once no more than its slots, as long as
-    their leases last: a stream may outlast its own.
-
-    Programs whose shared store fails count for themselves until it is back: then nothing is certain.
-    """
-    if "store" in history.episodes:
-        return
-    for vendor, limits in history.limits.items():
-        visits = [visit for visit in history.visits if visit.vendor == vendor and visit.lease.slot]
-        if limits.requests_per_minute is not None:
-            begun = sorted(visit.began for visit in visits if visit.outcome != "left")
-            most = limits.requests_per_minute
-            for earlier, later in zip(begun, begun[most:], strict=False):
-                assert later - earlier >= 60, f"{vendor} got {most + 1} requests in {later - earlier} s"
-        if limits.concurrent is not None:
-            for visit in visits:
-                beside = sum(
-                    other.began <= visit.began < min(other.ended, other.began + other.claim.lease) for other in visits
-                )
-                assert beside <= limits.concurrent, f"{vendor} is asked {beside} times at once"
 
 
 def check_hedges(history: History) -> None:

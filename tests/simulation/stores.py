@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
@@ -11,7 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 from simulation.faults import Episode, current
-from simulation.world import CURRENT, Flushed, Given, History, Taken, VirtualLoop
+from simulation.world import CURRENT, Flushed, Given, History, Stuck, Taken, VirtualLoop
 from understudy import guarded
 from understudy.breaker import Breaker
 from understudy.budgets import RetryBudget
@@ -135,6 +134,7 @@ class Network:
         self._book = book
         self.asked_by: dict[int, guarded.GuardedStore] = {}  # by client
         self._late = 0.0  # seconds after its caller's patience that the answer comes
+        self._held = False
         self._over = False
 
     @contextmanager
@@ -149,14 +149,26 @@ class Network:
             yield
 
     async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run a function after the time that the store takes, even if its caller waits no longer."""
         store = self.asked_by[CURRENT.get().client]
         seconds = 0.0 if self._loop.now < store._rest_until else self._book.seconds()
-        await asyncio.sleep(min(seconds, guarded.PATIENCE))
-        self._late = seconds - guarded.PATIENCE
-        try:
-            return function(*arguments)
-        finally:
-            self._late = 0.0
+        done = self._loop.create_future()
+
+        def work() -> None:
+            self._late = seconds - guarded.PATIENCE
+            try:
+                result = function(*arguments)
+            except BaseException as error:
+                if not done.done():
+                    done.set_exception(error)
+            else:
+                if not done.done():
+                    done.set_result(result)
+            finally:
+                self._late = 0.0
+
+        self._loop.call_later(min(seconds, guarded.PATIENCE), work)
+        return await done
 
     def _start(self, work: Callable[[], None]) -> None:
         """Ask the store now, or only when the caller waits no longer."""
@@ -176,7 +188,13 @@ class Network:
     # The gate at which a caller waits for the store.
 
     def acquire(self, timeout: float = -1) -> bool:
-        return timeout < 0 or self._over
+        if not self._held:
+            self._held = True
+            return True
+        if timeout < 0 and not self._over:
+            raise Stuck("a caller waits for a store that does not answer")
+        self._held = False
+        return self._over
 
     def release(self) -> None:
         self._over = True

@@ -88,6 +88,7 @@ class CallRecord:
     response: LLMResponse | None = None
     error: BaseException | None = None
     left: bool = False
+    died: bool = False  # its program did, and gave nothing back
     pieces: list[tuple[float, StreamEvent]] = field(default_factory=list)
     told: list[tuple[float, Event]] = field(default_factory=list)
     visits: list[Visit] = field(default_factory=list)
