@@ -183,15 +183,15 @@ def test_every_failure_of_the_tree_is_told_once_in_lines_that_fit(policy: Policy
 
 
 class RestingStore(InMemoryHealthStore):
-    """Lets a target rest for a second, for the reason that is given."""
+    """Lets a target rest for some seconds, for the reason that is given."""
 
-    def __init__(self, clock: VirtualClock, reason: str, resting: tuple[str, ...]) -> None:
+    def __init__(self, clock: VirtualClock, reason: str, resting: tuple[str, ...], seconds: float) -> None:
         super().__init__(lambda: clock.now)
-        self.clock, self.reason, self.resting = clock, reason, resting
+        self.clock, self.reason, self.resting, self.seconds = clock, reason, resting, seconds
 
     def take(self, target: str, claim: Any) -> Lease:
-        if target.startswith(self.resting) and not claim.forced and self.clock.now < 1:
-            return Lease(False, BreakerState.OPEN, 1 - self.clock.now, self.reason)
+        if target.startswith(self.resting) and not claim.forced and self.clock.now < self.seconds:
+            return Lease(False, BreakerState.OPEN, self.seconds - self.clock.now, self.reason)
         return super().take(target, claim)
 
 
@@ -202,20 +202,27 @@ class RestingStore(InMemoryHealthStore):
 def test_a_target_that_rests_is_passed_over_as_it_is_told(kind: type[Failure], reason: str, policy: Policy) -> None:
     words = rows(policy)[kind.__name__]
 
-    def asked(resting: tuple[str, ...], *scripts: list[Any]) -> tuple[list[int], LLMResponse]:
+    def asked(
+        resting: tuple[str, ...], *scripts: list[Any], seconds: float = 1
+    ) -> tuple[list[int], LLMResponse, list[float]]:
         clock = VirtualClock()
-        factory = build(policy, *scripts, clock=clock, store=RestingStore(clock, reason, resting))
+        factory = build(policy, *scripts, clock=clock, store=RestingStore(clock, reason, resting, seconds))
         response = factory.generate_content("Hello")
-        return [requests_to(factory, 0), requests_to(factory, 1)], response
+        return [requests_to(factory, 0), requests_to(factory, 1)], response, clock.waits
 
-    requests, response = asked(("player 0/",), ["late"], ON)
+    requests, response, _ = asked(("player 0/",), ["late"], ON)
     assert requests == [0, 1]
     assert type(response.attempts[0].failure) is kind
     assert "Passed over without a request: the next target." in words
-    requests, _ = asked(("player 0/",), ["late"], [AuthenticationFailed()])
+    requests, _, _ = asked(("player 0/",), ["late"], [AuthenticationFailed()])
     assert ("Asked after all" in words) is (requests[0] == 1)
-    requests, _ = asked(("player 0/", "player 1/"), ["late"], ["late"])
+    requests, _, waits = asked(("player 0/", "player 1/"), ["late"], ["late"])
     assert ("Where every target rests" in words) is (sum(requests) == 1)
+    assert ("is waited for" in words) is bool(waits)
+    if "Where every target rests" in words:
+        requests, _, waits = asked(("player 0/", "player 1/"), ["late"], ["late"], seconds=2 * policy.max_delay + 2)
+        assert waits == []
+        assert ("asked once" in words) is (sum(requests) == 1)
 
 
 @each_policy

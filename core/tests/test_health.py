@@ -177,17 +177,19 @@ def test_usage_is_settled_with_what_the_vendor_counted():
 
 
 @pytest.mark.parametrize(
-    ("effect", "left"),
+    ("report", "left"),
     [
-        (Effect.FAILURE, {"requests a minute": 2, "tokens a minute": 1000}),
-        (Effect.RATE_LIMITED, {"requests a minute": 2, "tokens a minute": 1000}),
-        (Effect.NOTHING, {"requests a minute": 3, "tokens a minute": 1000}),
+        (Report(Effect.FAILURE), {"requests a minute": 2, "tokens a minute": 900}),
+        (Report(Effect.RATE_LIMITED, tokens=0.0), {"requests a minute": 2, "tokens a minute": 1000}),
+        (Report(Effect.ALIVE, tokens=70.0), {"requests a minute": 2, "tokens a minute": 930}),
+        (Report(Effect.NOTHING), {"requests a minute": 2, "tokens a minute": 900}),
+        (Report(Effect.NOTHING, sent=False), {"requests a minute": 3, "tokens a minute": 1000}),
     ],
 )
-def test_a_failed_request_is_a_request_all_the_same(effect, left):
+def test_a_failed_request_is_a_request_all_the_same(report, left):
     store, _ = store_of()
     wanted = claim(policy=Policy(), limits=Limits(requests_per_minute=3, tokens_per_minute=1000), tokens=100)
-    store.give("a", store.take("a", wanted), wanted, Report(effect))
+    store.give("a", store.take("a", wanted), wanted, report)
     assert store.look("a", EAGER).left == left
 
 

@@ -134,12 +134,12 @@ def test_after_the_wait_that_it_names_an_amount_fits(moves, limit):
 
 def test_all_limits_must_have_room_and_the_longest_wait_is_named():
     allowance = Allowance(Limits(requests_per_minute=2, tokens_per_minute=1000))
-    assert allowance.wait_for(900, 0, 0.0) == (0.0, "")
+    assert allowance.wait_for(900, 0, 0.0) == (0.0, "", False)
     allowance.reserve(900, 0, 0.0, 1, 60.0)
-    assert allowance.wait_for(200, 0, 5.0) == (56.0, "1000 tokens a minute")
+    assert allowance.wait_for(200, 0, 5.0) == (56.0, "1000 tokens a minute", False)
     allowance.reserve(50, 0, 20.0, 2, 60.0)
-    assert allowance.wait_for(10, 0, 20.0) == (41.0, "2 requests a minute")
-    assert allowance.wait_for(2000, 0, 20.0) == (NEVER, "1000 tokens a minute")
+    assert allowance.wait_for(10, 0, 20.0) == (41.0, "2 requests a minute", False)
+    assert allowance.wait_for(2000, 0, 20.0) == (NEVER, "1000 tokens a minute", False)
 
 
 def test_a_failed_request_counts_as_a_request_and_one_that_was_not_made_does_not():
@@ -156,14 +156,14 @@ def test_a_failed_request_counts_as_a_request_and_one_that_was_not_made_does_not
 def test_slots_are_given_back_and_those_of_the_dead_end_with_their_lease():
     allowance = Allowance(Limits(concurrent=2))
     for token in (1, 2):
-        assert allowance.wait_for(0, 0, 0.0) == (0.0, "")
+        assert allowance.wait_for(0, 0, 0.0) == (0.0, "", False)
         allowance.reserve(0, 0, float(token), token, 60.0)
-    assert allowance.wait_for(0, 0, 2.0) == (59.0, "2 at once")
+    assert allowance.wait_for(0, 0, 2.0) == (59.0, "2 at once", True)
     allowance.settle((), (0, 0), (0.0, 0.0), 3.0, 2)
-    assert allowance.wait_for(0, 0, 3.0) == (0.0, "")
+    assert allowance.wait_for(0, 0, 3.0) == (0.0, "", False)
     allowance.reserve(0, 0, 3.0, 3, 60.0)
     assert allowance.wait_for(0, 0, 60.9)[1] == "2 at once"
-    assert allowance.wait_for(0, 0, 61.0) == (0.0, "")  # the first one never came back
+    assert allowance.wait_for(0, 0, 61.0) == (0.0, "", False)  # the first one never came back
     allowance.settle((), (0, 0), (0.0, 0.0), 62.0, 1)  # late: nobody else loses a slot by it
     assert len(allowance._slots) == 1
 
@@ -172,10 +172,10 @@ def test_dollars_are_for_a_day():
     pytest.importorskip("genai_prices")
     allowance = Allowance(Limits(spend_per_day=1.0))
     reserved = allowance.reserve(0, 0.9, 0.0, 1, 60.0)
-    wait, words = allowance.wait_for(0, 0.2, 100.0)
+    wait, words, _ = allowance.wait_for(0, 0.2, 100.0)
     assert (wait, words) == (DAY + DAY / SLICES - 100, "1 dollars a day")
     allowance.settle(reserved, (0, 0.9), (0, 0.01), 100.0, 1)
-    assert allowance.wait_for(0, 0.2, 100.0) == (0.0, "")
+    assert allowance.wait_for(0, 0.2, 100.0) == (0.0, "", False)
     assert allowance.left(100.0) == {"dollars a day": pytest.approx(0.99)}
 
 

@@ -18,6 +18,7 @@ from understudy.errors import (
     LimitReached,
     ProviderUnavailable,
     QuotaExhausted,
+    QuotaFailure,
     RateLimited,
     RequestRejected,
     Scope,
@@ -203,15 +204,28 @@ def report_of(
 
     Args:
         failure: how it failed; None for an answer.
-        response: the answer.
+        response: the answer, also where it was refused.
         price_list: under which name the prices are listed.
         seconds: to the first token, or to the whole answer.
         timeout: the seconds that it had.
         priced: whether a limit wants to know what it cost.
     """
-    if response is None or failure is not None:
-        return Report(effect_of(failure, timeout), hint=failure.retry_after if failure is not None else None)
-    if response.usage is None:
-        return Report(Effect.SUCCESS, seconds)
-    cost = prices.price_of(price_list, response.model, response.usage) if priced else None  # loads a table of prices
-    return Report(Effect.SUCCESS, seconds, tokens=response.usage.total_tokens, cost=cost)
+    tokens: float | None = None
+    cost: float | None = None
+    if response is not None and response.usage is not None:
+        tokens = response.usage.total_tokens
+        cost = prices.price_of(price_list, response.model, response.usage) if priced else None  # loads a table
+    if failure is None:
+        return Report(Effect.SUCCESS, seconds=seconds, tokens=tokens, cost=cost)
+    if response is None and _is_free(failure):
+        tokens = cost = 0.0
+    sent = not isinstance(failure, _NEVER_SENT)
+    return Report(effect_of(failure, timeout), None, failure.retry_after, tokens, cost, sent)
+
+
+def _is_free(failure: Failure) -> bool:
+    """Whether the vendor refused the request instead of answering it: nobody charges for that.
+
+    A reply that came too late, broke off or was cancelled may have been paid for, and one that will not do has been.
+    """
+    return isinstance(failure, QuotaFailure) or failure.status is not None

@@ -133,6 +133,7 @@ class Outcome:
         draw: a random number of at least 0 and below 1, for jitter.
         skip: why a target may not be asked; None where it may.
         free_in: seconds until the target may be asked (again); None where nothing is known, infinity for never.
+        busy: another request must end first: `free_in` is when it does at the latest.
         breaker: the state of the target's breaker.
         refused: the retry budget is used up.
         index: whose outcome it is, where two attempts are under way.
@@ -148,6 +149,7 @@ class Outcome:
     draw: float = 0.0
     skip: Failure | None = None
     free_in: float | None = None
+    busy: bool = False
     breaker: State = "closed"
     refused: bool = False
     index: int = -1

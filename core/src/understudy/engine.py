@@ -356,7 +356,7 @@ class _Run:
         self, index: int, reason: str, outcome: Outcome, asked: float, admission: Outcome, decision: str
     ) -> None:
         target, seat, failure = self.targets[index], self.seats[index], outcome.failure
-        source = outcome.response or failure
+        source = failure if outcome.response is None else outcome.response
         cancelled = failure is not None and failure.scope is Scope.CANCELLED
         seat.attempt = len(self.attempts)
         self.attempts.append(
@@ -389,9 +389,10 @@ class _Run:
         if free_in is not None and free_in < float("inf"):
             if not isinstance(failure, LimitReached):
                 seat.free_at = self.now + free_in
-            worth = free_in <= self.policy.max_delay + SLICE and seat.skips <= self.policy.max_retries
-            if worth and self._fits(self.now + free_in):
-                seat.rest, seat.due, seat.pause, seat.since = failure, self.now + free_in, free_in, self.now
+            pause = min(free_in, self.policy.backoff(seat.skips - 1)) if admission.busy else free_in
+            worth = pause <= self.policy.max_delay + SLICE and seat.skips <= self.policy.max_retries
+            if worth and self._fits(self.now + pause):
+                seat.rest, seat.due, seat.pause, seat.since = failure, self.now + pause, pause, self.now
         self.attempts.append(
             Attempt(
                 target=target.label,

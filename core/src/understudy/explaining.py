@@ -226,8 +226,15 @@ def _resting_words(kind: type[Failure], policy: Policy) -> str:
     words = ["Passed over without a request: the next target."]
     if 0 in rehearse_failures(policy, failure, other).asked:
         words.append(f"Asked after all when the others have failed, if it is free again within {policy.max_delay:g} s.")
-    if rehearse_failures(policy, failure).asked:
-        words.append("Where every target rests, the one that is free soonest is asked once.")
+    alone, late = (
+        rehearse_failures(policy, rest) for rest in (failure, kind("", retry_after=2 * policy.max_delay + 2))
+    )
+    asked = "is asked once"
+    if alone.waits(0):
+        asked = f"is waited for if that takes {policy.max_delay:g} s at most"
+        asked += ", and else asked once all the same" if late.asked else ""
+    if alone.asked:
+        words.append(f"Where every target rests, the one that is free soonest {asked}.")
     return " ".join(words)
 
 

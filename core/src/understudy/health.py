@@ -67,6 +67,8 @@ class Lease:
         reserved: what is reserved, in the store's own terms.
         changed: whether just this question or report moved the breaker to `state`.
         local: whether a process gave it to itself, because the store that it shares did not answer.
+        busy: where it may not: whether another request must end first. Then `free_in` is the rest of that one's lease,
+            and it may be free much sooner.
     """
 
     granted: bool
@@ -79,6 +81,7 @@ class Lease:
     reserved: tuple[float, ...] = ()
     changed: bool = False
     local: bool = False
+    busy: bool = False
 
 
 @dataclass(slots=True)  # not frozen, because each call makes one
@@ -89,8 +92,9 @@ class Report:
         effect: what it says about the target.
         seconds: to the first token, or to the whole answer.
         hint: seconds after which the vendor says to come back.
-        tokens: that it cost; None where the vendor did not say.
-        cost: in US dollars; None where it is not known.
+        tokens: that it cost; None where the vendor did not say: then what was reserved stays counted.
+        cost: in US dollars; None where it is not known: likewise.
+        sent: whether there was a request at all; where not, all that was reserved is given back.
     """
 
     effect: Effect
@@ -98,6 +102,7 @@ class Report:
     hint: float | None = None
     tokens: float | None = None
     cost: float | None = None
+    sent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,14 +249,15 @@ class _Record:
         wait = breaker.admit(now)
         changed = breaker.generation != before
         if wait > 0 and not claim.forced:
-            return Lease(False, breaker.state, wait, self._why(), breaker.generation)
+            probed = breaker.state is BreakerState.HALF_OPEN
+            return Lease(False, breaker.state, wait, self._why(), breaker.generation, busy=probed)
         slot = 0
         reserved: tuple[float, ...] = ()
         if claim.limits is not None:
             allowance = self._allowance_under(claim.limits)
-            limit_wait, limit = allowance.wait_for(claim.tokens, claim.cost, now)
+            limit_wait, limit, busy = allowance.wait_for(claim.tokens, claim.cost, now)
             if limit:
-                return Lease(False, breaker.state, limit_wait, limit, breaker.generation, changed=changed)
+                return Lease(False, breaker.state, limit_wait, limit, breaker.generation, changed=changed, busy=busy)
             self._slots += 1
             slot = self._slots
             reserved = allowance.reserve(claim.tokens, claim.cost, now, slot, claim.lease)
@@ -270,9 +276,7 @@ class _Record:
         if lease.slot and claim.limits is not None:
             tokens = claim.tokens if report.tokens is None else report.tokens
             cost = claim.cost if report.cost is None else report.cost
-            used = None if effect is Effect.NOTHING else (0.0, 0.0)  # vendors count a request that failed
-            if effect is Effect.SUCCESS:
-                used = tokens, cost
+            used = (tokens, cost) if report.sent else None
             allowance = self._allowance_under(claim.limits)
             allowance.settle(lease.reserved, (claim.tokens, claim.cost), used, now, lease.slot)
         before = breaker.generation

@@ -10,8 +10,6 @@ from understudy.commands import State
 from understudy.health import Claim, Lease, Report
 from understudy.limits import Limits
 
-_CANCELLED = Report(Effect.NOTHING)
-
 
 class Holdings:
     """The leases of one call, the retry that it has taken, and its place among the calls under way.
@@ -21,7 +19,7 @@ class Holdings:
         changed: told of a target whose breaker has just changed, by its index.
     """
 
-    __slots__ = ("_admission", "_changed", "_inside", "_leases", "_left", "_retry")
+    __slots__ = ("_admission", "_changed", "_inside", "_leases", "_left", "_retry", "_sent")
 
     def __init__(self, admission: Admission, changed: Callable[[int, Lease], None]) -> None:
         self._admission = admission
@@ -29,6 +27,7 @@ class Holdings:
         self._inside = False  # counted by the bulkhead
         self._leases: dict[int, tuple[Lease, Claim, str]] = {}
         self._left = False
+        self._sent = 0  # a bit for each target that has been sent a request
         self._retry: float | None = None  # when a retry was taken that is not made yet
 
     def enter(self) -> bool:
@@ -42,8 +41,9 @@ class Holdings:
         self._retry = self._admission.retries.withdraw()
         return self._retry is not None
 
-    def spend_retry(self) -> None:
-        """Note that the retry is made."""
+    def send(self, index: int) -> None:
+        """Note that a target is sent its request, and with it the retry that was taken."""
+        self._sent |= 1 << index
         self._retry = None
 
     def give_back_retry(self) -> None:
@@ -73,12 +73,15 @@ class Holdings:
         held = self._leases.get(index)
         return None if held is None else held[1].limits
 
-    def give(self, index: int, report: Report = _CANCELLED) -> Lease | None:
+    def give(self, index: int, report: Report | None = None) -> Lease | None:
         """Tell what came of an attempt, by default that it was given up; None where nothing is held."""
         held = self._leases.pop(index, None)
         if held is None:
             return None
         lease, claim, name = held
+        if report is None:
+            report = Report(Effect.NOTHING, sent=bool(self._sent >> index & 1))
+        self._sent &= ~(1 << index)
         after = self._admission.give(name, lease, claim, report)
         if after.changed:
             self._changed(index, after)

@@ -30,7 +30,7 @@ from understudy.messages import Request
 from understudy.policy import Policy
 from understudy.provider import ChatProvider
 from understudy.reporting import Reporter
-from understudy.response import LLMResponse
+from understudy.response import LLMResponse, Usage
 
 if TYPE_CHECKING:
     from understudy.extensions import Extensions
@@ -65,6 +65,7 @@ class Performance:
     __slots__ = (
         "_beside",
         "_call",
+        "_refused",
         "admission",
         "deadline",
         "delivery",
@@ -102,6 +103,7 @@ class Performance:
         self.ordering = ordering
         self.validator = validator
         self.delivery: Delivery | None = None  # what a stream's caller holds
+        self._refused: dict[int, LLMResponse] = {}  # answers that will not do
         self._beside: tuple[int, Delivery] | None = None  # the same, of a second attempt beside the first
         self.deadline: float | None = None
         self._call = 0
@@ -190,10 +192,9 @@ class Performance:
             return Outcome(self.runtime.clock(), breaker=lease.state.value, p95=p95)
         if command.hedge:
             admission.hedges.give_back()
-        skip = refusal(lease, target.provider)
-        return self._skipped(
-            command, Outcome(self.runtime.clock(), skip=skip, free_in=lease.free_in, breaker=lease.state.value)
-        )
+        skip, now = refusal(lease, target.provider), self.runtime.clock()
+        outcome = Outcome(now, skip=skip, free_in=lease.free_in, busy=lease.busy, breaker=lease.state.value)
+        return self._skipped(command, outcome)
 
     def _request_for(self, target: Target) -> Request:
         """Return the request without a model that this target is not asked for."""
@@ -204,9 +205,10 @@ class Performance:
     def _longest_attempt(self) -> float:
         """Return the most seconds that an attempt may hold what it takes."""
         policy = self.policy
-        if self.deadline is not None:
-            return max(self.deadline - self.runtime.clock(), 0.0)
-        return policy.attempt_timeout
+        left = float("inf") if self.deadline is None else max(self.deadline - self.runtime.clock(), 0.0)
+        if self.delivery is not None and self.deadline is not None:
+            return left  # a stream may go on for longer than an attempt that is waited for as a whole
+        return min(left, policy.attempt_timeout)
 
     def _skipped(self, command: Admit, outcome: Outcome) -> Outcome:
         self.holdings.give_back_retry()
@@ -252,7 +254,7 @@ class Performance:
         Raises:
             RequestRejected: an extension refused it.
         """
-        self.holdings.spend_retry()
+        self.holdings.send(command.index)
         target = self.targets[command.index]
         self.reporter.attempt_started(command, self.holdings.state(command.index))
         model = target.model or (self.request.model if target.position == 0 else None)
@@ -312,7 +314,12 @@ class Performance:
             Failure: it will not do; see `check_answer`.
         """
         provider = self.targets[command.index].provider
-        return check_answer(response, request, provider, self.policy, self.validator, self.extensions)
+        try:
+            return check_answer(response, request, provider, self.policy, self.validator, self.extensions)
+        except Exception:
+            if isinstance(response, LLMResponse) and isinstance(response.usage, Usage):
+                self._refused[command.index] = response  # it was paid for all the same
+            raise
 
     def succeeded(self, command: Call, response: LLMResponse) -> Outcome:
         """Make the outcome of an answered attempt."""
@@ -320,7 +327,7 @@ class Performance:
 
     def failed(self, command: Call, error: BaseException) -> Outcome:
         """Make the outcome of a failed attempt."""
-        target = self.targets[command.index]
+        target, refused = self.targets[command.index], self._refused.pop(command.index, None)
         delivery = None if self.delivery is None else self.delivery_of(command.index)
         if type(error) is TimeoutError and not error.args:
             too_long = Timeout(f"no answer within {command.timeout:g} s")
@@ -337,6 +344,7 @@ class Performance:
         return Outcome(
             self.runtime.clock(),
             failure=failure,
+            response=refused,
             delivered=delivered,
             draw=self.runtime.random(),
             index=command.index,

@@ -97,8 +97,11 @@ class Allowance:
         )
         self._slots: dict[int, float] = {}  # token -> when its lease ends
 
-    def wait_for(self, tokens: float, cost: float, now: float) -> tuple[float, str]:
-        """Return how many seconds it is until such a request fits, and which limit it waits for longest."""
+    def wait_for(self, tokens: float, cost: float, now: float) -> tuple[float, str, bool]:
+        """Return how many seconds it is until such a request fits, and which limit it waits for longest.
+
+        Last comes whether that is a slot: then another request must end first, and the seconds are those of its lease.
+        """
         amounts = (1.0, tokens, cost)
         longest, reason = 0.0, ""
         for which, window in self._windows:
@@ -109,8 +112,8 @@ class Allowance:
             if len(self._slots) >= self.limits.concurrent:
                 self._slots = {token: until for token, until in self._slots.items() if until > now}
             if len(self._slots) >= self.limits.concurrent and not longest:
-                return min(self._slots.values()) - now, f"{self.limits.concurrent} at once"
-        return longest, reason
+                return min(self._slots.values()) - now, f"{self.limits.concurrent} at once", True
+        return longest, reason, False
 
     def reserve(self, tokens: float, cost: float, now: float, token: int, lease: float) -> tuple[float, ...]:
         """Take what a request will need, and return what settles it."""

@@ -77,7 +77,7 @@ def test_json_holds_the_plan_the_numbers_and_the_words(process: Any) -> None:
     options = ("--policy", "eager", "--deadline", "30", "--json")
     told = json.loads(process("explain", "-", *ROUTE, *options, stdin="Why is the sky blue?", **KEY).stdout)
     first, second = told["targets"]
-    assert (first["label"], first["part"], first["timeout"], first["model"]) == ("parrot", "asked", 15.0, "parrot-2")
+    assert (first["label"], first["part"], first["timeout"], first["model"]) == ("parrot", "asked", 30.0, "parrot-2")
     assert (second["part"], second["why"].partition(":")[0]) == ("skipped", "MACAW_API_KEY is not set")
     assert (told["input_tokens"], told["output_tokens"]) == (5, 1024)
     assert (told["policy"]["deadline"], told["policy"]["switch_first"], told["preset"]) == (30.0, True, None)
@@ -106,7 +106,7 @@ def test_a_shared_health_store_shows_in_plan_status_and_record(understudy: Any, 
         ("explain",), ("status",), ("status", "--json"), ("ask", "hello", "--attempts"), **route, **nurse
     )
     skipped, asked = (words(plan.stdout)[number] for number in (3, 5))
-    assert re.fullmatch(r"1 parrot skipped: circuit open, back in [\d.]+ s - -", skipped)
+    assert re.fullmatch(r"1 parrot skipped: circuit open, back in [\d.]+ s; asked then if macaw fails - -", skipped)
     assert asked.startswith("2 macaw asked: parrot is passed over 60 s 5 retries")
     rows = words(status.stdout)
     assert rows[0] == "part provider circuit failures latency model, or what is missing"
