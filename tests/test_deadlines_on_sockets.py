@@ -1,7 +1,7 @@
 """When calls end whose vendors hang, stall or dribble, through the real SDKs over sockets, in all four ways.
 
 All vendors fail at the same time, each asked by a factory of its own. Where another program had the processors, a
-measurement is made again, three times at most: it is of how soon a call can end, and not of how busy the machine is.
+measurement is made again, five times at most: it is of how soon a call can end, and not of how busy the machine is.
 """
 
 import threading
@@ -17,7 +17,7 @@ VENDORS = ["gemini", "claude", "openai", "cohere", "ollama"]
 LIMIT = 0.12  # seconds: of whatever is tested
 LATE = 0.05  # seconds that a call may end later than that
 EARLY = 0.005  # seconds by which one clock may be ahead of another
-TRIES = 3
+TRIES = 5
 HANGS = [faults.black_hole(), faults.stall(0), faults.stall(after=2), faults.dribble(0.01, size=1)]
 SILENCES = [faults.black_hole(), faults.stall(0), faults.slow_first_token(60), faults.dribble(0.01, size=1)]
 
@@ -114,26 +114,27 @@ def test_a_deadline_leaves_the_backup_its_share(stage, warm, how):
 @ways
 def test_where_everybody_hangs_the_deadline_is_shared_out(stage, warm, how):
     for _ in range(TRIES):
-        stage.sandbox.reset()
-        stage.open(VENDORS[:3], Policy.eager(deadline=3 * LIMIT, max_retries=0))
-        for name in stage.cast:
-            stage.sandbox[name].always(faults.black_hole())
+        stage.begin(VENDORS[:3], Policy.eager(deadline=3 * LIMIT, max_retries=0), *[faults.black_hole()] * 3)
         response = stage.ask(how)
-        if stage.seconds < 3 * LIMIT + LATE:
+        took = [attempt.seconds for attempt in response.attempts]
+        if stage.seconds < 3 * LIMIT + LATE and max(took) < LIMIT + LATE:
             break
     assert 3 * LIMIT - EARLY < stage.seconds < 3 * LIMIT + LATE
     assert response.error == "All LLM providers failed: [gemini: timeout, claude: timeout, openai: timeout]"
     assert stage.counts == [1, 1, 1]
-    assert all(LIMIT - EARLY < attempt.seconds < LIMIT + LATE for attempt in response.attempts)
+    assert took[0] > LIMIT - EARLY
+    assert max(took) < LIMIT + LATE
 
 
 @ways
 def test_no_wait_goes_beyond_the_deadline(stage, warm, how):
-    stage.open(["gemini", "claude"], Policy.eager(deadline=LIMIT, retry_delay=1.5 * LIMIT, jitter="none"))
-    for name in stage.cast:
-        stage.sandbox[name].always(faults.server_error())
-    response = stage.ask(how)
-    assert stage.seconds < LIMIT + LATE
+    policy = Policy.eager(deadline=LIMIT, retry_delay=1.5 * LIMIT, jitter="none")
+    for _ in range(TRIES):
+        stage.begin(["gemini", "claude"], policy, faults.server_error(), faults.server_error())
+        response = stage.ask(how)
+        if stage.seconds < LIMIT:
+            break
+    assert stage.seconds < LIMIT  # nobody is waited for in vain, either
     assert stage.counts == [1, 1]
     assert [a.decision for a in response.attempts] == ["no retry: it would begin too late for the deadline"] * 2
 

@@ -69,17 +69,20 @@ def test_a_cancelled_call(stage, cast, how, preset, fault):
 @presets
 def test_a_call_that_times_out_by_the_callers_own_clock(stage, cast, how, preset):
     stage.warm_up(how, cast[0])
-    begin(stage, cast, preset, faults.black_hole())
 
-    async def call():
-        async with asyncio.timeout(0.1):
+    async def call(seconds):
+        async with asyncio.timeout(seconds):
             if how == "async":
                 await stage.factory.agenerate_content("hello")
             else:
                 await collect(stage.factory, [])
 
-    with pytest.raises(TimeoutError):
-        stage.loop.run_until_complete(call())
+    for seconds in (0.1, 1):
+        begin(stage, cast, preset, faults.black_hole())
+        with pytest.raises(TimeoutError):
+            stage.loop.run_until_complete(call(seconds))
+        if stage.counts != [0, 0]:  # it was on its way
+            break
     check_nobody_else(stage, [1, 0])
 
 

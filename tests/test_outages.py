@@ -36,6 +36,15 @@ def test_every_fault(stage, cast, how, row):
 
 @casts
 @ways
+def test_a_hint_beyond_the_longest_wait_means_the_next_provider(stage, cast, how):
+    call, waits = stage.meet(cast, "patient", how, faults.status(503, "not now", {"retry-after": "61"}))
+    assert (call.response.provider_name, stage.counts, waits) == (cast[1], [1, 1], [])
+    assert call.attempts[0].failure.retry_after == 61
+    assert call.attempts[0].decision == "no retry: the vendor asks for 61 s, more than max_delay"
+
+
+@casts
+@ways
 def test_everybody_down(stage, cast, how):
     call, waits = stage.meet(cast, "patient", how, faults.quota_exhausted(), faults.black_hole(), max_retries=1)
     assert call.response.error == f"All LLM providers failed: [{cast[0]}: quota exceeded, {cast[1]}: timeout]"

@@ -3,7 +3,6 @@
 And in which order targets are asked, where the route's own order is not wanted.
 """
 
-import pytest
 from staging import STREAMS, Clock, casts, ways
 
 from understudy import InMemoryHealthStore, Policy, hookimpl, weighted
@@ -68,7 +67,8 @@ def test_the_events_of_a_retry_and_a_switch(stage, cast, how):
         response = stage.ask(how)
     first, second, third = response.attempts
     ends = [event for event in listener.heard if isinstance(event, AttemptFailed)]
-    assert [event.seconds for event in ends] == pytest.approx([first.seconds, second.seconds], abs=0.02)
+    assert 0 < ends[0].seconds <= first.seconds
+    assert 0 < ends[1].seconds <= second.seconds
     assert listener.heard == [
         AttemptStarted(cast[0], 1, "primary"),
         AttemptFailed(cast[0], 1, first.failure, ends[0].seconds),
@@ -120,15 +120,17 @@ def test_a_breaker_that_opens_in_the_record_the_events_the_status_and_the_plan(s
 @casts
 @ways
 def test_latency_is_measured_to_the_answer_or_to_the_first_piece(stage, cast, how):
-    stage.warm_up(how, *cast)
     stage.begin(cast, "eager", faults.slow_first_token(SLOW))
     stage.ask(how)
-    latency = stage.factory.get_provider_status()["primary"]["health"]["latency"]
-    assert latency >= SLOW
-    stage.primary.heal()
-    stage.primary.always(faults.dribble(0.01))
+    assert latency(stage) >= SLOW
+    stage.begin(cast, "eager", faults.dribble(0.01))
     (attempt,) = stage.ask(how).attempts
-    assert how not in STREAMS or stage.factory.get_provider_status()["primary"]["health"]["latency"] < attempt.seconds
+    after_the_first = 10 * 0.01 if how in STREAMS else 0.0  # seconds: there are more than 10 pieces
+    assert 0 < latency(stage) <= attempt.seconds - after_the_first
+
+
+def latency(stage):
+    return stage.factory.get_provider_status()["primary"]["health"]["latency"]
 
 
 @ways
@@ -145,7 +147,7 @@ def test_the_cheapest_is_asked_first(stage, how):
 @ways
 def test_the_fastest_is_asked_first(stage, cast, how):
     stage.warm_up(how, *cast)
-    stage.begin(cast, Policy.eager(routing="fastest"), faults.slow_first_token(SLOW))
+    stage.begin(cast, Policy.eager(routing="fastest"), faults.slow_first_token(4 * SLOW))
     assert {stage.ask(how).provider_name for _ in range(2)} == set(cast)  # each is measured once
     assert stage.counts == [1, 1]
     assert {stage.ask(how).provider_name for _ in range(4)} == {cast[1]}

@@ -113,16 +113,32 @@ def test_a_break_behind_the_buffer_is_told(stage, cast, how):
     assert stage.counts == [1, 0]
 
 
+@casts
 @streams
 @pytest.mark.parametrize("after", [1, 2, 3, 5, 8, 13, 17])
-def test_wherever_it_breaks_the_rest_fits_on(stage, how, after):
-    """Claude takes no white space at the end of what is begun, so what was given and what is sent differ there."""
-    stage.open(["gemini", "claude"], recovering("continue"))
-    stage.primary.next(faults.cut_character(after=after))
+def test_wherever_it_breaks_the_rest_fits_on(stage, cast, how, after):
+    stage.open(cast, recovering("continue"))
+    stage.primary.next(faults.cut(after=after))
     stage.primary.reply(LINES)
     stage.fallback.reply(LINES)
     response = stage.ask(how)
     assert stage.text == response.content == LINES
+
+
+@casts
+@streams
+@pytest.mark.parametrize("blank", [" ", "\n", "\n\n", " \n\t"], ids=repr)
+def test_white_space_at_the_break_is_there_once(stage, cast, how, blank):
+    """Claude takes none at the end of what is begun, so what was given and what is sent differ there."""
+    whole = f"To be,{blank}or not to be"
+    stage.open(cast, recovering("continue"))
+    stage.primary.next(faults.stream_end(after=99))
+    stage.primary.reply(f"To be,{blank}")
+    stage.fallback.reply(whole)
+    response = stage.ask(how)
+    ((place, _),) = takeovers(stage)
+    assert texts(stage.events[:place]) == f"To be,{blank}"
+    assert stage.text == response.content == whole
 
 
 @streams
