@@ -14,7 +14,7 @@ from pathlib import Path
 from driver_process import DriverProcess, Ended
 from environments import HOME, ROOT, python_for
 from libraries import LIBRARIES, Library, Variant
-from report import Results, page
+from report import Results, Versions, page
 from scenarios import SCENARIOS, Result, Scenario, play, warm_up
 from upstream_process import Upstream
 
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="name the scenarios and libraries")
     arguments = parser.parse_args()
     if arguments.list:
-        print("\n".join([*(scenario.key for scenario in SCENARIOS), *(_key(library) for library in LIBRARIES)]))
+        print("\n".join([*(scenario.key for scenario in SCENARIOS), *(library.key for library in LIBRARIES)]))
         return
     scenarios, libraries = _chosen(arguments.words)
     missing, pythons = _environments(libraries, arguments.renew)
@@ -47,18 +47,14 @@ def main() -> None:
         PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", "utf-8")
 
 
-def _key(library: Library) -> str:
-    return library.name.lower().replace(" ", "-")
-
-
 def _chosen(words: list[str]) -> tuple[list[Scenario], list[Library]]:
-    known = [*(scenario.key for scenario in SCENARIOS), *map(_key, LIBRARIES)]
+    known = [*(scenario.key for scenario in SCENARIOS), *(library.key for library in LIBRARIES)]
     for word in words:
-        if word not in known and not any(word in _key(library) for library in LIBRARIES):
+        if word not in known and not any(word in library.key for library in LIBRARIES):
             sys.exit(f"expected scenarios or libraries among {', '.join(known)}, found {word!r}")
     scenarios = [scenario for scenario in SCENARIOS if scenario.key in words]
-    libraries = [one for one in LIBRARIES if any(word in _key(one) for word in words)]
-    return scenarios or list(SCENARIOS), libraries or list(LIBRARIES)
+    libraries = [one for one in LIBRARIES if any(word in one.key for word in words)]
+    return scenarios or list(SCENARIOS), libraries or [one for one in LIBRARIES if one.on_page]
 
 
 def _environments(libraries: list[Library], renew: bool) -> tuple[dict[str, str], dict[str, str]]:
@@ -76,7 +72,7 @@ def _environments(libraries: list[Library], renew: bool) -> tuple[dict[str, str]
 
 async def _measure(
     scenarios: list[Scenario], libraries: list[Library], pythons: dict[str, str]
-) -> tuple[Results, dict[str, dict[str, str]]]:
+) -> tuple[Results, Versions]:
     results: Results = {}
     lanes = [
         (DriverProcess(library, variant, pythons[library.name], _log(library, variant)), lane)
@@ -95,7 +91,7 @@ async def _measure(
 
 
 def _log(library: Library, variant: Variant) -> Path:
-    return HOME / f"{library.driver}-{variant.name}.log"
+    return HOME / f"{library.key}-{variant.name.replace(' ', '-')}.log"
 
 
 def _lanes(scenarios: list[Scenario], variant: Variant) -> list[list[Scenario]]:

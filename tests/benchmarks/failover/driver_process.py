@@ -80,8 +80,8 @@ class DriverProcess:
         """Set the library up anew."""
         await self.start()
         addresses = {"primary": pair.primary, "backup": pair.backup}
-        setting = {"variant": self.variant.name, **addresses, "timeout": TIMEOUT, "open_for": open_for}
-        self._say(do="make", **setting, recover=recover)
+        setting = {"variant": self.variant.name, "options": dict(self.variant.options), **addresses, "timeout": TIMEOUT}
+        self._say(do="make", **setting, open_for=open_for, recover=recover)
         made: dict[str, Any] = (await self._hear(MAKE))["made"]
         return made
 

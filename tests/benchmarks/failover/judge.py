@@ -52,6 +52,8 @@ def better(scenario: Scenario, other: Result, ours: Result) -> list[str]:
     """Return in what another's result is better than ours."""
     if other.missing or ours.missing:
         return []
+    if ours.learned and other.learned is False and scenario.kind == "recovery":
+        return ["asked at once, as it was never left alone"]
     reasons = []
     (untruths, unserved, in_vain), mine = worth(scenario, other), worth(scenario, ours)
     if untruths < mine[0]:
@@ -61,6 +63,12 @@ def better(scenario: Scenario, other: Result, ours: Result) -> list[str]:
     if in_vain < mine[2] and (untruths, unserved) <= mine[:2]:
         what = "answers of the backup" if scenario.kind == "brown-out" else "requests in vain"
         reasons.append(f"{in_vain} {what} instead of {mine[2]}")
-    if other.seconds < ours.seconds - max(SAME, 0.05 * ours.seconds) and (untruths, unserved) <= mine[:2]:
+    if _much_less(other.seconds, ours.seconds) and (untruths, unserved) <= mine[:2]:
         reasons.append(f"{other.seconds:.1f} s instead of {ours.seconds:.1f} s")
+    if reasons and _much_less(ours.seconds, other.seconds):
+        reasons.append("but later")
     return reasons
+
+
+def _much_less(seconds: float, others: float) -> bool:
+    return seconds < others - max(SAME, 0.05 * others)

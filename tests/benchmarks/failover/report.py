@@ -1,13 +1,21 @@
-"""The tables: one line a scenario and one column a library, then every cell in full, then who is better than we."""
+"""The tables: one line a scenario and one column a library, then who is better than we, then every cell in full."""
 
+import os
+import platform
 from collections import Counter
 from collections.abc import Sequence
+from datetime import date
 
 from judge import UNTRUE, better, is_wanted, outcomes
 from libraries import COLUMNS, LIBRARIES, OURS, TIMEOUT, Library, Variant
-from scenarios import SCENARIOS, Result, Scenario
+from scenarios import BURST, SCENARIOS, Result, Scenario
+
+from understudy import Policy
 
 Results = dict[tuple[str, str, str], Result]  # by scenario, library, variant
+Versions = dict[str, dict[str, str]]  # by library and distribution
+SPACE = "\N{NO-BREAK SPACE}"  # within the words of a cell; between them a narrow column breaks
+SHORT = 16  # letters that a column always has room for
 QUICK = 0.1  # seconds below which the machine's own unrest is larger than what is measured
 
 
@@ -19,11 +27,20 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def seconds_of(scenario: Scenario, result: Result) -> str:
+def two_lines(title: str) -> str:
+    """Return a title that a narrow column breaks once at most, in the middle."""
+    spaces = [place for place, letter in enumerate(title) if letter == " " and title[:place].strip()]
+    if len(title) < SHORT or not spaces:
+        return title.replace(" ", SPACE)
+    middle = min(spaces, key=lambda place: abs(2 * place - len(title)))
+    return f"{title[:middle].replace(' ', SPACE)} {title[middle + 1 :].replace(' ', SPACE)}"
+
+
+def seconds_of(scenario: Scenario, result: Result, quick: str = "<0.1 s") -> str:
     """Return the seconds as they are shown."""
     if result.given_up:
         return f">{scenario.bound:.0f} s"
-    return "<0.1 s" if result.seconds < QUICK else f"{result.seconds:.1f} s"
+    return quick if result.seconds < QUICK else f"{result.seconds:.1f} s"
 
 
 def summary(scenario: Scenario, result: Result) -> str:
@@ -32,9 +49,7 @@ def summary(scenario: Scenario, result: Result) -> str:
     untrue = Counter(word for word in words if word in UNTRUE)
     if untrue:
         word, number = untrue.most_common(1)[0]
-        return f"{word}!" if scenario.callers == 1 else f"{number} {word}!"
-    if scenario.kind == "recovery":
-        return f"{result.calls} calls" if result.calls != 1 else "1 call"
+        return f"**{word}!**" if scenario.callers == 1 else f"**{number} {word}!**"
     wanted = sum(is_wanted(scenario, word) for word in words)
     if scenario.callers > 1:
         return "" if wanted == scenario.callers else f"{wanted}/{scenario.callers}"
@@ -51,19 +66,21 @@ def cell(scenario: Scenario, result: Result | None) -> str:
         return ""
     if result.missing:
         return result.missing
+    if scenario.kind == "recovery":
+        return seconds_of(scenario, result) if result.learned else "never left it"
     primary = "-" if scenario.fault == "refused" else str(result.primary)
-    counts = "" if scenario.kind == "recovery" else f"{primary}+{result.backup} "
-    return f"{counts}{seconds_of(scenario, result)} {summary(scenario, result)}".strip()
+    words = [f"{primary}+{result.backup}", seconds_of(scenario, result, quick=""), summary(scenario, result)]
+    return " ".join(word.replace(" ", SPACE) for word in words if word)
 
 
 def overview(column: str, scenarios: Sequence[Scenario], libraries: Sequence[Library], results: Results) -> str:
-    """Return the table of one half: all as they come, or all tuned."""
-    variants = [(library, next(v for v in library.variants if v.column == column)) for library in libraries]
-    head = [column, *(_name(library, variant) for library, variant in variants)]
+    """Return one table: all as they come, or all tuned."""
+    shown = [(library, variant) for library in libraries for variant in library.variants if column in variant.columns]
+    head = ["the primary", *(_name(library, variant) for library, variant in shown)]
     rows = []
     for scenario in scenarios:
-        found = [results.get((scenario.key, library.name, variant.name)) for library, variant in variants]
-        rows.append([scenario.title, *(cell(scenario, result) for result in found)])
+        found = [results.get((scenario.key, library.name, variant.name)) for library, variant in shown]
+        rows.append([two_lines(scenario.title), *(cell(scenario, result) for result in found)])
     return table(head, rows)
 
 
@@ -107,43 +124,68 @@ def _told(scenario: Scenario, result: Result) -> str:
     return ", ".join(words)
 
 
-def shortcomings(scenarios: Sequence[Scenario], results: Results) -> str:
-    """Return where a peer, in whichever variant, is better than the eager preset; computed, not chosen."""
+def shortcomings(variant: Variant, scenarios: Sequence[Scenario], results: Results) -> str:
+    """Return in how many rows no peer, in whichever variant, is better than ours, and where one is; computed."""
     lines = []
+    best = 0
     for scenario in scenarios:
-        ours = results.get((scenario.key, OURS.name, OURS.variants[1].name))
+        ours = results[scenario.key, OURS.name, variant.name]
         found: dict[str, list[str]] = {}
-        for (key, name, variant), result in sorted(results.items()):
-            if ours is None or key != scenario.key or name == OURS.name:
-                continue
-            if reasons := better(scenario, result, ours):
-                found.setdefault("; ".join(reasons), []).append(f"{name} ({variant})")
+        for (key, name, other), result in sorted(results.items()):
+            if key == scenario.key and name != OURS.name and (reasons := better(scenario, result, ours)):
+                found.setdefault("; ".join(reasons), []).append(f"{name} ({other})")
+        best += not found
         lines += [f"* {scenario.title.strip()}: {', '.join(who)}: {why}." for why, who in found.items()]
-    return "\n".join(lines) or "* Nowhere in this run."
+    first = f"In {best} of {len(scenarios)} rows no peer, as it comes or tuned, does better than `{variant.name}`."
+    return "\n\n".join([first, *(["Elsewhere:", "\n".join(lines)] if lines else [])])
 
 
-def settings(libraries: Sequence[Library], versions: dict[str, dict[str, str]]) -> str:
+def haste(policy: Policy) -> str:
+    """Return why one preset is not the quickest to leave a primary alone."""
+    return (
+        "Why `eager` does not leave a dead primary alone sooner, nor come back to it sooner: its circuit breaker opens "
+        f"after {policy.breaker_failures} failed attempts in a row, or when {policy.breaker_rate:.0%} of at least as "
+        f"many within {policy.breaker_window:g} s failed, and stays open for {policy.breaker_open:g} s. Two failures "
+        "in a row happen on an ordinary day, and a breaker that opens on them takes a provider away that is well: the "
+        f"row *{BURST.title}* shows what that costs. And whenever it closes too soon, a caller pays with another "
+        "timeout. Where the backup is as good as the primary, a few numbers give the haste: `eager tuned`."
+    )
+
+
+def settings(libraries: Sequence[Library], versions: Versions) -> str:
     """Return who took part, in which version and how set up."""
     lines = []
     for library in libraries:
         installed = ", ".join(f"{name} {version}" for name, version in versions.get(library.name, {}).items())
         lines.append(f"* **{library.name}** ({installed or 'not installed'})")
         lines += [f"  * {variant.name}: {variant.settings}" for variant in library.variants]
+        lines.append(f"  * {library.remarks}")
     return "\n".join(lines)
 
 
-def page(results: Results, versions: dict[str, dict[str, str]], missing: dict[str, str]) -> str:
+def machine() -> str:
+    """Return when and on what it was measured."""
+    system = f"{platform.system()} on {platform.machine()} with {os.cpu_count()} cores"
+    return f"Measured on {date.today()} with Python {platform.python_version()} on {system}."
+
+
+def page(results: Results, versions: Versions, missing: dict[str, str]) -> str:
     """Return all of it, as Markdown."""
     scenarios = [scenario for scenario in SCENARIOS if any(key == scenario.key for key, _, _ in results)]
     libraries = [library for library in LIBRARIES if any(name == library.name for _, name, _ in results)]
-    parts = []
+    parts = [f"{machine()} Every library has a timeout of {TIMEOUT:g} s for a request."]
     for column in COLUMNS:
         parts += [f"## {column.capitalize()}", overview(column, scenarios, libraries, results)]
-    parts += ["## Where a peer does better than `eager`", shortcomings(scenarios, results)]
-    parts += [f"## Who took part, with a timeout of {TIMEOUT:g} s", settings(libraries, versions)]
+    if OURS in libraries and len(libraries) > 1:
+        parts.append("## Where a peer does better")
+        for variant in OURS.variants[1:]:
+            parts += [f"### Than `{variant.name}`", shortcomings(variant, scenarios, results)]
+            parts += [haste(Policy.eager())] if variant.name == "eager" else []
+    parts += ["## Who took part", settings(libraries, versions)]
     if missing:
         parts.append("\n".join(f"* {name} did not take part: {why}" for name, why in missing.items()))
-    return "\n\n".join([*parts, "## Every cell in full", details(scenarios, results)])
+    parts += ["## Every cell in full", "<details>", "<summary>Open the table</summary>", details(scenarios, results)]
+    return "\n\n".join([*parts, "</details>"])
 
 
 def _name(library: Library, variant: Variant) -> str:

@@ -62,6 +62,7 @@ class Result:
     missing: str = ""  # why nothing was measured
 
 
+BURST = Scenario("brown-out-burst", f"{CALLS} calls, 500 twice in a row", "5,6/10:500", kind="brown-out")
 SCENARIOS = (
     Scenario("429", "429", "429"),
     Scenario("retry-after", "429, Retry-After 30", "429 retry-after 30"),
@@ -85,7 +86,8 @@ SCENARIOS = (
     Scenario("stream-recovery", "  recovery asked for", "error later", stream=True, recover=True),
     Scenario("calls-500", f"{CALLS} calls, 500", "500", kind="calls"),
     Scenario("calls-hang", f"{CALLS} calls, no reply", "hang", kind="calls"),
-    Scenario("brown-out", f"{CALLS} calls, every 5th 500", "5:500", kind="brown-out"),
+    Scenario("brown-out", f"{CALLS} calls, every 5th 500", "5/5:500", kind="brown-out"),
+    BURST,
     Scenario("herd", f"{CALLERS} callers after cooldown", "500", kind="herd"),
     Scenario("recovery", "primary well again", "500", kind="recovery"),
 )

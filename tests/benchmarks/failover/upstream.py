@@ -4,7 +4,8 @@ It runs as a process of its own, prints the URL where it is controlled, and ends
 
     POST /open              {"name": 3, "primary": "http://127.0.0.1:...", "backup": "http://127.0.0.1:..."}
     POST /fault?3&hang      from now on the primary of pair 3 hangs; "" makes it well; "refused" closes its port;
-                            "5:500" lets every fifth request have the fault "500"
+                            "5/5:500" lets the fifth of five requests have the fault "500", again and again,
+                            "5,6/10:500" the fifth and sixth of ten
     POST /count?3           {"primary": requests since the last /clear, "backup": ...}
     POST /clear?3           the counts begin at 0
     POST /close?3           both ports are closed
@@ -99,8 +100,11 @@ class Pair:
         """Return the fault with which the latest request is answered; "" for none."""
         if role != "primary":
             return ""
-        often, _, fault = self.fault.rpartition(":")
-        return "" if often and self.counts[role] % int(often) else fault
+        some, _, fault = self.fault.rpartition(":")
+        which, _, among = some.partition("/")
+        if some and str((self.counts[role] - 1) % int(among) + 1) not in which.split(","):
+            return ""
+        return fault
 
     def close(self) -> None:
         """Close both ports."""

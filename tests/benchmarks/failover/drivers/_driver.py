@@ -1,6 +1,7 @@
 """What every driver does: read commands as lines of JSON, call the library, and tell what came of it.
 
-    {"do": "make", "variant": ..., "primary": URL, "backup": URL, "timeout": s, "open_for": s or null, "recover": bool}
+    {"do": "make", "variant": ..., "options": {...}, "primary": URL, "backup": URL, "timeout": s,
+     "open_for": s or null, "recover": bool}
         {"made": {"opens_for": s or null, "recovers": bool}}     the library is set up anew, and knows nothing yet
     {"do": "ask", "turn": n, "stream": bool, "times": n, "at_once": bool}; what is told of it bears the same "turn"
         {"answer": {"seconds": s, "text": ..., "failure": type or null, "detail": ..., "finish": reason of a stream,
@@ -32,7 +33,8 @@ PROMPT = "Count to twelve."
 class Setting:
     """How the library is to be set up."""
 
-    variant: str  # "defaults" or "tuned"; for Understudy the name of a preset
+    variant: str  # "defaults" or "tuned"; for Understudy the name of a preset, with or without "tuned"
+    options: dict[str, Any]  # what else this arrangement needs; the driver knows it
     primary: str  # URL, without /v1
     backup: str
     timeout: float  # seconds for one attempt, and to the first token where that can be said

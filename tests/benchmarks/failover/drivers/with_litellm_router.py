@@ -1,4 +1,4 @@
-"""LiteLLM's Router: two deployments, the second of which is the fallback of the first."""
+"""LiteLLM's Router: two deployments, the second of which is the fallback of the first, or comes after it in order."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,20 +11,28 @@ litellm.suppress_debug_info = True
 
 
 class Router:
-    """As they come: two groups and a fallback. Tuned: no retries, and a cooldown after the first failures."""
+    """As they come: two groups and a fallback, or one group in order. Tuned: no retries, and for the groups, which are
+    otherwise not cooled down, a cooldown after the first failures.
+    """
 
     recovers = False
 
     def __init__(self, setting: Setting) -> None:
         tuned = setting.variant == "tuned"
-        options: dict[str, Any] = {"timeout": setting.timeout, "fallbacks": [{"primary": ["backup"]}]}
+        in_order = bool(setting.options.get("order"))
+        options: dict[str, Any] = {"timeout": setting.timeout}
         if tuned:
-            options |= {"num_retries": 0, "stream_timeout": setting.timeout, "allowed_fails": 1}
+            options |= {"num_retries": 0, "stream_timeout": setting.timeout}
+        if in_order:
+            models = [_deployment("primary", setting.primary, order=1), _deployment("primary", setting.backup, order=2)]
+        else:
+            models = [_deployment("primary", setting.primary), _deployment("backup", setting.backup)]
+            options["fallbacks"] = [{"primary": ["backup"]}]
+            if tuned:
+                options["allowed_fails"] = 1
         if setting.open_for is not None:
             options["cooldown_time"] = setting.open_for
-        self.router = litellm.Router(
-            model_list=[_deployment("primary", setting.primary), _deployment("backup", setting.backup)], **options
-        )
+        self.router = litellm.Router(model_list=models, **options)
         self.opens_for: float | None = float(self.router.cooldown_time)
 
     async def ask(self, prompt: str) -> str:
@@ -46,8 +54,8 @@ class Router:
         self.router.discard()
 
 
-def _deployment(name: str, url: str) -> dict[str, Any]:
-    parameters = {"model": "openai/model-under-test", "api_base": f"{url}/v1", "api_key": "none"}
+def _deployment(name: str, url: str, **more: int) -> dict[str, Any]:
+    parameters = {"model": "openai/model-under-test", "api_base": f"{url}/v1", "api_key": "none", **more}
     return {"model_name": name, "litellm_params": parameters}
 
 

@@ -1,9 +1,11 @@
-"""Pydantic AI: an agent whose model is a FallbackModel."""
+"""Pydantic AI: an agent whose model is a FallbackModel, or which has the capability ModelFallback."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 from _driver import Finish, Setting, drive
 from pydantic_ai import Agent, ModelResponse, ModelSettings
+from pydantic_ai.capabilities import ModelFallback
 from pydantic_ai.exceptions import ModelAPIError, ModelRequestRejectedError, UnexpectedModelBehavior
 from pydantic_ai.models.fallback import FallbackModel
 from pydantic_ai.models.openai import OpenAIChatModel
@@ -22,12 +24,15 @@ class PydanticAi:
         self.streamed = ModelSettings(timeout=setting.timeout)
         strict = OpenAIModelProfile(openai_chat_streaming_requires_finish_reason=setting.variant == "tuned")
         models = [_model(setting.primary, strict), _model(setting.backup, strict)]
+        options: dict[str, Any] = {}
         if setting.variant == "tuned":
             self.whole |= ModelSettings(max_retries=0, request_timeout=setting.timeout)
             self.streamed |= ModelSettings(max_retries=0, first_event_timeout=setting.timeout)
-            self.agent = Agent(FallbackModel(*models, fallback_on=[_may_be_better_elsewhere, _is_empty]))
+            options = {"fallback_on": [_may_be_better_elsewhere, _is_empty]}
+        if setting.options.get("capability"):
+            self.agent = Agent(models[0], capabilities=[ModelFallback(models[1], **options)])
         else:
-            self.agent = Agent(FallbackModel(*models))
+            self.agent = Agent(FallbackModel(*models, **options))
 
     async def ask(self, prompt: str) -> str:
         """Return the whole answer."""

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ model = "model-under-test"
 
 
 class Understudy:
-    """A preset, with the timeouts of this benchmark and nothing else changed."""
+    """A preset, with the timeouts of this benchmark and what the variant changes."""
 
     recovers = True
 
@@ -35,11 +36,13 @@ class Understudy:
         changes: dict[str, Any] = dict.fromkeys(
             ("attempt_timeout", "first_token_timeout", "idle_timeout"), setting.timeout
         )
+        changes |= setting.options
         if setting.open_for is not None:
             changes["breaker_open"] = setting.open_for
         if setting.recover:
             changes["stream_recovery"] = "restart"
-        policy: Policy = getattr(Policy, setting.variant)(**changes)
+        policy = Policy.named(setting.variant.partition(" ")[0])
+        policy = replace(policy, **changes)
         self.opens_for: float | None = policy.breaker_open * (1 + policy.breaker_jitter)
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "understudy.toml").write_text(
