@@ -59,12 +59,12 @@ class Admission:
         "_limits",
         "_models",
         "_names",
-        "_policy",
         "_price_lists",
         "_unpriced",
         "_usual",
         "bulkhead",
         "hedges",
+        "policy",
         "retries",
         "store",
     )
@@ -78,15 +78,12 @@ class Admission:
         store: HealthStore,
         clock: Callable[[], float],
     ) -> None:
-        self._policy = policy
+        self.policy = policy
         self.store = store
         self._models = [
             target.model or provider.default_model or "" for target, provider in zip(targets, providers, strict=True)
         ]
-        self._names = [
-            (f"{target.provider}/", f"/{provider.credential}")
-            for target, provider in zip(targets, providers, strict=True)
-        ]
+        self._names = _names_of(targets, providers)
         self._usual = [
             f"{before}{model}{after}" for (before, after), model in zip(self._names, self._models, strict=True)
         ]
@@ -100,12 +97,15 @@ class Admission:
         self.hedges = HedgeBudget(policy.hedge_share)
         self.bulkhead = None if policy.max_concurrent_calls is None else Bulkhead(policy.max_concurrent_calls)
 
-    def begin(self, policy: Policy) -> int:
-        """Count a call under its own policy, and return its number."""
+    def begin(self) -> int:
+        """Return a number for a call."""
+        return next(_calls)
+
+    def deposit(self, policy: Policy) -> None:
+        """Count a call that asks somebody: of such calls the budgets allow a share."""
         self.retries.deposit()
         if policy.hedge_after is not None:
             self.hedges.deposit()
-        return next(_calls)
 
     def name_of(self, position: int, model: str | None = None) -> str:
         """Return what the store calls a target: its provider, model and credential."""
@@ -118,12 +118,12 @@ class Admission:
         """Return what a call wants of a target: `lease` is the most seconds that the attempt may take."""
         limits = self._limits[position]
         if limits is None:
-            return Claim(call, self._policy, lease + LEASE_MARGIN, forced=forced)
+            return Claim(call, self.policy, lease + LEASE_MARGIN, forced=forced)
         cost = 0.0
         if limits.spend_per_day is not None:
             cost = self._reserve_for(position, request)
         tokens = estimate_tokens(request)
-        return Claim(call, self._policy, lease + LEASE_MARGIN, limits, tokens, cost, forced)
+        return Claim(call, self.policy, lease + LEASE_MARGIN, limits, tokens, cost, forced)
 
     def estimate(self, position: int, request: Request) -> float | None:
         """Estimate what a request would cost at a target, in US dollars; None where its prices are not known."""
@@ -141,7 +141,7 @@ class Admission:
     def look(self, position: int, model: str | None = None) -> TargetHealth:
         """Return how a target is."""
         try:
-            return self.store.look(self.name_of(position, model), self._policy)
+            return self.store.look(self.name_of(position, model), self.policy)
         except Exception:
             logger.exception("the health store failed when asked how %s is", self.name_of(position))
             return TargetHealth()
@@ -161,6 +161,20 @@ class Admission:
         except Exception:
             logger.exception("the health store failed when told of %s", name)
             return Lease(True)
+
+
+def _names_of(targets: Sequence[Target], providers: Sequence[ChatProvider]) -> list[tuple[str, str]]:
+    """Return what stands before and after the model in what the store calls each target.
+
+    Two providers that go by one name and name no account are two all the same, and told apart by their places.
+    """
+    names = []
+    accounts = [(target.provider, provider.credential) for target, provider in zip(targets, providers, strict=True)]
+    for account, provider in zip(accounts, providers, strict=True):
+        twins = [id(other) for other, its in zip(providers, accounts, strict=True) if its == account]
+        place = f"#{twins.index(id(provider))}" if len(set(twins)) > 1 else ""
+        names.append((f"{account[0]}{place}/", f"/{account[1]}"))
+    return names
 
 
 def refusal(lease: Lease, provider: str) -> TargetResting | None:

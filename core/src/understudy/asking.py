@@ -92,7 +92,11 @@ class Overrides:
         if base is not self._policy:
             self._check(base)
             changes["max_concurrent_calls"] = self._policy.max_concurrent_calls  # what all calls share is the factory's
-        return replace(base, **changes) if changes else base
+        try:
+            return replace(base, **changes) if changes else base
+        except (TypeError, ValueError) as error:
+            words = str(error).replace("attempt_timeout", "timeout") if "timeout" in options else str(error)
+            raise type(error)(words) from None
 
 
 def read_policy(policy: Policy | str | None, settings: Settings) -> Policy:

@@ -33,7 +33,7 @@ def _ended_by(failure: Failure, verdict: Verdict, targets: Sequence[Target]) -> 
     label = next((a.target for a in reversed(verdict.attempts) if a.failure is failure), label)
     words = f"{failure.summary}: {failure.message}" if failure.message else failure.summary
     error = f"{label}: {words}" if label else words
-    logger.error("%s; no other provider is asked", error)
+    logger.error("%s; nobody else is asked", error)
     return LLMResponse(False, "", failure.provider, error, attempts=verdict.attempts, failure=failure)
 
 

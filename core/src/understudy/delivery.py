@@ -126,6 +126,8 @@ class Delivery:
             return [event]
         self._held.append(event)
         if self.first_at is None:
+            if self._clock() > self._first_by:
+                raise self.timed_out()
             if isinstance(event, TextDelta | ThinkingDelta) and not event.text.strip():
                 return []
             self.first_at = self._clock()

@@ -13,6 +13,7 @@ from understudy.commands import Admit, Await, Call, Cancel, Outcome, Verdict, Wa
 from understudy.engine import Procedure
 from understudy.errors import StreamInterrupted
 from understudy.performance import Performance
+from understudy.policy import ATTEMPT_TIMEOUT
 from understudy.response import Finish, LLMResponse, StreamEvent
 
 
@@ -302,12 +303,10 @@ def _needs_loop(performance: Performance, *, streaming: bool) -> bool:
     policy = performance.policy
     if policy.hedge_after is not None:
         return True
-    if policy.deadline is None:
-        if not streaming:
-            return False
+    if policy.deadline is None and policy.attempt_timeout == ATTEMPT_TIMEOUT:  # as it comes
         first = min(policy.first_token_timeout, policy.attempt_timeout)
         idle = min(policy.idle_timeout, policy.attempt_timeout)
-        if first == idle:
+        if not streaming or first == idle:
             return False
     return any(not provider.capabilities.keeps_deadline for provider in performance.providers)
 

@@ -9,6 +9,7 @@ from understudy.breaker import Effect
 from understudy.commands import State
 from understudy.health import Claim, Lease, Report
 from understudy.limits import Limits
+from understudy.policy import Policy
 
 
 class Holdings:
@@ -16,14 +17,17 @@ class Holdings:
 
     Args:
         admission: what all calls share.
+        policy: the call's numbers.
         changed: told of a target whose breaker has just changed, by its index.
     """
 
-    __slots__ = ("_admission", "_changed", "_inside", "_leases", "_left", "_retry", "_sent")
+    __slots__ = ("_admission", "_changed", "_counted", "_inside", "_leases", "_left", "_policy", "_retry", "_sent")
 
-    def __init__(self, admission: Admission, changed: Callable[[int, Lease], None]) -> None:
+    def __init__(self, admission: Admission, policy: Policy, changed: Callable[[int, Lease], None]) -> None:
         self._admission = admission
+        self._policy = policy
         self._changed = changed
+        self._counted = False  # by the budgets
         self._inside = False  # counted by the bulkhead
         self._leases: dict[int, tuple[Lease, Claim, str]] = {}
         self._left = False
@@ -58,6 +62,9 @@ class Holdings:
         if lease.changed:
             self._changed(index, lease)
         if lease.granted:
+            if not self._counted:
+                self._counted = True
+                self._admission.deposit(self._policy)
             self._leases[index] = lease, claim, name
             if self._left:  # the store was asked in a thread, and the caller gave up meanwhile
                 self.give(index)

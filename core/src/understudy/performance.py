@@ -134,8 +134,8 @@ class Performance:
         policy = self.policy
         self.arrange()
         self.reporter = Reporter(self.targets, self.extensions)
-        self.holdings = Holdings(self.admission, self.reporter.breaker)
-        self._call = self.admission.begin(policy)
+        self.holdings = Holdings(self.admission, policy, self.reporter.breaker)
+        self._call = self.admission.begin()
         now = self.runtime.clock()
         if policy.deadline is not None:
             self.deadline = now + policy.deadline
@@ -185,9 +185,7 @@ class Performance:
         name = admission.name_of(target.position, request.model)
         claim = admission.claim(target.position, request, self._call, self._longest_attempt(), command.forced)
         lease = self.holdings.take(index, name, claim)
-        p95 = None
-        if self.policy.hedge_after == "p95":
-            p95 = admission.look(target.position, request.model).p95
+        p95 = self._p95(index) if self.policy.hedge_after == "p95" else None
         if lease.granted:
             return Outcome(self.runtime.clock(), breaker=lease.state.value, p95=p95)
         if command.hedge:
@@ -366,16 +364,33 @@ class Performance:
             timeout = delivery.allowed
             if delivery.first_at is not None:
                 seconds = delivery.first_at - started
+        if isinstance(failure, Timeout) and self._is_hurry(index, timeout):
+            timeout = 0.0
         report = report_of(failure, outcome.response, target.price_list or target.provider, seconds, timeout, priced)
         after = self.holdings.give(index, report)
         if failure is None or after is None or after.granted:
             return outcome
         return replace(outcome, free_in=after.free_in, breaker=after.state.value)
 
+    def _is_hurry(self, index: int, timeout: float) -> bool:
+        """Whether an attempt ran out of time that was less than the factory's own, and less than its target takes."""
+        if _times_of(self.policy) == _times_of(self.admission.policy):
+            return False
+        p95 = self._p95(index)
+        return p95 is not None and timeout < p95
+
+    def _p95(self, index: int) -> float | None:
+        target = self.targets[index]
+        return self.admission.look(target.position, self._request_for(target).model).p95
+
     def give_up(self, index: int) -> Outcome:
         """Give back what a cancelled attempt holds."""
         self.holdings.give(index)
         return Outcome(self.runtime.clock(), index=index)
+
+
+def _times_of(policy: Policy) -> tuple[float | None, ...]:
+    return policy.deadline, policy.attempt_timeout, policy.first_token_timeout, policy.idle_timeout
 
 
 def _own(failure: Failure) -> Failure:

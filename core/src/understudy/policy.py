@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 StreamRecovery: TypeAlias = Literal["raise", "restart", "continue", "buffer"]
 
 
+ATTEMPT_TIMEOUT = 60.0  # seconds, unless somebody chose another number
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """How long to insist and when to let the next provider take the part. The defaults are the preset `patient`.
@@ -93,7 +96,7 @@ class Policy:
     switch_first: bool = False
 
     deadline: float | None = None
-    attempt_timeout: float = 60.0
+    attempt_timeout: float = ATTEMPT_TIMEOUT
     first_token_timeout: float = 60.0
     idle_timeout: float = 60.0
     minimum_attempt: float = 0.1
