@@ -110,9 +110,8 @@ class Stage:
             self.begin(names, policy, *faults)
             with no_waiting() as waits:
                 call = self.call(how, timeout=timeout, **arguments)
-            healthy = self.cast[len(faults) :]
-            late = any(one.target in healthy and isinstance(one.failure, Timeout) for one in call.attempts)
-            if not late and (call.error is not None) == begun:
+            healthy = self.cast if begun else self.cast[len(faults) :]
+            if not any(one.target in healthy and isinstance(one.failure, Timeout) for one in call.attempts):
                 break
         return call, waits
 

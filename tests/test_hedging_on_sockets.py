@@ -179,12 +179,10 @@ def test_by_default_the_second_is_asked_when_95_of_100_would_have_answered(hedge
     for _ in range(20):
         stage.ask(how)
     assert stage.counts == [20, 0]  # nobody knew what is usual
-    p95 = stage.factory.get_provider_status()["primary"]["health"]["latency_p95"]
-    assert p95 >= AFTER
     stage.primary.always(faults.black_hole())
     response = stage.ask(how)
     assert (response.provider_name, stage.counts) == ("claude", [21, 1])
-    assert stage.seconds >= p95
+    assert stage.seconds >= AFTER
 
 
 @streams
