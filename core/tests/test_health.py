@@ -28,6 +28,7 @@ from understudy import (
 from understudy.admission import effect_of
 from understudy.breaker import Effect
 from understudy.health import MOST_TARGETS, HealthStore, Lease, Report
+from understudy.latencies import Latency
 from understudy.testing import VirtualClock
 
 EAGER = Policy.eager(breaker_jitter=0.0)
@@ -63,7 +64,8 @@ def test_it_is_a_health_store():
 def test_an_unknown_target_is_well_and_asking_how_it_is_changes_nothing():
     store, _ = store_of()
     health = store.look("a", EAGER)
-    assert (health.state, health.free_in, health.failures, health.seconds, health.p95) == ("closed", 0, 0, None, None)
+    assert (health.state, health.free_in, health.failures, health.failing) == ("closed", 0, 0, 0)
+    assert health.answers == health.first_tokens == Latency()
     assert repr(store) == "InMemoryHealthStore(0 targets)"
 
 
@@ -204,20 +206,6 @@ def test_programs_with_different_limits_share_a_store():
             if lease.granted:
                 store.give("a", lease, claim(limits=limits), Report(Effect.SUCCESS))
     assert granted == {narrow: 2, wide: 5}
-
-
-def test_latencies_are_averaged_and_the_slowest_of_twenty_left_out():
-    store, _ = store_of()
-    for seconds in (1.0, 2.0):
-        wanted = claim()
-        store.give("a", store.take("a", wanted), wanted, Report(Effect.SUCCESS, seconds=seconds))
-    health = store.look("a", EAGER)
-    assert (health.seconds, health.p95) == (1.2, None)
-    for number in range(1, 101):
-        store.give("a", store.take("a", wanted), wanted, Report(Effect.SUCCESS, seconds=float(number)))
-    assert store.look("a", EAGER).p95 == 95.0
-    fail(store, times=5, effect=Effect.ALIVE, seconds=500.0)
-    assert store.look("a", EAGER).p95 == 95.0
 
 
 def test_idle_targets_are_forgotten_before_there_are_too_many():

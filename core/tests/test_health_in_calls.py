@@ -9,6 +9,7 @@ import pytest
 from timed import WAYS, Player, Stage, answer, ask, held_leases, record
 
 from understudy import (
+    AuthenticationFailed,
     ContextTooLong,
     InMemoryHealthStore,
     InvalidRequest,
@@ -17,9 +18,11 @@ from understudy import (
     LLMProvider,
     LLMResponse,
     Policy,
+    QuotaExhausted,
     RateLimited,
     RequestTooLarge,
     ServerError,
+    StreamInterrupted,
     Usage,
 )
 from understudy.breaker import BreakerState
@@ -207,14 +210,16 @@ def test_everything_is_given_back_before_the_last_event():
 def test_the_health_of_every_target_is_told():
     stage = Stage(Player("a", ServerError("down")), Player("b", (0.25, "fine")), policy=EAGER)
     status = stage.factory.get_provider_status()
-    nothing = {"state": "closed", "free_in": 0.0, "until": None, "failures": 0, "latency": None, "latency_p95": None}
-    assert status["primary"] == {"name": "a", "available": True, "health": {**nothing, "left": {}}}
+    nothing = {"state": "closed", "free_in": 0.0, "until": None, "failures": 0, "failing": 0.0, "left": {}}
+    unknown = dict.fromkeys(["latency", "latency_p95", "first_token", "first_token_p95"])
+    assert status["primary"] == {"name": "a", "available": True, "health": {**nothing, **unknown}}
     assert status["current"] == "a"
     for _ in range(10):
         stage.ask()
     status = stage.factory.get_provider_status()
     health = status["primary"]["health"]
     assert (health["state"], health["failures"]) == ("open", 10)
+    assert 0.9 < health["failing"] < 1  # the last failure is a moment ago
     assert 25 < health["free_in"] <= 30
     assert health["until"].endswith("+00:00")
     assert status["current"] == "b"
@@ -257,7 +262,7 @@ def test_the_event_loop_never_waits_for_a_store(how, routing):
     waiting = []
     guarded = factory._admission.store
     original = guarded._ask
-    guarded._ask = lambda question: (waiting.append(threading.current_thread()), original(question))[1]
+    guarded._ask = lambda *question: (waiting.append(threading.current_thread()), original(*question))[1]
     assert ask(factory, how).success
     assert len(store.askers) == (4 if routing == "fastest" else 2)
     on_the_loop = [thread for thread in waiting if thread is threading.current_thread()]
@@ -288,15 +293,42 @@ def test_dollars_that_nobody_can_count_are_told_once(caplog):
     assert caplog.messages == ["a: no price is known of 'unheard-of', so spend_per_day does not count it"]
 
 
-def test_the_latency_of_a_stream_is_that_of_its_first_piece():
+def test_the_latency_of_a_stream_is_that_of_its_first_piece_and_a_series_of_its_own():
     stage = Stage(Player("a", (0.5, "one ", 3.0, "two")))
-    for how, seconds in (("stream", 0.5), ("sync", 3.5)):
-        stage.store.forget()
-        stage.ask(how)
-        assert stage.factory._admission.look(0).seconds == pytest.approx(seconds)
+    stage.ask("stream")
+    assert stage.factory._admission.look(0).answers.seconds is None
+    stage.ask("sync")
+    for _ in range(19):
+        stage.ask("astream")
+        stage.ask("async")
+    health = stage.factory.get_provider_status()["primary"]["health"]
+    assert (health["first_token"], health["first_token_p95"]) == pytest.approx((0.5, 0.5))
+    assert (health["latency"], health["latency_p95"]) == pytest.approx((3.5, 3.5))
     stage = Stage(Player("a", ("at once", 3.0, "and later")))
     stage.ask("stream")  # at second 0 of the clock, which is a time like any other
-    assert stage.factory._admission.look(0).seconds == 0.0
+    assert stage.factory._admission.look(0).first_tokens.seconds == 0.0
+
+
+@pytest.mark.parametrize(
+    ("line", "failing"),
+    [
+        (ServerError("down"), 1.0),
+        (RateLimited("slow down"), 1.0),
+        (QuotaExhausted("no credit"), 1.0),
+        (AuthenticationFailed("wrong key"), 1.0),
+        (("begun", StreamInterrupted("cut")), 1.0),
+        ("", 1.0),  # an empty answer will not do
+        (InvalidRequest("too hot"), 0.0),
+        (ContextTooLong("a novel"), 0.0),
+        (RequestTooLarge("for this quota"), 0.0),
+        ("fine", 0.0),
+    ],
+)
+@pytest.mark.parametrize("how", ["sync", "astream"])
+def test_a_target_fails_where_it_brings_no_answer_through_no_fault_of_the_request(how, line, failing):
+    stage = Stage(Player("a", line), policy=EAGER)
+    stage.ask(how, max_retries=0)
+    assert stage.factory._admission.look(0).failing == failing
 
 
 def test_changes_of_state_are_told_and_logged(caplog):

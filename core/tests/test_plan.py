@@ -274,6 +274,10 @@ def test_who_is_hedged_is_told() -> None:
     assert reasons == ["primary", "p0 fails, or does not answer within 2 s", "p0 and p1 fail"]
     stage = Stage(Policy.eager(hedge_after="p95")).set_up()
     assert [one.why for one in stage.plan().targets][1] == "p0 fails"  # nothing was measured so far
+    stage.cast[0].act = lambda request: stage.clock.advance(1.5)
+    for _ in range(30):
+        stage.call("Hello.", "Hello.", "Hello.")
+    assert [one.why for one in stage.plan().targets][1] == "p0 fails, or does not answer within 1.5 s"
 
 
 def test_a_full_house_is_told() -> None:

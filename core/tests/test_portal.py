@@ -280,6 +280,25 @@ def test_a_sync_call_on_the_background_loop_takes_another_loop():
     assert not any(one.blocked for one in portal._backgrounds.values())
 
 
+def test_two_loops_never_wait_for_each_other(monkeypatch):
+    chosen = threading.Barrier(2)
+
+    class Call(portal._Call):
+        def __init__(self, background, function):
+            super().__init__(background, function)
+            if threading.get_ident() in portal._backgrounds and not chosen.broken:
+                chosen.wait(5)  # both have a loop to wait for, and neither waits for it yet
+
+    async def nested():
+        return portal.run(answer)
+
+    first, second = portal._free(), portal._Background()
+    portal._backgrounds[second.ident] = second
+    monkeypatch.setattr(portal, "_Call", Call)
+    both = [asyncio.run_coroutine_threadsafe(nested(), one.loop) for one in (first, second)]
+    assert [one.result(5) for one in both] == [42, 42]
+
+
 def test_the_loop_survives_what_ends_loops():
     async def leave():
         raise SystemExit(3)

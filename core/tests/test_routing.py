@@ -2,12 +2,15 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from understudy.latencies import TRACE
 from understudy.routing import (
+    EXPLORED,
     Candidate,
     cheapest,
     check_names,
@@ -28,11 +31,10 @@ SEVERAL = some.lists(
         seconds=some.none() | some.floats(0, 60),
         price=some.none() | some.floats(0, 1),
         ready=some.booleans(),
+        failing=some.floats(0, 1),
     ),
     max_size=6,
-).map(
-    lambda many: [Candidate(i, c.label, c.provider, c.model, c.seconds, c.price, c.ready) for i, c in enumerate(many)]
-)
+).map(lambda many: [replace(candidate, index=index) for index, candidate in enumerate(many)])
 STRATEGIES = {
     "ordered": ordered,
     "fastest": fastest,
@@ -82,17 +84,61 @@ def test_ordered_draws_nothing_and_asks_for_no_price():
 # ---- fastest ----
 
 
+def shares(*candidates, strategy=fastest):
+    count = firsts(strategy, route(*candidates))
+    return [count[index] / 4000 for index in range(len(candidates))]
+
+
+def near(*wanted):
+    return pytest.approx(wanted, abs=0.03)
+
+
 def test_the_quicker_of_two_comes_first():
-    assert fastest(route({"seconds": 2.0}, {"seconds": 1.0}), never) == [1, 0]
-
-
-def test_who_was_never_measured_counts_as_quickest():
-    assert fastest(route({"seconds": 0.1}, {}), never) == [1, 0]
+    assert shares({"seconds": 2.0}, {"seconds": 1.0}) == [0, 1]
 
 
 def test_who_is_not_ready_comes_last():
     candidates = route({"seconds": 0.1, "ready": False}, {"seconds": 3.0}, {"ready": False}, {"seconds": 2.0})
-    assert fastest(candidates, never) == [3, 1, 2, 0]
+    assert fastest(candidates, lambda: 0.5) == [3, 1, 0, 2]
+    assert shares({"ready": False, "seconds": 0.1}, {"seconds": 3.0}, {"ready": False}) == [0, 1, 0]
+    assert fastest(route({"ready": False, "seconds": 2.0}, {"ready": False, "seconds": 1.0}), never) == [1, 0]
+
+
+def test_where_nobody_is_known_all_share():
+    assert shares({}, {}) == near(1 / 2, 1 / 2)
+    assert shares({}, {}, {}, {}) == near(1 / 4, 1 / 4, 1 / 4, 1 / 4)
+
+
+def test_who_was_not_measured_lately_is_asked_now_and_then():
+    assert shares({"seconds": 0.1}, {}) == near(1 - EXPLORED, EXPLORED)
+    assert shares({}, {"seconds": 0.1}, {}) == near(EXPLORED, 1 - 2 * EXPLORED, EXPLORED)
+    assert fastest(route({}, {"seconds": 0.1}, {"seconds": 9.0}), lambda: 0.5)[-1] == 0  # as fallback the last
+
+
+def test_who_has_just_failed_is_not_asked_before_others():
+    assert shares({"failing": 1.0}, {"seconds": 50.0}) == [0, 1]
+    assert shares({"seconds": 0.1, "failing": 1.0}, {"seconds": 50.0}) == [0, 1]
+    assert shares({"failing": 1.0}, {}) == [0, 1]
+    assert fastest(route({"failing": 1.0}, {}, {"seconds": 9.0}), lambda: 0.5) == [2, 1, 0]
+
+
+def test_of_many_that_fail_none_is_drawn():
+    """Two at random would both be dead in one of six calls."""
+    for known in ({}, {"seconds": 1.0}):
+        dead = {**known, "failing": 1.0}
+        assert shares(dead, {"seconds": 2.0}, dead, {"seconds": 3.0}) == [0, 1, 0, 0]
+        assert shares(dead, {}, dead, {}) == near(0, 1 / 2, 0, 1 / 2)
+
+
+def test_where_everybody_fails_the_one_that_failed_longer_ago_is_first():
+    assert shares({"failing": 1.0}, {"failing": 0.7}) == [0, 1]
+
+
+def test_a_failure_that_has_faded_leaves_a_target_its_speed_or_its_share():
+    assert shares({"seconds": 0.1, "failing": TRACE}, {"seconds": 1.0}) == [1, 0]
+    assert shares({"failing": TRACE}, {"seconds": 1.0}) == near(EXPLORED, 1 - EXPLORED)
+    rare = shares({"failing": TRACE}, {})  # who fails is known, and nothing else
+    assert rare == near(EXPLORED, 1 - EXPLORED)
 
 
 def test_the_slowest_of_three_is_never_first_and_the_others_share():

@@ -39,11 +39,24 @@ ORDER = {
         }
     },
 }
+DRAFT_3 = "http://json-schema.org/draft-03/schema#"
 LINES = [{"name": "tea", "count": 2}]
 JSON = some.recursive(
     some.none() | some.booleans() | some.integers() | some.floats() | some.text(max_size=100),
     lambda inner: some.lists(inner, max_size=4) | some.dictionaries(some.text(max_size=20), inner, max_size=4),
     max_leaves=12,
+)
+KEYWORDS = ["$schema", "$id", "$ref", "$anchor", "$defs", "type", "items", "properties", "required", "enum", "pattern"]
+KEYWORDS += ["multipleOf", "minimum", "not", "anyOf", "patternProperties", "uniqueItems", "$dynamicRef", "format", "if"]
+WORDS = ["#", "#/$defs/x", "object", "http://[", "[", DRAFT_3, "http://json-schema.org/draft-04/schema#", "regex", "é"]
+SCHEMAS = some.recursive(
+    some.dictionaries(some.sampled_from(KEYWORDS), JSON | some.sampled_from(WORDS), max_size=4),
+    lambda inner: some.dictionaries(
+        some.sampled_from(KEYWORDS),
+        inner | some.lists(inner, max_size=2) | some.dictionaries(some.sampled_from(["x", "["]), inner, max_size=2),
+        max_size=3,
+    ),
+    max_leaves=6,
 )
 
 
@@ -118,6 +131,23 @@ def test_an_answer_nested_deeper_than_python_goes_is_a_fault():
     assert "nested without end" in told
 
 
+@pytest.mark.parametrize(
+    ("schema", "value", "said"),
+    [
+        ({"multipleOf": 0.5}, float("nan"), "found what raises ValueError: "),
+        ({"type": "string"}, {1, 2}, "$: expected a text, found "),
+        ({"type": "string"}, object, "$: expected a text, found "),
+        (
+            {"$schema": DRAFT_3, "properties": {"a": {"required": True}}},
+            {},
+            "$.a: expected what required asks for, found none",
+        ),
+    ],
+)
+def test_what_is_hardly_json_is_a_fault_and_no_exception(schema, value, said):
+    assert said in schema_fault(schema, value)
+
+
 # ---- schemas ----
 
 
@@ -127,13 +157,19 @@ def test_an_answer_nested_deeper_than_python_goes_is_a_fault():
         ({"type": "objekt"}, r'\$\.type: expected one of "array".* found "objekt"'),
         ({"properties": {"a": {"minimum": "x"}}}, r'\$\.properties\.a\.minimum: expected a number, found "x"'),
         ({"properties": 5}, r"\$\.properties: expected an object, found 5"),
-        ({"properties": {"a": {"pattern": "("}}}, r'\$\.properties\.a\.pattern: expected a text of the format "regex"'),
+        ({"properties": {"a": {"pattern": "("}}}, r"\$\.properties\.a\.pattern: expected a regular expression"),
         ([1], r"expected an object or true or false, found a list"),
         ({"const": {1, 2}}, "found what is no JSON: set"),
         ({"$ref": "#/$defs/missing"}, r'within the schema, found "#/\$defs/missing", which is not in it'),
         ({"properties": {"a": {"items": {"$ref": "#nowhere"}}}}, "#nowhere"),
         ({"$ref": "other.json"}, "nothing is fetched"),
         ({"$ref": "https://json-schema.org/draft/2020-12/schema"}, "nothing is fetched"),
+        ({"$ref": "#"}, "refers to itself in a circle"),
+        ({"allOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"not": {"$ref": "#/$defs/a"}}}}, "in a circle"),
+        ({"$schema": ["x"]}, "found one at which TypeError"),
+        ({"$schema": "http://json-schema.org/draft-03/schema#", "type": "objekt"}, "Unknown type 'objekt'"),
+        ({"$ref": "#/here", "here": {"type": "objekt"}}, "Unknown type 'objekt'"),
+        ({"minimum": float("nan")}, "found what is no JSON"),
     ],
 )
 def test_a_schema_that_cannot_be_checked_against_is_refused(schema, complaint):
@@ -148,7 +184,12 @@ def test_a_schema_that_cannot_be_checked_against_is_refused(schema, complaint):
         {"properties": {"$ref": {"type": "string"}}},  # a property of that name, and no reference
         {"enum": [{"$ref": "nowhere"}]},
         {"$defs": {"x": {"$anchor": "here"}}, "$ref": "#here"},
-        {"$id": "https://example.com/a", "$defs": {"y": {"$id": "y"}}, "items": {"$ref": "y"}, "not": {"$ref": "#"}},
+        {
+            "$id": "https://example.com/a",
+            "$defs": {"y": {"$id": "y"}},
+            "items": {"$ref": "y"},
+            "properties": {"z": {"$ref": "#"}},
+        },
         {"$schema": "http://json-schema.org/draft-07/schema#", "definitions": {"a": {}}, "$ref": "#/definitions/a"},
         {"$schema": "https://example.com/unknown", "type": "object"},
         {"format": "date", "unknown-keyword": 5},
@@ -187,7 +228,27 @@ def test_a_schema_is_prepared_once_and_a_changed_one_anew():
     assert schema_fault(mine, "a") == '$: expected a number, found "a"'
 
 
-def test_without_jsonschema_everything_passes(without_jsonschema):
+@given(schema=SCHEMAS, value=JSON)
+def test_whatever_a_schema_is_made_of_it_is_refused_in_words_or_can_be_checked_against(schema, value):
+    complaint = complaint_about(schema)
+    if complaint is None:
+        told = schema_fault(schema, value)
+        assert told is None or told.startswith("$")
+    else:
+        assert complaint.startswith("output_schema: expected ")
+
+
+def complaint_about(schema):
+    try:
+        check_schema(schema)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def test_without_jsonschema_everything_passes_that_is_json(without_jsonschema):
     assert not is_installed()
     check_schema({"type": "objekt"})
+    with pytest.raises(ValueError, match="found what is no JSON"):
+        check_schema({"const": {1, 2}})
     assert schema_fault(ORDER, 5) is None

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         AttemptFailed,
         AttemptStarted,
         BreakerChanged,
+        CallCancelled,
         CallFinished,
         Event,
         RetryScheduled,
@@ -119,6 +120,7 @@ __all__ = [
     "BreakerChanged",
     "BreakerState",
     "BrokenPlugin",
+    "CallCancelled",
     "CallFinished",
     "Cancelled",
     "Candidate",
@@ -228,7 +230,7 @@ _CONTENTS = {
         RequestTooLarge ResponseRejected ServerError StreamInterrupted TargetFailure TargetResting Timeout
         TooManyCalls TransientFailure UnderstudyError UnknownFailure UnknownProvider UnsupportedRequest
         UntrustedPlugin conceal""",
-    "events": """AttemptFailed AttemptStarted BreakerChanged CallFinished Event RetryScheduled Switched
+    "events": """AttemptFailed AttemptStarted BreakerChanged CallCancelled CallFinished Event RetryScheduled Switched
         TargetSkipped""",
     "factory": "LLMFactory",
     "health": "Claim HealthStore InMemoryHealthStore Lease Report TargetHealth",

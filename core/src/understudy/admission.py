@@ -13,6 +13,7 @@ from understudy.budgets import Bulkhead, HedgeBudget, RetryBudget
 from understudy.commands import Target
 from understudy.errors import (
     CircuitOpen,
+    ContextTooLong,
     CoolingDown,
     Failure,
     LimitReached,
@@ -40,6 +41,8 @@ EVIDENCE = 1.0  # seconds: a timeout shorter than this tells of the caller's hur
 LEASE_MARGIN = 1.0  # seconds on top of an attempt's own time, for what comes before and after it
 
 _NEVER_SENT = (ProviderUnavailable, RequestRejected, UnsupportedRequest)
+_PASSING = (Effect.FAILURE, Effect.RATE_LIMITED, Effect.EXHAUSTED)
+_OF_THE_REQUEST = (ContextTooLong, UnsupportedRequest)  # another may well be answered
 _calls = count(SystemRandom().getrandbits(62))  # other processes that share a store count from elsewhere
 
 
@@ -234,7 +237,9 @@ def report_of(
     if response is None and _is_free(failure):
         tokens = cost = 0.0
     sent = not isinstance(failure, _NEVER_SENT)
-    return Report(effect_of(failure, timeout), None, failure.retry_after, tokens, cost, sent)
+    effect = effect_of(failure, timeout)
+    failed = effect in _PASSING or (failure.scope is Scope.TARGET and not isinstance(failure, _OF_THE_REQUEST))
+    return Report(effect, None, failure.retry_after, tokens, cost, sent, failed=failed)
 
 
 def _is_free(failure: Failure) -> bool:

@@ -1,12 +1,18 @@
-"""Whether an answer will do. One that will not is a failure of its target: the next one is asked."""
+"""Whether an answer will do. One that will not is a failure of its target: the next one is asked.
+
+Nothing that is found out about an answer which has arrived is taken for an outage: its target is not asked again, and
+its breaker counts nothing.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
-from understudy.errors import EmptyResponse, Failure, MalformedResponse, ResponseRejected
+from understudy.classify import failure_of
+from understudy.errors import EmptyResponse, Failure, MalformedResponse, ResponseRejected, Scope
 from understudy.messages import Request
 from understudy.provider import structured_output
 from understudy.response import FinishReason, LLMResponse, ResponseWarning, Usage
@@ -21,6 +27,40 @@ UNCHECKED = ResponseWarning(
     "the answer is JSON, but was not checked against output_schema: pip install 'understudy[schema]'",
 )
 
+_FIELDS: tuple[tuple[str, Any, str, Callable[[], Any]], ...] = (  # name, kinds, in words, what stands for None
+    ("content", str, "a text", str),
+    ("parts", (tuple, list), "a tuple", tuple),
+    ("warnings", (tuple, list), "a tuple", tuple),
+)
+_COUNTS = tuple(field.name for field in fields(Usage))
+_OWN = (Scope.TARGET, Scope.REQUEST, Scope.CANCELLED)  # what a check of the caller's own may say itself
+
+
+def check_validator(validator: Any) -> None:
+    """See whether a validator can be one, before anything is sent.
+
+    Raises:
+        TypeError: it cannot be called, or what it returns when it is called is no verdict: a coroutine, a generator.
+    """
+    if validator is None:
+        return
+    if not callable(validator):
+        raise TypeError(f"expected validator as a function that takes the response, found {validator!r:.80}")
+    for function in (validator, type(validator).__call__):
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"expected validator as a plain function, found an async one, {_name(validator)}: nobody awaits it; "
+                "write it with def instead of async def, or check the answer after the call"
+            )
+        if inspect.isgeneratorfunction(function):
+            raise TypeError(
+                f"expected validator as a function that returns its verdict, found a generator, {_name(validator)}"
+            )
+
+
+def _name(function: Any) -> str:
+    return getattr(function, "__qualname__", type(function).__qualname__)
+
 
 def check_answer(
     response: Any,
@@ -34,13 +74,25 @@ def check_answer(
 
     Raises:
         Failure: the response says that it is one.
-        MalformedResponse: it is no LLMResponse, its content is no text, or it does not follow the request's schema.
+        MalformedResponse: it is no LLMResponse, its content is no text, it does not follow the request's schema, or
+            something about it kept it from being checked.
         EmptyResponse: it holds neither text nor tool calls.
         ResponseRejected: the policy, the caller's validator or an extension refused it.
     """
     if not isinstance(response, LLMResponse):
         raise MalformedResponse(f"expected the provider to return an LLMResponse, found {type(response).__name__}")
-    return _check(response, request, provider, policy, validator, extensions)
+    if not response.success:
+        raise failure_of(response)
+    try:
+        return _check(response, request, provider, policy, validator, extensions)
+    except Failure:
+        raise
+    except Exception as error:
+        raise MalformedResponse(
+            f"expected an answer that can be checked, found one at which {_tell(error)}",
+            model=response.model,
+            request_id=response.request_id,
+        ) from error
 
 
 def _check(
@@ -51,17 +103,9 @@ def _check(
     validator: Validator | None,
     extensions: Extensions | None,
 ) -> LLMResponse:
-    if not response.success:
-        response.raise_for_failure()
-    if response.content is None:  # not as it is typed, but what an SDK gives whose reply has no text
-        response = replace(response, content="")
-    if not isinstance(response.content, str):
-        raise MalformedResponse(f"expected content as a text, found {type(response.content).__name__}")
+    response = _mend(response)
     if response.provider_name != provider:  # not filled in, or it goes by another name on this route
         response = replace(response, provider_name=provider)
-    if response.usage is not None and not isinstance(response.usage, Usage):
-        words = f"expected usage as a Usage, found {type(response.usage).__name__}: it is left out"
-        response = replace(response, usage=None, warnings=(*response.warnings, ResponseWarning("usage", words)))
     cut = response.finish_reason == FinishReason.LENGTH
     nothing = not response.content.strip() and not response.tool_calls
     if nothing and response.finish_reason != FinishReason.PAUSED:  # a paused turn goes on from its parts
@@ -77,6 +121,31 @@ def _check(
     if extensions is not None:
         _ask_extensions(response, request, extensions)
     return response
+
+
+def _mend(response: LLMResponse) -> LLMResponse:
+    """Fill in what is None against its type, and leave out a usage that cannot be counted with."""
+    for name, kind, words, nothing in _FIELDS:
+        value = getattr(response, name)
+        if value is None:  # not as it is typed, but what an SDK gives whose reply has none
+            response = replace(response, **{name: nothing()})
+        elif not isinstance(value, kind):
+            raise MalformedResponse(f"expected {name} as {words}, found {type(value).__name__}")
+    fault = None if response.usage is None else _usage_fault(response.usage)
+    if fault is not None:
+        words = f"expected usage as a Usage, found {fault}: it is left out"
+        response = replace(response, usage=None, warnings=(*response.warnings, ResponseWarning("usage", words)))
+    return response
+
+
+def _usage_fault(usage: Any) -> str | None:
+    if not isinstance(usage, Usage):
+        return type(usage).__name__
+    for name in _COUNTS:
+        count = getattr(usage, name)
+        if not isinstance(count, int) or count < 0:
+            return f"{name} {count!r:.40}"
+    return None
 
 
 def _check_schema(response: LLMResponse, request: Request) -> LLMResponse:
@@ -102,20 +171,46 @@ def _check_schema(response: LLMResponse, request: Request) -> LLMResponse:
 def _validate(response: LLMResponse, validator: Validator) -> None:
     try:
         verdict = validator(response)
-    except Failure:
-        raise
+        if verdict is None or verdict is True:
+            return
+        words = verdict if isinstance(verdict, str) and verdict else f"the validator returned {verdict!r:.200}"
+        if inspect.isawaitable(verdict):
+            _drop(verdict)
+            words = "the validator returned something to be awaited, and nobody awaits it: make it a plain function"
     except Exception as error:
-        raise ResponseRejected(f"the validator raised {type(error).__name__}: {error}") from error
-    if verdict is None or verdict is True:
-        return
-    words = verdict if isinstance(verdict, str) and verdict else f"the validator returned {verdict!r}"
+        _refuse(f"the validator raised {_tell(error)}", error)
     raise ResponseRejected(words, model=response.model, request_id=response.request_id)
+
+
+def _drop(awaitable: Any) -> None:
+    """End what nobody will await, so that Python does not warn of it later."""
+    for name in ("close", "cancel"):  # of a coroutine; of a task or future
+        end = getattr(awaitable, name, None)
+        if end is not None:
+            end()
+            return
+
+
+def _refuse(words: str, error: Exception) -> NoReturn:
+    """Raise what becomes of an exception that a check of the caller's own raised.
+
+    A failure that speaks of a quota or an outage is another vendor's, of a model that judges, say. It says nothing of
+    the target that answered.
+    """
+    if isinstance(error, Failure) and error.scope in _OWN:
+        raise error
+    raise ResponseRejected(words) from error
 
 
 def _ask_extensions(response: LLMResponse, request: Request, extensions: Extensions) -> None:
     try:
         extensions.check_response(request, response)
-    except Failure:
-        raise
     except Exception as error:
-        raise ResponseRejected(f"an extension failed on the response: {error!r}") from error
+        _refuse(f"an extension failed on the response: {error!r}", error)
+
+
+def _tell(error: Exception) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # one that cannot say what it is
+        return type(error).__name__

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypedDict
 
-from understudy.answers import Validator
+from understudy.answers import Validator, check_validator
 from understudy.errors import ConfigurationError
 from understudy.messages import NOTHING, Prompt, Request, Tool, read_prompt
 from understudy.policy import Policy, PolicyNumber
@@ -15,6 +15,14 @@ from understudy.settings import Settings
 MOST_OVERRIDES = 256  # policies of single calls that are kept for the next call with the same numbers
 RETRIES = PolicyNumber(5)  # the defaults of the arguments, which are told from the same numbers given by a caller
 DELAY = PolicyNumber(5)
+_KINDS: Mapping[str, tuple[type, str]] = {
+    "system": (str, "a text"),
+    "tools": (Iterable, "a sequence of understudy.Tool"),
+    "output_schema": (Mapping, "a mapping, the JSON schema that the answer must follow"),
+    "stop": (Iterable, "a sequence of texts"),
+    "model": (str, "a text"),
+    "options": (Mapping, 'settings by provider name, such as {"claude": {"top_k": 5}}'),
+}
 
 
 class CallOptions(TypedDict, total=False):
@@ -23,8 +31,8 @@ class CallOptions(TypedDict, total=False):
     `model` is asked of the primary only, since no other vendor has it; name a fallback's model in its route.
     `deadline` is in seconds for the whole call, `timeout` in seconds for one attempt. `policy` stands above the
     factory's for this call: a Policy, or the name of a preset; breaker, cooldowns and budgets stay the factory's.
-    `validator` is given the answer, and refuses it by returning False or a reason, or by raising: the next provider
-    is asked.
+    `validator` is a plain function that is given the answer, and refuses it by returning False or a reason, or by
+    raising: the next provider is asked.
     """
 
     system: str | None
@@ -138,13 +146,14 @@ def read_request(
     if unknown:
         known = ", ".join(CallOptions.__annotations__)
         raise TypeError(f"expected options among {known}, found {', '.join(unknown)}")
+    _check_options(options)
     if given := options.get("system"):
         system = given if system is None else f"{given}\n\n{system}"
     stop = options.get("stop") or ()
     return Request(
         messages=messages,
         system=system,
-        tools=tuple(options.get("tools") or ()),
+        tools=_read_tools(options),
         tool_choice=options.get("tool_choice", "auto"),
         output_schema=options.get("output_schema"),
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
@@ -152,5 +161,35 @@ def read_request(
         temperature=temperature,
         max_tokens=max_tokens,
         timeout=timeout,
-        options=options.get("options", NOTHING),
+        options=options.get("options") or NOTHING,
     )
+
+
+def _check_options(options: CallOptions) -> None:
+    """See whether the options of a call can be sent to anybody: a provider that stumbles over them is not at fault."""
+    for name, value in options.items():
+        kind, words = _KINDS.get(name, (object, ""))
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(f"expected {name} as {words}, found {_kind(value)}")
+    for name, own in (options.get("options") or NOTHING).items():
+        if not isinstance(own, Mapping):
+            raise TypeError(f"expected options of {name} as a mapping, found {_kind(own)}")  # it may hold a key
+    if (output_schema := options.get("output_schema")) is not None:
+        from understudy.schema import check_schema  # not needed by most calls
+
+        check_schema(output_schema)
+    check_validator(options.get("validator"))
+
+
+def _read_tools(options: CallOptions) -> tuple[Tool, ...]:
+    tools = tuple(options.get("tools") or ())
+    for tool in tools:
+        if not isinstance(tool, Tool):
+            raise TypeError(f"expected tools as a sequence of understudy.Tool, found {_kind(tool)} in it")
+    return tools
+
+
+def _kind(value: Any) -> str:
+    if hasattr(value, "model_json_schema"):
+        return "a pydantic model: give its model_json_schema()"
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__

@@ -6,6 +6,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from understudy.forks import begin_anew_in_child
+
 WINDOW = 10.0  # seconds over which retries are weighed against calls: Finagle's
 BUCKET = 1.0  # seconds
 BURST = 10.0  # second requests that an idle time can save up
@@ -20,15 +22,20 @@ class RetryBudget:
         clock: gives seconds, monotonic.
     """
 
-    __slots__ = ("_calls", "_clock", "_lock", "_retries", "reserve", "share")
+    __slots__ = ("__weakref__", "_calls", "_clock", "_lock", "_retries", "reserve", "share")
 
     def __init__(self, share: float, reserve: float, clock: Callable[[], float]) -> None:
         self.share = share
         self.reserve = reserve
         self._clock = clock
-        self._lock = threading.Lock()
         self._calls: deque[list[float]] = deque()  # [second, calls]
         self._retries: deque[float] = deque()
+        self.begin_anew()
+        begin_anew_in_child(self)
+
+    def begin_anew(self) -> None:
+        """Make the lock anew; what was counted still counts."""
+        self._lock = threading.Lock()
 
     def deposit(self) -> None:
         """Count a call."""
@@ -85,12 +92,17 @@ class HedgeBudget:
         share: second requests for each call.
     """
 
-    __slots__ = ("_lock", "_saved", "share")
+    __slots__ = ("__weakref__", "_lock", "_saved", "share")
 
     def __init__(self, share: float) -> None:
         self.share = share
-        self._lock = threading.Lock()
         self._saved = 1.0
+        self.begin_anew()
+        begin_anew_in_child(self)
+
+    def begin_anew(self) -> None:
+        """Make the lock anew; what was saved up is there still."""
+        self._lock = threading.Lock()
 
     def deposit(self) -> None:
         """Count a call."""
@@ -118,12 +130,17 @@ class Bulkhead:
         limit: the most.
     """
 
-    __slots__ = ("_lock", "limit", "under_way")
+    __slots__ = ("__weakref__", "_lock", "limit", "under_way")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.under_way = 0
+        self.begin_anew()
+        begin_anew_in_child(self)
+
+    def begin_anew(self) -> None:
+        """Make the lock anew, and count no call: the threads of those that were under way are not there."""
         self._lock = threading.Lock()
+        self.under_way = 0
 
     def enter(self) -> bool:
         """Count a call that begins; False where there is no room."""
@@ -136,4 +153,4 @@ class Bulkhead:
     def leave(self) -> None:
         """Count a call that has ended."""
         with self._lock:
-            self.under_way -= 1
+            self.under_way = max(self.under_way - 1, 0)  # in a forked process one may end that is not counted

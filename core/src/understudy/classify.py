@@ -10,9 +10,13 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
 
 from understudy import errors
 from understudy.errors import Failure
+
+if TYPE_CHECKING:
+    from understudy.response import LLMResponse
 
 # Most specific first: a class counts where any name in its ancestry stands in a row.
 _MISCONFIGURED = frozenset(
@@ -47,9 +51,17 @@ _DISCONNECTED = frozenset(
 )
 _UNREADABLE = frozenset(["JSONDecodeError", "UnknownApiResponseError", "ValidationError", "DecodingError"])
 
-_QUOTA_WORDS = re.compile(r"\b(?:429|quota|rate[ _-]?limit(?:s|ed|ing)?|resource[ _-]?exhausted)\b", re.IGNORECASE)
-_TIMEOUT_WORDS = re.compile(r"\b(?:time[d]?[ -]?out|deadline exceeded)\b", re.IGNORECASE)
-_CONNECTION_WORDS = re.compile(r"\bconnect(?:ion|ing)?\b", re.IGNORECASE)
+
+def _words(*words: str) -> re.Pattern[str]:
+    """Match whole words, those that "_" joins to others (insufficient_quota) and names of classes included."""
+    return re.compile(rf"(?<![^\W_])(?:{'|'.join(words)})(?:error)?(?![^\W_])", re.IGNORECASE)
+
+
+_QUOTA_WORDS = _words(
+    "429", "quota", "rate[ _-]?limit(?:s|ed|ing)?", "resource[ _-]?exhausted", "too[ _-]?many[ _-]?requests"
+)
+_TIMEOUT_WORDS = _words("timed?[ _-]?out", "deadline[ _-]?exceeded")
+_CONNECTION_WORDS = _words("connect(?:ion|ing)?")
 
 
 def classify_status(status: int) -> type[Failure]:
@@ -96,7 +108,7 @@ def classify_exception(exception: BaseException) -> Failure:
     """
     if isinstance(exception, Failure):
         return exception
-    text = f"{type(exception).__name__}: {exception}" if str(exception) else type(exception).__name__
+    text = _text_of(exception)
     status, headers = _reply_of(exception)
     if status is not None:
         failure = classify_status(status)(text, status=status, retry_after=parse_retry_after(headers))
@@ -107,14 +119,45 @@ def classify_exception(exception: BaseException) -> Failure:
     return failure
 
 
+def failure_of(response: LLMResponse) -> Failure:
+    """Return why a response with success False is none: its own failure, or what its words are known by."""
+    if isinstance(response.failure, BaseException):  # a provider may put any exception there
+        return classify_exception(response.failure)
+    return classify_text(str(response.error or response.failure or "no reason given"))
+
+
+def _text_of(exception: BaseException) -> str:
+    name = type(exception).__name__
+    try:
+        words = str(exception)
+    except Exception:  # one that cannot say what it is
+        return name
+    return f"{name}: {words}" if words else name
+
+
 def _reply_of(exception: BaseException) -> tuple[int | None, Mapping[str, str]]:
-    response = getattr(exception, "response", None)
-    for holder, name in ((exception, "status_code"), (response, "status_code"), (exception, "code")):
-        status = getattr(holder, name, None)
-        if isinstance(status, int) and 400 <= status <= 599:
-            headers = getattr(response, "headers", None)
-            return int(status), headers if isinstance(headers, Mapping) else {}
+    response = _attribute(exception, "response")
+    for name in ("status_code", "status", "code"):
+        for holder in (exception, response):
+            status = _attribute(holder, name)
+            if isinstance(status, int) and 400 <= status <= 599:
+                return int(status), _headers_of(response) or _headers_of(exception)
     return None, {}
+
+
+def _headers_of(holder: Any) -> Mapping[str, str]:
+    headers = _attribute(holder, "headers")
+    try:
+        return {str(name): str(value) for name, value in headers.items()}  # urllib's are no Mapping
+    except Exception:
+        return {}
+
+
+def _attribute(holder: Any, name: str) -> Any:
+    try:
+        return getattr(holder, name, None)
+    except Exception:  # a property that is not there yet: of a request that was never made, say
+        return None
 
 
 def _classify_chain(exception: BaseException) -> type[Failure] | None:
@@ -189,10 +232,10 @@ def _seconds(value: str | None, divisor: int) -> float | None:
 def _date(value: str | None, reference: str | None) -> float | None:
     try:
         until = parsedate_to_datetime(value or "").timestamp()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     try:
         since = parsedate_to_datetime(reference or "").timestamp()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         since = time.time()
     return max(0.0, until - since)

@@ -7,14 +7,21 @@ there it can be cancelled at any moment, down to its connection.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from understudy.commands import Admit, Await, Call, Cancel, Outcome, Verdict, Wait
+from understudy.delivery import Delivery
 from understudy.engine import Procedure
-from understudy.errors import StreamInterrupted
-from understudy.performance import Performance
+from understudy.errors import ConnectionFailed, StreamInterrupted
+from understudy.performance import GRACE, Performance
 from understudy.policy import ATTEMPT_TIMEOUT
 from understudy.response import Finish, LLMResponse, StreamEvent
+
+if TYPE_CHECKING:
+    import asyncio
+
+T = TypeVar("T")
 
 
 def run(performance: Performance) -> LLMResponse:
@@ -22,6 +29,7 @@ def run(performance: Performance) -> LLMResponse:
     if _needs_loop(performance, streaming=False):
         from understudy import portal  # imports asyncio
 
+        performance.visit()
         return portal.run(lambda: arun(performance))
     clock = performance.runtime.clock
     procedure = performance.begin()
@@ -42,7 +50,7 @@ def run(performance: Performance) -> LLMResponse:
     except StopIteration as stop:
         return performance.conclude(stop.value, answer)
     finally:
-        performance.holdings.leave()
+        performance.leave()
 
 
 def _attempt(performance: Performance, command: Call) -> Outcome:
@@ -73,7 +81,7 @@ async def arun(performance: Performance) -> LLMResponse:
                     outcome = await race.enter(command, _Runner(performance, command))
                 answer = outcome.response
             elif type(command) is Wait:
-                performance.reporter.wait(command)
+                await _aside(performance.guests, performance.reporter.wait, command)
                 await performance.runtime.async_sleep(command.seconds)
                 outcome = Outcome(clock())
             elif type(command) is Await:
@@ -81,13 +89,13 @@ async def arun(performance: Performance) -> LLMResponse:
                 answer = outcome.response
             elif type(command) is Cancel:
                 outcome = await race.cancel(command.index)
-            elif performance.asks_elsewhere and type(command) is Admit:
-                outcome = await _in_thread(performance.settle, command)
+            elif performance.guests or (type(command) is Admit and performance.admits_elsewhere(command.index)):
+                outcome = await _aside(True, performance.settle, command)
             else:
                 outcome = performance.settle(command)
             command = procedure.send(outcome)
     except StopIteration as stop:
-        return performance.conclude(stop.value, answer)
+        return await _aside(performance.guests, performance.conclude, stop.value, answer)
     finally:
         await _leave(performance, race)
 
@@ -95,17 +103,45 @@ async def arun(performance: Performance) -> LLMResponse:
 async def _async_attempt(performance: Performance, command: Call) -> Outcome:
     import asyncio
 
-    started = performance.runtime.clock()
+    started, task = performance.runtime.clock(), asyncio.current_task()
+    cancelled = 0 if task is None else task.cancelling()
     try:
-        request = performance.prepare(command)
-        async with asyncio.timeout(command.timeout):
+        request = await _aside(performance.guests, performance.prepare, command)
+        async with asyncio.timeout(command.timeout + GRACE), asyncio.timeout(command.timeout):
             reply = await performance.providers[command.index].agenerate(request)
-        outcome = performance.succeeded(command, performance.accept(command, request, reply))
-    except Exception as error:
-        outcome = performance.failed(command, error)
-    if performance.asks_elsewhere:
-        return await _in_thread(performance.record, command, outcome, started)
-    return performance.record(command, outcome, started)
+        response = await _aside(performance.guests, performance.accept, command, request, reply)
+        outcome = performance.succeeded(command, response)
+    except (Exception, asyncio.CancelledError) as error:
+        outcome = performance.failed(command, _not_ours(error, task, cancelled))
+    return await _aside(performance.asks_elsewhere, performance.record, command, outcome, started)
+
+
+def _not_ours(error: BaseException, task: asyncio.Task[Any] | None, cancelled: int) -> BaseException:
+    """Return a provider's own failure: a cancellation of its own is one, and whatever follows the call's own is none.
+
+    Args:
+        error: what was raised.
+        task: the one that runs the attempt.
+        cancelled: how often that had been cancelled before.
+
+    Raises:
+        CancelledError: the call was cancelled.
+    """
+    from asyncio import CancelledError
+
+    own = isinstance(error, CancelledError)
+    if task is not None and task.cancelling() > cancelled:
+        raise error if own else CancelledError from error
+    return ConnectionFailed("the provider cancelled its own work") if own else error
+
+
+async def _aside(aside: bool, function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function: in a thread where it would hold up the event loop."""
+    if not aside:
+        return function(*arguments)
+    from understudy.threads import in_thread  # imports asyncio, which sync calls do without
+
+    return await in_thread(function, *arguments)
 
 
 class _Runner:
@@ -133,6 +169,7 @@ def stream(performance: Performance) -> Iterator[StreamEvent]:
     if _needs_loop(performance, streaming=True):
         from understudy import portal
 
+        performance.visit()
         yield from portal.iterate(lambda: astream(performance))
         return
     clock = performance.runtime.clock
@@ -154,13 +191,14 @@ def stream(performance: Performance) -> Iterator[StreamEvent]:
     except StopIteration as stop:
         finish = _finish(performance, stop.value, answer)
     finally:
-        performance.holdings.leave()
+        performance.leave()
     yield finish
 
 
 def _pieces(performance: Performance, command: Call) -> Generator[StreamEvent, None, Outcome]:
     started = performance.runtime.clock()
     source: Any = None
+    delivery: Delivery | None = None
     rest: list[StreamEvent] = []
     try:
         request = performance.prepare(command)
@@ -176,7 +214,7 @@ def _pieces(performance: Performance, command: Call) -> Generator[StreamEvent, N
         else:
             raise StreamInterrupted("the stream ended without its end marker")
     except Exception as error:
-        outcome = performance.failed(command, error)
+        outcome = performance.failed(command, error, delivery)
     finally:
         close = getattr(source, "close", None)
         if close is not None:
@@ -184,7 +222,7 @@ def _pieces(performance: Performance, command: Call) -> Generator[StreamEvent, N
                 close()
             except Exception:
                 performance.reporter.unclosed(command.index)
-    outcome = performance.record(command, outcome, started)
+    outcome = performance.record(command, outcome, started, delivery)
     yield from rest
     return outcome
 
@@ -224,18 +262,18 @@ async def astream(performance: Performance) -> AsyncIterator[StreamEvent]:
                             yield outcome
                 answer = outcome.response
             elif type(command) is Wait:
-                performance.reporter.wait(command)
+                await _aside(performance.guests, performance.reporter.wait, command)
                 await performance.runtime.async_sleep(command.seconds)
                 outcome = Outcome(clock())
             elif type(command) is Cancel:
                 outcome = await race.cancel(command.index)
-            elif performance.asks_elsewhere and type(command) is Admit:
-                outcome = await _in_thread(performance.settle, command)
+            elif performance.guests or (type(command) is Admit and performance.admits_elsewhere(command.index)):
+                outcome = await _aside(True, performance.settle, command)
             else:
                 outcome = performance.settle(command)
             command = procedure.send(outcome)
     except StopIteration as stop:
-        finish = _finish(performance, stop.value, answer)
+        finish = await _aside(performance.guests, _finish, performance, stop.value, answer)
     finally:
         try:
             if pieces is not None:
@@ -249,38 +287,42 @@ async def _async_pieces(performance: Performance, command: Call) -> AsyncGenerat
     """Run one attempt: its pieces for the caller, and last of all its outcome."""
     import asyncio
 
-    started = performance.runtime.clock()
+    started, task = performance.runtime.clock(), asyncio.current_task()
+    cancelled = 0 if task is None else task.cancelling()
     source: Any = None
+    delivery: Delivery | None = None
     rest: list[StreamEvent] = []
     try:
-        request = performance.prepare(command)
+        request = await _aside(performance.guests, performance.prepare, command)
         delivery = performance.delivery_of(command.index)
         source = performance.providers[command.index].astream(request)
         while True:
-            async with asyncio.timeout(delivery.patience()):
+            task = asyncio.current_task()  # each piece may be asked for in another one
+            cancelled = 0 if task is None else task.cancelling()
+            patience = delivery.patience()
+            async with asyncio.timeout(patience + GRACE), asyncio.timeout(patience):
                 event = await anext(source, None)
             if event is None:
                 raise StreamInterrupted("the stream ended without its end marker")
             if type(event) is Finish:
-                response = performance.accept(command, request, delivery.complete(event.response))
+                whole = delivery.complete(event.response)
+                response = await _aside(performance.guests, performance.accept, command, request, whole)
                 rest = delivery.release()
                 outcome = performance.succeeded(command, response)
                 break
             for given in delivery.take(event):
                 yield given
-    except Exception as error:
-        outcome = performance.failed(command, error)
+    except (Exception, asyncio.CancelledError) as error:
+        outcome = performance.failed(command, _not_ours(error, task, cancelled), delivery)
     finally:
         close = getattr(source, "aclose", None)
         if close is not None:
             try:
-                await close()
+                async with asyncio.timeout(performance.patience_to_close()):
+                    await close()
             except Exception:
                 performance.reporter.unclosed(command.index)
-    if performance.asks_elsewhere:
-        outcome = await _in_thread(performance.record, command, outcome, started)
-    else:
-        outcome = performance.record(command, outcome, started)
+    outcome = await _aside(performance.asks_elsewhere, performance.record, command, outcome, started, delivery)
     for given in rest:
         yield given
     yield outcome
@@ -312,11 +354,7 @@ def _needs_loop(performance: Performance, *, streaming: bool) -> bool:
 
 
 async def _begin(performance: Performance, *, streaming: bool) -> Procedure:
-    if performance.arranges_elsewhere:
-        from understudy.threads import in_thread
-
-        return await in_thread(lambda: performance.begin(streaming=streaming))
-    return performance.begin(streaming=streaming)
+    return await _aside(performance.arranges_elsewhere, partial(performance.begin, streaming=streaming))
 
 
 def _race(performance: Performance) -> Any:
@@ -325,21 +363,15 @@ def _race(performance: Performance) -> Any:
     return Race(performance)
 
 
-async def _in_thread(function: Callable[..., Outcome], *arguments: Any) -> Outcome:
-    from understudy.threads import in_thread
-
-    return await in_thread(function, *arguments)
-
-
 async def _leave(performance: Performance, race: Any) -> None:
     """Give back what the call still holds, without making a cancelled caller wait for a store."""
     try:
         if race is not None:
             await race.close()
     finally:
-        if performance.asks_elsewhere:
+        if performance.admission.store.blocks:
             from understudy.threads import start
 
-            start(performance.holdings.leave)
+            start(performance.leave)
         else:
-            performance.holdings.leave()
+            performance.leave()

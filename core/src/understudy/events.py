@@ -79,6 +79,24 @@ class CallFinished:
     response: LLMResponse
 
 
+@dataclass(frozen=True, slots=True)
+class CallCancelled:
+    """The caller gave up: it cancelled the call, left its stream, or was interrupted. Nothing else is told of it.
+
+    Args:
+        target: who was asked last; empty where nobody was.
+    """
+
+    target: str = ""
+
+
 Event: TypeAlias = (
-    AttemptStarted | AttemptFailed | TargetSkipped | RetryScheduled | Switched | BreakerChanged | CallFinished
+    AttemptStarted
+    | AttemptFailed
+    | TargetSkipped
+    | RetryScheduled
+    | Switched
+    | BreakerChanged
+    | CallFinished
+    | CallCancelled
 )

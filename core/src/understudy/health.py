@@ -10,22 +10,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import random
 from typing import Literal, Protocol, runtime_checkable
 
 from understudy.breaker import Breaker, BreakerState, Effect
+from understudy.forks import begin_anew_in_child
+from understudy.latencies import UNKNOWN, Failing, Latencies, Latency
 from understudy.limits import Limits
 from understudy.policy import Policy
 from understudy.windows import Allowance
 
-SAMPLES = 100  # latencies kept for the 95th percentile
-ENOUGH_SAMPLES = 20  # so many are needed for one in 20 to be seen
-UNSORTED = 5  # new latencies after which the percentile is found anew, since that takes a while
-STALE = 300.0  # seconds after which an average says nothing about now: the longest time that a breaker is open
-WEIGHT = 0.2  # of the newest latency in the moving average: about the last ten count
 MOST_TARGETS = 4096  # known at a time; those that are closed and idle are forgotten first
 
 
@@ -90,11 +86,14 @@ class Report:
 
     Args:
         effect: what it says about the target.
-        seconds: to the first token, or to the whole answer.
+        seconds: to the first token of a stream, or to the whole answer; None where there was none.
         hint: seconds after which the vendor says to come back.
         tokens: that it cost; None where the vendor did not say: then what was reserved stays counted.
         cost: in US dollars; None where it is not known: likewise.
         sent: whether there was a request at all; where not, all that was reserved is given back.
+        streamed: whether the call was a stream, and `seconds` are to its first token.
+        failed: whether it brought no answer that will do, without the request or the caller being at fault: a target
+            is asked later for that, also where its breaker has nothing against it.
     """
 
     effect: Effect
@@ -103,6 +102,8 @@ class Report:
     tokens: float | None = None
     cost: float | None = None
     sent: bool = True
+    streamed: bool = False
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +114,24 @@ class TargetHealth:
         state: the breaker's state.
         free_in: seconds until it may be asked; 0.0 for now.
         failures: failed attempts within the breaker's window.
-        seconds: moving average of the time to the first token, or to a whole answer; None before the first, and where
-            the last is so old that it says nothing.
-        p95: the time that 95 of the last 100 answers took; None before there are 20.
         left: what is left of each limit.
+        answers: how quickly whole answers come.
+        first_tokens: how quickly the first piece of a stream comes.
+        failing: how often it brings no answer that will do, from 0.0 to 1.0: 1.0 with each such attempt, less with
+            each answer and with time.
     """
 
     state: BreakerState = BreakerState.CLOSED
     free_in: float = 0.0
     failures: int = 0
-    seconds: float | None = None
-    p95: float | None = None
     left: dict[str, float] = field(default_factory=dict)
+    answers: Latency = UNKNOWN
+    first_tokens: Latency = UNKNOWN
+    failing: float = 0.0
+
+    def latency(self, *, streaming: bool) -> Latency:
+        """Return how quickly this kind of call is answered."""
+        return self.first_tokens if streaming else self.answers
 
 
 @runtime_checkable
@@ -167,8 +174,9 @@ class InMemoryHealthStore:
     def __init__(self, clock: Callable[[], float] = time.monotonic, random: Callable[[], float] = random) -> None:
         self._clock = clock
         self._random = random
-        self._lock = threading.Lock()
         self._records: dict[str, _Record] = {}
+        self.begin_anew()
+        begin_anew_in_child(self)
 
     def __repr__(self) -> str:
         return f"InMemoryHealthStore({len(self._records)} targets)"
@@ -200,6 +208,12 @@ class InMemoryHealthStore:
         with self._lock:
             self._records.clear()
 
+    def begin_anew(self) -> None:
+        """Make the locks anew in a forked process, and free what was leased to calls: these are another process's."""
+        self._lock = threading.Lock()
+        for record in self._records.values():
+            record.begin_anew()
+
     def _add(self, target: str) -> _Record:
         with self._lock:
             if len(self._records) >= MOST_TARGETS:
@@ -215,29 +229,31 @@ class _Record:
     __slots__ = (
         "_allowance",
         "_allowances",
+        "_answers",
         "_closed",
-        "_latencies",
-        "_measured",
-        "_p95",
-        "_seconds",
+        "_failing",
+        "_first_tokens",
         "_slots",
-        "_unsorted",
         "breaker",
         "lock",
     )
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
         self.breaker = Breaker()
         self._allowance: Allowance | None = None  # the one that was used last
         self._allowances: dict[Limits, Allowance] = {}
-        self._latencies: deque[float] = deque(maxlen=SAMPLES)
-        self._seconds: float | None = None
-        self._measured = 0.0
-        self._p95: float | None = None
-        self._unsorted = 0  # latencies that the percentile does not know yet
+        self._answers = Latencies()
+        self._first_tokens = Latencies()
+        self._failing = Failing()
         self._slots = 0
         self._closed = Lease(True)  # what nearly every call is given, made once for each generation
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        self.lock = threading.Lock()
+        self.breaker._probe = 0
+        for allowance in self._allowances.values():
+            allowance._slots.clear()
 
     def take(self, claim: Claim, now: float) -> Lease:
         breaker = self.breaker
@@ -267,12 +283,13 @@ class _Record:
 
     def give(self, lease: Lease, claim: Claim, report: Report, now: float, random: Callable[[], float]) -> Lease:
         breaker, effect = self.breaker, report.effect
-        if effect is Effect.SUCCESS and report.seconds is not None:
-            self._latencies.append(report.seconds)
-            self._measured = now
-            self._unsorted += 1
-            before = self._seconds
-            self._seconds = report.seconds if before is None else before + WEIGHT * (report.seconds - before)
+        if effect is Effect.SUCCESS:
+            if report.seconds is not None:
+                (self._first_tokens if report.streamed else self._answers).add(report.seconds, now)
+            if self._failing.share:  # rarely: and every call comes by here
+                self._failing.succeed(now)
+        elif report.failed:
+            self._failing.fail(now)
         if lease.slot and claim.limits is not None:
             tokens = claim.tokens if report.tokens is None else report.tokens
             cost = claim.cost if report.cost is None else report.cost
@@ -303,14 +320,10 @@ class _Record:
         state = breaker.state_at(now)
         resting = state in (BreakerState.OPEN, BreakerState.COOLING)
         left = self._allowance.left(now) if self._allowance is not None else {}
-        if self._unsorted >= UNSORTED:
-            ordered = sorted(self._latencies)
-            slow = len(ordered) // 20  # one in 20 took longer
-            self._p95 = ordered[-1 - slow] if len(ordered) >= ENOUGH_SAMPLES else None
-            self._unsorted = 0
         free_in = max(breaker.until - now, 0.0) if resting else 0.0
-        seconds = self._seconds if now - self._measured <= STALE else None
-        return TargetHealth(state, free_in, breaker.failures(now, policy), seconds, self._p95, left)
+        answers, first_tokens = self._answers.look(now), self._first_tokens.look(now)
+        failures = breaker.failures(now, policy)
+        return TargetHealth(state, free_in, failures, left, answers, first_tokens, self._failing.look(now))
 
     def is_idle(self) -> bool:
         return self.breaker.state is BreakerState.CLOSED and self._allowance is None

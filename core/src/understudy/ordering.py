@@ -47,18 +47,25 @@ class Ordering:
             known = {name for target in self._targets for name in (target.label, target.provider)}
             check_names(find_strategy(policy.routing), known)
 
-    def order(self, policy: Policy, request: Request) -> tuple[tuple[Target, ...], tuple[ChatProvider, ...]]:
+    def order(
+        self, policy: Policy, request: Request, *, streaming: bool = False
+    ) -> tuple[tuple[Target, ...], tuple[ChatProvider, ...]]:
         """Return targets and providers in the order for this request.
+
+        Args:
+            policy: whose routing is used.
+            request: what is asked.
+            streaming: whether the time to the first token counts, and not that to the whole answer.
 
         Raises:
             ValueError: the strategy returned something that is not an order of the targets.
         """
         strategy = find_strategy(policy.routing)
-        candidates = [self._candidate(target, request) for target in self._targets]
+        candidates = [self._candidate(target, request, streaming) for target in self._targets]
         order = check_order(strategy, candidates, strategy(candidates, self._draw))
         return tuple(self._targets[i] for i in order), tuple(self._providers[i] for i in order)
 
-    def _candidate(self, target: Target, request: Request) -> Candidate:
+    def _candidate(self, target: Target, request: Request, streaming: bool) -> Candidate:
         asked = replace(request, model=target.model or (request.model if target.position == 0 else None))
         model = asked.model or self._providers[target.position].default_model
         health = self._admission.look(target.position, model)
@@ -71,7 +78,8 @@ class Ordering:
             target.label,
             target.provider,
             model,
-            health.seconds,
+            health.latency(streaming=streaming).seconds,
             price,
             ready=not health.free_in,
+            failing=health.failing,
         )

@@ -26,7 +26,9 @@ from understudy.errors import (
     UnsupportedRequest,
 )
 from understudy.holdings import Holdings
+from understudy.latencies import Latency
 from understudy.messages import Request
+from understudy.plain import PlainProvider
 from understudy.policy import Policy
 from understudy.provider import ChatProvider
 from understudy.reporting import Reporter
@@ -35,6 +37,10 @@ from understudy.response import LLMResponse, Usage
 if TYPE_CHECKING:
     from understudy.extensions import Extensions
     from understudy.ordering import Ordering
+
+
+GRACE = 0.04  # seconds to clean up in, after the time is over: a call ends within 50 ms of its deadline
+CLOSING = 1.0  # seconds that a stream gets to close, where its call has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +73,11 @@ class Performance:
         "_call",
         "_refused",
         "admission",
+        "asks_elsewhere",
         "deadline",
         "delivery",
         "extensions",
+        "guests",
         "holdings",
         "ordering",
         "policy",
@@ -102,6 +110,8 @@ class Performance:
         self.admission = admission
         self.ordering = ordering
         self.validator = validator
+        self.asks_elsewhere = admission.store.blocks  # whether the event loop must not wait for an answer
+        self.guests = False  # whether the loop is everybody's, and code of the caller's would hold it up
         self.delivery: Delivery | None = None  # what a stream's caller holds
         self._refused: dict[int, LLMResponse] = {}  # answers that will not do
         self._beside: tuple[int, Delivery] | None = None  # the same, of a second attempt beside the first
@@ -109,30 +119,34 @@ class Performance:
         self._call = 0
 
     @property
-    def asks_elsewhere(self) -> bool:
-        """Whether questions to the health store wait for input or output."""
-        return self.admission.store.blocks
-
-    @property
     def arranges_elsewhere(self) -> bool:
-        """Whether the order of the targets is found by such questions."""
-        return self.policy.routing != "ordered" and self.admission.store.blocks
+        """Whether the order of the targets is found by questions that wait for input or output."""
+        return self.policy.routing != "ordered" and self.asks_elsewhere
+
+    def admits_elsewhere(self, index: int) -> bool:
+        """Whether asking for a target waits for input or output: a class of three methods may ask its server."""
+        return self.asks_elsewhere or isinstance(self.providers[index], PlainProvider)
 
     # ---- the beginning and the end ----
 
-    def arrange(self) -> None:
+    def visit(self) -> None:
+        """Note that the call runs on an event loop that it shares with others."""
+        self.guests = self.validator is not None or self.extensions is not None
+        self.asks_elsewhere = self.asks_elsewhere or self.guests
+
+    def arrange(self, *, streaming: bool = False) -> None:
         """Put the targets in the order that the policy says.
 
         Raises:
             ValueError: its strategy returned something that is not an order of the targets.
         """
         if self.policy.routing != "ordered":
-            self.targets, self.providers = self.ordering.order(self.policy, self.request)
+            self.targets, self.providers = self.ordering.order(self.policy, self.request, streaming=streaming)
 
     def begin(self, *, streaming: bool = False) -> Procedure:
         """Count the call, and return its decision procedure."""
         policy = self.policy
-        self.arrange()
+        self.arrange(streaming=streaming)
         self.reporter = Reporter(self.targets, self.extensions)
         self.holdings = Holdings(self.admission, policy, self.reporter.breaker)
         self._call = self.admission.begin()
@@ -143,6 +157,11 @@ class Performance:
             self.delivery = Delivery(policy, self.runtime.clock, self.deadline)
         timed = policy.deadline is not None or policy.hedge_after is not None
         return decide(self.targets, policy, now, self.unable() if timed else ())
+
+    def leave(self) -> None:
+        """Give back what the call still holds, and tell the listeners where its caller gave up."""
+        self.holdings.leave()
+        self.reporter.left()
 
     def conclude(self, verdict: Verdict, response: LLMResponse | None) -> LLMResponse:
         """Turn the verdict into the caller's response, log a total failure once, and tell the listeners."""
@@ -185,7 +204,7 @@ class Performance:
         name = admission.name_of(target.position, request.model)
         claim = admission.claim(target.position, request, self._call, self._longest_attempt(), command.forced)
         lease = self.holdings.take(index, name, claim)
-        p95 = self._p95(index) if self.policy.hedge_after == "p95" else None
+        p95 = self._latency(index).patience if self.policy.hedge_after == "p95" else None
         if lease.granted:
             return Outcome(self.runtime.clock(), breaker=lease.state.value, p95=p95)
         if command.hedge:
@@ -216,7 +235,11 @@ class Performance:
 
     def unable(self) -> Collection[int]:
         """Return who cannot take the part of the first target: no time is kept for them."""
-        return [index for index in range(1, len(self.targets)) if self.lack(index) is not None]
+        return [index for index in range(1, len(self.targets)) if self._lacks_for_sure(index)]
+
+    def _lacks_for_sure(self, index: int) -> bool:
+        # A class of three methods may ask its server whether it runs; nobody waits for that before its turn.
+        return not isinstance(self.providers[index], PlainProvider) and self.lack(index) is not None
 
     def lack(self, index: int) -> Failure | None:
         """Return why a target cannot answer this request at all, without asking about its health."""
@@ -288,6 +311,11 @@ class Performance:
         assert self.delivery is not None  # it is a stream
         return self.delivery
 
+    def patience_to_close(self) -> float:
+        """Return the seconds that a stream gets to close."""
+        left = CLOSING if self.deadline is None else self.deadline - self.runtime.clock()
+        return max(min(left, CLOSING), GRACE)
+
     def _longest_pause(self, timeout: float) -> float:
         """Return the seconds that a provider may let a stream wait; the drivers hold it to the shorter ones."""
         policy = self.policy
@@ -323,10 +351,9 @@ class Performance:
         """Make the outcome of an answered attempt."""
         return Outcome(self.runtime.clock(), response=response, index=command.index)
 
-    def failed(self, command: Call, error: BaseException) -> Outcome:
-        """Make the outcome of a failed attempt."""
+    def failed(self, command: Call, error: BaseException, delivery: Delivery | None = None) -> Outcome:
+        """Make the outcome of a failed attempt; `delivery` is that of a stream which had begun."""
         target, refused = self.targets[command.index], self._refused.pop(command.index, None)
-        delivery = None if self.delivery is None else self.delivery_of(command.index)
         if type(error) is TimeoutError and not error.args:
             too_long = Timeout(f"no answer within {command.timeout:g} s")
             failure: Failure = too_long if delivery is None else delivery.timed_out()
@@ -348,8 +375,8 @@ class Performance:
             index=command.index,
         )
 
-    def record(self, command: Call, outcome: Outcome, started: float) -> Outcome:
-        """Tell the health store and the listeners of an attempt.
+    def record(self, command: Call, outcome: Outcome, started: float, delivery: Delivery | None = None) -> Outcome:
+        """Tell the health store and the listeners of an attempt; `delivery` is that of a stream which had begun.
 
         Returns:
             The outcome, with the state of the target's breaker.
@@ -359,14 +386,14 @@ class Performance:
             self.reporter.attempt_failed(command, failure, seconds)
         target, limits, timeout = self.targets[index], self.holdings.limits(index), command.timeout
         priced = limits is not None and limits.spend_per_day is not None
-        if self.delivery is not None:
-            delivery = self.delivery_of(index)
+        if delivery is not None:
             timeout = delivery.allowed
             if delivery.first_at is not None:
                 seconds = delivery.first_at - started
         if isinstance(failure, Timeout) and self._is_hurry(index, timeout):
             timeout = 0.0
         report = report_of(failure, outcome.response, target.price_list or target.provider, seconds, timeout, priced)
+        report.streamed = self.delivery is not None
         after = self.holdings.give(index, report)
         if failure is None or after is None or after.granted:
             return outcome
@@ -376,12 +403,13 @@ class Performance:
         """Whether an attempt ran out of time that was less than the factory's own, and less than its target takes."""
         if _times_of(self.policy) == _times_of(self.admission.policy):
             return False
-        p95 = self._p95(index)
+        p95 = self._latency(index).p95
         return p95 is not None and timeout < p95
 
-    def _p95(self, index: int) -> float | None:
+    def _latency(self, index: int) -> Latency:
         target = self.targets[index]
-        return self.admission.look(target.position, self._request_for(target).model).p95
+        health = self.admission.look(target.position, self._request_for(target).model)
+        return health.latency(streaming=self.delivery is not None)
 
     def give_up(self, index: int) -> Outcome:
         """Give back what a cancelled attempt holds."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from understudy.classify import classify_text
+from understudy.classify import failure_of
 from understudy.errors import MalformedResponse, ProviderUnavailable
 from understudy.messages import Request
 from understudy.provider import Capabilities, ChatProvider, LLMProvider
@@ -46,7 +46,7 @@ class PlainProvider(ChatProvider):
                 f"expected generate_content to return an LLMResponse, found {type(response).__name__}"
             )
         if not response.success:
-            raise response.failure or classify_text(str(response.error or "no reason given"))
+            raise failure_of(response)
         warnings = tuple(_unheard(request))
         return replace(response, warnings=(*response.warnings, *warnings)) if warnings else response
 

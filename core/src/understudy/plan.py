@@ -238,7 +238,7 @@ class _Stage:
 
     def _hedge_after(self, index: int) -> float | None:
         after = self.policy.hedge_after
-        return self.seats[index].health.p95 if isinstance(after, str) else after
+        return self.seats[index].health.answers.patience if isinstance(after, str) else after
 
     def _on_failure(self, index: int, before: list[int]) -> str:
         """Say what follows a failure that may pass."""

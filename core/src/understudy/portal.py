@@ -18,7 +18,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, TypeVar
 
-from understudy.threads import DaemonExecutor
+from understudy.threads import DaemonExecutor, shut_gate
 
 T = TypeVar("T")
 
@@ -128,7 +128,7 @@ class _Call:
     def __init__(self, background: _Background, function: Callable[[], Any]) -> None:
         self.background = background
         self.function = function
-        self.over = _shut()
+        self.over = shut_gate()
         self.ended = False
         self.task: asyncio.Task[None] | None = None
         self.result: Any = None
@@ -187,7 +187,7 @@ class _Iteration(_Call):
 
     def __init__(self, background: _Background, function: Callable[[], Any]) -> None:
         super().__init__(background, function)
-        self.ready = _shut()
+        self.ready = shut_gate()
         self.asked: asyncio.Future[bool] | None = None  # whether the iteration goes on
 
     async def work(self) -> None:
@@ -226,16 +226,28 @@ class _Iteration(_Call):
 
 
 def _free() -> _Background:
-    """Return a loop that can run something for this thread."""
-    here = threading.get_ident()
-    for one in tuple(_backgrounds.values()):
-        if not one.blocked and one.ident != here:
-            return one
-    with _lock:
-        for one in _backgrounds.values():  # another thread may have been quicker
-            if not one.blocked and one.ident != here:
+    """Return a loop that can run something for this thread.
+
+    A thread that runs a loop itself blocks it from this moment on: two of them that chose at the same time would else
+    choose, and wait for, each other.
+    """
+    here = _backgrounds.get(threading.get_ident())
+    if here is None:
+        for one in tuple(_backgrounds.values()):
+            if not one.blocked:
                 return one
-        one = _Background()
+    with _lock:
+        if here is not None:
+            here.blocked = True
+        for one in _backgrounds.values():  # another thread may have been quicker
+            if not one.blocked:
+                return one
+        try:
+            one = _Background()
+        except RuntimeError:
+            if here is not None:
+                here.blocked = False
+            raise
         _backgrounds[one.ident] = one
         return one
 
@@ -254,12 +266,6 @@ def _wait(background: _Background, callback: Callable[[], None], gate: threading
             here.blocked = False
 
 
-def _shut() -> threading.Lock:
-    gate = threading.Lock()
-    gate.acquire()
-    return gate
-
-
 def _below(error: BaseException) -> TracebackType | None:
     """Return an error's traceback without the frame that caught it, which is ours."""
     return error.__traceback__ and error.__traceback__.tb_next
@@ -272,9 +278,10 @@ _lost: list[_Background] = []
 
 def _end() -> None:
     latest = time.monotonic() + PATIENCE
-    for one in _backgrounds.values():
+    backgrounds = list(_backgrounds.values())  # another thread may make one more meanwhile
+    for one in backgrounds:
         one.end()
-    for one in _backgrounds.values():
+    for one in backgrounds:
         one.thread.join(max(0.0, latest - time.monotonic()))
     _backgrounds.clear()
 

@@ -134,7 +134,8 @@ class ChatProvider(LLMProvider):
             Failure: there is no answer, or no more of it (StreamInterrupted).
         """
         response = self.generate(request)
-        if response.content:
+        good = isinstance(response, LLMResponse) and response.success and isinstance(response.content, str)
+        if good and response.content:  # what is no answer is told by Finish, before the caller holds a piece of it
             yield TextDelta(response.content)
         yield Finish(response)
 
@@ -229,7 +230,7 @@ def structured_output(request: Request, text: str, finish_reason: FinishReason) 
         The parsed JSON; None where the request gave no schema, or the model called a tool instead.
 
     Raises:
-        MalformedResponse: the text is not JSON.
+        MalformedResponse: the text is not JSON, or nested too deep to be read.
     """
     if request.output_schema is None or finish_reason == FinishReason.TOOL_CALLS or not text:
         return None
@@ -237,6 +238,8 @@ def structured_output(request: Request, text: str, finish_reason: FinishReason) 
 
     try:
         return json.loads(text)
+    except RecursionError as error:
+        raise MalformedResponse("expected an answer in JSON, found lists and objects nested too deep") from error
     except ValueError as error:
         cut = ", it was cut at max_tokens" if finish_reason == FinishReason.LENGTH else ""
         raise MalformedResponse(f"expected an answer in JSON, found text that is not{cut}: {error}") from error

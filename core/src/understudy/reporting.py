@@ -26,15 +26,17 @@ class Reporter:
         extensions: the listeners, or None.
     """
 
-    __slots__ = ("_extensions", "_targets")
+    __slots__ = ("_extensions", "_latest", "_targets", "_told")
 
     def __init__(self, targets: Sequence[Target], extensions: Extensions | None) -> None:
         self._targets = targets
         self._extensions = extensions if extensions is not None and extensions.listens else None
+        self._latest = ""  # who was asked last
+        self._told = False  # how the call ended
 
     def attempt_started(self, command: Call, state: State) -> None:
         """Report an attempt that is about to begin."""
-        label = self._targets[command.index].label
+        label = self._latest = self._targets[command.index].label
         if command.number == 1:
             logger.info("Using %s for content generation", label)
         self._tell(events.AttemptStarted, label, command.number, command.reason, state)
@@ -75,7 +77,14 @@ class Reporter:
 
     def finished(self, response: LLMResponse) -> None:
         """Report how the call ended."""
+        self._told = True
         self._tell(events.CallFinished, response)
+
+    def left(self) -> None:
+        """Report that the caller gave up, where the call has not ended otherwise."""
+        if not self._told:
+            self._told = True
+            self._tell(events.CallCancelled, self._latest)
 
     def _tell(self, kind: Callable[..., events.Event], *fields: Any) -> None:
         if self._extensions is not None:

@@ -17,6 +17,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+EXPLORED = 0.05  # share of the calls in which `fastest` asks one that was not measured lately first
+PENALTY = 60.0  # seconds that a failure counts for: as many as an attempt may take, so that no answer is slower
+HALF = 0.5  # who fails more often is not drawn while others are there
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -27,10 +31,13 @@ class Candidate:
         label: the route as it was named, for example "gemini" or "claude:claude-haiku-4-5".
         provider: the provider's name.
         model: the model that would be asked, where it is known.
-        seconds: a moving average of the time to the first token, or to a whole answer; None where nothing was measured.
+        seconds: a moving average of the time to the first token where a stream is asked for, else of that to a whole
+            answer; None where nothing was measured in the last 300 seconds.
         price: what this request would cost there in US dollars, by estimate, or a function that finds out; None where
             nobody knows.
         ready: whether it may be asked now: False while it cools down or its breaker is open.
+        failing: how often it brings no answer that will do, from 0.0 to 1.0: 1.0 with each such attempt, less with
+            each answer and with time.
     """
 
     index: int
@@ -40,6 +47,7 @@ class Candidate:
     seconds: float | None = None
     price: Callable[[], float | None] | float | None = None
     ready: bool = True
+    failing: float = 0.0
 
     @property
     def dollars(self) -> float | None:
@@ -59,19 +67,44 @@ def ordered(candidates: Sequence[Candidate], draw: Draw) -> Sequence[int]:
 def fastest(candidates: Sequence[Candidate], draw: Draw) -> Sequence[int]:
     """Ask the quicker of two drawn at random first, then the others by their speed.
 
-    Always taking the quickest would send everybody to the same target at once and never find out that another has
-    become quicker; two at random avoid both (Mitzenmacher, "The Power of Two Choices"). A target that was never
-    measured counts as the quickest. Those that are not ready come last.
+    Always taking the quickest would send everybody to the same target at once; two at random avoid that (Mitzenmacher,
+    "The Power of Two Choices in Randomized Load Balancing"). A target that was not measured lately is asked first in
+    one of 20 calls, or by chance where nothing is known of any: were it preferred, all calls would go to it until its
+    first answer, and to one that never answers for ever. A failure makes a target slow by up to a minute, as gRPC adds
+    errors to the load (`error_utilization_penalty`, gRFC A58), and fades as in Finagle's Peak EWMA. Unlike there,
+    calls under way do not count: a server slows down with them, a vendor does not with those of one caller, and its
+    quickest would be left for a slower one. Those that are not ready come last.
     """
-    by_speed = sorted(candidates, key=_slowness)
-    ready = [one for one in by_speed if one.ready]
-    if len(ready) > 2:
-        one = _pick(ready, draw)
-        other = _pick([each for each in ready if each is not one], draw)
-        first = min(one, other, key=_slowness)
-        by_speed.remove(first)
-        by_speed.insert(0, first)
-    return [one.index for one in by_speed]
+    ready = [one for one in candidates if one.ready]
+    slowest = max((one.seconds for one in ready if one.seconds is not None), default=0.0)
+
+    def slowness(one: Candidate) -> tuple[bool, float, bool]:
+        unknown = one.seconds is None
+        return not one.ready, (slowest if one.seconds is None else one.seconds) + PENALTY * one.failing, unknown
+
+    order = sorted(candidates, key=slowness)
+    sound = [one for one in ready if one.failing < HALF]
+    among = [one for one in sound if one.seconds is not None] or sound or ready
+    first = _explored(ready, draw)
+    if first is None and len(among) > 1:
+        one = _pick(among, draw)
+        other = _pick([each for each in among if each is not one], draw)
+        first = min(one, other, key=slowness)
+    if first is not None:
+        order.remove(first)
+        order.insert(0, first)
+    return [one.index for one in order]
+
+
+def _explored(ready: Sequence[Candidate], draw: Draw) -> Candidate | None:
+    """Draw one of those that were not measured lately, or, mostly, none; who has just failed is given time."""
+    unknown = [one for one in ready if one.seconds is None]
+    point = draw() if unknown else 0.0
+    for one in unknown:
+        point -= EXPLORED * (1.0 - one.failing)
+        if point < 0:
+            return one
+    return None
 
 
 def cheapest(candidates: Sequence[Candidate], draw: Draw) -> Sequence[int]:
@@ -197,10 +230,6 @@ def describe(strategy: Strategy) -> str:
     """Name a strategy, for people."""
     name = getattr(strategy, "__name__", None)
     return name if isinstance(name, str) else repr(strategy)
-
-
-def _slowness(one: Candidate) -> tuple[bool, float]:
-    return not one.ready, -1.0 if one.seconds is None else one.seconds
 
 
 def _pick(among: Sequence[Candidate], draw: Draw) -> Candidate:

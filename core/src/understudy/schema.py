@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from typing import Any
 
@@ -48,18 +49,20 @@ _COUNTED = {f"{end}{what}" for end in ("min", "max") for what in ("Items", "Leng
 
 @cache
 def is_installed() -> bool:
-    """Return whether jsonschema is installed, without importing it."""
-    return importlib.util.find_spec("jsonschema") is not None
+    """Return whether jsonschema is installed, one that can be kept from fetching, without importing it."""
+    return all(importlib.util.find_spec(name) is not None for name in ("jsonschema", "referencing"))
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
-    """See whether a schema can be checked against, before anything is sent; without jsonschema, all pass.
+    """See whether a schema can be checked against, before anything is sent; without jsonschema, whether it is JSON.
 
     Raises:
-        ValueError: it is no JSON, no valid JSON schema, or refers to something that it does not hold.
+        ValueError: it is no JSON, no valid JSON schema, refers to something that it does not hold, or to itself without
+            end.
     """
+    text = _write(schema)
     if is_installed():
-        _checker(_write(schema))
+        _checker(text)
 
 
 def schema_fault(schema: Mapping[str, Any], value: Any) -> str | None:
@@ -82,7 +85,7 @@ def schema_fault(schema: Mapping[str, Any], value: Any) -> str | None:
 def _write(schema: Mapping[str, Any]) -> str:
     """Write a schema as JSON: what is kept of it does not change when the caller's does."""
     try:
-        return json.dumps(schema, default=_as_plain)
+        return json.dumps(schema, default=_as_plain, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"output_schema: expected a JSON schema, found what is no JSON: {error}") from error
 
@@ -102,28 +105,63 @@ def _checker(text: str) -> Callable[[Any], str | None]:
     from referencing import Registry
 
     schema = json.loads(text)
-    kind = validator_for(schema, default=Draft202012Validator)
     try:
-        kind.check_schema(schema)
-        _check_references(schema, kind)
+        with _overflowing():
+            kind = validator_for(schema, default=Draft202012Validator)
+            kind.check_schema(schema)
+            missing = _missing_reference(schema, kind)
     except SchemaError as error:
         raise ValueError(f"output_schema: expected a valid JSON schema; {_describe(error)}") from None
     except RecursionError:
         raise ValueError("output_schema: expected a JSON schema, found one nested too deep to be checked") from None
+    except Exception as error:  # "$schema": [], say
+        raise ValueError(f"output_schema: expected a valid JSON schema, found one at which {_tell(error)}") from error
+    if missing is not None:
+        raise ValueError(
+            f"output_schema: expected references within the schema, found {_show(missing)}, which is not in it; "
+            "nothing is fetched: put it under $defs"
+        )
     validator = kind(schema, registry=Registry())  # an empty one: it fetches nothing
+    try:
+        with _overflowing():
+            list(validator.iter_errors(None))  # whatever the answer, it comes by what is wrong with the root
+    except RecursionError:
+        raise ValueError(
+            "output_schema: expected a JSON schema that comes to an end, found one that refers to itself in a circle"
+        ) from None
+    except Exception as error:
+        raise ValueError(f"output_schema: expected a valid JSON schema, found one at which {_tell(error)}") from error
 
     def fault(value: Any) -> str | None:
         try:
-            error = best_match(validator.iter_errors(value))
+            with _overflowing():
+                error = best_match(validator.iter_errors(value))
+                return None if error is None else _describe(error)
         except RecursionError:
             return "$: expected something that can be checked, found lists and objects nested without end"
-        return None if error is None else _describe(error)
+        except Exception as error:  # NaN is no multiple of anything, and not even comparable
+            return f"$: expected something that can be checked, found what raises {_tell(error)}"
 
     return fault
 
 
-def _check_references(schema: Any, kind: Any) -> None:
-    """See whether everything that a schema refers to is in it."""
+@contextmanager
+def _overflowing() -> Iterator[None]:
+    """Have it be a RecursionError wherever the stack ends.
+
+    Raises:
+        RecursionError: it did. In rpds, which jsonschema keeps its references in, that is a panic of Rust's: no Exception.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ == "PanicException" and "RecursionError" in str(error):
+            raise RecursionError("the stack ended within rpds") from None
+        raise
+
+
+def _missing_reference(schema: Any, kind: Any) -> str | None:
+    """Return the first thing that a schema refers to and does not hold."""
     from referencing import Registry, Resource
     from referencing.exceptions import Unresolvable
     from referencing.jsonschema import DRAFT202012, specification_with
@@ -145,10 +183,8 @@ def _check_references(schema: Any, kind: Any) -> None:
         try:
             around.lookup(reference)
         except Unresolvable:
-            raise ValueError(
-                f"output_schema: expected references within the schema, found {_show(reference)}, which is not in it; "
-                "nothing is fetched: put it under $defs"
-            ) from None
+            return reference
+    return None
 
 
 # ---- words ----
@@ -163,7 +199,7 @@ def _expectation(error: Any) -> str:
     keyword, wanted = error.validator, error.validator_value
     if keyword == "type":
         return " or ".join(_KINDS.get(one, str(one)) for one in (wanted if isinstance(wanted, list) else [wanted]))
-    if keyword == "required":
+    if keyword == "required" and isinstance(wanted, list):
         return f"the property {_show(next(name for name in wanted if name not in error.instance))}"
     if keyword == "additionalProperties" and wanted is False:
         return f"only {_names(error.schema.get('properties', {}))}"
@@ -171,6 +207,8 @@ def _expectation(error: Any) -> str:
         if 0 < len(error.context) <= 4 and not any(one.relative_path for one in error.context):
             return " or ".join(dict.fromkeys(map(_expectation, error.context)))
         return f"what {'exactly' if keyword == 'oneOf' else 'at least'} one of {len(wanted)} schemas describes"
+    if keyword == "format" and wanted == "regex":
+        return "a regular expression that Python can read"
     if keyword in _EXPECTED:
         return _EXPECTED[keyword].format(_names(wanted) if keyword == "enum" else _show(wanted))
     return f"what {keyword} asks for" if keyword else "nothing"  # a schema that is `false`
@@ -198,5 +236,13 @@ def _show(value: Any) -> str:
         return "an object"
     if isinstance(value, list):
         return "a list"
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return _cut(json.dumps(value, ensure_ascii=False, default=repr), _SHOWN)
+
+
+def _tell(error: Exception) -> str:
+    """Write an exception that jsonschema raised where it should not have."""
+    return _cut(" ".join(f"{type(error).__name__}: {error}".split()), 4 * _SHOWN)
+
+
+def _cut(text: str, characters: int) -> str:
+    return text if len(text) <= characters else f"{text[:characters]}..."

@@ -44,7 +44,10 @@ def _describe(health: TargetHealth) -> dict[str, Any]:
         "free_in": health.free_in,
         "until": until,
         "failures": health.failures,
-        "latency": health.seconds,
-        "latency_p95": health.p95,
+        "latency": health.answers.seconds,
+        "latency_p95": health.answers.p95,
+        "first_token": health.first_tokens.seconds,
+        "first_token_p95": health.first_tokens.p95,
+        "failing": health.failing,
         "left": health.left,
     }

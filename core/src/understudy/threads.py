@@ -67,6 +67,13 @@ def start(function: Callable[[], object]) -> None:
     worker.take(function)
 
 
+def shut_gate() -> threading.Lock:
+    """Return a lock that is taken: the cheapest thing that a thread can wait for, until another one releases it."""
+    gate = threading.Lock()
+    gate.acquire()
+    return gate
+
+
 class DaemonExecutor(ThreadPoolExecutor):
     """An executor for an event loop whose threads neither run out nor hold up the interpreter's exit."""
 
@@ -91,8 +98,7 @@ class _Worker:
     """A thread that runs one function after another."""
 
     def __init__(self) -> None:
-        self._gate = threading.Lock()
-        self._gate.acquire()
+        self._gate = shut_gate()
         self._function: Callable[[], object] | None = None
         threading.Thread(target=self._run, name="understudy-worker", daemon=True).start()
 

@@ -1,0 +1,282 @@
+"""What a store over a network cannot take with it when it is slow or hangs: leases (I15), threads, other calls."""
+
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from timed import claim
+
+from understudy import InMemoryHealthStore, Limits, Policy, guarded
+from understudy.breaker import Effect
+from understudy.guarded import GuardedStore
+from understudy.health import Report
+from understudy.testing import VirtualClock
+
+EAGER = Policy.eager(breaker_jitter=0.0, jitter="none")
+LIMITS = Limits(concurrent=1, spend_per_day=1.0)
+WANTED = claim(limits=LIMITS, cost=0.4)
+
+
+class Remote:
+    """A health store that takes its time, fails, or hangs, as it is told."""
+
+    blocks = True
+
+    def __init__(self):
+        self.inner = InMemoryHealthStore()
+        self.seconds = 0.0
+        self.error = None
+        self.free = threading.Event()  # without which it hangs
+        self.free.set()
+        self.asked = []
+        self.ended = []
+        self.threads = set()
+
+    def _hear(self, question):
+        self.asked.append(question)
+        self.threads.add(threading.current_thread())
+        time.sleep(self.seconds)
+        self.free.wait(10)
+        if self.error:
+            raise self.error
+
+    def take(self, target, claim):
+        self._hear("take")
+        return self.inner.take(target, claim)
+
+    def give(self, target, lease, claim, report):
+        self._hear("give")
+        try:
+            return self.inner.give(target, lease, claim, report)
+        finally:
+            self.ended.append("give")
+
+    def look(self, target, policy):
+        self._hear("look")
+        return self.inner.look(target, policy)
+
+    def held(self):
+        """Return the slots held, whether a probe is under way, and the dollars that are left."""
+        record = self.inner._records["a"]
+        left = self.inner.look("a", EAGER).left["dollars a day"]
+        return len(record._allowance._slots), bool(record.breaker._probe), left
+
+
+@pytest.fixture
+def remote():
+    store = Remote()
+    yield store
+    store.free.set()
+
+
+@pytest.fixture
+def clock():
+    return VirtualClock()
+
+
+@pytest.fixture
+def guard(remote, clock):
+    return GuardedStore(remote, InMemoryHealthStore(lambda: clock.now), lambda: clock.now)
+
+
+def eventually(condition):
+    latest = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < latest
+        time.sleep(0.002)
+
+
+def fail_once(guard, store):
+    store.error = ConnectionError("gone")
+    guard.look("a", EAGER)
+    store.error = None
+
+
+# ---- leases ----
+
+
+def test_what_is_granted_too_late_is_given_back(guard, remote):
+    remote.seconds = 0.05
+    assert guard.take("a", WANTED).local
+    remote.seconds = 0
+    eventually(lambda: remote.ended == ["give"])
+    assert remote.asked == ["take", "give"]
+    assert remote.held() == (0, False, 1.0)
+
+
+def test_a_probe_that_is_granted_too_late_is_given_back(guard, remote):
+    shared, hint = remote.inner, 0.01
+    shared.give("a", shared.take("a", WANTED), WANTED, Report(Effect.RATE_LIMITED, hint=hint, cost=0.0))
+    time.sleep(2 * hint)
+    remote.seconds = 0.05
+    assert guard.take("a", WANTED).local
+    eventually(lambda: remote.ended == ["give"])
+    assert remote.held() == (0, False, 1.0)
+    assert shared.take("a", WANTED).probe
+
+
+def test_a_refusal_that_comes_too_late_is_no_lease(guard, remote):
+    held = guard.take("a", WANTED)
+    remote.seconds = 0.05
+    assert guard.take("a", WANTED).local
+    eventually(lambda: guard._places._value == guarded.MOST_AT_ONCE)
+    assert remote.asked == ["take", "take"]
+    assert remote.held()[0] == held.granted == 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="expected POSIX, found no pthread_kill")
+def test_what_is_granted_to_a_caller_who_was_interrupted_is_given_back(guard, remote, monkeypatch):
+    monkeypatch.setattr(guarded, "PATIENCE", 5)
+    remote.seconds = 0.1
+    main = threading.main_thread().ident
+    timer = threading.Timer(0.03, lambda: signal.pthread_kill(main, signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        guard.take("a", WANTED)
+    timer.join()
+    eventually(lambda: remote.ended == ["give"])
+    assert remote.held() == (0, False, 1.0)
+
+
+def test_what_ends_while_the_store_is_left_alone_is_given_back_when_it_answers_again(guard, remote, clock):
+    lease = guard.take("a", WANTED)
+    fail_once(guard, remote)
+    assert guard.give("a", lease, WANTED, Report(Effect.FAILURE, cost=0.1)).local
+    assert "give" not in remote.asked
+    assert remote.held()[0] == 1
+    clock.advance(1)
+    guard.look("a", EAGER)
+    eventually(lambda: remote.ended == ["give"])
+    assert remote.held() == (0, False, 0.9)
+    assert remote.inner.look("a", EAGER).failures == 0  # it is not news any more
+    assert guard._local.look("a", EAGER).failures == 1
+    guard.look("a", EAGER)
+    assert remote.asked.count("give") == 1
+
+
+def test_when_it_is_gone_again_the_others_are_given_back_another_time(guard, remote, clock):
+    claims = [claim(call, limits=Limits(concurrent=9)) for call in range(3)]
+    leases = [guard.take("a", each) for each in claims]
+    fail_once(guard, remote)
+    for lease, each in zip(leases, claims, strict=True):
+        guard.give("a", lease, each, Report(Effect.SUCCESS))
+    clock.advance(1)
+    lost = remote.inner.give
+    remote.inner.give = None  # not callable: this question alone fails
+    guard.look("a", EAGER)
+    eventually(lambda: remote.ended == ["give"] and not guard._repaying)
+    remote.inner.give = lost
+    guard.look("a", EAGER)
+    eventually(lambda: remote.ended == ["give"] * 3)
+    assert len(remote.inner._records["a"]._allowance._slots) == 1
+
+
+def test_only_so_many_wait_to_be_given_back(guard, remote):
+    lease = guard.take("a", WANTED)
+    fail_once(guard, remote)
+    for _ in range(guarded.MOST_OWED + 10):
+        guard.give("a", lease, WANTED, Report(Effect.SUCCESS))
+    assert len(guard._owed) == guarded.MOST_OWED
+
+
+# ---- threads ----
+
+
+def test_after_a_failure_one_question_at_a_time_tries(guard, remote, clock):
+    remote.free.clear()
+    guard.look("a", EAGER)
+    assert len(remote.asked) == 1
+    for _ in range(50):
+        clock.advance(guarded.LONGEST_REST)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: guard.look("a", EAGER), range(4)))
+    assert len(remote.asked) == 2
+    remote.free.set()
+    eventually(lambda: not guard._trying)
+    clock.advance(guarded.LONGEST_REST)
+    guard.look("a", EAGER)
+    guard.look("a", EAGER)
+    assert len(remote.asked) == 4
+
+
+def test_while_one_tries_the_others_do_not_wait(guard, remote, clock, monkeypatch):
+    fail_once(guard, remote)
+    clock.advance(1)
+    monkeypatch.setattr(guarded, "PATIENCE", 5)
+    remote.free.clear()
+    trying = threading.Thread(target=guard.look, args=("a", EAGER))
+    trying.start()
+    eventually(lambda: len(remote.asked) == 2)
+    begun = time.monotonic()
+    assert guard.take("a", WANTED).local
+    assert time.monotonic() - begun < 1
+    remote.free.set()
+    trying.join()
+    assert not guard.take("a", WANTED).local
+
+
+def test_callers_at_once_leave_no_more_threads_than_that_when_it_hangs(guard, remote):
+    remote.free.clear()
+    callers = [threading.Thread(target=guard.take, args=("a", WANTED)) for _ in range(3 * guarded.MOST_AT_ONCE)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(10)
+    assert guard._rests == 1
+    assert len(remote.threads) <= guarded.MOST_AT_ONCE
+
+
+def test_in_a_crowd_one_waits_for_a_place(guard, remote, monkeypatch):
+    monkeypatch.setattr(guarded, "PATIENCE", 5)
+    monkeypatch.setattr(guarded, "CROWD", 5)
+    monkeypatch.setattr(guarded, "MOST_AT_ONCE", 2)
+    guard.begin_anew()
+    remote.seconds = 0.01
+    with ThreadPoolExecutor(8) as pool:
+        leases = list(pool.map(lambda call: guard.take("a", claim(call)), range(8)))
+    assert not any(lease.local for lease in leases)
+
+
+def test_a_crowd_is_not_the_stores_fault(guard, remote, monkeypatch):
+    monkeypatch.setattr(guarded, "PATIENCE", 5)
+    monkeypatch.setattr(guarded, "MOST_AT_ONCE", 1)
+    guard.begin_anew()
+    remote.free.clear()
+    first = threading.Thread(target=guard.look, args=("a", EAGER))
+    first.start()
+    eventually(lambda: remote.asked)
+    assert guard.take("a", WANTED).local
+    remote.free.set()
+    first.join()
+    assert (guard._rests, len(remote.asked)) == (0, 1)
+    assert not guard.take("a", WANTED).local
+
+
+def test_an_answer_to_an_older_question_ends_no_rest(guard, remote, clock, monkeypatch):
+    monkeypatch.setattr(guarded, "PATIENCE", 5)
+    remote.free.clear()
+    older = threading.Thread(target=guard.look, args=("a", EAGER))
+    older.start()
+    eventually(lambda: remote.asked)
+    guard._rest("somebody else's question failed")
+    remote.free.set()
+    older.join()
+    assert guard._rests == 1
+    guard.look("a", EAGER)
+    assert len(remote.asked) == 1
+    clock.advance(1)
+    guard.look("a", EAGER)
+    assert (guard._rests, len(remote.asked)) == (0, 2)
+
+
+def test_where_no_thread_can_be_started_the_store_in_memory_answers(guard, remote, monkeypatch):
+    def start(function):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(guarded, "start", start)
+        assert guard.take("a", WANTED).local
+    assert (guard._rests, guard._places._value) == (0, guarded.MOST_AT_ONCE)
+    assert not guard.take("a", WANTED).local
