@@ -152,7 +152,10 @@ class Admission:
     def take(self, name: str, claim: Claim) -> Lease:
         """Ask the store; one that fails lets every request through, since a store must not break a call."""
         try:
-            return self.store.take(name, claim)
+            lease = self.store.take(name, claim)
+            if type(lease) is Lease:
+                return lease
+            raise TypeError(f"expected take to return a Lease, found {lease!r}")
         except Exception:
             logger.exception("the health store failed when asked for %s", name)
             return Lease(True)
@@ -160,7 +163,10 @@ class Admission:
     def give(self, name: str, lease: Lease, claim: Claim, report: Report) -> Lease:
         """Tell the store; what it cannot take note of is lost."""
         try:
-            return self.store.give(name, lease, claim, report)
+            after = self.store.give(name, lease, claim, report)
+            if type(after) is Lease:
+                return after
+            raise TypeError(f"expected give to return a Lease, found {after!r}")
         except Exception:
             logger.exception("the health store failed when told of %s", name)
             return Lease(True)

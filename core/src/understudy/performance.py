@@ -364,6 +364,7 @@ class Performance:
             failure = _interrupted(failure, "".join(delivery.pieces or ()))
             delivery.broke_off(failure)
             self.delivery, self._beside = delivery, None  # whoever takes it up must know what was given
+        failure.retry_after = _seconds(failure.retry_after)
         failure.provider = target.provider
         failure.model = failure.model or target.model
         return Outcome(
@@ -419,6 +420,11 @@ class Performance:
 
 def _times_of(policy: Policy) -> tuple[float | None, ...]:
     return policy.deadline, policy.attempt_timeout, policy.first_token_timeout, policy.idle_timeout
+
+
+def _seconds(hint: object) -> float | None:
+    """Return a hint as seconds; None where a plugin gave something else."""
+    return float(hint) if isinstance(hint, int | float) and 0 <= hint < float("inf") else None
 
 
 def _own(failure: Failure) -> Failure:
