@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -17,7 +18,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="play this world, and print its history and what it breaks")
     parser.add_argument("--outages", type=int, default=1_000_000, help="play so many (default: %(default)s)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default: %(default)s)")
+    parser.add_argument("--guards", action="store_true", help="print worlds in which the lack of each guard shows")
     arguments = parser.parse_args()
+    if arguments.guards:
+        return find_guards()
     if arguments.seed is not None:
         return play_one(arguments.seed)
     return play_many(arguments.outages, arguments.first)
@@ -31,6 +35,18 @@ def play_one(seed: int) -> int:
     for name, words in found.items():
         print(f"broken: {name}: {words}")
     return 1 if found else 0
+
+
+def find_guards() -> int:
+    """Look for small worlds in which the lack of each guard shows; 1 where there are none for one of them."""
+    from simulation.guards import GUARDS, small_worlds
+
+    lacking = 0
+    for guard in GUARDS:
+        seeds = list(islice(guard.shows_in(small_worlds()), 2))
+        lacking += not seeds
+        print(f"{guard}: {', '.join(map(str, seeds)) or 'none'}", flush=True)
+    return 1 if lacking else 0
 
 
 def play_many(outages: int, first: int) -> int:

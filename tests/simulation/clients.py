@@ -53,6 +53,7 @@ class Manners:
     Args:
         streaming: those who want a stream.
         leaving: those who cancel.
+        stopping: those of a stream who read only its first pieces.
         dying: those whose process dies, so that the health store never hears of them again.
         overriding: those with numbers of their own.
         prompts: what they ask.
@@ -60,6 +61,7 @@ class Manners:
 
     streaming: float = 0.5
     leaving: float = 0.06
+    stopping: float = 0.04
     dying: float = 0.01
     overriding: float = 0.1
     prompts: Sequence[str] = PROMPTS
@@ -153,10 +155,11 @@ class Client:
             arrived=self._loop.now,
         )
         self._history.calls.append(record)
-        task = self._loop.create_task(self._live(record, changes))
+        most = draw.randrange(1, 4) if record.streaming and draw.random() < manners.stopping else 0
+        task = self._loop.create_task(self._live(record, changes, most))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
-        if draw.random() < manners.leaving:
+        if draw.random() < manners.leaving and not most:
             self._loop.call_later(20 * draw.random() ** 2, task.cancel)
         elif draw.random() < manners.dying:
             self._loop.call_later(5 * draw.random(), self._die, record, task)
@@ -173,7 +176,7 @@ class Client:
             )
         )
 
-    async def _live(self, record: CallRecord, changes: dict[str, Any]) -> None:
+    async def _live(self, record: CallRecord, changes: dict[str, Any], most: int) -> None:
         CURRENT.set(record)
         known = {OPTIONS[name]: value for name, value in changes.items() if name in OPTIONS}
         options: Any = known if len(known) == len(changes) else {"policy": record.policy}
@@ -181,16 +184,22 @@ class Client:
             if not record.streaming:
                 record.response = await self.factory.agenerate_content(record.prompt, **options)
                 return
-            async for event in self.factory.astream_content(record.prompt, **options):
+            stream: Any = self.factory.astream_content(record.prompt, **options)
+            async for event in stream:
                 record.pieces.append((self._loop.now, event))
                 if type(event) is Finish:
                     record.response = event.response
+                elif len(record.pieces) == most:
+                    record.left = True
+                    await stream.aclose()
+                    return
         except asyncio.CancelledError:
             record.left = True
         except Exception as error:
             record.error = error
         finally:
             record.ended = self._loop.now
+            record.open = [visit.vendor for visit in record.visits if visit.outcome == "under way"]
             if record.performance is not None:
                 record.route = tuple(target.label for target in record.performance.targets)
                 record.performance = None

@@ -79,7 +79,7 @@ def check_i03(history: History) -> None:
             hint = event.failure.retry_after or 0.0
             most = max(formula, hint)
             words = f"{_who(call)} waited {event.wait} s before retry {event.retry}, formula {formula}, hint {hint}"
-            assert event.wait <= most + ROUNDING, words
+            assert event.wait <= min(most, policy.max_delay) + ROUNDING, words
             if not policy.switch_first and policy.hedge_after is None:
                 assert event.wait >= hint - ROUNDING, words
                 if policy.jitter == "none":
@@ -156,9 +156,10 @@ def check_i07(history: History) -> None:
         for label, failure in zip(call.route, failures, strict=True):
             named = f"{label}: {failure.brief}"
             assert named in str(response.error), f"{_who(call)}: {named} is not in {response.error}"
-            own = [visit for visit in _visits_of(call, label) if visit.failure is not None]
+            asked = any(_visits_of(call, label))
+            assert not (asked and isinstance(failure, TargetResting)), f"{_who(call)} asked, and is told {named}"
             skipped = [event for _, event in call.told if isinstance(event, TargetSkipped) and event.target == label]
-            assert own or skipped or visit_left(call, label) or "deadline" in named, f"{_who(call)}: {named}?"
+            assert asked or skipped or "deadline" in named, f"{_who(call)}: {named}?"
         lines = [line for line in logged.get(call.number, []) if line.startswith("All LLM providers failed")]
         assert lines == [response.error], f"{_who(call)} logged {lines}, expected {response.error}"
 
@@ -192,6 +193,7 @@ def check_i15(history: History) -> None:
     if "store" not in history.episodes:
         _check_leases(history)
     for call in history.calls:
+        assert not call.open, f"{_who(call)} ended at {call.ended}, and {call.open} are not closed"
         for visit in call.visits:
             assert visit.ended <= call.ended, (
                 f"{_who(call)} ended at {call.ended}, {visit.vendor} is asked until {visit.ended}"
@@ -260,9 +262,6 @@ def check_switch_first(history: History) -> None:
 
 def check_errors(history: History) -> None:
     """A call ends with an answer, a response that says why there is none, or StreamInterrupted, and nothing else."""
-    for _, line in history.errors:
-        known = "store" in history.episodes and not history.remote
-        assert known or "health store failed" not in line, line
     for call in history.calls:
         good = call.error is None or isinstance(call.error, StreamInterrupted)
         assert good, f"{_who(call)} raised {call.error!r}"
@@ -276,11 +275,6 @@ def attempts_of(call: CallRecord) -> tuple[Attempt, ...] | None:
     if isinstance(call.error, StreamInterrupted):
         return call.error.attempts
     return call.response.attempts if call.response is not None else None
-
-
-def visit_left(call: CallRecord, label: str) -> bool:
-    """Whether a vendor was left before it had answered."""
-    return any(visit.outcome in ("left", "answered") for visit in _visits_of(call, label))
 
 
 def _visits_of(call: CallRecord, label: str) -> Iterator[Visit]:

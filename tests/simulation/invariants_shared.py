@@ -9,6 +9,7 @@ from simulation.invariants import MARGIN, ROUNDING
 from simulation.world import CallRecord, Flushed, Given, History, Visit
 from understudy import guarded
 from understudy.breaker import BreakerState, Effect
+from understudy.errors import Failure
 from understudy.events import RetryScheduled
 
 RESTING = (BreakerState.OPEN, BreakerState.COOLING)
@@ -122,6 +123,11 @@ def check_i18(history: History) -> None:
 
 def check_i20(history: History) -> None:
     """A health store that is killed, flushed or slow fails no call, and adds at most 50 ms to an attempt."""
+    for _, line in history.errors:
+        assert "health store failed" not in line or ("store" in history.episodes and not history.remote), line
+    for call in history.calls:
+        fine = call.error is None or isinstance(call.error, Failure) or "store" not in history.episodes
+        assert fine, f"call {call.number} raised {call.error!r}"
     for call in history.calls:
         if call.left or not call.visits or call.policy.hedge_after is not None:
             continue

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from simulation.invariants import ROUNDING, SLICE
 from simulation.world import Flushed, Given, History, Taken
 from understudy.breaker import BreakerState, Effect
-from understudy.policy import Policy
 
 
 @dataclass(slots=True)
@@ -17,8 +16,8 @@ class Known:
 
     state: BreakerState = BreakerState.CLOSED
     generation: int = 0
-    failures: int = 0  # since it changed
     row: list[tuple[float, int]] = field(default_factory=list)  # failures in a row, each with its call
+    attempts: list[tuple[float, int | None]] = field(default_factory=list)  # all, with the call of those that failed
     openings: int = 0  # since it was closed
     wanted: int = 1  # probes that must succeed
     probes: int = 0  # that did
@@ -41,37 +40,46 @@ def check_opening(history: History) -> None:
                 known.state, known.probes = entry.lease.state, 0
         else:
             known = targets[entry.store, entry.target]
+            was = known.state
             if entry.lease.generation == known.generation:
                 _note(known, entry)
+            if was is BreakerState.CLOSED and len(policies) == 1:  # else each report is judged by other numbers
+                _check_opening(known, entry)
             if entry.after.changed:
                 _check_change(known, entry)
-            elif known.state is BreakerState.CLOSED and len(policies) == 1:
-                words = f"{entry.target} is not open at {entry.at}, after {len(known.row)} failures in a row"
-                assert not _must_open(known, entry.claim.policy, entry.at), words
 
 
 def _note(known: Known, entry: Given) -> None:
-    effect, policy = entry.report.effect, entry.claim.policy
-    if effect is Effect.FAILURE and known.state is BreakerState.CLOSED and policy.breaker:
-        known.failures += 1
-        known.row.append((entry.at, entry.call))
-    elif effect is Effect.SUCCESS:
-        known.row.clear()
-    if known.state is BreakerState.HALF_OPEN and entry.lease.probe and effect is not Effect.NOTHING:
+    effect = entry.report.effect
+    if known.state is BreakerState.CLOSED:
+        if effect is Effect.FAILURE and entry.claim.policy.breaker:
+            known.row.append((entry.at, entry.call))
+            known.attempts.append((entry.at, entry.call))
+        elif effect in (Effect.SUCCESS, Effect.ALIVE):
+            known.row.clear()
+            known.attempts.append((entry.at, None))
+    elif known.state is BreakerState.HALF_OPEN and entry.lease.probe and effect is not Effect.NOTHING:
         known.probes += 1
 
 
-def _must_open(known: Known, policy: Policy, now: float) -> bool:
-    recent = [call for at, call in known.row if at >= now - policy.breaker_memory]
-    return len(recent) >= policy.breaker_failures and len(set(recent)) >= policy.breaker_requests
+def _check_opening(known: Known, entry: Given) -> None:
+    policy, now, least = entry.claim.policy, entry.at, entry.claim.policy.breaker_failures
+    row = [call for at, call in known.row if at >= now - policy.breaker_memory]
+    in_a_row = len(row) >= least and len(set(row)) >= policy.breaker_requests
+    window = [(at, call) for at, call in known.attempts if int(at) > now - policy.breaker_window]
+    failed = [call for _, call in window if call is not None]
+    recent = {call for at, call in known.attempts if call is not None and at >= now - policy.breaker_window}
+    many = len(window) >= least and len(failed) >= len(window) * policy.breaker_rate
+    must = in_a_row or (many and len(recent) >= policy.breaker_requests)
+    must = must and entry.report.effect is Effect.FAILURE and entry.lease.generation == known.generation
+    opened = entry.after.changed and entry.after.state is BreakerState.OPEN
+    words = f"{len(row)} failures in a row, and {len(failed)} of {len(window)} in the window"
+    assert must == opened, f"{entry.target} {'opened' if opened else 'stays closed'} at {now}, after {words}"
 
 
 def _check_change(known: Known, entry: Given) -> None:
     policy, state, rest = entry.claim.policy, entry.after.state, entry.after.free_in
     if state is BreakerState.OPEN:
-        least = policy.breaker_failures * min(policy.breaker_rate, 1.0)
-        words = f"{entry.target} opened at {entry.at} after {known.failures} failures, expected {least}"
-        assert known.state is BreakerState.HALF_OPEN or known.failures >= least, words
         known.openings += 1
         known.wanted = policy.breaker_successes
         seconds = min(policy.breaker_open * known.openings, policy.breaker_longest)
@@ -90,8 +98,9 @@ def _check_change(known: Known, entry: Given) -> None:
         words = f"{entry.target} closed at {entry.at} after {known.probes} good probes, expected {known.wanted}"
         assert known.probes >= known.wanted, words
         known.openings = 0
-    known.state, known.generation, known.failures, known.probes = state, entry.after.generation, 0, 0
+    known.state, known.generation, known.probes = state, entry.after.generation, 0
     known.row.clear()
+    known.attempts.clear()
 
 
 def check_limits(history: History) -> None:
@@ -122,21 +131,23 @@ def check_refusals(history: History) -> None:
     if "store" in history.episodes:
         return
     slots: dict[str, dict[int, float]] = defaultdict(dict)  # until when each counts
-    begun: dict[str, list[float]] = defaultdict(list)
+    begun: dict[str, dict[int, float]] = defaultdict(dict)  # when each was sent, but for those that were not
     for entry in history.store_log:
         if isinstance(entry, Flushed) or entry.claim.limits is None:
             continue
         used, times = slots[entry.target], begun[entry.target]
         if isinstance(entry, Given):
             used.pop(entry.lease.slot, None)
+            if not entry.report.sent:
+                times.pop(entry.lease.slot, None)
         elif entry.lease.granted:
             used[entry.lease.slot] = entry.at + entry.claim.lease
-            times.append(entry.at)
+            times[entry.lease.slot] = entry.at
         elif entry.lease.reason.endswith("at once"):
             beside = sum(until > entry.at for until in used.values())
             words = f"{entry.target} is refused to call {entry.call} at {entry.at}: {entry.lease.reason}, of {beside}"
             assert beside >= (entry.claim.limits.concurrent or 0), words
         elif entry.lease.reason.endswith("requests a minute"):
-            within = sum(at > entry.at - 60.0 - SLICE for at in times)
+            within = sum(at > entry.at - 60.0 - SLICE for at in times.values())
             words = f"{entry.target} is refused to call {entry.call} at {entry.at}: {entry.lease.reason}, of {within}"
             assert within >= (entry.claim.limits.requests_per_minute or 0), words

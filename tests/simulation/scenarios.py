@@ -94,7 +94,8 @@ class World:
             if not any(client.tasks for client in self.clients) and not self._resting():
                 break
         await asyncio.gather(*(task for client in self.clients for task in client.tasks))
-        await asyncio.sleep(max(61.0, *(client.policy.attempt_timeout + 1 for client in self.clients)))
+        policies = [client.policy for client in self.clients]  # the longest lease is that of the longest attempt
+        await asyncio.sleep(max(61.0, *((policy.deadline or policy.attempt_timeout) + 2 for policy in policies)))
         history.ended = loop.now
         history.remains = self._remains()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -70,10 +69,11 @@ class Book:
             return Lease(True)
         self._fail()
         failure = next((visit.failure for visit in reversed(call.visits) if visit.vendor == vendor), None)
-        blameless = isinstance(failure, RequestTooLarge | InvalidRequest)
+        # A report that arrives late is of an earlier attempt.
+        blameless = isinstance(failure, RequestTooLarge | InvalidRequest) and not self.too_late
         before = self._fingerprint(target) if blameless else None
         after = self.inner.give(target, lease, claim, report)
-        touched = blameless and self._fingerprint(target) != before
+        touched = before is not None and _is_worse(self._fingerprint(target), before)
         given = Given(self._loop.now, self.name, target, call.number, claim, lease, report, after, failure, touched)
         self._history.store_log.append(given)
         return after
@@ -121,6 +121,11 @@ class Book:
             self._history.store_log.append(Flushed(self._loop.now, self.name))
 
 
+def _is_worse(after: tuple[Any, ...], before: tuple[Any, ...]) -> bool:
+    """Whether more is held against a target than before; a reply of any kind ends a row of failures."""
+    return after[:3] != before[:3] or any(now > then for now, then in zip(after[3:], before[3:], strict=True))
+
+
 class Network:
     """Between the programs and their health store: it takes virtual time where threads would wait.
 
@@ -134,7 +139,6 @@ class Network:
         self._book = book
         self.asked_by: dict[int, guarded.GuardedStore] = {}  # by client
         self._late = 0.0  # seconds after its caller's patience that the answer comes
-        self._held = False
         self._over = False
 
     @contextmanager
@@ -144,7 +148,7 @@ class Network:
             patch("understudy.threads.in_thread", self._in_thread),
             patch("understudy.threads.start", lambda function: function()),
             patch("understudy.guarded.start", self._start),
-            patch("understudy.guarded.threading", SimpleNamespace(Lock=lambda: self)),
+            patch("understudy.guarded.shut_gate", lambda: self),
         ):
             yield
 
@@ -185,15 +189,11 @@ class Network:
         finally:
             self._book.too_late = False
 
-    # The gate at which a caller waits for the store.
+    # The gate at which a caller waits for the store: shut until there is an answer.
 
     def acquire(self, timeout: float = -1) -> bool:
-        if not self._held:
-            self._held = True
-            return True
         if timeout < 0 and not self._over:
             raise Stuck("a caller waits for a store that does not answer")
-        self._held = False
         return self._over
 
     def release(self) -> None:

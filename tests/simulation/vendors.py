@@ -52,12 +52,14 @@ class Reply:
         after: seconds from the last piece to the end.
         failure: how it ends, where not well.
         finish: why the model stopped.
+        ends: whether a stream says that it ends.
     """
 
     steps: list[tuple[float, str]] = field(default_factory=list)
     after: float = 0.0
     failure: Failure | None = None
     finish: FinishReason = FinishReason.STOP
+    ends: bool = True
 
 
 class Vendor(ChatProvider):
@@ -121,6 +123,9 @@ class Vendor(ChatProvider):
                 visit.text += piece
                 yield TextDelta(piece)
             await asyncio.sleep(reply.after)
+            if not reply.ends:
+                visit.outcome = "failed"
+                return
             response = self._end(visit, reply)
             visit.ended = self._loop.now
             yield Finish(response)
@@ -210,7 +215,8 @@ class Vendor(ChatProvider):
     def _outage(self, wrong: Episode, visit: Visit) -> Reply:
         kind = self._draw.choice((ServerError, ConnectionFailed, Overloaded))
         seconds = 0.5 * self._draw.random() ** 4
-        return Reply(after=seconds, failure=kind(f"down since {wrong.begin:g}, asked with {SECRET}"))
+        hint = 30 * self._draw.random() ** 3 if wrong.hinted and self._draw.random() < 0.3 else None
+        return Reply(after=seconds, failure=kind(f"down since {wrong.begin:g}, asked with {SECRET}", retry_after=hint))
 
     def _brownout(self, wrong: Episode, visit: Visit) -> Reply | None:
         return self._outage(wrong, visit) if self._draw.random() < wrong.strength else None
@@ -237,7 +243,8 @@ class Vendor(ChatProvider):
         self._quota = wrong, tokens - 1 if enough else tokens, visit.began
         if enough:
             return None
-        hint = (1 - tokens) / rate if wrong.hinted else None
+        longer = 10 if self._draw.random() < 0.1 else 1  # some vendors say more than is needed
+        hint = longer * (1 - tokens) / rate if wrong.hinted else None
         return Reply(after=0.05, failure=RateLimited("slow down", retry_after=hint))
 
     def _exhausted(self, wrong: Episode, visit: Visit) -> Reply:
@@ -246,7 +253,7 @@ class Vendor(ChatProvider):
     def _cut(self, wrong: Episode, visit: Visit) -> Reply:
         reply = self._answer(visit)
         kept = reply.steps[: self._draw.randrange(len(reply.steps) + 1)]
-        return Reply(kept, 0.1, ConnectionFailed("closed in the middle of the answer"))
+        return Reply(kept, 0.1, ConnectionFailed("closed in the middle of the answer"), ends=not wrong.hinted)
 
     def _empty(self, wrong: Episode, visit: Visit) -> Reply:
         return Reply([(0.1, "\n")] if wrong.hinted else [], 0.1)

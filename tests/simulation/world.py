@@ -93,6 +93,7 @@ class CallRecord:
     told: list[tuple[float, Event]] = field(default_factory=list)
     visits: list[Visit] = field(default_factory=list)
     retries: list[tuple[float, str]] = field(default_factory=list)  # "granted", "refused" or "given back"
+    open: list[str] = field(default_factory=list)  # vendors whose answers were still open when it ended
     lease: dict[str, tuple[str, Lease, Claim]] = field(default_factory=dict)
 
     @property

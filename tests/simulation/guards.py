@@ -1,0 +1,165 @@
+"""The guards of the code, each with the invariant that it keeps: `test_guards` takes out one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from simulation.checks import CHECKS, breaks
+from simulation.mutations import without
+from simulation.scenarios import play
+from understudy import admission, answers, asking, concluding, drivers, errors
+from understudy.breaker import Breaker
+from understudy.budgets import HedgeBudget, RetryBudget
+from understudy.delivery import Delivery
+from understudy.engine import _Run
+from understudy.guarded import GuardedStore
+from understudy.health import _Record
+from understudy.holdings import Holdings
+from understudy.performance import Performance
+from understudy.policy import Policy
+from understudy.racing import Race
+from understudy.windows import Allowance, Window
+
+WORLDS = 420  # among which small ones are looked for
+FEW = 400  # calls in a small one
+sound = cache(play)  # the world of a seed with all guards in their places
+
+
+def small_worlds() -> Iterator[int]:
+    """Yield the seeds of worlds that are played quickly."""
+    return (seed for seed in range(WORLDS) if len(sound(seed).calls) <= FEW)
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A piece of the code without which an invariant breaks.
+
+    Args:
+        keeps: the invariant's name among the checks.
+        owner: the module or class that has the function.
+        function: the function's name.
+        guard: the piece of its source.
+        instead: what stands there when it is taken out.
+        seeds: of worlds in which that shows; `python tests/simulation --guards` finds some anew.
+    """
+
+    keeps: str
+    owner: Any
+    function: str
+    guard: str
+    instead: str
+    seeds: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.keeps}: {self.function}: {' '.join(self.guard.split())[:50]}"
+
+    def shows_in(self, seeds: Iterable[int]) -> Iterator[int]:
+        """Yield the seeds in whose worlds the invariant holds, and breaks without the guard."""
+        check = CHECKS[self.keeps]
+        for seed in seeds:
+            with self.taken_out():
+                history = play(seed)
+            if breaks(check, history) and not breaks(check, sound(seed)):
+                yield seed
+
+    def taken_out(self) -> AbstractContextManager[None]:
+        """Take it out of the code, for as long as the context lasts."""
+        return without(self.owner, self.function, self.guard, self.instead)
+
+
+GUARDS = (
+    # ---- one call ----
+    Guard("I1", _Run, "_judge", " or seat.tries > self.policy.max_retries", "", ()),
+    Guard(
+        "I1",
+        drivers,
+        "_async_attempt",
+        "agenerate(request)",
+        "agenerate(request) and await performance.providers[command.index].agenerate(request)",
+        (),
+    ),
+    Guard("I2", _Run, "_judge", "not passing or ", "", ()),
+    Guard("I3", Policy, "backoff", ", self.max_delay)", ", 9 * self.max_delay)", ()),
+    Guard("I3", _Run, "_set_due", "wait = max(wait, hint)", "pass", ()),
+    Guard("I3", _Run, "_set_due", "wait *= outcome.draw", "wait *= 2", ()),
+    Guard("I3", _Run, "_set_due", "hint > self.policy.max_delay", "False", ()),
+    Guard("I4", _Run, "_timeout", "min(self.policy.attempt_timeout, slice_)", "self.policy.attempt_timeout", ()),
+    Guard(
+        "I4", _Run, "_fits", "self.deadline is None or begin + self.policy.minimum_attempt < self.deadline", "True", ()
+    ),
+    Guard("I4", _Run, "_late", "self.deadline is not None and self.now >= self.deadline", "False", ()),
+    Guard("I4", drivers, "_async_attempt", "asyncio.timeout(command.timeout)", "asyncio.timeout(None)", ()),
+    Guard("I4", drivers, "_async_pieces", "asyncio.timeout(delivery.patience())", "asyncio.timeout(None)", ()),
+    Guard("I4", Delivery, "patience", "self.allowed = min(self.allowed, self._deadline - now)", "pass", ()),
+    Guard("I5", _Run, "_is_final", "failure.scope in (Scope.REQUEST, Scope.CANCELLED)", "False", ()),
+    Guard("I6", _Run, "_fresh", "enumerate(self.seats)", "reversed(list(enumerate(self.seats)))", ()),
+    Guard("I7", errors, "conceal", 'text = text.replace(secret, "***")', "pass", ()),
+    Guard("I7", concluding, "_exhausted", 'logger.error("%s", error)', "pass", ()),
+    Guard("I7", _Run, "_note_skip", "not seat.tries", "True", ()),
+    Guard("I8", answers, "_check", "nothing and ", "False and ", ()),
+    Guard("I9", asking.Overrides, "policy_for", "(own, values, *map(type, values))", "own", ()),
+    Guard("I10", RetryBudget, "withdraw", "self._left(now) < 1", "False", ()),
+    Guard("I10", RetryBudget, "_left", "self._retries[0] <= now - WINDOW", "self._retries[0] <= now - WINDOW / 3", ()),
+    Guard("I10", _Run, "_wait_for", "budget.refused", "False", ()),
+    Guard("I15", Holdings, "leave", "self.give_back_retry()", "pass", ()),
+    Guard("I15", Holdings, "leave", "list(self._leases)", "()", ()),
+    Guard("I15", Performance, "_skipped", "self.holdings.give_back_retry()", "pass", ()),
+    Guard("I15", drivers, "_async_pieces", "await close()", "pass", ()),
+    Guard("I15", Race, "close", "list(self._tasks)", "()", ()),
+    Guard("I15", Race, "cancel", "task.cancel()", "pass", ()),
+    Guard("I16", Performance, "failed", "delivered = delivery is not None and delivery.began", "delivered = False", ()),
+    Guard("I16", Delivery, "release", "events.append(Restart(who, self._target, failure))", "pass", ()),
+    Guard("I16", Delivery, "release", "events.append(Continuation(who, self._target, failure))", "pass", ()),
+    Guard("I16", Delivery, "take", "tokens is None or ", "tokens is not None and ", ()),
+    Guard("switch first", _Run, "_next", "not self.policy.switch_first", "True", ()),
+    Guard("errors", drivers, "_async_attempt", "except Exception as error", "except TimeoutError as error", ()),
+    # ---- what calls share ----
+    Guard(
+        "I11",
+        Breaker,
+        "admit",
+        "self._probe_until - now if self._probe and now < self._probe_until else 0.0",
+        "0.0",
+        (),
+    ),
+    Guard("I11", _Record, "take", "breaker.send_probe(now, claim.lease) if half_open else 0", "0", ()),
+    Guard("I13", Breaker, "admit", "now < self.until", "False", ()),
+    Guard("I13", _Record, "take", "wait > 0 and not claim.forced", "False", ()),
+    Guard("I13", _Run, "perform", "self.asked == 0 and ", "", ()),
+    Guard("I17", admission, "effect_of", "Effect.FAILURE if passing else Effect.ALIVE", "Effect.FAILURE", ()),
+    Guard("I18", Breaker, "_record_failure", "len(self.failing_calls) < policy.breaker_requests", "False", ()),
+    Guard("I20", admission.Admission, "take", "return Lease(True)", "raise", ()),
+    Guard("I20", GuardedStore, "_ask", "gate.acquire(timeout=PATIENCE)", "gate.acquire()", ()),
+    Guard("I20", GuardedStore, "take", "if lease is not None else", "if True else", ()),
+    Guard("opening", Breaker, "_record_failure", "len(self._streak) >= enough and ", "", ()),
+    Guard("opening", Breaker, "_record_failure", "attempts >= enough and ", "", ()),
+    Guard("opening", Breaker, "_record_failure", "if (in_a_row and streak_counts)", "if False", ()),
+    Guard("opening", Breaker, "record", "self._streak.clear()", "pass", ()),
+    Guard("opening", Breaker, "_record_probe", "effect is Effect.NOTHING", "False", ()),
+    Guard("opening", Breaker, "_record_probe", "self._successes >= self._wanted", "True", ()),
+    Guard("opening", Breaker, "_close", "self.trips = self._cooldowns = 0", "pass", ()),
+    Guard("opening", Breaker, "_open", ", policy.breaker_longest)", ", 9 * policy.breaker_longest)", ()),
+    Guard("opening", Breaker, "_cool", "min(hint, policy.longest_hint)", "hint", ()),
+    Guard("generations", Breaker, "record", "generation != self.generation", "False", ()),
+    Guard("limits", Window, "wait_for", "self.used + amount <= self.limit", "True", ()),
+    Guard("limits", Allowance, "wait_for", " and not longest", " and False", ()),
+    Guard("refusals", Allowance, "settle", "self._slots.pop(token, None)", "pass", ()),
+    Guard("refusals", Window, "settle", "self.used += used - reserved", "pass", ()),
+    Guard("hedges", HedgeBudget, "withdraw", "self._saved < 1 or not self.share", "False", ()),
+    # ---- in the end ----
+    Guard(
+        "I22",
+        Breaker,
+        "admit",
+        "if self._probe and now < self._probe_until else 0.0",
+        "if self._probe and now < self._probe_until else 9.0 * bool(self._probe)",
+        (),
+    ),
+    Guard("I24", Holdings, "leave", "self._admission.bulkhead.leave()", "pass", ()),
+    Guard("I25", _Run, "_timeout", "(1 if forced else left + 1)", "1", ()),
+    Guard("I25", _Run, "_judge", "self._is_final(failure)", "True", ()),
+)
