@@ -6,7 +6,7 @@ import sys
 from types import MappingProxyType
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from understudy import schema as module
@@ -40,6 +40,7 @@ ORDER = {
     },
 }
 DRAFT_3 = "http://json-schema.org/draft-03/schema#"
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 LINES = [{"name": "tea", "count": 2}]
 JSON = some.recursive(
     some.none() | some.booleans() | some.integers() | some.floats() | some.text(max_size=100),
@@ -116,6 +117,7 @@ def test_a_long_value_is_not_told_whole():
         assert len(schema_fault(ORDER, value)) < 300
 
 
+@unhurried
 @given(value=JSON)
 def test_whatever_a_model_answers_there_is_a_sentence_or_nothing(value):
     for schema in (ORDER, ORDER["properties"]["note"], {"not": {}}, {"propertyNames": {"maxLength": 2}}):
@@ -146,6 +148,25 @@ def test_an_answer_nested_deeper_than_python_goes_is_a_fault():
 )
 def test_what_is_hardly_json_is_a_fault_and_no_exception(schema, value, said):
     assert said in schema_fault(schema, value)
+
+
+class PanicException(BaseException):
+    """Stands for what rpds raises where the stack ends within it: whether it ends there is chance."""
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"), [("__eq__ failed!: PyErr { type: RecursionError }", None), ("KeyboardInterrupt", PanicException)]
+)
+def test_a_stack_that_ends_in_rust_is_a_fault_as_any_other(words, kind):
+    class Deep(dict):
+        def __contains__(self, name):
+            raise PanicException(words)
+
+    if kind is None:
+        assert "nested without end" in schema_fault({"required": ["a"]}, Deep())
+    else:
+        with pytest.raises(kind):
+            schema_fault({"required": ["a"]}, Deep())
 
 
 # ---- schemas ----
@@ -228,6 +249,7 @@ def test_a_schema_is_prepared_once_and_a_changed_one_anew():
     assert schema_fault(mine, "a") == '$: expected a number, found "a"'
 
 
+@unhurried
 @given(schema=SCHEMAS, value=JSON)
 def test_whatever_a_schema_is_made_of_it_is_refused_in_words_or_can_be_checked_against(schema, value):
     complaint = complaint_about(schema)

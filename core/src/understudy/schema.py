@@ -150,7 +150,7 @@ def _overflowing() -> Iterator[None]:
     """Have it be a RecursionError wherever the stack ends.
 
     Raises:
-        RecursionError: it did. In rpds, which jsonschema keeps its references in, that is a panic of Rust's: no Exception.
+        RecursionError: it did. In rpds, where jsonschema keeps its references, that is a panic of Rust's: no Exception.
     """
     try:
         yield
