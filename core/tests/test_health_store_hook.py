@@ -16,6 +16,7 @@ from understudy import (
     LLMFactory,
     Policy,
     ServerError,
+    guarded,
     hookimpl,
 )
 from understudy.breaker import Effect
@@ -26,6 +27,7 @@ from understudy.testing import VirtualClock
 
 DOWN = ServerError("down")
 EAGER = Policy.eager(breaker_jitter=0.0, jitter="none")
+PATIENCE = guarded.PATIENCE
 every_way = pytest.mark.parametrize("how", WAYS)
 
 
@@ -64,6 +66,17 @@ class Store:
     def look(self, target, policy):
         self._hear("look")
         return self.inner.look(target, policy)
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch):
+    """Have a busy machine fail no test."""
+    monkeypatch.setattr(guarded, "PATIENCE", 5)
+
+
+@pytest.fixture
+def hurried(unhurried, monkeypatch):
+    monkeypatch.setattr(guarded, "PATIENCE", PATIENCE)
 
 
 def factory_of(store, *players, policy=EAGER, **options):
@@ -228,6 +241,7 @@ def test_one_that_gives_nonsense_fails_no_call(how):
 
 
 @every_way
+@pytest.mark.usefixtures("hurried")
 def test_a_slow_one_holds_a_call_up_for_less_than_50_ms(how):
     factory = factory_of(Store(blocks=True, seconds=0.5), Player("a", DOWN), Player("b"))
     ask(factory_of(Store(blocks=True)), how)  # whatever is imported first
@@ -239,7 +253,7 @@ def test_a_slow_one_holds_a_call_up_for_less_than_50_ms(how):
     assert time.monotonic() - begun < 0.1  # it is left alone now
 
 
-def guarded(store):
+def guard_of(store):
     clock = VirtualClock()
     return GuardedStore(store, InMemoryHealthStore(lambda: clock.now), lambda: clock.now), clock
 
@@ -258,7 +272,7 @@ def test_while_it_is_gone_the_process_goes_by_what_it_learns_itself():
 def test_it_is_left_alone_for_longer_each_time_and_asked_again_when_that_is_over(caplog):
     caplog.set_level(logging.WARNING, "understudy")
     store = Store(blocks=True)
-    guard, clock = guarded(store)
+    guard, clock = guard_of(store)
     store.error = ConnectionError("gone")
     rests = []
     for _ in range(7):
@@ -282,9 +296,10 @@ def test_it_is_left_alone_for_longer_each_time_and_asked_again_when_that_is_over
     )
 
 
+@pytest.mark.usefixtures("hurried")
 def test_many_who_find_it_gone_at_once_count_as_one():
     store = Store(blocks=True, seconds=0.3)
-    guard, _ = guarded(store)
+    guard, _ = guard_of(store)
     threads = [threading.Thread(target=guard.look, args=("a", EAGER)) for _ in range(12)]
     for thread in threads:
         thread.start()
@@ -295,7 +310,7 @@ def test_many_who_find_it_gone_at_once_count_as_one():
 
 def test_what_one_store_gave_is_not_told_to_the_other():
     store = Store(blocks=True)
-    guard, clock = guarded(store)
+    guard, clock = guard_of(store)
     wanted = claim(limits=Limits(concurrent=1))
     shared = guard.take("a", wanted)
     assert not shared.local
