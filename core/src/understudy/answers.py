@@ -131,14 +131,15 @@ def _mend(response: LLMResponse) -> LLMResponse:
             response = replace(response, **{name: nothing()})
         elif not isinstance(value, kind):
             raise MalformedResponse(f"expected {name} as {words}, found {type(value).__name__}")
-    fault = None if response.usage is None else _usage_fault(response.usage)
+    fault = None if response.usage is None else usage_fault(response.usage)
     if fault is not None:
         words = f"expected usage as a Usage, found {fault}: it is left out"
         response = replace(response, usage=None, warnings=(*response.warnings, ResponseWarning("usage", words)))
     return response
 
 
-def _usage_fault(usage: Any) -> str | None:
+def usage_fault(usage: Any) -> str | None:
+    """Return what keeps a usage from being counted with; None where nothing does."""
     if not isinstance(usage, Usage):
         return type(usage).__name__
     for name in _COUNTS:
