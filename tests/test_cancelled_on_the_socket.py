@@ -18,7 +18,7 @@ from understudy.portal import iterate, run
 TIMEOUT = 0.1  # seconds after which a call is cancelled
 EXCESS = 0.05  # seconds that it may end later
 GONE = 0.1  # seconds after its end until the server sees that its connection is closed
-TRIES = 5  # to keep to these on a machine that has other things to do
+TRIES = 10  # to keep to these on a machine that has other things to do
 REQUEST = Request(messages=(Message.user("hello"),), timeout=30)  # so that nothing else ends the call
 MODULES = {
     "claude": "understudy_claude",

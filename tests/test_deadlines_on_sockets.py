@@ -1,7 +1,7 @@
 """When calls end whose vendors hang, stall or dribble, through the real SDKs over sockets, in all four ways.
 
 All vendors fail at the same time, each asked by a factory of its own. Where another program had the processors, a
-measurement is made again, five times at most: it is of how soon a call can end, and not of how busy the machine is.
+measurement is made again, ten times at most: it is of how soon a call can end, and not of how busy the machine is.
 """
 
 import threading
@@ -17,7 +17,7 @@ VENDORS = ["gemini", "claude", "openai", "cohere", "ollama"]
 LIMIT = 0.12  # seconds: of whatever is tested
 LATE = 0.05  # seconds that a call may end later than that
 EARLY = 0.005  # seconds by which one clock may be ahead of another
-TRIES = 5
+TRIES = 10
 HANGS = [faults.black_hole(), faults.stall(0), faults.stall(after=2), faults.dribble(0.01, size=1)]
 SILENCES = [faults.black_hole(), faults.stall(0), faults.slow_first_token(60), faults.dribble(0.01, size=1)]
 
@@ -79,7 +79,11 @@ def test_the_deadline_of_one_call(stage, warm, how, preset):
 
 @streams
 def test_pieces_that_keep_coming_do_not_move_the_deadline(stage, warm, how):
-    for call in measure(stage, how, faults.dribble(0.01), Policy.eager(deadline=LIMIT)):
+    for _ in range(TRIES):
+        calls = measure(stage, how, faults.dribble(0.01), Policy.eager(deadline=LIMIT))
+        if all(call.error for call in calls):  # every stream had begun by then
+            break
+    for call in calls:
         assert call.error.partial or call.events
         assert isinstance(failure_of(call), Timeout)
 
