@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from random import SystemRandom
 
@@ -40,10 +41,10 @@ logger = logging.getLogger("understudy")
 EVIDENCE = 1.0  # seconds: a timeout shorter than this tells of the caller's hurry, not of the target
 LEASE_MARGIN = 1.0  # seconds on top of an attempt's own time, for what comes before and after it
 
+_numbers: Iterator[int]  # of calls
 _NEVER_SENT = (ProviderUnavailable, RequestRejected, UnsupportedRequest)
 _PASSING = (Effect.FAILURE, Effect.RATE_LIMITED, Effect.EXHAUSTED)
 _OF_THE_REQUEST = (ContextTooLong, UnsupportedRequest)  # another may well be answered
-_calls = count(SystemRandom().getrandbits(62))  # other processes that share a store count from elsewhere
 
 
 class Admission:
@@ -102,7 +103,7 @@ class Admission:
 
     def begin(self) -> int:
         """Return a number for a call."""
-        return next(_calls)
+        return next(_numbers)
 
     def deposit(self, policy: Policy) -> None:
         """Count a call that asks somebody: of such calls the budgets allow a share."""
@@ -254,3 +255,14 @@ def _is_free(failure: Failure) -> bool:
     A reply that came too late, broke off or was cancelled may have been paid for, and one that will not do has been.
     """
     return isinstance(failure, QuotaFailure) or failure.status is not None
+
+
+def _count_from_elsewhere() -> None:
+    """Number calls unlike any other process that shares a store, a forked one included."""
+    global _numbers
+    _numbers = count(SystemRandom().getrandbits(62))
+
+
+_count_from_elsewhere()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_from_elsewhere)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from understudy.errors import Failure, Timeout
+from understudy.errors import Failure, MalformedResponse, Timeout
 from understudy.messages import Message, Request, Text
 from understudy.policy import Policy
 from understudy.response import (
@@ -118,7 +118,9 @@ class Delivery:
 
         Raises:
             Timeout: the deadline of the whole call has passed.
+            MalformedResponse: it is no event.
         """
+        _check(event)
         if self._deadline is not None:
             self._check_deadline(self._clock())
         if self.began:
@@ -145,7 +147,7 @@ class Delivery:
             return response  # what is no answer is for check_answer to say
         rest = _without_repeated([TextDelta(response.content)], _blank(self._resumed))
         content = self._resumed + "".join(event.text for event in rest if type(event) is TextDelta)
-        others = tuple(part for part in response.parts if not isinstance(part, Text))
+        others = tuple(part for part in response.parts or () if not isinstance(part, Text))
         return replace(response, content=content, parts=(Text(content), *others))
 
     def release(self) -> list[StreamEvent]:
@@ -215,6 +217,14 @@ class Delivery:
             self._given.append(event.text)
         elif type(event) is ToolCallDelta:
             self._tool_calls = True
+
+
+def _check(event: object) -> None:
+    if type(event) is TextDelta or type(event) is ThinkingDelta:
+        if type(event.text) is not str:
+            raise MalformedResponse(f"expected a text in a {type(event).__name__}, found {event.text!r:.80}")
+    elif not isinstance(event, TextDelta | ThinkingDelta | ToolCallDelta):
+        raise MalformedResponse(f"expected an event of a stream, found {event!r:.80}")
 
 
 def _length(event: StreamEvent) -> int:

@@ -214,8 +214,9 @@ class LLMFactory:
             first one that is available and not left alone by its circuit breaker, which is who the next call asks
             first; the primary's where none is}. "health" is {"state": "closed", "open", "cooling" or "half-open",
             "free_in": seconds until it may be asked, "until": that moment in UTC or None, "failures": within the
-            breaker's window, "latency": seconds to a whole answer, a moving average, "latency_p95", "first_token": seconds to
-            the first piece of a stream, "first_token_p95", "failing": from 0.0 to 1.0, "left": of each of its limits}.
+            breaker's window, "latency": seconds to a whole answer, a moving average, "latency_p95", "first_token":
+            seconds to the first piece of a stream, "first_token_p95", "failing": from 0.0 to 1.0, "left": of each of
+            its limits}.
         """
         health = [self._admission.look(target.position) for target in self._targets]
         return status_of([target.label for target in self._targets], self._providers, health)

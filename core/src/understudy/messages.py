@@ -7,6 +7,7 @@ leave it out, and it is still there when the conversation returns to its own ven
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -181,6 +182,7 @@ class Tool:
 
     Raises:
         ValueError: the name is not of that form, or is one of "auto", "none", "required".
+        TypeError: the parameters are no JSON.
     """
 
     name: str
@@ -193,6 +195,10 @@ class Tool:
                 f"expected a tool name of letters, digits, _ and - (at most 64, no {', '.join(TOOL_CHOICES)}), "
                 f"found {self.name!r}"
             )
+        try:
+            json.dumps(self.parameters, default=dict)  # a Mapping of another kind is as good as a dict
+        except (TypeError, ValueError, RecursionError) as error:
+            raise TypeError(f"expected the parameters of {self.name} as a JSON schema: {error}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from understudy.admission import Admission, refusal, report_of
-from understudy.answers import Validator, check_answer
+from understudy.answers import Validator, check_answer, usage_fault
 from understudy.classify import classify_exception
 from understudy.commands import Admit, Call, Command, Enter, Outcome, Switch, Target, Verdict, Withdraw
 from understudy.concluding import conclude
@@ -32,7 +32,7 @@ from understudy.plain import PlainProvider
 from understudy.policy import Policy
 from understudy.provider import ChatProvider
 from understudy.reporting import Reporter
-from understudy.response import LLMResponse, Usage
+from understudy.response import LLMResponse
 
 if TYPE_CHECKING:
     from understudy.extensions import Extensions
@@ -343,7 +343,7 @@ class Performance:
         try:
             return check_answer(response, request, provider, self.policy, self.validator, self.extensions)
         except Exception:
-            if isinstance(response, LLMResponse) and isinstance(response.usage, Usage):
+            if isinstance(response, LLMResponse) and response.usage is not None and not usage_fault(response.usage):
                 self._refused[command.index] = response  # it was paid for all the same
             raise
 
