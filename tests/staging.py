@@ -142,6 +142,7 @@ class Asked:
     def __init__(self, factory, how, prompt, arguments):
         self.factory, self.how, self.prompt, self.arguments = factory, how, prompt, arguments
         self.response, self.error, self.events, self.seconds = None, None, [], 0.0
+        self.moments = []  # when each event came
 
     @property
     def text(self):
@@ -181,6 +182,7 @@ class Asked:
 
     def take(self, event):
         self.events.append(event)
+        self.moments.append(time.monotonic())
         if isinstance(event, Finish):
             self.response = event.response
 
