@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from understudy.factory import LLMFactory
     from understudy.health import Claim, HealthStore, InMemoryHealthStore, Lease, Report, TargetHealth
     from understudy.hookspecs import hookimpl
+    from understudy.latencies import Latency
     from understudy.limits import Limits
     from understudy.lock import LockedPlugin, PluginLock
     from understudy.messages import (
@@ -149,6 +150,7 @@ __all__ = [
     "LLMFactory",
     "LLMProvider",
     "LLMResponse",
+    "Latency",
     "Lease",
     "LimitReached",
     "Limits",
@@ -235,6 +237,7 @@ _CONTENTS = {
     "factory": "LLMFactory",
     "health": "Claim HealthStore InMemoryHealthStore Lease Report TargetHealth",
     "hookspecs": "hookimpl",
+    "latencies": "Latency",
     "limits": "Limits",
     "lock": "LockedPlugin PluginLock",
     "messages": "File Image Message Part Prompt Request Text Thinking Tool ToolCall ToolResult",

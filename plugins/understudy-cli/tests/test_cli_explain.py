@@ -25,6 +25,8 @@ for call in range(10):
     claim = Claim(call, Policy(), 60.0)
     store.give("parrot/parrot-2/", store.take("parrot/parrot-2/", claim), claim, Report(Effect.FAILURE))
 claim = Claim(10, Policy(), 60.0)
+begun = Report(Effect.SUCCESS, 0.25, streamed=True)
+store.give("parrot/parrot-2/", store.take("parrot/parrot-2/", claim), claim, begun)
 store.give("macaw/parrot-2/", store.take("macaw/parrot-2/", claim), claim, Report(Effect.SUCCESS, 1.25))
 
 @hookimpl
@@ -110,7 +112,7 @@ def test_a_shared_health_store_shows_in_plan_status_and_record(understudy: Any, 
     assert asked.startswith("2 macaw asked: parrot is passed over 60 s 5 retries")
     rows = words(status.stdout)
     assert rows[0] == "part provider circuit failures latency model, or what is missing"
-    assert re.fullmatch(r"✓ primary parrot open, back in [\d.]+ s 10 - parrot-2", rows[1])
+    assert re.fullmatch(r"✓ primary parrot open, back in [\d.]+ s 10 0.25 s to begin parrot-2", rows[1])
     assert rows[2] == "✓ fallback 1 macaw closed 0 1.25 s parrot-2"
     assert "the next call asks macaw first" in status.stderr
     health = json.loads(listing.stdout)["primary"]["health"]

@@ -57,7 +57,7 @@ def status(
 
 
 def _show(seats: list[dict[str, Any]], current: str) -> None:
-    measured = any(seat["health"]["failures"] or seat["health"]["latency"] is not None for seat in seats)
+    measured = any(seat["health"][key] for seat in seats for key in ("failures", "latency", "first_token"))
     made = output.table(
         *("", "part", "provider", "circuit"),
         *((">failures", ">latency") if measured else ()),
@@ -85,5 +85,6 @@ def _circuit(health: dict[str, Any]) -> Text:
 
 
 def _numbers(health: dict[str, Any]) -> tuple[Text, Text]:
-    latency = health["latency"]
-    return output.words(health["failures"]), output.words("-" if latency is None else f"{latency:.2f} s")
+    latency, first = health["latency"], health["first_token"]
+    began = "-" if first is None else f"{first:.2f} s to begin"  # where all calls are streams
+    return output.words(health["failures"]), output.words(began if latency is None else f"{latency:.2f} s")
