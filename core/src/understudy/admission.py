@@ -70,6 +70,7 @@ class Admission:
         "hedges",
         "policy",
         "retries",
+        "spends",
         "store",
     )
 
@@ -94,8 +95,8 @@ class Admission:
         self._price_lists = [target.price_list or target.provider for target in targets]
         self._unpriced: set[tuple[int, str]] = set()  # told already
         self._limits = [find_limits(limits, target.label, target.provider) for target in targets]
-        spends = any(limit is not None and limit.spend_per_day is not None for limit in self._limits)
-        if spends or policy.hedge_cost is not None or policy.routing == "cheapest":
+        self.spends = any(limit is not None and limit.spend_per_day is not None for limit in self._limits)
+        if self.spends or policy.hedge_cost is not None or policy.routing == "cheapest":
             prices.prepare()  # now, because it takes a second
         self.retries = RetryBudget(policy.retry_budget, policy.retry_reserve, clock)
         self.hedges = HedgeBudget(policy.hedge_share)
@@ -104,12 +105,6 @@ class Admission:
     def begin(self) -> int:
         """Return a number for a call."""
         return next(_numbers)
-
-    def deposit(self, policy: Policy) -> None:
-        """Count a call that asks somebody: of such calls the budgets allow a share."""
-        self.retries.deposit()
-        if policy.hedge_after is not None:
-            self.hedges.deposit()
 
     def name_of(self, position: int, model: str | None = None) -> str:
         """Return what the store calls a target: its provider, model and credential."""

@@ -125,7 +125,8 @@ def _check(
 
 def _mend(response: LLMResponse) -> LLMResponse:
     """Fill in what is None against its type, and leave out a usage that cannot be counted with."""
-    for name, kind, words, nothing in _FIELDS:
+    plain = type(response.content) is str and type(response.parts) is tuple and type(response.warnings) is tuple
+    for name, kind, words, nothing in () if plain else _FIELDS:
         value = getattr(response, name)
         if value is None:  # not as it is typed, but what an SDK gives whose reply has none
             response = replace(response, **{name: nothing()})

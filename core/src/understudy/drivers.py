@@ -14,7 +14,7 @@ from understudy.commands import Admit, Await, Call, Cancel, Outcome, Verdict, Wa
 from understudy.delivery import Delivery
 from understudy.engine import Procedure
 from understudy.errors import ConnectionFailed, StreamInterrupted
-from understudy.performance import GRACE, Performance
+from understudy.performance import Performance
 from understudy.policy import ATTEMPT_TIMEOUT
 from understudy.response import Finish, LLMResponse, StreamEvent
 
@@ -103,11 +103,13 @@ async def arun(performance: Performance) -> LLMResponse:
 async def _async_attempt(performance: Performance, command: Call) -> Outcome:
     import asyncio
 
+    from understudy.patience import Patience
+
     started, task = performance.runtime.clock(), asyncio.current_task()
     cancelled = 0 if task is None else task.cancelling()
     try:
         request = await _aside(performance.guests, performance.prepare, command)
-        async with asyncio.timeout(command.timeout + GRACE), asyncio.timeout(command.timeout):
+        with Patience(command.timeout):
             reply = await performance.providers[command.index].agenerate(request)
         response = await _aside(performance.guests, performance.accept, command, request, reply)
         outcome = performance.succeeded(command, response)
@@ -287,6 +289,8 @@ async def _async_pieces(performance: Performance, command: Call) -> AsyncGenerat
     """Run one attempt: its pieces for the caller, and last of all its outcome."""
     import asyncio
 
+    from understudy.patience import Patience
+
     started, task = performance.runtime.clock(), asyncio.current_task()
     cancelled = 0 if task is None else task.cancelling()
     source: Any = None
@@ -299,8 +303,7 @@ async def _async_pieces(performance: Performance, command: Call) -> AsyncGenerat
         while True:
             task = asyncio.current_task()  # each piece may be asked for in another one
             cancelled = 0 if task is None else task.cancelling()
-            patience = delivery.patience()
-            async with asyncio.timeout(patience + GRACE), asyncio.timeout(patience):
+            with Patience(delivery.patience()):
                 event = await anext(source, None)
             if event is None:
                 raise StreamInterrupted("the stream ended without its end marker")
@@ -318,7 +321,7 @@ async def _async_pieces(performance: Performance, command: Call) -> AsyncGenerat
         close = getattr(source, "aclose", None)
         if close is not None:
             try:
-                async with asyncio.timeout(performance.patience_to_close()):
+                with Patience(performance.patience_to_close()):
                     await close()
             except Exception:
                 performance.reporter.unclosed(command.index)

@@ -8,7 +8,6 @@ from understudy.admission import Admission
 from understudy.breaker import Effect
 from understudy.commands import State
 from understudy.health import Claim, Lease, Report
-from understudy.limits import Limits
 from understudy.policy import Policy
 
 
@@ -64,7 +63,9 @@ class Holdings:
         if lease.granted:
             if not self._counted:
                 self._counted = True
-                self._admission.deposit(self._policy)
+                self._admission.retries.deposit()
+                if self._policy.hedge_after is not None:
+                    self._admission.hedges.deposit()
             self._leases[index] = lease, claim, name
             if self._left:  # the store was asked in a thread, and the caller gave up meanwhile
                 self.give(index)
@@ -74,11 +75,6 @@ class Holdings:
         """Return the state in which a target's breaker let this call through."""
         held = self._leases.get(index)
         return "closed" if held is None else held[0].state.value
-
-    def limits(self, index: int) -> Limits | None:
-        """Return the limits under which something is reserved of a target."""
-        held = self._leases.get(index)
-        return None if held is None else held[1].limits
 
     def give(self, index: int, report: Report | None = None) -> Lease | None:
         """Tell what came of an attempt, by default that it was given up; None where nothing is held."""
@@ -99,7 +95,8 @@ class Holdings:
         self._left = True
         for index in list(self._leases):
             self.give(index)
-        self.give_back_retry()
+        if self._retry is not None:
+            self.give_back_retry()
         if self._inside and self._admission.bulkhead is not None:
             self._inside = False
             self._admission.bulkhead.leave()

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from understudy.ordering import Ordering
 
 
-GRACE = 0.04  # seconds to clean up in, after the time is over: a call ends within 50 ms of its deadline
 CLOSING = 1.0  # seconds that a stream gets to close, where its call has them
 
 
@@ -113,7 +112,7 @@ class Performance:
         self.asks_elsewhere = admission.store.blocks  # whether the event loop must not wait for an answer
         self.guests = False  # whether the loop is everybody's, and code of the caller's would hold it up
         self.delivery: Delivery | None = None  # what a stream's caller holds
-        self._refused: dict[int, LLMResponse] = {}  # answers that will not do
+        self._refused: dict[int, LLMResponse] | None = None  # answers that will not do
         self._beside: tuple[int, Delivery] | None = None  # the same, of a second attempt beside the first
         self.deadline: float | None = None
         self._call = 0
@@ -146,7 +145,8 @@ class Performance:
     def begin(self, *, streaming: bool = False) -> Procedure:
         """Count the call, and return its decision procedure."""
         policy = self.policy
-        self.arrange(streaming=streaming)
+        if policy.routing != "ordered":
+            self.arrange(streaming=streaming)
         self.reporter = Reporter(self.targets, self.extensions)
         self.holdings = Holdings(self.admission, policy, self.reporter.breaker)
         self._call = self.admission.begin()
@@ -161,12 +161,14 @@ class Performance:
     def leave(self) -> None:
         """Give back what the call still holds, and tell the listeners where its caller gave up."""
         self.holdings.leave()
-        self.reporter.left()
+        if self.reporter.listens:
+            self.reporter.left()
 
     def conclude(self, verdict: Verdict, response: LLMResponse | None) -> LLMResponse:
         """Turn the verdict into the caller's response, log a total failure once, and tell the listeners."""
         final = conclude(verdict, response, self.targets, self.policy)
-        self.reporter.finished(final)
+        if self.reporter.listens:
+            self.reporter.finished(final)
         return final
 
     # ---- commands that need no waiting ----
@@ -277,7 +279,8 @@ class Performance:
         """
         self.holdings.send(command.index)
         target = self.targets[command.index]
-        self.reporter.attempt_started(command, self.holdings.state(command.index))
+        state = self.holdings.state(command.index) if self.reporter.listens else "closed"  # nobody would hear of it
+        self.reporter.attempt_started(command, state)
         model = target.model or (self.request.model if target.position == 0 else None)
         delivery = None if self.delivery is None else self._delivery_for(command)
         timeout = command.timeout if delivery is None else self._longest_pause(command.timeout)
@@ -314,7 +317,7 @@ class Performance:
     def patience_to_close(self) -> float:
         """Return the seconds that a stream gets to close."""
         left = CLOSING if self.deadline is None else self.deadline - self.runtime.clock()
-        return max(min(left, CLOSING), GRACE)
+        return min(max(left, 0.001), CLOSING)
 
     def _longest_pause(self, timeout: float) -> float:
         """Return the seconds that a provider may let a stream wait; the drivers hold it to the shorter ones."""
@@ -344,7 +347,7 @@ class Performance:
             return check_answer(response, request, provider, self.policy, self.validator, self.extensions)
         except Exception:
             if isinstance(response, LLMResponse) and response.usage is not None and not usage_fault(response.usage):
-                self._refused[command.index] = response  # it was paid for all the same
+                self._refused = {**(self._refused or {}), command.index: response}  # it was paid for all the same
             raise
 
     def succeeded(self, command: Call, response: LLMResponse) -> Outcome:
@@ -353,7 +356,7 @@ class Performance:
 
     def failed(self, command: Call, error: BaseException, delivery: Delivery | None = None) -> Outcome:
         """Make the outcome of a failed attempt; `delivery` is that of a stream which had begun."""
-        target, refused = self.targets[command.index], self._refused.pop(command.index, None)
+        target, refused = self.targets[command.index], self._refused.pop(command.index, None) if self._refused else None
         if type(error) is TimeoutError and not error.args:
             too_long = Timeout(f"no answer within {command.timeout:g} s")
             failure: Failure = too_long if delivery is None else delivery.timed_out()
@@ -385,8 +388,7 @@ class Performance:
         index, failure, seconds = command.index, outcome.failure, outcome.at - started
         if failure is not None:
             self.reporter.attempt_failed(command, failure, seconds)
-        target, limits, timeout = self.targets[index], self.holdings.limits(index), command.timeout
-        priced = limits is not None and limits.spend_per_day is not None
+        target, timeout, priced = self.targets[index], command.timeout, self.admission.spends
         if delivery is not None:
             timeout = delivery.allowed
             if delivery.first_at is not None:

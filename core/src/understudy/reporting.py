@@ -26,11 +26,12 @@ class Reporter:
         extensions: the listeners, or None.
     """
 
-    __slots__ = ("_extensions", "_latest", "_targets", "_told")
+    __slots__ = ("_extensions", "_latest", "_targets", "_told", "listens")
 
     def __init__(self, targets: Sequence[Target], extensions: Extensions | None) -> None:
         self._targets = targets
         self._extensions = extensions if extensions is not None and extensions.listens else None
+        self.listens = self._extensions is not None
         self._latest = ""  # who was asked last
         self._told = False  # how the call ended
 
@@ -39,7 +40,8 @@ class Reporter:
         label = self._latest = self._targets[command.index].label
         if command.number == 1:
             logger.info("Using %s for content generation", label)
-        self._tell(events.AttemptStarted, label, command.number, command.reason, state)
+        if self.listens:
+            self._tell(events.AttemptStarted, label, command.number, command.reason, state)
 
     def attempt_failed(self, command: Call, failure: Failure, seconds: float) -> None:
         """Report how an attempt failed."""
