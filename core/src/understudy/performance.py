@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from understudy.admission import Admission, refusal, report_of
 from understudy.answers import Validator, check_answer, usage_fault
-from understudy.classify import classify_exception
 from understudy.commands import Admit, Call, Command, Enter, Outcome, Switch, Target, Verdict, Withdraw
 from understudy.concluding import conclude
 from understudy.copying import copy_with
@@ -18,13 +16,11 @@ from understudy.engine import Procedure, decide
 from understudy.errors import (
     Failure,
     LimitReached,
-    ProviderUnavailable,
     RequestRejected,
-    StreamInterrupted,
     Timeout,
     TooManyCalls,
-    UnsupportedRequest,
 )
+from understudy.failing import interrupted, lack_of, own_failure
 from understudy.holdings import Holdings
 from understudy.latencies import Latency
 from understudy.messages import Request
@@ -245,19 +241,7 @@ class Performance:
 
     def lack(self, index: int) -> Failure | None:
         """Return why a target cannot answer this request at all, without asking about its health."""
-        provider, name = self.providers[index], self.targets[index].provider
-        try:
-            if (unavailable := provider.unavailable_reason()) is not None:
-                return ProviderUnavailable(unavailable, provider=name)
-            lack = provider.capabilities.lacking(self.request)
-            if lack is None and self.delivery is not None:
-                model = self.targets[index].model or provider.default_model or ""
-                lack = self.delivery.lack(self.request, provider.takes_prefill(model))
-            return None if lack is None else UnsupportedRequest(lack, provider=name)
-        except Exception as error:  # a mistake in one plugin must not end a call that another can answer
-            failure = ProviderUnavailable(f"asked whether it can be used, it raised {error!r}", provider=name)
-            failure.__cause__ = error
-            return failure
+        return lack_of(self.targets[index], self.providers[index], self.request, self.delivery)
 
     def _reason_not_to_hedge(self, index: int) -> Failure | None:
         target, limit = self.targets[index], self.policy.hedge_cost
@@ -361,13 +345,12 @@ class Performance:
             too_long = Timeout(f"no answer within {command.timeout:g} s")
             failure: Failure = too_long if delivery is None else delivery.timed_out()
         else:
-            failure = _own(classify_exception(error))
+            failure = own_failure(error)
         delivered = delivery is not None and delivery.began
         if delivery is not None and delivered:
-            failure = _interrupted(failure, "".join(delivery.pieces or ()))
+            failure = interrupted(failure, "".join(delivery.pieces or ()))
             delivery.broke_off(failure)
             self.delivery, self._beside = delivery, None  # whoever takes it up must know what was given
-        failure.retry_after = _seconds(failure.retry_after)
         failure.provider = target.provider
         failure.model = failure.model or target.model
         return Outcome(
@@ -422,34 +405,3 @@ class Performance:
 
 def _times_of(policy: Policy) -> tuple[float | None, ...]:
     return policy.deadline, policy.attempt_timeout, policy.first_token_timeout, policy.idle_timeout
-
-
-def _seconds(hint: object) -> float | None:
-    """Return a hint as seconds; None where a plugin gave something else."""
-    return float(hint) if isinstance(hint, int | float) and 0 <= hint < float("inf") else None
-
-
-def _own(failure: Failure) -> Failure:
-    """Return a failure that is this attempt's alone: a check may raise one and the same object again and again."""
-    if "noted" not in failure.__dict__:
-        failure.__dict__["noted"] = True
-        return failure
-    again = copy(failure).with_traceback(failure.__traceback__)
-    again.__cause__, again.model = failure.__cause__, None
-    return again
-
-
-def _interrupted(failure: Failure, partial: str) -> StreamInterrupted:
-    words = (f"after {len(partial)} characters", failure.summary, failure.message)
-    interrupted = StreamInterrupted(
-        ": ".join(word for word in words if word),
-        partial=partial,
-        provider=failure.provider,
-        model=failure.model,
-        status=failure.status,
-        code=failure.code,
-        request_id=failure.request_id,
-        retry_after=failure.retry_after,
-    )
-    interrupted.__cause__ = failure
-    return interrupted
