@@ -147,6 +147,7 @@ class Network:
         with (
             patch("understudy.threads.in_thread", self._in_thread),
             patch("understudy.threads.start", lambda function: function()),
+            patch("understudy.racing.start", lambda function: function()),
             patch("understudy.guarded.start", self._start),
             patch("understudy.guarded.shut_gate", lambda: self),
         ):

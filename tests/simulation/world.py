@@ -207,5 +207,15 @@ def run(main: Callable[[VirtualLoop], Any]) -> VirtualLoop:
     try:
         loop.run_until_complete(main(loop))
     finally:
+        loop.run_until_complete(_clear(loop))
         loop.close()
     return loop
+
+
+async def _clear(loop: VirtualLoop) -> None:
+    """End what is still under way, so that none of it ends in the middle of another world."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    await loop.shutdown_asyncgens()
