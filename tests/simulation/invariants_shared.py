@@ -29,9 +29,10 @@ def check_i10(history: History) -> None:
         if factory is None:
             continue
         share, reserve = history.budgets[client]
+        asked = [call.visits[0].began for call in calls if call.visits]  # only these count
         made: deque[float] = deque()
         begun: deque[float] = deque()
-        for at, retry in sorted([(call.arrived, False) for call in calls] + [(at, True) for at in _retries(calls)]):
+        for at, retry in sorted([(at, False) for at in asked] + [(at, True) for at in _retries(calls)]):
             (made if retry else begun).append(at)
             for window in (made, begun):
                 while window and window[0] <= at - 10:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from simulation.faults import is_sound
 from simulation.invariants import MARGIN
 from simulation.world import CallRecord, Flushed, Given, History, Taken
@@ -18,13 +20,15 @@ def check_i22(history: History) -> None:
         rest = _rest_until(vendor, history)
         calls = [call for call in history.calls if call.route[:1] == (vendor,) and call.arrived >= rest]
         able = [call for call in calls if not call.left and call.visits and _may_take(call, vendor, history)]
-        probes = [visit for visit in history.visits if visit.vendor == vendor and visit.lease.probe]
+        probes = list(_probes(vendor, history))
         able = [
             call
             for call in able
             if call.prompt == "plain"
             and call.policy.hedge_after is None  # else a quicker one may have been asked beside it
-            and not any(probe.began <= call.arrived <= probe.ended for probe in probes if probe.call != call.number)
+            and not any(
+                begin <= call.ended and call.arrived <= end for number, begin, end in probes if number != call.number
+            )
         ]
         if not able:
             continue
@@ -33,6 +37,21 @@ def check_i22(history: History) -> None:
         assert answered, (
             f"{vendor} may be asked from {rest} on, and does not answer call {first.number} at {first.arrived}"
         )
+
+
+def _probes(vendor: str, history: History) -> Iterator[tuple[int, float, float]]:
+    """Yield each probe of a target: by which call, from when, until when."""
+    under_way: dict[tuple[str, int], tuple[int, float, float]] = {}
+    for entry in history.store_log:
+        if isinstance(entry, Flushed) or not entry.lease.probe or not entry.target.startswith(f"{vendor}/"):
+            continue
+        key = entry.store, entry.lease.probe
+        if isinstance(entry, Taken):
+            under_way[key] = entry.call, entry.at, entry.at + entry.claim.lease
+        elif key in under_way:
+            call, begin, _ = under_way.pop(key)
+            yield call, begin, entry.at
+    yield from under_way.values()  # of callers who died
 
 
 def _rest_until(vendor: str, history: History) -> float:
@@ -74,6 +93,8 @@ def check_i25(history: History) -> None:
             continue  # the program allows no more calls at once
         if call.error is not None and call.policy.stream_recovery in ("raise", "buffer"):
             continue  # the caller wants to be told of a stream that breaks
+        if call.error is not None and call.ended >= call.deadline - MARGIN:
+            continue  # a stream that has begun may take all the time that there is
         limited = any(vendor in history.limits for vendor in call.route)
         assert call.visits or limited, f"call {call.number} at {call.arrived} failed, and nobody was asked"
         able = [vendor for vendor in call.route if _could_answer(call, vendor, history, rests)]

@@ -67,7 +67,7 @@ def test_the_command_that_a_failure_names_plays_the_same_world_again(hashes: str
 
 
 def test_another_seed_is_another_world() -> None:
-    assert len({play(seed).digest() for seed in range(20)}) == 20
+    assert len({play(seed).digest() for seed in range(5)}) == 5
 
 
 def test_as_many_as_one_likes_are_the_same_on_all_cores_as_on_one() -> None:
