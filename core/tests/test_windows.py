@@ -129,6 +129,13 @@ def test_after_the_wait_that_it_names_an_amount_fits(moves, limit):
         window.reserve(amount, now + 1e-6)
 
 
+def test_no_rounding_makes_a_wait_endless():
+    window = Window(6.0, MINUTE)
+    window.reserve(2.999999999999999, 0.0)
+    assert window.wait_for(6.0, 0.0) == MINUTE + MINUTE / SLICES
+    assert window.wait_for(6.0, MINUTE + MINUTE / SLICES) == 0.0
+
+
 # ---- one target's limits together ----
 
 

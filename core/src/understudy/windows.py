@@ -42,11 +42,12 @@ class Window:
             return 0.0
         if amount > self.limit:
             return float("inf")
+        number = now // self._slice
         for number, held in self._slices:
             missing -= held
             if missing <= 0:
-                return (number + 1) * self._slice + self.seconds - now
-        return float("inf")
+                break
+        return (number + 1) * self._slice + self.seconds - now  # with the last slice gone, whatever rounding left
 
     def reserve(self, amount: float, now: float) -> float:
         """Count an amount, and return the number of its slice, to settle it with."""
