@@ -42,12 +42,13 @@ class Window:
             return 0.0
         if amount > self.limit:
             return float("inf")
-        number = now // self._slice
+        free_at = now
         for number, held in self._slices:
+            free_at = (number + 1) * self._slice + self.seconds
             missing -= held
             if missing <= 0:
                 break
-        return (number + 1) * self._slice + self.seconds - now  # with the last slice gone, whatever rounding left
+        return free_at - now  # with the last slice gone there is room, whatever rounding left of `missing`
 
     def reserve(self, amount: float, now: float) -> float:
         """Count an amount, and return the number of its slice, to settle it with."""
