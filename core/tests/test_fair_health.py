@@ -4,7 +4,6 @@ import pytest
 from timed import NEVER, WAYS, Player, Stage, record
 
 from understudy import (
-    ContextTooLong,
     InMemoryHealthStore,
     LLMFactory,
     Overloaded,
@@ -38,18 +37,16 @@ def test_one_provider_twice_on_a_route_is_one_and_so_is_one_account():
 
 
 @every_way
-def test_a_reply_that_is_no_answer_ends_a_row_of_failures(how):
-    """The target answered: too long a prompt is no outage."""
-    line = [ServerError("down")] * 9 + [ContextTooLong("long")]
-    stage = Stage(Player("a", *line * 3), Player("b"), policy=EAGER)
-    for _ in range(9):
-        stage.ask(how)
-    stage.ask(how)
-    stage.clock.advance(31)  # out of the window in which shares are counted
-    for _ in range(9):
-        stage.ask(how)
-    assert stage.state() == "closed"
-    assert len(stage.players[0].requests) == 19
+def test_a_call_is_no_probe_of_a_target_that_failed_it_already(how):
+    """Its own request may be what the target fails on; others find out, and it does not wait to ask again."""
+    policy = Policy(
+        max_retries=3, retry_delay=1, breaker_failures=2, breaker_requests=1, breaker_open=5, breaker_jitter=0
+    )
+    stage = Stage(Player("a", ServerError("poison")), policy=policy)
+    response = stage.ask(how)
+    assert record(response) == [("a", "failed"), ("a", "failed")]
+    assert stage.state() == "open"
+    assert stage.clock.waits == [1]
 
 
 @every_way

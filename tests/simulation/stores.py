@@ -73,7 +73,7 @@ class Book:
         blameless = isinstance(failure, RequestTooLarge | InvalidRequest) and not self.too_late
         before = self._fingerprint(target) if blameless else None
         after = self.inner.give(target, lease, claim, report)
-        touched = before is not None and _is_worse(self._fingerprint(target), before)
+        touched = blameless and self._fingerprint(target) != before
         given = Given(self._loop.now, self.name, target, call.number, claim, lease, report, after, failure, touched)
         self._history.store_log.append(given)
         return after
@@ -119,11 +119,6 @@ class Book:
             self._flushed = wrong
             self.inner.forget()
             self._history.store_log.append(Flushed(self._loop.now, self.name))
-
-
-def _is_worse(after: tuple[Any, ...], before: tuple[Any, ...]) -> bool:
-    """Whether more is held against a target than before; a reply of any kind ends a row of failures."""
-    return after[:3] != before[:3] or any(now > then for now, then in zip(after[3:], before[3:], strict=True))
 
 
 class Network:

@@ -120,7 +120,7 @@ class Given:
 
     Args:
         failure: what the vendor said.
-        touched: whether the breaker holds more against the target than before, where the request was at fault.
+        touched: whether what is held against the target changed, though the request was at fault.
     """
 
     at: float

@@ -40,7 +40,7 @@ class Effect(StrEnum):
     FAILURE = "failure"
     RATE_LIMITED = "rate limited"
     EXHAUSTED = "quota exhausted"
-    ALIVE = "alive"  # it answered, though not with what was wanted
+    ALIVE = "alive"  # it answered, and the answer says nothing about its health
     NOTHING = "nothing"  # cancelled, or never sent
 
 
@@ -160,7 +160,7 @@ class Breaker:
             return
         if self.state is not BreakerState.CLOSED:
             return
-        if effect is Effect.SUCCESS or effect is Effect.ALIVE:
+        if effect is Effect.SUCCESS:
             self._count(now, policy, failed=0)
             if self._streak:
                 self._streak.clear()

@@ -130,6 +130,8 @@ class _Run:
             end = yield from self._visit(index, reason)
             if end is not None:
                 return self._verdict(end)
+            if self._late():
+                return self._verdict("deadline")
             step = yield from self._next(index)
             if step is None:
                 break
@@ -390,7 +392,8 @@ class _Run:
             if not isinstance(failure, LimitReached):
                 seat.free_at = self.now + free_in
             pause = min(free_in, self.policy.backoff(seat.skips - 1)) if admission.busy else free_in
-            worth = pause <= self.policy.max_delay + SLICE and seat.skips <= self.policy.max_retries
+            soon = pause <= self.policy.max_delay + SLICE and seat.skips <= self.policy.max_retries
+            worth = soon and not (seat.tries and isinstance(failure, CircuitOpen))  # it is no better probe than others
             if worth and self._fits(self.now + pause):
                 seat.rest, seat.due, seat.pause, seat.since = failure, self.now + pause, pause, self.now
         self.attempts.append(
