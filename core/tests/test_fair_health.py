@@ -37,6 +37,16 @@ def test_one_provider_twice_on_a_route_is_one_and_so_is_one_account():
 
 
 @every_way
+def test_a_refused_answer_is_an_answer(how):
+    """One in ten fails, and nine do not please their caller: that is no outage."""
+    line = [ServerError("down")] + ["bad"] * 9
+    stage = Stage(Player("a", *line * 12), Player("b"), policy=EAGER)
+    for _ in range(120):
+        stage.ask(how, validator=lambda response: response.content != "bad")
+    assert stage.state() == "closed"
+
+
+@every_way
 def test_a_call_is_no_probe_of_a_target_that_failed_it_already(how):
     """Its own request may be what the target fails on; others find out, and it does not wait to ask again."""
     policy = Policy(

@@ -120,7 +120,8 @@ def test_panic_does_not_pass_a_limit():
     asked = [len(player.requests) for player in stage.players]
     response = stage.ask()
     assert [len(player.requests) for player in stage.players] == asked == [10, 10]
-    assert [attempt.outcome for attempt in response.attempts] == ["skipped"] * 3
+    assert [attempt.target for attempt in response.attempts] == ["a", "b", "a", "b"]  # the last resort, each in turn
+    assert [attempt.outcome for attempt in response.attempts] == ["skipped"] * 4
     assert "limit reached" in response.error
 
 

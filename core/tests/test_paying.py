@@ -9,11 +9,13 @@ from understudy import (
     EmptyResponse,
     FinishReason,
     Limits,
+    MalformedResponse,
     Overloaded,
     Policy,
     QuotaExhausted,
     RateLimited,
     ServerError,
+    StreamInterrupted,
     Timeout,
     Usage,
     hookimpl,
@@ -137,36 +139,83 @@ def test_a_hedges_loser_may_have_been_paid_for():
 
 
 @every_way
-def test_a_slot_is_asked_for_again_after_the_wait_of_a_retry(how):
-    """Its lease says when it is free at the latest; nobody waits for that long."""
-    stage = Stage(Player("a"), policy=Policy(retry_delay=2, max_retries=3), limits={"a": Limits(concurrent=1)})
-    store, admission = stage.store, stage.factory._admission
+def test_a_slot_is_looked_at_again_and_again_and_not_for_longer_than_the_longest_wait(how):
+    """Its lease says when it is free at the latest; nobody waits for that alone."""
+    stage = Stage(Player("a"), policy=Policy(max_delay=10), limits={"a": Limits(concurrent=1)})
     wanted = claim(limits=Limits(concurrent=1), lease=60.0)
-    held = store.take(admission.name_of(0), wanted)
+    held = stage.store.take(stage.factory._admission.name_of(0), wanted)
     assert held.granted
     response = stage.ask(how)
     assert not response.success
-    assert stage.clock.waits == [2, 4, 8]
-    assert [attempt.outcome for attempt in response.attempts] == ["skipped"] * 4
     assert "1 at once" in response.error
+    assert stage.clock.waits[:4] == pytest.approx([0.075, 0.15, 0.3, 0.6])
+    assert 5 < sum(stage.clock.waits) <= 11
+    assert stage.ask(how, max_retries=0).attempts[0].outcome == "skipped"
+    stage.clock.advance(60)
+    assert stage.ask(how).success
+
+
+@pytest.mark.parametrize("policy", [Policy(), Policy.eager()], ids=["patient", "eager"])
+def test_callers_share_slots_in_turn(policy):
+    """Three seconds of work for two at a time."""
+    from random import Random
+
+    stage = Stage(Player("a", (0.3, "fine")), policy=policy, limits={"a": Limits(concurrent=2)})
+    object.__setattr__(stage.factory._runtime, "random", Random(1).random)
+
+    async def crowd():
+        return await asyncio.gather(*(stage.factory.agenerate_content("hello") for _ in range(20)))
+
+    assert all(response.success for response in stage.clock.run(crowd()))
+    assert stage.players[0].most_under_way == 2
+    assert stage.clock.now < 12
+
+
+@every_way
+def test_the_last_resort_is_whoever_has_room(how):
+    """Both circuits are open, and the one that is free sooner is at its limit."""
+    policy = Policy.eager(max_retries=0, breaker_failures=1, breaker_requests=1, breaker_jitter=0.0, breaker_open=200)
+    stage = Stage(
+        Player("a", ServerError("down")),
+        Player("b", ServerError("down"), "fine"),
+        policy=policy,
+        limits={"a": Limits(requests_per_minute=1)},
+    )
+    stage.ask(how)
+    stage.clock.advance(1)
+    response = stage.ask(how)
+    assert response.provider_name == "b"
+    assert [attempt.outcome for attempt in response.attempts] == ["skipped", "skipped", "skipped", "succeeded"]
+
+
+@every_way
+def test_a_stream_that_breaks_has_been_paid_for_whatever_its_status(how):
+    cut = StreamInterrupted("cut", status=529)
+    stage = Stage(Player("a", ("one ", cut)), Player("b"), policy=Policy(max_retries=0), limits=LIMITS)
+    stage.ask(how, max_tokens=1000)
+    assert left(stage)[0] < 2000
+
+
+@every_way
+def test_an_answer_with_status_200_has_been_paid_for(how):
+    odd = MalformedResponse("no JSON", status=200)
+    stage = Stage(Player("a", odd), Player("b"), policy=Policy(max_retries=0), limits=LIMITS)
+    stage.ask(how, max_tokens=1000)
+    assert left(stage)[0] < 2000
 
 
 def test_a_probe_under_way_is_not_waited_for_until_its_lease_ends():
-    stage = Stage(
-        Player("a", ServerError("down")),
-        Player("b", ServerError("down")),
-        policy=Policy(retry_delay=2, max_retries=0, breaker_requests=1, breaker_failures=1, breaker_jitter=0.0),
-    )
+    policy = Policy(max_retries=0, breaker_requests=1, breaker_failures=1, breaker_jitter=0.0, max_delay=10)
+    stage = Stage(Player("a", ServerError("down")), Player("b", ServerError("down")), policy=policy)
     stage.ask()
     stage.clock.advance(31)
-    admission = stage.factory._admission
-    lease = stage.store.take(admission.name_of(0), claim(policy=Policy(), lease=60.0))
+    lease = stage.store.take(stage.factory._admission.name_of(0), claim(policy=Policy(), lease=600.0))
     assert lease.probe
     response = stage.ask(max_retries=2, retry_delay=3)
-    assert [(a.target, a.outcome) for a in response.attempts] == [
+    assert [(a.target, a.outcome) for a in response.attempts][:3] == [
         ("a", "skipped"),
         ("b", "failed"),
         ("a", "skipped"),
-        ("a", "skipped"),
     ]
-    assert stage.clock.waits == [3, 6]
+    assert not response.success
+    assert sum(stage.clock.waits) <= 11

@@ -55,7 +55,7 @@ def _note(known: Known, entry: Given) -> None:
         if effect is Effect.FAILURE and entry.claim.policy.breaker:
             known.row.append((entry.at, entry.call))
             known.attempts.append((entry.at, entry.call))
-        elif effect is Effect.SUCCESS:
+        elif effect in (Effect.SUCCESS, Effect.REPLIED):
             known.row.clear()
             known.attempts.append((entry.at, None))
     elif known.state is BreakerState.HALF_OPEN and entry.lease.probe and effect is not Effect.NOTHING:

@@ -14,8 +14,10 @@ from understudy.budgets import Bulkhead, HedgeBudget, RetryBudget
 from understudy.commands import Target
 from understudy.errors import (
     CircuitOpen,
+    ContentBlocked,
     ContextTooLong,
     CoolingDown,
+    EmptyResponse,
     Failure,
     LimitReached,
     ProviderUnavailable,
@@ -23,6 +25,7 @@ from understudy.errors import (
     QuotaFailure,
     RateLimited,
     RequestRejected,
+    ResponseRejected,
     Scope,
     StreamInterrupted,
     TargetResting,
@@ -42,6 +45,7 @@ EVIDENCE = 1.0  # seconds: a timeout shorter than this tells of the caller's hur
 LEASE_MARGIN = 1.0  # seconds on top of an attempt's own time, for what comes before and after it
 
 _numbers: Iterator[int]  # of calls
+_WRITTEN = (ContentBlocked, EmptyResponse, ResponseRejected)  # a model wrote something, or declined to
 _NEVER_SENT = (ProviderUnavailable, RequestRejected, UnsupportedRequest)
 _PASSING = (Effect.FAILURE, Effect.RATE_LIMITED, Effect.EXHAUSTED)
 _OF_THE_REQUEST = (ContextTooLong, UnsupportedRequest)  # another may well be answered
@@ -140,7 +144,10 @@ class Admission:
     def look(self, position: int, model: str | None = None) -> TargetHealth:
         """Return how a target is."""
         try:
-            return self.store.look(self.name_of(position, model), self.policy)
+            health = self.store.look(self.name_of(position, model), self.policy)
+            if type(health) is TargetHealth:
+                return health
+            raise TypeError(f"expected look to return a TargetHealth, found {health!r}")
         except Exception:
             logger.exception("the health store failed when asked how %s is", self.name_of(position))
             return TargetHealth()
@@ -213,7 +220,9 @@ def effect_of(failure: Failure | None, timeout: float) -> Effect:
     if isinstance(failure, Timeout) and timeout < EVIDENCE:
         return Effect.NOTHING
     passing = failure.scope is Scope.TRANSIENT or isinstance(failure, StreamInterrupted)
-    return Effect.FAILURE if passing else Effect.ALIVE
+    if passing:
+        return Effect.FAILURE
+    return Effect.REPLIED if isinstance(failure, _WRITTEN) else Effect.ALIVE
 
 
 def report_of(
@@ -249,7 +258,8 @@ def _is_free(failure: Failure) -> bool:
 
     A reply that came too late, broke off or was cancelled may have been paid for, and one that will not do has been.
     """
-    return isinstance(failure, QuotaFailure) or failure.status is not None
+    refused = failure.status is not None and failure.status >= 400
+    return not isinstance(failure, StreamInterrupted) and (refused or isinstance(failure, QuotaFailure))
 
 
 def _count_from_elsewhere() -> None:

@@ -40,7 +40,8 @@ class Effect(StrEnum):
     FAILURE = "failure"
     RATE_LIMITED = "rate limited"
     EXHAUSTED = "quota exhausted"
-    ALIVE = "alive"  # it answered, and the answer says nothing about its health
+    REPLIED = "replied"  # its model answered, though not with what was wanted: that is no outage
+    ALIVE = "alive"  # it refused the request: nothing follows from that, but for a probe that somebody is there
     NOTHING = "nothing"  # cancelled, or never sent
 
 
@@ -160,7 +161,7 @@ class Breaker:
             return
         if self.state is not BreakerState.CLOSED:
             return
-        if effect is Effect.SUCCESS:
+        if effect is Effect.SUCCESS or effect is Effect.REPLIED:
             self._count(now, policy, failed=0)
             if self._streak:
                 self._streak.clear()

@@ -81,7 +81,7 @@ async def arun(performance: Performance) -> LLMResponse:
                     outcome = await race.enter(command, _Runner(performance, command))
                 answer = outcome.response
             elif type(command) is Wait:
-                await _aside(performance.guests, performance.reporter.wait, command)
+                await _aside(performance.listeners, performance.reporter.wait, command)
                 await performance.runtime.async_sleep(command.seconds)
                 outcome = Outcome(clock())
             elif type(command) is Await:
@@ -89,13 +89,13 @@ async def arun(performance: Performance) -> LLMResponse:
                 answer = outcome.response
             elif type(command) is Cancel:
                 outcome = await race.cancel(command.index)
-            elif performance.guests or (type(command) is Admit and performance.admits_elsewhere(command.index)):
+            elif performance.listeners or (type(command) is Admit and performance.admits_elsewhere(command.index)):
                 outcome = await _aside(True, performance.settle, command)
             else:
                 outcome = performance.settle(command)
             command = procedure.send(outcome)
     except StopIteration as stop:
-        return await _aside(performance.guests, performance.conclude, stop.value, answer)
+        return await _aside(performance.listeners, performance.conclude, stop.value, answer)
     finally:
         await _leave(performance, race)
 
@@ -108,7 +108,7 @@ async def _async_attempt(performance: Performance, command: Call) -> Outcome:
     started, task = performance.runtime.clock(), asyncio.current_task()
     cancelled = 0 if task is None else task.cancelling()
     try:
-        request = await _aside(performance.guests, performance.prepare, command)
+        request = await _aside(performance.guests or performance.listeners, performance.prepare, command)
         with Patience(command.timeout):
             reply = await performance.providers[command.index].agenerate(request)
         response = await _aside(performance.guests, performance.accept, command, request, reply)
@@ -264,18 +264,18 @@ async def astream(performance: Performance) -> AsyncIterator[StreamEvent]:
                             yield outcome
                 answer = outcome.response
             elif type(command) is Wait:
-                await _aside(performance.guests, performance.reporter.wait, command)
+                await _aside(performance.listeners, performance.reporter.wait, command)
                 await performance.runtime.async_sleep(command.seconds)
                 outcome = Outcome(clock())
             elif type(command) is Cancel:
                 outcome = await race.cancel(command.index)
-            elif performance.guests or (type(command) is Admit and performance.admits_elsewhere(command.index)):
+            elif performance.listeners or (type(command) is Admit and performance.admits_elsewhere(command.index)):
                 outcome = await _aside(True, performance.settle, command)
             else:
                 outcome = performance.settle(command)
             command = procedure.send(outcome)
     except StopIteration as stop:
-        finish = await _aside(performance.guests, _finish, performance, stop.value, answer)
+        finish = await _aside(performance.listeners, _finish, performance, stop.value, answer)
     finally:
         try:
             if pieces is not None:
@@ -297,7 +297,7 @@ async def _async_pieces(performance: Performance, command: Call) -> AsyncGenerat
     delivery: Delivery | None = None
     rest: list[StreamEvent] = []
     try:
-        request = await _aside(performance.guests, performance.prepare, command)
+        request = await _aside(performance.guests or performance.listeners, performance.prepare, command)
         delivery = performance.delivery_of(command.index)
         source = performance.providers[command.index].astream(request)
         while True:
@@ -377,4 +377,5 @@ async def _leave(performance: Performance, race: Any) -> None:
 
             start(performance.leave)
         else:
-            performance.leave()
+            performance.holdings.leave()
+            await _aside(performance.listeners, performance.reporter.left)

@@ -49,6 +49,7 @@ Procedure: TypeAlias = Generator[Command, Outcome, Verdict]
 Part: TypeAlias = Generator[Command, Outcome, End | None]  # None: the call goes on
 
 SHORTEST = 0.001  # seconds: a provider takes no timeout of 0
+POLL = 0.1  # seconds before a target whose slots are taken is looked at again, doubled each time
 SLICE = 1.0  # seconds: a limit in a minute has room again after a minute and a slice of it, at the latest
 
 
@@ -70,12 +71,26 @@ def decide(targets: Sequence[Target], policy: Policy, started: float, unable: Co
 class _Seat:
     """What this call knows of one target."""
 
-    __slots__ = ("attempt", "due", "failure", "free_at", "pause", "rest", "since", "skips", "tries", "visited", "wait")
+    __slots__ = (
+        "attempt",
+        "busy_for",
+        "due",
+        "failure",
+        "free_at",
+        "pause",
+        "rest",
+        "since",
+        "skips",
+        "tries",
+        "visited",
+        "wait",
+    )
 
     def __init__(self) -> None:
         self.visited = False  # come to, and not to be come to again but by a retry
         self.tries = 0
         self.skips = 0
+        self.busy_for = 0.0  # seconds waited for other requests to end
         self.wait = 0.0  # seconds waited before the attempt that is next
         self.due: float | None = None  # when it may be asked again; None for not in this call
         self.pause = 0.0  # seconds until then, counted from its failure
@@ -136,9 +151,11 @@ class _Run:
             if step is None:
                 break
             index, reason = step
-        if self.asked == 0 and (resting := [i for i, seat in enumerate(self.seats) if seat.free_at is not None]):
-            soonest = min(resting, key=lambda i: self.seats[i].free_at or 0.0)
-            end = yield from self._visit(soonest, "every target was skipped, this one is free soonest", forced=True)
+        resting = [(seat.free_at, i) for i, seat in enumerate(self.seats) if seat.free_at is not None]
+        for _, index in sorted(resting):
+            if self.asked:
+                break  # once; a limit may refuse the one that is free soonest
+            end = yield from self._visit(index, "every target was skipped, this one is free soonest", forced=True)
             if end is not None:
                 return self._verdict(end)
         return self._verdict("deadline" if self._late() else "exhausted")
@@ -391,8 +408,12 @@ class _Run:
         if free_in is not None and free_in < float("inf"):
             if not isinstance(failure, LimitReached):
                 seat.free_at = self.now + free_in
-            pause = min(free_in, self.policy.backoff(seat.skips - 1)) if admission.busy else free_in
-            soon = pause <= self.policy.max_delay + SLICE and seat.skips <= self.policy.max_retries
+            pause, often = free_in, seat.skips > self.policy.max_retries
+            if admission.busy:  # it may be free at any moment: look again and again, less and less often
+                pause = min(free_in, POLL * 2.0 ** min(seat.skips - 1, 16) * (1 - admission.draw / 2))
+                often = self.policy.max_retries == 0
+                seat.busy_for += pause
+            soon = max(pause, seat.busy_for) <= self.policy.max_delay + SLICE and not often
             worth = soon and not (seat.tries and isinstance(failure, CircuitOpen))  # it is no better probe than others
             if worth and self._fits(self.now + pause):
                 seat.rest, seat.due, seat.pause, seat.since = failure, self.now + pause, pause, self.now

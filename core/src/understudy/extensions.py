@@ -26,7 +26,7 @@ class Extensions:
         manager: the plugin manager that holds them.
     """
 
-    __slots__ = ("_check", "_event", "_prepare", "_store", "listens")
+    __slots__ = ("_check", "_event", "_prepare", "_store", "acts", "listens")
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
         plugins = [plugin for _, plugin in manager.list_name_plugin() if plugin is not None]
@@ -46,6 +46,7 @@ class Extensions:
         self._check = in_order("understudy_check_response")
         self._event = in_order("understudy_event")
         self.listens = bool(self._event)
+        self.acts = bool(self._prepare or self._check)
 
     def prepare_request(self, request: Request, provider_name: str) -> Request:
         """Pass the request through every extension that prepares requests.

@@ -12,6 +12,10 @@ from understudy.messages import Request
 from understudy.provider import ChatProvider
 
 
+class OutOfTime(TimeoutError):
+    """The time that an attempt, or a piece of its stream, was given is over."""
+
+
 def lack_of(target: Target, provider: ChatProvider, request: Request, delivery: Delivery | None) -> Failure | None:
     """Return why a target cannot answer a request at all, whatever its health; None where it can.
 

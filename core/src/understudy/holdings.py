@@ -36,13 +36,17 @@ class Holdings:
     def enter(self) -> bool:
         """Take a place among the calls under way; False where there is none."""
         bulkhead = self._admission.bulkhead
-        self._inside = bulkhead is None or bulkhead.enter()
-        return self._inside
+        self._inside = inside = bulkhead is None or bulkhead.enter()
+        if self._left:  # asked in a thread, while the caller gave up
+            self.leave()
+        return inside
 
     def withdraw_retry(self) -> bool:
         """Take one retry from the budget; False where there is none left."""
-        self._retry = self._admission.retries.withdraw()
-        return self._retry is not None
+        self._retry = taken = self._admission.retries.withdraw()
+        if self._left:
+            self.give_back_retry()
+        return taken is not None
 
     def send(self, index: int) -> None:
         """Note that a target is sent its request, and with it the retry that was taken."""

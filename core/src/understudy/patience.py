@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from types import TracebackType
 
+from understudy.failing import OutOfTime
+
 GRACE = 0.04  # seconds to clean up in, after the time is over: a call ends within 50 ms of its deadline
 
 
@@ -17,7 +19,7 @@ class Patience:
         seconds: how long the block may take.
 
     Raises:
-        TimeoutError: on leaving the block, it took longer.
+        OutOfTime: on leaving the block, it took longer.
     """
 
     __slots__ = ("_before", "_cancels", "_handle", "_loop", "_seconds", "_task")
@@ -48,4 +50,4 @@ class Patience:
             self._task.uncancel()
         others_too = self._task.cancelling() > self._before
         if self._cancels and not others_too and isinstance(error, Exception | asyncio.CancelledError):
-            raise TimeoutError from error
+            raise OutOfTime from error

@@ -20,7 +20,7 @@ from understudy.errors import (
     Timeout,
     TooManyCalls,
 )
-from understudy.failing import interrupted, lack_of, own_failure
+from understudy.failing import OutOfTime, interrupted, lack_of, own_failure
 from understudy.holdings import Holdings
 from understudy.latencies import Latency
 from understudy.messages import Request
@@ -74,6 +74,8 @@ class Performance:
         "extensions",
         "guests",
         "holdings",
+        "hosted",
+        "listeners",
         "ordering",
         "policy",
         "providers",
@@ -106,7 +108,9 @@ class Performance:
         self.ordering = ordering
         self.validator = validator
         self.asks_elsewhere = admission.store.blocks  # whether the event loop must not wait for an answer
-        self.guests = False  # whether the loop is everybody's, and code of the caller's would hold it up
+        self.hosted = False  # whether the event loop is everybody's
+        self.guests = False  # whether code of the caller's that prepares and checks would hold it up
+        self.listeners = False  # whether listeners would
         self.delivery: Delivery | None = None  # what a stream's caller holds
         self._refused: dict[int, LLMResponse] | None = None  # answers that will not do
         self._beside: tuple[int, Delivery] | None = None  # the same, of a second attempt beside the first
@@ -116,7 +120,8 @@ class Performance:
     @property
     def arranges_elsewhere(self) -> bool:
         """Whether the order of the targets is found by questions that wait for input or output."""
-        return self.policy.routing != "ordered" and self.asks_elsewhere
+        routing = self.policy.routing
+        return routing != "ordered" and (self.asks_elsewhere or (self.hosted and callable(routing)))
 
     def admits_elsewhere(self, index: int) -> bool:
         """Whether asking for a target waits for input or output: a class of three methods may ask its server."""
@@ -125,9 +130,12 @@ class Performance:
     # ---- the beginning and the end ----
 
     def visit(self) -> None:
-        """Note that the call runs on an event loop that it shares with others."""
-        self.guests = self.validator is not None or self.extensions is not None
-        self.asks_elsewhere = self.asks_elsewhere or self.guests
+        """Note that the call runs on an event loop that it shares with others: code of its caller's runs elsewhere."""
+        acts = self.extensions is not None and self.extensions.acts
+        self.guests = self.validator is not None or acts
+        self.listeners = self.extensions is not None and self.extensions.listens
+        self.asks_elsewhere = self.asks_elsewhere or self.listeners
+        self.hosted = True
 
     def arrange(self, *, streaming: bool = False) -> None:
         """Put the targets in the order that the policy says.
@@ -209,6 +217,8 @@ class Performance:
             admission.hedges.give_back()
         skip, now = refusal(lease, target.provider), self.runtime.clock()
         outcome = Outcome(now, skip=skip, free_in=lease.free_in, busy=lease.busy, breaker=lease.state.value)
+        if lease.busy:
+            outcome.draw = self.runtime.random()
         return self._skipped(command, outcome)
 
     def _request_for(self, target: Target) -> Request:
@@ -262,6 +272,8 @@ class Performance:
             RequestRejected: an extension refused it.
         """
         self.holdings.send(command.index)
+        if self._refused:
+            self._refused.pop(command.index, None)  # of an attempt that was given up
         target = self.targets[command.index]
         state = self.holdings.state(command.index) if self.reporter.listens else "closed"  # nobody would hear of it
         self.reporter.attempt_started(command, state)
@@ -341,7 +353,7 @@ class Performance:
     def failed(self, command: Call, error: BaseException, delivery: Delivery | None = None) -> Outcome:
         """Make the outcome of a failed attempt; `delivery` is that of a stream which had begun."""
         target, refused = self.targets[command.index], self._refused.pop(command.index, None) if self._refused else None
-        if type(error) is TimeoutError and not error.args:
+        if isinstance(error, OutOfTime):
             too_long = Timeout(f"no answer within {command.timeout:g} s")
             failure: Failure = too_long if delivery is None else delivery.timed_out()
         else:

@@ -17,8 +17,7 @@ from understudy.commands import Admit, Call, Command, Enter, Outcome, State, Wit
 from understudy.engine import SLICE
 from understudy.errors import Failure, LimitReached, ServerError, TargetFailure, TargetResting, TooManyCalls
 from understudy.explaining import listed, title_of
-from understudy.health import Claim, Lease, TargetHealth
-from understudy.limits import Limits
+from understudy.health import Claim, Lease
 from understudy.performance import Performance
 from understudy.policy import Policy
 from understudy.prices import estimate_usage
@@ -116,41 +115,46 @@ class _Seat:
         self.price = admission.estimate(target.position, request)
         self.health = admission.look(target.position, None if target.model else own)
         claim = admission.claim(target.position, request, 0, 0.0, False)
-        self.left = _left(claim, self.health)
-        self.free_in: float | None = self.health.free_in or None  # at most; None where nothing is known
-        self.skip = performance.lack(index) or self._resting(claim)
+        self.most = {} if claim.limits is None else Allowance(claim.limits).left(0.0)
+        self.left = {unit: self.health.left.get(unit, most) for unit, most in self.most.items()}
+        self.room_in: float | None = None  # seconds until a limit has room, at most; None where it never will have
+        self.lack, self.resting, self.limited = performance.lack(index), self._resting(), self._limited(claim)
+        self.skip = self.lack or self.resting or self.limited
 
-    def _resting(self, claim: Claim) -> Failure | None:
-        health, provider = self.health, self.target.provider
-        if health.free_in > 0:
-            reason = "cooldown" if health.state is BreakerState.COOLING else "breaker"
-            return refusal(Lease(False, health.state, health.free_in, reason), provider)
+    def _resting(self) -> Failure | None:
+        """Return why a breaker or a cooldown passes the target over."""
+        if self.health.free_in <= 0:
+            return None
+        reason = "cooldown" if self.health.state is BreakerState.COOLING else "breaker"
+        return refusal(Lease(False, self.health.state, self.health.free_in, reason), self.target.provider)
+
+    def _limited(self, claim: Claim) -> Failure | None:
+        """Return which limit of the caller's passes the target over, and note when it has room at the latest."""
         for unit, amount in zip(UNITS, (1.0, claim.tokens, claim.cost), strict=True):
             left = self.left.get(unit, amount)
             if amount > left:
-                fits_later = unit != UNITS[2] and amount <= Allowance(claim.limits or Limits()).left(0.0)[unit]
-                self.free_in = LONGEST_MINUTE if fits_later else None
-                return LimitReached(f"{left:.6g} {unit} left, {amount:.6g} needed", provider=provider)
+                fits_later = unit != UNITS[2] and amount <= self.most[unit]
+                self.room_in = LONGEST_MINUTE if fits_later else None
+                return LimitReached(f"{left:.6g} {unit} left, {amount:.6g} needed", provider=self.target.provider)
         return None
 
     def admit(self, now: float, forced: bool, asked: Sequence[float]) -> Outcome:
         """Say whether the target would be asked so many seconds from now, having been asked at these times."""
         state: State = self.health.state.value
+        free_in = self.health.free_in
+        if self.lack is not None:
+            return Outcome(now, skip=self.lack, breaker=state)
+        if self.resting is not None and not forced and now < free_in:
+            return Outcome(now, skip=self.resting, free_in=free_in - now, breaker=state)
+        if self.limited is not None and (self.room_in is None or now < self.room_in):
+            room_in = None if self.room_in is None else self.room_in - now
+            return Outcome(now, skip=self.limited, free_in=room_in, breaker=state)
         recent = [at for at in asked if at > now - LONGEST_MINUTE]
-        if len(recent) >= self.left.get(UNITS[0], float("inf")):
-            free_in = recent[0] + LONGEST_MINUTE - now if recent else self.free_in
+        left = (self.left if now < LONGEST_MINUTE else self.most).get(UNITS[0], float("inf"))
+        if len(recent) >= left:
+            free_in = recent[0] + LONGEST_MINUTE - now
             return Outcome(now, skip=LimitReached("played"), free_in=free_in, breaker=state)
-        if self.skip is None or forced or (self.free_in is not None and self.free_in <= now):
-            return Outcome(now, breaker=state)
-        free_in = None if self.free_in is None else self.free_in - now
-        return Outcome(now, skip=self.skip, free_in=free_in, breaker=state)
-
-
-def _left(claim: Claim, health: TargetHealth) -> dict[str, float]:
-    """Return what is left of a target's limits: all of them where nothing was asked of it so far."""
-    if claim.limits is None:
-        return {}
-    return {unit: health.left.get(unit, most) for unit, most in Allowance(claim.limits).left(0.0).items()}
+        return Outcome(now, breaker=state)
 
 
 class _Stage:

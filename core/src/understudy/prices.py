@@ -67,7 +67,7 @@ def price_of(provider: str, model: str | None, usage: Usage | None) -> float | N
         US dollars; 0.0 for echo and for what Ollama runs on your own machines; None where genai-prices is not
         installed or does not know the model, or the vendor told no usage.
     """
-    if model is None or usage is None:
+    if not isinstance(model, str) or usage is None:
         return None
     if provider in _FREE:
         return None if model.endswith("cloud") else 0.0  # Ollama's own servers are not free

@@ -79,15 +79,14 @@ class Reporter:
 
     def finished(self, response: LLMResponse) -> None:
         """Report how the call ended."""
-        self._told = True
         self._tell(events.CallFinished, response)
+        self._told = True
 
     def left(self) -> None:
         """Report that the caller gave up, where the call has not ended otherwise."""
-        if not self._told:
-            self._told = True
-            self._tell(events.CallCancelled, self._latest)
+        self._tell(events.CallCancelled, self._latest)
+        self._told = True
 
     def _tell(self, kind: Callable[..., events.Event], *fields: Any) -> None:
-        if self._extensions is not None:
+        if self._extensions is not None and not self._told:
             self._extensions.tell(kind(*fields))
