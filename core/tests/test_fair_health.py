@@ -114,7 +114,7 @@ def test_a_probe_is_leased_for_the_time_of_an_attempt_not_of_the_call():
 
 
 class Garbage(InMemoryHealthStore):
-    """Returns nothing, where it should return a Lease."""
+    """Returns nothing, where it should return a Lease, or how a target is."""
 
     def take(self, target, claim):
         super().take(target, claim)
@@ -122,17 +122,21 @@ class Garbage(InMemoryHealthStore):
     def give(self, target, lease, claim, report):
         super().give(target, lease, claim, report)
 
+    def look(self, target, policy):
+        pass
+
 
 @every_way
 def test_a_store_that_returns_nonsense_fails_no_call(how, caplog):
-    stage = Stage(Player("a"), health_store=Garbage())
+    stage = Stage(Player("a"), policy=Policy.eager(routing="fastest"), health_store=Garbage())
     assert stage.ask(how).success
+    assert stage.factory.get_provider_status()["primary"]["health"]["state"] == "closed"
     assert "the health store failed when asked for a//" in caplog.text
     assert "expected take to return a Lease, found None" in caplog.text
 
 
 @every_way
-@pytest.mark.parametrize("hint", ["30", float("nan"), float("inf"), -5, True])
+@pytest.mark.parametrize("hint", ["30", float("nan"), float("inf"), -5])
 def test_a_hint_that_is_none_ends_no_call(how, hint):
     failure = Overloaded("busy")
     failure.retry_after = hint

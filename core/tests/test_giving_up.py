@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from functools import partial
 
 import pytest
 from timed import NEVER, WAYS, Player, Stage, ask, record
@@ -18,6 +19,7 @@ from understudy import (
     LLMResponse,
     Policy,
     TextDelta,
+    Timeout,
     hookimpl,
 )
 
@@ -248,6 +250,52 @@ def test_a_listener_runs_beside_the_shared_loop():
     assert list(factory.stream_content("hello"))[-1].response.success
     assert "understudy" not in listener.threads
     assert len(listener.heard) == 4
+
+
+def test_a_slow_strategy_and_a_slow_listener_hold_up_nobody_elses_call():
+    class Slow(Listener):
+        @hookimpl
+        def understudy_event(self, event):
+            time.sleep(0.05)
+
+    def strategy(candidates, draw):
+        time.sleep(0.1)
+        return range(len(candidates))
+
+    routed = LLMFactory(Quick(), policy=Policy.eager(routing=strategy), settings={}, extensions=[])
+    heard = LLMFactory(Quick(), policy="eager", settings={}, extensions=[Slow()])
+    for factory in (routed, heard):
+        assert factory.generate_content("hello").success
+        assert together(partial(factory.generate_content, "hello"), 10) < 0.9
+
+
+def test_nothing_is_told_after_a_call_was_given_up():
+    listener = Listener()
+
+    class Late(Player):
+        async def astream(self, request):
+            try:
+                yield TextDelta("one")
+                await asyncio.sleep(NEVER)
+            finally:
+                listener.heard.append("the provider cleans up")
+
+    stage = Stage(Late("a"), policy=Policy(), extensions=[listener])
+
+    async def leave():
+        stream = stage.factory.astream_content("hello")
+        await anext(stream)
+        await stream.aclose()
+
+    stage.clock.run(leave())
+    assert [type(event).__name__ for event in listener.heard] == ["AttemptStarted", "str", "CallCancelled"]
+
+
+def test_a_providers_own_timeout_keeps_its_words():
+    stage = Stage(Player("a", TimeoutError()), policy=Policy(max_retries=0))
+    failure = stage.ask("async").attempts[0].failure
+    assert isinstance(failure, Timeout)
+    assert "within" not in failure.message
 
 
 def test_a_slow_is_available_is_asked_in_its_turn_and_holds_up_nobody_else():

@@ -329,3 +329,19 @@ def test_wrong_options_are_refused_as_by_a_call() -> None:
         stage.factory.plan("Hello", timout=3)  # type: ignore[call-arg]  # that is the test
     with pytest.raises(ValueError, match="expected a policy among patient, eager"):
         stage.factory.plan(policy="hasty")
+
+
+def test_a_limit_that_will_have_room_is_waited_for_in_the_plan_too():
+    clock = VirtualClock()
+    factory = LLMFactory(
+        ScriptedProvider("a"),
+        limits={"a": Limits(requests_per_minute=1)},
+        settings={},
+        extensions=[],
+        runtime=clock.runtime(),
+    )
+    factory.generate_content("Hello")
+    plan = str(factory.plan("Hello"))
+    assert "Nobody can be asked" not in plan
+    assert "is waited for, 61 s" in plan
+    assert factory.generate_content("Hello").attempts[-1].wait == 61
