@@ -168,7 +168,7 @@ GUARDS = (
         (1, 2),
     ),
     Guard("I18", Breaker, "_record_failure", "len(self.failing_calls) < policy.breaker_requests", "False", (3, 4)),
-    Guard("I20", admission.Admission, "take", "return Lease(True)", "raise", (11, 39)),
+    Guard("I20", Holdings, "take", "lease = Lease(True)", "raise", (11, 39)),
     Guard("I20", GuardedStore, "_ask", "gate.acquire(timeout=PATIENCE)", "gate.acquire()", (22, 26)),
     Guard("I20", GuardedStore, "take", "if lease is not None else", "if True else", (3, 20)),
     Guard("opening", Breaker, "_record_failure", "len(self._streak) >= enough and ", "", (1, 8)),

@@ -152,28 +152,6 @@ class Admission:
             logger.exception("the health store failed when asked how %s is", self.name_of(position))
             return TargetHealth()
 
-    def take(self, name: str, claim: Claim) -> Lease:
-        """Ask the store; one that fails lets every request through, since a store must not break a call."""
-        try:
-            lease = self.store.take(name, claim)
-            if type(lease) is Lease:
-                return lease
-            raise TypeError(f"expected take to return a Lease, found {lease!r}")
-        except Exception:
-            logger.exception("the health store failed when asked for %s", name)
-            return Lease(True)
-
-    def give(self, name: str, lease: Lease, claim: Claim, report: Report) -> Lease:
-        """Tell the store; what it cannot take note of is lost."""
-        try:
-            after = self.store.give(name, lease, claim, report)
-            if type(after) is Lease:
-                return after
-            raise TypeError(f"expected give to return a Lease, found {after!r}")
-        except Exception:
-            logger.exception("the health store failed when told of %s", name)
-            return Lease(True)
-
 
 def _names_of(targets: Sequence[Target], providers: Sequence[ChatProvider]) -> list[tuple[str, str]]:
     """Return what stands before and after the model in what the store calls each target.

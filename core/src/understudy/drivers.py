@@ -349,9 +349,11 @@ def _needs_loop(performance: Performance, *, streaming: bool) -> bool:
     if policy.hedge_after is not None:
         return True
     if policy.deadline is None and policy.attempt_timeout == ATTEMPT_TIMEOUT:  # as it comes
+        if not streaming:
+            return False
         first = min(policy.first_token_timeout, policy.attempt_timeout)
         idle = min(policy.idle_timeout, policy.attempt_timeout)
-        if not streaming or first == idle:
+        if first == idle:
             return False
     return any(not provider.capabilities.keeps_deadline for provider in performance.providers)
 

@@ -69,36 +69,20 @@ def decide(targets: Sequence[Target], policy: Policy, started: float, unable: Co
 
 
 class _Seat:
-    """What this call knows of one target."""
+    """What this call knows of one target. Defaults of the class, because every call makes several."""
 
-    __slots__ = (
-        "attempt",
-        "busy_for",
-        "due",
-        "failure",
-        "free_at",
-        "pause",
-        "rest",
-        "since",
-        "skips",
-        "tries",
-        "visited",
-        "wait",
-    )
-
-    def __init__(self) -> None:
-        self.visited = False  # come to, and not to be come to again but by a retry
-        self.tries = 0
-        self.skips = 0
-        self.busy_for = 0.0  # seconds waited for other requests to end
-        self.wait = 0.0  # seconds waited before the attempt that is next
-        self.due: float | None = None  # when it may be asked again; None for not in this call
-        self.pause = 0.0  # seconds until then, counted from its failure
-        self.since = 0.0  # when it failed
-        self.free_at: float | None = None  # when the breaker or a cooldown lets go of it
-        self.failure: Failure | None = None  # of its own, or why it was skipped where it was never asked
-        self.rest: Failure | None = None  # why it was skipped, where it is due because it will be free again
-        self.attempt = -1  # its latest place in the record
+    visited = False  # come to, and not to be come to again but by a retry
+    tries = 0
+    skips = 0
+    busy_for = 0.0  # seconds waited for other requests to end
+    wait = 0.0  # seconds waited before the attempt that is next
+    due: float | None = None  # when it may be asked again; None for not in this call
+    pause = 0.0  # seconds until then, counted from its failure
+    since = 0.0  # when it failed
+    free_at: float | None = None  # when the breaker or a cooldown lets go of it
+    failure: Failure | None = None  # of its own, or why it was skipped where it was never asked
+    rest: Failure | None = None  # why it was skipped, where it is due because it will be free again
+    attempt = -1  # its latest place in the record
 
 
 class _Run:

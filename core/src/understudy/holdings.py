@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from understudy.admission import Admission
@@ -9,6 +10,8 @@ from understudy.breaker import Effect
 from understudy.commands import State
 from understudy.health import Claim, Lease, Report
 from understudy.policy import Policy
+
+logger = logging.getLogger("understudy")
 
 
 class Holdings:
@@ -20,11 +23,23 @@ class Holdings:
         changed: told of a target whose breaker has just changed, by its index.
     """
 
-    __slots__ = ("_admission", "_changed", "_counted", "_inside", "_leases", "_left", "_policy", "_retry", "_sent")
+    __slots__ = (
+        "_admission",
+        "_changed",
+        "_counted",
+        "_inside",
+        "_leases",
+        "_left",
+        "_policy",
+        "_retry",
+        "_sent",
+        "_store",
+    )
 
     def __init__(self, admission: Admission, policy: Policy, changed: Callable[[int, Lease], None]) -> None:
         self._admission = admission
         self._policy = policy
+        self._store = admission.store
         self._changed = changed
         self._counted = False  # by the budgets
         self._inside = False  # counted by the bulkhead
@@ -60,8 +75,14 @@ class Holdings:
             self._retry = None
 
     def take(self, index: int, name: str, claim: Claim) -> Lease:
-        """Ask for the right to ask a target once."""
-        lease = self._admission.take(name, claim)
+        """Ask for the right to ask a target once. A store that fails lets every request through: it breaks no call."""
+        try:
+            lease = self._store.take(name, claim)
+            if type(lease) is not Lease:
+                raise TypeError(f"expected take to return a Lease, found {lease!r}")
+        except Exception:
+            logger.exception("the health store failed when asked for %s", name)
+            lease = Lease(True)
         if lease.changed:
             self._changed(index, lease)
         if lease.granted:
@@ -89,7 +110,13 @@ class Holdings:
         if report is None:
             report = Report(Effect.NOTHING, sent=bool(self._sent >> index & 1))
         self._sent &= ~(1 << index)
-        after = self._admission.give(name, lease, claim, report)
+        try:
+            after = self._store.give(name, lease, claim, report)
+            if type(after) is not Lease:
+                raise TypeError(f"expected give to return a Lease, found {after!r}")
+        except Exception:  # what it cannot take note of is lost
+            logger.exception("the health store failed when told of %s", name)
+            after = Lease(True)
         if after.changed:
             self._changed(index, after)
         return after
