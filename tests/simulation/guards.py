@@ -195,6 +195,6 @@ GUARDS = (
         (47, 50),
     ),
     Guard("I24", Holdings, "leave", "self._admission.bulkhead.leave()", "pass", (6, 41)),
-    Guard("I25", _Run, "_timeout", "(1 if forced else left + 1)", "1", (107, 111)),
+    Guard("I25", _Run, "_timeout", "left += 1", "pass", (107, 111)),
     Guard("I25", _Run, "_judge", "self._is_final(failure)", "True", (5, 6)),
 )

@@ -328,10 +328,12 @@ class _Run:
         """
         if self.deadline is None:
             return self.policy.attempt_timeout
-        retry = self.seats[index].tries > 0
-        others = (seat for i, seat in enumerate(self.seats) if i != index and i not in self.unable)
-        left = sum(1 for seat in others if not seat.visited or (retry and seat.due is not None))
-        slice_ = (self.deadline - self.now) / (1 if forced else left + 1)
+        retry, left = self.seats[index].tries > 0, 1
+        if not forced:
+            for i, seat in enumerate(self.seats):
+                if i != index and i not in self.unable and (not seat.visited or (retry and seat.due is not None)):
+                    left += 1
+        slice_ = (self.deadline - self.now) / left
         return max(min(self.policy.attempt_timeout, slice_), SHORTEST)
 
     def _hedge_after(self, index: int, admission: Outcome) -> float | None:
