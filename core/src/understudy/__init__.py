@@ -14,7 +14,7 @@ TYPE_CHECKING = False  # type checkers take it for True; typing's own costs more
 if TYPE_CHECKING:
     from understudy.breaker import BreakerState, Effect
     from understudy.classify import classify_exception, classify_status, classify_text, parse_retry_after
-    from understudy.clients import Clients, close_half_open, is_this_machine
+    from understudy.clients import Clients, close_half_open, is_this_machine, unwind
     from understudy.errors import (
         AllProvidersFailed,
         AmbiguousProvider,
@@ -218,13 +218,14 @@ __all__ = [
     "load_extensions",
     "parse_retry_after",
     "structured_output",
+    "unwind",
     "weighted",
 ]
 
 _CONTENTS = {
     "breaker": "BreakerState Effect",
     "classify": "classify_exception classify_status classify_text parse_retry_after",
-    "clients": "Clients close_half_open is_this_machine",
+    "clients": "Clients close_half_open is_this_machine unwind",
     "errors": """AllProvidersFailed AmbiguousProvider AuthenticationFailed BrokenPlugin Cancelled CircuitOpen
         ConfigurationError ConnectionFailed ContentBlocked ContextTooLong CoolingDown EmptyResponse Failure
         InvalidRequest LimitReached MalformedResponse ModelNotFound Overloaded PermissionDenied PluginError

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ipaddress
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
@@ -18,6 +19,21 @@ if TYPE_CHECKING:
 
 Client = TypeVar("Client")
 AsyncClient = TypeVar("AsyncClient")
+
+
+async def unwind(pieces: AsyncIterator[Any]) -> None:
+    """End what reads the body of a response, after the response was closed.
+
+    A loop over a body that is left early leaves a row of asynchronous generators behind, the SDK's and the HTTP
+    library's. The garbage collector would close them at a moment of its own, each in a task of its own, perhaps when
+    the event loop is about to end. Asked for one more piece of a closed response they all end here.
+
+    Args:
+        pieces: what was iterated over.
+    """
+    with suppress(Exception):
+        async for _ in pieces:
+            pass
 
 
 class Clients(Generic[Client, AsyncClient]):

@@ -27,6 +27,7 @@ from understudy import (
     Settings,
     StreamEvent,
     Timeout,
+    unwind,
 )
 from understudy_claude.failures import PROVIDER, failure_of_exception, failure_of_reply
 from understudy_claude.models import DEFAULT_MODEL, ending_warnings, takes_prefill
@@ -166,16 +167,18 @@ class ClaudeProvider(ChatProvider):
                 stream=True,
                 stream_cls=anthropic.AsyncStream[object],
             )
+            replies = aiter(events)
             try:
                 if not _has_type(events.response, "text/event-stream"):
                     raise _unexpected(events.response, await events.response.aread())
                 reader = StreamReader(events.response.headers, request, warnings)
-                async for event in events:
+                async for event in replies:
                     for piece in reader.feed(event):
                         yield piece
                 yield reader.finish()
             finally:
                 await events.close()
+                await unwind(replies)
 
     def _prepare(self, request: Request) -> tuple[str, Json, Warnings]:
         if self._unavailable is not None:

@@ -26,6 +26,7 @@ from understudy import (
     Request,
     Settings,
     StreamEvent,
+    unwind,
 )
 from understudy_cohere.failures import PROVIDER, failure_of_exception, failure_of_reply
 from understudy_cohere.models import DEFAULT_MODEL, ending_warnings
@@ -155,9 +156,14 @@ class CohereProvider(ChatProvider):
                         content = await response.aread()
                     raise _unexpected(response, content)
                 reader = StreamReader(response.headers, request, model, warnings)
-                async for data in response.aiter_bytes():
-                    for event in reader.read(data):
-                        yield event
+                pieces = response.aiter_bytes()
+                try:
+                    async for data in pieces:
+                        for event in reader.read(data):
+                            yield event
+                finally:
+                    await response.aclose()
+                    await unwind(pieces)
             yield reader.finish()
 
     def _prepare(self, request: Request) -> tuple[str, Json, Warnings]:

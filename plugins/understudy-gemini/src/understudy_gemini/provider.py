@@ -22,6 +22,7 @@ from understudy import (
     ResponseWarning,
     StreamEvent,
     Timeout,
+    unwind,
 )
 from understudy_gemini.connection import Connection
 from understudy_gemini.failures import failure_of_exception
@@ -143,12 +144,14 @@ class GeminiProvider(ChatProvider):
     async def astream(self, request: Request) -> AsyncIterator[StreamEvent]:
         """Answer a request piece by piece on the running event loop."""
         response: httpx2.Response | None = None
+        pieces: AsyncIterator[bytes] | None = None
         try:
             client = (await self._clients.aget()).client
             call = self._call(request, whole=False)
             response = await _aopen_stream(client, call)
             reader = self._reader(request, call, response)
-            async for data in response.aiter_bytes():
+            pieces = response.aiter_bytes()
+            async for data in pieces:
                 for event in reader.read(data):
                     yield event
             for event in reader.end():
@@ -159,6 +162,8 @@ class GeminiProvider(ChatProvider):
         finally:
             if response is not None:
                 await response.aclose()
+            if pieces is not None:
+                await unwind(pieces)
         raise self._named(failure, request)
 
     def _call(self, request: Request, *, whole: bool) -> _Call:

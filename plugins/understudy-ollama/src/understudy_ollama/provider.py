@@ -27,6 +27,7 @@ from understudy import (
     Settings,
     StreamEvent,
     Timeout,
+    unwind,
 )
 from understudy_ollama.address import DEFAULT_URL, read_address, without_credentials
 from understudy_ollama.failures import PROVIDER, failure_of_exception, failure_of_reply
@@ -155,18 +156,20 @@ class OllamaProvider(ChatProvider):
             client = await self._clients.aget()
             seconds = _seconds(request)
             response = await client.open("POST", PATH, seconds, {**body, "stream": True})
+            pieces = response.aiter_bytes()
             try:
                 if not _is_of(response, _LINES):
                     async with asyncio.timeout(seconds):
                         raise _unexpected(response, await response.aread(), model)
                 reader = StreamReader(response.headers, request, warnings)
-                async for data in response.aiter_bytes():
+                async for data in pieces:
                     for event in reader.read(data):
                         yield event
                 for event in reader.end():
                     yield event
             finally:
                 await response.aclose()
+                await unwind(pieces)
 
     def _prepare(self, request: Request) -> tuple[str, Json, Warnings]:
         if self._unavailable is not None:

@@ -28,6 +28,7 @@ from understudy import (
     Settings,
     StreamEvent,
     Timeout,
+    unwind,
 )
 from understudy_openai import streaming, streaming_responses, wire, wire_responses
 from understudy_openai.failures import failure_of_exception, failure_of_reply
@@ -148,17 +149,19 @@ class OpenAIProvider(ChatProvider):
             response = await self._asend(call, request)
             import httpx2
 
+            events = aiter(httpx2.EventSource(response, max_event_size=None))
             try:
                 if not _has_type(response, "text/event-stream"):
                     raise self._unexpected(response, await response.aread())
                 reader = call.api.reader(response.headers, request, self._endpoint, call.warnings)
                 with _breaks_after_the_end(reader):
-                    async for event in httpx2.EventSource(response, max_event_size=None):
+                    async for event in events:
                         for piece in reader.feed(event.event, event.data):
                             yield piece
                 yield reader.finish()
             finally:
                 await response.aclose()
+                await unwind(events)
 
     def _prepare(self, request: Request, *, stream: bool = False) -> _Call:
         if self._unavailable is not None:
