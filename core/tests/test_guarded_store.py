@@ -172,6 +172,24 @@ def test_what_ends_while_the_store_is_left_alone_is_given_back_when_it_answers_a
     assert remote.asked.count("give") == 1
 
 
+@pytest.mark.parametrize("heard", [True, False])
+def test_what_a_store_may_not_have_heard_of_is_given_back_once(guard, remote, clock, heard):
+    lease = guard.take("a", WANTED)
+    if heard:  # it takes note, and its answer is lost
+        remote.inner.give("a", lease, WANTED, Report(Effect.SUCCESS, cost=0.1))
+    remote.error = ConnectionError("gone")
+    assert guard.give("a", lease, WANTED, Report(Effect.SUCCESS, cost=0.1)).local
+    remote.error = None
+    before = remote.held()
+    clock.advance(1)
+    guard.look("a", EAGER)
+    eventually(lambda: remote.ended == ["give"])
+    slots, probe, left = remote.held()
+    assert (slots, probe) == (0, False)
+    assert left == before[2]  # by the vendor's count where it was heard, else by the estimate
+    assert heard is (left == 0.9)
+
+
 def test_when_it_is_gone_again_the_others_are_given_back_another_time(guard, remote, clock):
     claims = [claim(call, limits=Limits(concurrent=9)) for call in range(3)]
     leases = [guard.take("a", each) for each in claims]

@@ -81,12 +81,14 @@ class GuardedStore:
         """Tell what came of it, to the store that gave the lease."""
         if not lease.local:
             leave = self._enter()
-            if leave is None and (lease.slot or lease.probe):  # what was learnt is old by then
-                settled = Report(Effect.NOTHING, tokens=report.tokens, cost=report.cost, sent=report.sent)
-                self._owed.append((target, lease, claim, settled))
             after = self._ask(leave, lambda: self._store.give(target, lease, claim, report))
             if after is not None:
                 return after
+            if lease.slot or lease.probe:  # what was learnt is old by then
+                settled = Report(Effect.NOTHING, tokens=report.tokens, cost=report.cost, sent=report.sent)
+                if leave is not None:  # it may have heard of it: then this changes nothing
+                    settled = Report(Effect.NOTHING)
+                self._owed.append((target, lease, claim, settled))
             lease = Lease(True, generation=-1)  # its generation and slot mean nothing here
         return replace(self._local.give(target, lease, claim, report), local=True)
 
