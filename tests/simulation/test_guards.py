@@ -11,9 +11,11 @@ from itertools import chain, islice
 import pytest
 
 from simulation.checks import CHECKS
+from simulation.figures import unsliced
 from simulation.guards import GUARDS, Guard, small_worlds
 from simulation.mutations import without
 from understudy.breaker import Breaker
+from understudy.engine import _Run
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=str)
@@ -38,3 +40,10 @@ def test_a_guard_is_put_back() -> None:
     with GUARDS[0].taken_out(), without(Breaker, "admit", "now < self.until", "False"):
         assert Breaker.admit is not admit
     assert Breaker.admit is admit
+
+
+def test_the_figures_take_out_a_guard_that_is_there() -> None:
+    timeout = _Run._timeout
+    with unsliced():
+        assert _Run._timeout is not timeout
+    assert _Run._timeout is timeout
