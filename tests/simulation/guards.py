@@ -192,7 +192,7 @@ GUARDS = (
         "admit",
         "if self._probe and now < self._probe_until else 0.0",
         "if self._probe and now < self._probe_until else 9.0 * bool(self._probe)",
-        (47, 50),
+        (171,),
     ),
     Guard("I24", Holdings, "leave", "self._admission.bulkhead.leave()", "pass", (6, 41)),
     Guard("I25", _Run, "_timeout", "left += 1", "pass", (107, 111)),
