@@ -18,8 +18,8 @@ from understudy import (
     ToolResult,
     prices,
 )
-from understudy.limits import KEYS, Limits, estimate_tokens, find_limits
-from understudy.prices import FILE_TOKENS, IMAGE_TOKENS, MAX_TOKENS
+from understudy.limits import KEYS, Limits, find_limits
+from understudy.prices import FILE_TOKENS, IMAGE_TOKENS, MAX_TOKENS, estimate_tokens
 
 
 @pytest.fixture

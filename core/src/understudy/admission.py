@@ -33,7 +33,7 @@ from understudy.errors import (
     UnsupportedRequest,
 )
 from understudy.health import Claim, HealthStore, Lease, Report, TargetHealth
-from understudy.limits import Limits, estimate_tokens, find_limits
+from understudy.limits import Limits, find_limits
 from understudy.messages import Request
 from understudy.policy import Policy
 from understudy.provider import ChatProvider
@@ -125,7 +125,7 @@ class Admission:
         cost = 0.0
         if limits.spend_per_day is not None:
             cost = self._reserve_for(position, request)
-        tokens = estimate_tokens(request)
+        tokens = prices.estimate_tokens(request)
         return Claim(call, self.policy, lease + LEASE_MARGIN, limits, tokens, cost, forced)
 
     def estimate(self, position: int, request: Request) -> float | None:

@@ -48,7 +48,7 @@ class Claim:
     forced: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, because each call makes one where there are limits
 class Lease:
     """What a call was given: the right to ask a target once, or the reason why not.
 

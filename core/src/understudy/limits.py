@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from understudy import prices
-from understudy.messages import Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +25,7 @@ class Limits:
     Args:
         requests_per_minute: attempts within any 60 seconds, 1 or more.
         tokens_per_minute: tokens read and written within any 60 seconds, 1 or more. What a request will need is
-            estimated before it (`estimate_tokens`) and corrected by what the vendor counted.
+            estimated before it (`understudy.prices.estimate_tokens`) and corrected by what the vendor counted.
         spend_per_day: US dollars within any 24 hours, above 0, by the prices of genai-prices: the extra "prices".
         concurrent: calls under way at once, 1 or more.
 
@@ -61,8 +60,3 @@ KEYS = tuple(field.name for field in fields(Limits))
 def find_limits(limits: Mapping[str, Limits], label: str, provider: str) -> Limits | None:
     """Return a target's limits: those of its label, else those of its provider's name; None where there are none."""
     return limits.get(label) or limits.get(provider)
-
-
-def estimate_tokens(request: Request) -> int:
-    """Estimate how many tokens a request reads and writes: see `understudy.prices.estimate_usage`."""
-    return prices.estimate_tokens(request)

@@ -159,7 +159,7 @@ class Performance:
             self.deadline = now + policy.deadline
         if streaming:
             self.delivery = Delivery(policy, self.runtime.clock, self.deadline)
-        timed = policy.deadline is not None or policy.hedge_after is not None
+        timed = len(self.targets) > 1 and (policy.deadline is not None or policy.hedge_after is not None)
         return decide(self.targets, policy, now, self.unable() if timed else ())
 
     def leave(self) -> None:
@@ -212,9 +212,8 @@ class Performance:
         lease = self.holdings.take(index, name, claim)
         p95 = self._latency(index).patience if self.policy.hedge_after == "p95" else None
         if lease.granted:
-            return Outcome(
-                self.runtime.clock(), breaker=lease.state._value_, p95=p95
-            )  # `.value` takes five times as long
+            # `value` is a property, written in Python, and this is done in every call.
+            return Outcome(self.runtime.clock(), breaker=lease.state._value_, p95=p95)
         if command.hedge:
             admission.hedges.give_back()
         skip, now = refusal(lease, target.provider), self.runtime.clock()
