@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from understudy.errors import (
         AllProvidersFailed,
         AmbiguousProvider,
+        AnswerCutShort,
         AuthenticationFailed,
         BrokenPlugin,
         Cancelled,
@@ -88,6 +89,7 @@ if TYPE_CHECKING:
         ToolCall,
         ToolResult,
     )
+    from understudy.model_rules import ModelRule
     from understudy.plan import Plan, PlannedTarget
     from understudy.policy import Policy
     from understudy.provider import Capabilities, ChatProvider, LLMProvider, structured_output
@@ -114,6 +116,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AllProvidersFailed",
     "AmbiguousProvider",
+    "AnswerCutShort",
     "Attempt",
     "AttemptFailed",
     "AttemptStarted",
@@ -158,6 +161,7 @@ __all__ = [
     "MalformedResponse",
     "Message",
     "ModelNotFound",
+    "ModelRule",
     "Overloaded",
     "Part",
     "PermissionDenied",
@@ -226,10 +230,10 @@ _CONTENTS = {
     "breaker": "BreakerState Effect",
     "classify": "classify_exception classify_status classify_text parse_retry_after",
     "clients": "Clients close_half_open is_this_machine unwind",
-    "errors": """AllProvidersFailed AmbiguousProvider AuthenticationFailed BrokenPlugin Cancelled CircuitOpen
-        ConfigurationError ConnectionFailed ContentBlocked ContextTooLong CoolingDown EmptyResponse Failure
-        InvalidRequest LimitReached MalformedResponse ModelNotFound Overloaded PermissionDenied PluginError
-        ProviderUnavailable QuotaExhausted QuotaFailure RateLimited RequestFailure RequestRejected
+    "errors": """AllProvidersFailed AmbiguousProvider AnswerCutShort AuthenticationFailed BrokenPlugin Cancelled
+        CircuitOpen ConfigurationError ConnectionFailed ContentBlocked ContextTooLong CoolingDown EmptyResponse
+        Failure InvalidRequest LimitReached MalformedResponse ModelNotFound Overloaded PermissionDenied
+        PluginError ProviderUnavailable QuotaExhausted QuotaFailure RateLimited RequestFailure RequestRejected
         RequestTooLarge ResponseRejected ServerError StreamInterrupted TargetFailure TargetResting Timeout
         TooManyCalls TransientFailure UnderstudyError UnknownFailure UnknownProvider UnsupportedRequest
         UntrustedPlugin conceal""",
@@ -242,6 +246,7 @@ _CONTENTS = {
     "limits": "Limits",
     "lock": "LockedPlugin PluginLock",
     "messages": "File Image Message Part Prompt Request Text Thinking Tool ToolCall ToolResult",
+    "model_rules": "ModelRule",
     "plan": "Plan PlannedTarget",
     "policy": "Policy",
     "provider": "Capabilities ChatProvider LLMProvider structured_output",

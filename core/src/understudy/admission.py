@@ -13,6 +13,7 @@ from understudy.breaker import BreakerState, Effect
 from understudy.budgets import Bulkhead, HedgeBudget, RetryBudget
 from understudy.commands import Target
 from understudy.errors import (
+    AnswerCutShort,
     CircuitOpen,
     ContentBlocked,
     ContextTooLong,
@@ -45,7 +46,7 @@ EVIDENCE = 1.0  # seconds: a timeout shorter than this tells of the caller's hur
 LEASE_MARGIN = 1.0  # seconds on top of an attempt's own time, for what comes before and after it
 
 _numbers: Iterator[int]  # of calls
-_WRITTEN = (ContentBlocked, EmptyResponse, ResponseRejected)  # a model wrote something, or declined to
+_WRITTEN = (AnswerCutShort, ContentBlocked, EmptyResponse, ResponseRejected)  # a model wrote something, or declined to
 _NEVER_SENT = (ProviderUnavailable, RequestRejected, UnsupportedRequest)
 _PASSING = (Effect.FAILURE, Effect.RATE_LIMITED, Effect.EXHAUSTED)
 _OF_THE_REQUEST = (ContextTooLong, UnsupportedRequest)  # another may well be answered
@@ -68,6 +69,7 @@ class Admission:
         "_models",
         "_names",
         "_price_lists",
+        "_providers",
         "_unpriced",
         "_usual",
         "bulkhead",
@@ -89,6 +91,7 @@ class Admission:
     ) -> None:
         self.policy = policy
         self.store = store
+        self._providers = providers
         self._models = [
             target.model or provider.default_model or "" for target, provider in zip(targets, providers, strict=True)
         ]
@@ -125,12 +128,20 @@ class Admission:
         cost = 0.0
         if limits.spend_per_day is not None:
             cost = self._reserve_for(position, request)
-        tokens = prices.estimate_tokens(request)
+        tokens = prices.estimate_tokens(request, self.thinking_room(position, request))
         return Claim(call, self.policy, lease + LEASE_MARGIN, limits, tokens, cost, forced)
 
     def estimate(self, position: int, request: Request) -> float | None:
         """Estimate what a request would cost at a target, in US dollars; None where its prices are not known."""
-        return prices.estimate(self._price_lists[position], request.model or self._models[position], request)
+        model, room = request.model or self._models[position], self.thinking_room(position, request)
+        return prices.estimate(self._price_lists[position], model, request, room)
+
+    def thinking_room(self, position: int, request: Request) -> int:
+        """Return how many tokens a target may think besides those of the answer."""
+        try:
+            return self._providers[position].thinking_room(request)
+        except Exception:  # whatever it is, the attempt itself will say it
+            return 0
 
     def _reserve_for(self, position: int, request: Request) -> float:
         cost = self.estimate(position, request)
@@ -218,12 +229,13 @@ def report_of(
     """
     tokens: float | None = None
     cost: float | None = None
-    if response is not None and response.usage is not None:
-        tokens = response.usage.total_tokens
-        cost = prices.price_of(price_list, response.model, response.usage) if priced else None  # loads a table
+    source = failure if response is None else response
+    if source is not None and source.usage is not None:
+        tokens = source.usage.total_tokens
+        cost = prices.price_of(price_list, source.model, source.usage) if priced else None  # loads a table
     if failure is None:
         return Report(Effect.SUCCESS, seconds=seconds, tokens=tokens, cost=cost)
-    if response is None and _is_free(failure):
+    if response is None and failure.usage is None and _is_free(failure):
         tokens = cost = 0.0
     sent = not isinstance(failure, _NEVER_SENT)
     effect = effect_of(failure, timeout)

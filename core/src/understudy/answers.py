@@ -114,6 +114,8 @@ def _check(
     if cut and policy.switch_on_length:
         words = "expected a whole answer, found one cut at max_tokens"
         raise ResponseRejected(words, model=response.model, request_id=response.request_id)
+    if request.max_tokens is not None and response.usage is not None:
+        response = _measure(response, request.max_tokens, response.usage)
     if request.output_schema is not None and not response.tool_calls:
         response = _check_schema(response, request)
     if validator is not None:
@@ -137,6 +139,17 @@ def _mend(response: LLMResponse) -> LLMResponse:
         words = f"expected usage as a Usage, found {fault}: it is left out"
         response = replace(response, usage=None, warnings=(*response.warnings, ResponseWarning("usage", words)))
     return response
+
+
+def _measure(response: LLMResponse, most: int, usage: Usage) -> LLMResponse:
+    """Warn of an answer that is longer than asked for: its limit had room for thinking that was not needed."""
+    if usage.output_tokens <= most or (not usage.thinking_tokens and response.thinking):
+        return response  # what was thought is not told apart
+    written = usage.output_tokens - usage.thinking_tokens
+    if written <= most:
+        return response
+    words = f"the answer has {written} tokens, more than the {most} that were asked for: thinking left its room unused"
+    return replace(response, warnings=(*response.warnings, ResponseWarning("max_tokens", words)))
 
 
 def usage_fault(usage: Any) -> str | None:

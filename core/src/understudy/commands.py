@@ -68,6 +68,7 @@ class Call:
         reason: why it is asked now.
         hedge_after: seconds after which an Outcome with `pending` is sent and the attempt goes on; None for never.
         alongside: another attempt is under way; answer with the Outcome of whichever is decided first.
+        adaptation: how the request is adapted, in the words of the failure that asked for it.
     """
 
     index: int
@@ -76,6 +77,7 @@ class Call:
     reason: str
     hedge_after: float | None = None
     alongside: bool = False
+    adaptation: str | None = None
 
 
 @dataclass(slots=True)

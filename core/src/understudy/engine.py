@@ -11,6 +11,7 @@ of them; every driver (sync, async, streams, the simulator) runs this same code.
              quota                                        -> NEXT, at once
              transient                                    -> it may be retried, after a wait, if retries, the vendor's
                                                              hint, the breaker, the deadline and the budget allow
+             it may be answered with an adapted request   -> this target again, at once, once in a call
              this target cannot                           -> NEXT, at once
              the request is at fault                      -> end: failed
              broken off after the caller got a part       -> end: interrupted; or NEXT, by the stream recovery
@@ -74,6 +75,9 @@ class _Seat:
     visited = False  # come to, and not to be come to again but by a retry
     tries = 0
     skips = 0
+    adapted = 0  # attempts with an adapted request that were asked for: 1 at most
+    adaptation: str | None = None  # how its request is adapted
+    again = False  # whether that attempt is next
     busy_for = 0.0  # seconds waited for other requests to end
     wait = 0.0  # seconds waited before the attempt that is next
     due: float | None = None  # when it may be asked again; None for not in this call
@@ -159,7 +163,9 @@ class _Run:
         number = seat.tries + 1
         hedge_after = self._hedge_after(index, admission) if self.policy.hedge_after is not None else None
         asked = self.now
-        outcome = yield Call(index, number, self._timeout(index, forced), reason, hedge_after)
+        outcome = yield Call(
+            index, number, self._timeout(index, forced), reason, hedge_after, adaptation=seat.adaptation
+        )
         self.now = outcome.at
         if outcome.pending:
             return (yield from self._hedge(index, reason, asked, admission))
@@ -190,8 +196,11 @@ class _Run:
         if self._is_final(failure):
             self.failure = failure
             return "failed", ""
+        if failure.adaptation is not None and not seat.adapted and self._fits(self.now):
+            seat.adapted, seat.adaptation, seat.again = 1, failure.adaptation, True
+            return None, ""
         passing = failure.scope is Scope.TRANSIENT or isinstance(failure, StreamInterrupted)
-        if not passing or failure.retryable is False or seat.tries > self.policy.max_retries:
+        if not passing or failure.retryable is False or seat.tries - seat.adapted > self.policy.max_retries:
             return None, ""
         return None, self._set_due(seat, outcome, failure)
 
@@ -205,7 +214,7 @@ class _Run:
 
     def _set_due(self, seat: _Seat, outcome: Outcome, failure: Failure) -> str:
         """Set when the target may be asked again; return why it may not, where it may not."""
-        wait = self.policy.backoff(seat.tries - 1)
+        wait = self.policy.backoff(seat.tries - seat.adapted - 1)
         if self.policy.jitter == "full":
             wait *= outcome.draw
         hint = failure.retry_after
@@ -222,6 +231,10 @@ class _Run:
 
     def _next(self, index: int) -> Generator[Command, Outcome, tuple[int, str] | None]:
         """Choose who is asked next, and wait until then; None where nobody is left."""
+        for i, seat in enumerate(self.seats):
+            if seat.again:
+                seat.again = False
+                return i, f"once more, {seat.adaptation}"
         if not self.policy.switch_first:
             tried = [i for i, seat in enumerate(self.seats) if seat.due is not None and seat.rest is None]
             for failed in sorted(tried, key=lambda i: i != index):  # two, where one was asked beside the other
@@ -262,7 +275,7 @@ class _Run:
                 self._note_decision(seat, "no retry: the retry budget is used up")
                 return False
         seat.wait = seat.pause if just_now else max(due - self.now, 0.0)
-        self.now = (yield Wait(index, seat.tries, seat.wait, failure)).at
+        self.now = (yield Wait(index, max(seat.tries - seat.adapted, 0), seat.wait, failure)).at
         return True
 
     def _hedge(self, index: int, reason: str, asked: float, admission: Outcome) -> Part:
@@ -355,7 +368,7 @@ class _Run:
         if seat.rest is not None:
             return f"free again after {seat.rest.brief}"
         assert seat.failure is not None
-        return f"retry {seat.tries} of {self.policy.max_retries} after {seat.failure.brief}"
+        return f"retry {seat.tries - seat.adapted} of {self.policy.max_retries} after {seat.failure.brief}"
 
     def _note_attempt(
         self, index: int, reason: str, outcome: Outcome, asked: float, admission: Outcome, decision: str
@@ -375,7 +388,7 @@ class _Run:
                 failure=failure,
                 seconds=outcome.at - asked,
                 wait=seat.wait,
-                usage=outcome.response.usage if outcome.response else None,
+                usage=outcome.response.usage if outcome.response else failure.usage if failure else None,
                 request_id=source.request_id if source else None,
                 breaker=admission.breaker,
                 decision=decision,

@@ -26,7 +26,7 @@ UnderstudyError
    |  |  |- CoolingDown                       after a quota reply
    |  |  `- LimitReached                      by the caller's own limits
    |  |- ContextTooLong, UnsupportedRequest
-   |  |- EmptyResponse, MalformedResponse, ResponseRejected
+   |  |- EmptyResponse, AnswerCutShort, MalformedResponse, ResponseRejected
    |  `- AllProvidersFailed                   the end of a whole call
    |- RequestFailure                          the call ends: no other provider would do better
    |  |- InvalidRequest
@@ -44,7 +44,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from understudy.response import Attempt
+    from understudy.response import Attempt, Usage
 
 
 class UnderstudyError(Exception):
@@ -99,6 +99,9 @@ class Failure(UnderstudyError):
         retry_after: seconds after which the vendor says to come back; 0 or more.
         retryable: False where the vendor says that the same request must not be sent again; None where it says
             nothing and the class decides.
+        adaptation: how the same target may answer after all, in words that complete "once more, ..."; the provider
+            finds them in `Request.adaptation` of the attempt that is made at once. None where nothing is known to help.
+        usage: the tokens that the attempt cost all the same, where the vendor told.
     """
 
     scope: ClassVar[Scope] = Scope.TRANSIENT
@@ -116,6 +119,8 @@ class Failure(UnderstudyError):
         request_id: str | None = None,
         retry_after: float | None = None,
         retryable: bool | None = None,
+        adaptation: str | None = None,
+        usage: Usage | None = None,
     ) -> None:
         self.message = conceal(message)
         self.provider = provider
@@ -125,6 +130,8 @@ class Failure(UnderstudyError):
         self.request_id = request_id
         self.retry_after = retry_after
         self.retryable = retryable
+        self.adaptation = adaptation
+        self.usage = usage
         super().__init__(self.message)
 
     @property
@@ -303,6 +310,12 @@ class EmptyResponse(TargetFailure):
     summary = "empty response"
 
 
+class AnswerCutShort(TargetFailure):
+    """Thinking used up the tokens that the answer needed: what came of it ends in the middle."""
+
+    summary = "answer cut short by thinking"
+
+
 class MalformedResponse(TargetFailure):
     """The reply was not what the vendor's API promises: an HTML page, cut JSON, missing fields."""
 
@@ -385,7 +398,8 @@ class AllProvidersFailed(TargetFailure):
 
 _secrets: set[str] = set()
 _KEY_SHAPES = re.compile(
-    r"\b(?:sk-[A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{10,}|ya29\.[A-Za-z0-9_.-]+)|(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{8,}"
+    r"\b(?:sk-[A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{10,}|AQ\.[A-Za-z0-9_-]{10,}|ya29\.[A-Za-z0-9_.-]+)"
+    r"|(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{8,}"
 )
 
 

@@ -214,9 +214,12 @@ class Request:
         stop: texts at which the model stops.
         model: the vendor's model name; None for the provider's default.
         temperature: 0.0 to 2.0; None leaves it to the model.
-        max_tokens: most tokens of answer, at least 1; None leaves it to the provider.
+        max_tokens: most tokens of answer, at least 1; None leaves it to the provider. Thinking does not count: where
+            a vendor counts it, the provider asks for room besides.
         timeout: seconds one attempt may take, above 0; None for the provider's default.
         options: settings that only one provider knows, by provider name: {"claude": {"top_k": 5}}.
+        adaptation: how this attempt differs from the one before it, in the words of that one's failure; set by the
+            engine (see Failure).
 
     Raises:
         TypeError: a field has the wrong type.
@@ -234,6 +237,7 @@ class Request:
     max_tokens: int | None = None
     timeout: float | None = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: NOTHING)
+    adaptation: str | None = None
 
     def __post_init__(self) -> None:
         if not self.messages:

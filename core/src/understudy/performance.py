@@ -286,6 +286,8 @@ class Performance:
             options = self._options(command.index)
         if request.model != model or request.timeout != timeout or request.options is not options:
             request = copy_with(request, model=model, timeout=timeout, options=options)
+        if command.adaptation is not None:
+            request = copy_with(request, adaptation=command.adaptation)
         if delivery is not None:
             delivery.begin(target.label, command.timeout)
             request = delivery.resume(request)

@@ -75,28 +75,33 @@ def price_of(provider: str, model: str | None, usage: Usage | None) -> float | N
     return None if rates is None else rates.dollars(usage)
 
 
-def estimate(provider: str, model: str | None, request: Request) -> float | None:
+def estimate(provider: str, model: str | None, request: Request, thinking: int = 0) -> float | None:
     """Estimate what a request will cost, with `estimate_usage`: for comparisons and reserves, not for a bill.
 
     Returns:
         US dollars, or None as with `price_of`.
     """
-    return price_of(provider, model, estimate_usage(request))
+    return price_of(provider, model, estimate_usage(request, thinking))
 
 
-def estimate_usage(request: Request) -> Usage:
+def estimate_usage(request: Request, thinking: int = 0) -> Usage:
     """Estimate the tokens of a request before it is sent.
 
     A token for every 4 bytes of text: of the conversation, its tool calls and their results, the system instructions,
     tools and the output schema. Images count as 1600, files that are not text as 3000 tokens. The answer is taken to
     be as long as it may be: `max_tokens`, or 1024 where the request does not say.
+
+    Args:
+        request: the request.
+        thinking: the tokens that the model may think besides (`ChatProvider.thinking_room`).
     """
-    return Usage(input_tokens=_count_input(request), output_tokens=request.max_tokens or MAX_TOKENS)
+    answer = request.max_tokens or MAX_TOKENS
+    return Usage(input_tokens=_count_input(request), output_tokens=answer + thinking, thinking_tokens=thinking)
 
 
-def estimate_tokens(request: Request) -> int:
+def estimate_tokens(request: Request, thinking: int = 0) -> int:
     """Estimate how many tokens a request reads and writes, as `estimate_usage` does."""
-    return _count_input(request) + (request.max_tokens or MAX_TOKENS)
+    return _count_input(request) + (request.max_tokens or MAX_TOKENS) + thinking
 
 
 def _count_input(request: Request) -> int:

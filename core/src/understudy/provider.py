@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from understudy.errors import Failure, MalformedResponse
+from understudy.errors import Failure, MalformedResponse, UnsupportedRequest
 from understudy.messages import File, Image, Request, Text, Thinking, ToolResult, read_prompt
 from understudy.response import Finish, FinishReason, LLMResponse, StreamEvent, TextDelta
 
@@ -198,6 +198,25 @@ class ChatProvider(LLMProvider):
             The notice, with the day as YYYY-MM-DD where there is one; None where nothing of the kind is known.
         """
         return None
+
+    def thinking_room(self, request: Request) -> int:
+        """Return how many tokens the provider asks for besides `max_tokens`, so that thinking has room; 0 for none.
+
+        Limits and estimates of costs count them.
+        """
+        return 0
+
+    def list_models(self, timeout: float = 10.0) -> tuple[str, ...]:
+        """Ask the vendor which models this account may use: no model is called, and nothing is charged.
+
+        Args:
+            timeout: seconds for the whole answer, above 0.
+
+        Raises:
+            UnsupportedRequest: the vendor has no list of models, or the provider does not know it.
+            Failure: there is no answer.
+        """
+        raise UnsupportedRequest("does not list its models", provider=self.get_provider_name())
 
     def takes_prefill(self, model: str) -> bool:
         """Return whether a model goes on with a begun answer; `capabilities.prefill` says it of the default model."""

@@ -40,6 +40,8 @@ class Reporter:
         label = self._latest = self._targets[command.index].label
         if command.number == 1:
             logger.info("Using %s for content generation", label)
+        elif command.adaptation is not None:
+            logger.info("%s is asked once more, %s", label, command.adaptation)
         if self.listens:
             self._tell(events.AttemptStarted, label, command.number, command.reason, state)
 
