@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from understudy import (
+    AnswerCutShort,
     AuthenticationFailed,
     CircuitOpen,
     ConnectionFailed,
@@ -45,6 +46,7 @@ CURES: dict[type[Failure], str] = {
     LimitReached: "the limit is your own, in understudy.toml: raise it, or let another provider take the part",
     UnsupportedRequest: "ask a provider that can do this: --provider NAME",
     EmptyResponse: "ask again, with more --max-tokens if you limited them, or ask another model: --model MODEL",
+    AnswerCutShort: "ask again with more --max-tokens: thinking counts within the vendor's limit",
     MalformedResponse: "look for a proxy or a wrong base URL between here and the vendor",
     InvalidRequest: "change the request as the vendor says",
     ContentBlocked: "word the prompt differently",

@@ -17,12 +17,18 @@ RESULTS = {True: "ok", False: "problem", None: "warning"}
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    online: Annotated[
+        bool,
+        typer.Option(
+            "--online", help="Ask each configured vendor for its list of models and one tiny answer, which may cost."
+        ),
+    ] = False,
 ) -> None:
-    """Look for what is wrong with the setup, and say what to do. No vendor is asked; no key is shown.
+    """Look for what is wrong with the setup, and say what to do. No vendor is asked without --online; no key is shown.
 
     The exit code is 1 when there is a problem; warnings alone leave it 0.
     """
-    findings = _examine()
+    findings = _examine(online)
     problems = sum(1 for one in findings if one.good is False)
     warnings = sum(1 for one in findings if one.good is None)
     if as_json:
@@ -42,7 +48,7 @@ def doctor(
         raise typer.Exit(output.FAILURE)
 
 
-def _examine() -> list[Finding]:
+def _examine(online: bool) -> list[Finding]:
     from understudy import ConfigurationError
     from understudy_cli import checks, checks_of_host, checks_of_packages
 
@@ -65,6 +71,10 @@ def _examine() -> list[Finding]:
         checks.check_extensions,
     ):
         findings += check(around)
+    if online:
+        from understudy_cli.checks_online import check_online  # asks vendors, so it is imported by who wants that
+
+        findings += check_online(around)
     return findings
 
 
