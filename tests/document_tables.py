@@ -6,10 +6,13 @@ import logging
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import model_tables
+from model_tables import STAND_INS, table
 
 from understudy import (
     AllProvidersFailed,
@@ -144,8 +147,6 @@ def in_code(text: str) -> str:
 
 
 # ---- what the vendors' plugins do ----
-# Who stands in for the vendor of each provider: one of that name, but for these.
-STAND_INS = {"gemini-legacy": "gemini"}
 
 
 @contextmanager
@@ -155,12 +156,6 @@ def on_stage() -> Iterator[tuple[Sandbox, dict[str, ChatProvider]]]:
         names = sorted([*sandbox.vendors, *STAND_INS])
         with LLMFactory(names[0], names[1:], settings=sandbox.environment(), extensions=[]) as factory:
             yield sandbox, {target.label: provider for target, provider in factory.route}
-
-
-def table(head: Iterable[str], *body: Iterable[str]) -> str:
-    """Write a table."""
-    lines = ["".join(f"| {cell} " if cell else "| " for cell in line) + "|\n" for line in (head, *body)]
-    return "".join([lines[0], "|---" * lines[0].count("| ") + "|\n", *lines[1:]])
 
 
 def what_the_vendors_replies_become() -> str:
@@ -328,4 +323,5 @@ TABLES: dict[str, Callable[[], str]] = {
     "what the default models take": what_the_default_models_take,
     "what the contract checks": what_the_contract_checks,
     "what the vendor does in the contract": what_the_vendor_does_in_the_contract,
+    **model_tables.TABLES,
 }

@@ -92,13 +92,14 @@ if TYPE_CHECKING:
     from understudy.model_rules import ModelRule
     from understudy.plan import Plan, PlannedTarget
     from understudy.policy import Policy
-    from understudy.provider import Capabilities, ChatProvider, LLMProvider, structured_output
+    from understudy.provider import Capabilities, ChatProvider, LLMProvider, Pace, structured_output
     from understudy.registry import load_extensions
     from understudy.response import (
         Attempt,
         Continuation,
         Finish,
         FinishReason,
+        Heartbeat,
         LLMResponse,
         ResponseWarning,
         Restart,
@@ -147,6 +148,7 @@ __all__ = [
     "Finish",
     "FinishReason",
     "HealthStore",
+    "Heartbeat",
     "Image",
     "InMemoryHealthStore",
     "InvalidRequest",
@@ -163,6 +165,7 @@ __all__ = [
     "ModelNotFound",
     "ModelRule",
     "Overloaded",
+    "Pace",
     "Part",
     "PermissionDenied",
     "Plan",
@@ -249,9 +252,9 @@ _CONTENTS = {
     "model_rules": "ModelRule",
     "plan": "Plan PlannedTarget",
     "policy": "Policy",
-    "provider": "Capabilities ChatProvider LLMProvider structured_output",
+    "provider": "Capabilities ChatProvider LLMProvider Pace structured_output",
     "registry": "load_extensions",
-    "response": """Attempt Continuation Finish FinishReason LLMResponse ResponseWarning Restart StreamEvent
+    "response": """Attempt Continuation Finish FinishReason Heartbeat LLMResponse ResponseWarning Restart StreamEvent
         TextDelta ThinkingDelta ToolCallDelta Usage""",
     "routing": "Candidate weighted",
     "settings": "Secret Settings",

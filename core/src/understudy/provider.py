@@ -99,6 +99,27 @@ class Capabilities:
         return None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """What a provider knows beforehand of how long an answer may take.
+
+    Args:
+        thinks: whether the model thinks before it answers for longer than a moment: at a level above "low".
+        heartbeat: seconds between the signs of life that the vendor sends in a stream while it works; None where it
+            sends none.
+        loading: most seconds until the model is in memory; 0.0 where it is, or where that is not the user's concern.
+        local: whether the answer is made on a machine of the user's own: nobody else is asked beside it unasked.
+    """
+
+    thinks: bool = False
+    heartbeat: float | None = None
+    loading: float = 0.0
+    local: bool = False
+
+
+PLAIN_PACE = Pace()
+
+
 class ChatProvider(LLMProvider):
     """The full contract: one frozen Request in, one LLMResponse or a stream of events out.
 
@@ -198,6 +219,10 @@ class ChatProvider(LLMProvider):
             The notice, with the day as YYYY-MM-DD where there is one; None where nothing of the kind is known.
         """
         return None
+
+    def pace(self, request: Request) -> Pace:
+        """Return what is known of how long this request's answer may take, without any input or output."""
+        return PLAIN_PACE
 
     def thinking_room(self, request: Request) -> int:
         """Return how many tokens the provider asks for besides `max_tokens`, so that thinking has room; 0 for none.

@@ -224,6 +224,11 @@ class ToolCallDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The vendor is at work and has nothing to show yet. Providers give it; callers never see it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Restart:
     """What came so far is void: another target answers from the beginning (stream_recovery "restart").
 
@@ -260,4 +265,4 @@ class Finish:
     response: LLMResponse
 
 
-StreamEvent: TypeAlias = TextDelta | ThinkingDelta | ToolCallDelta | Restart | Continuation | Finish
+StreamEvent: TypeAlias = TextDelta | ThinkingDelta | ToolCallDelta | Heartbeat | Restart | Continuation | Finish
