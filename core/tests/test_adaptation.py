@@ -1,4 +1,4 @@
-"""A failure that says how the same target may answer after all: it is asked once more, at once, with that adaptation."""
+"""A failure that says how its target may answer after all: the target is asked once more, at once, adapted so."""
 
 import logging
 
