@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         LimitReached,
         MalformedResponse,
         ModelNotFound,
+        NeedsAttention,
         Overloaded,
         PermissionDenied,
         PluginError,
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
         TargetSkipped,
     )
     from understudy.factory import LLMFactory
-    from understudy.health import Claim, HealthStore, InMemoryHealthStore, Lease, Report, TargetHealth
+    from understudy.health import InMemoryHealthStore
     from understudy.hookspecs import hookimpl
     from understudy.latencies import Latency
     from understudy.limits import Limits
@@ -111,6 +112,7 @@ if TYPE_CHECKING:
     )
     from understudy.routing import Candidate, weighted
     from understudy.settings import Secret, Settings
+    from understudy.store import Claim, HealthStore, Lease, Report, TargetHealth
 
 __version__ = "0.1.0"
 
@@ -164,6 +166,7 @@ __all__ = [
     "Message",
     "ModelNotFound",
     "ModelRule",
+    "NeedsAttention",
     "Overloaded",
     "Pace",
     "Part",
@@ -235,15 +238,15 @@ _CONTENTS = {
     "clients": "Clients close_half_open is_this_machine unwind",
     "errors": """AllProvidersFailed AmbiguousProvider AnswerCutShort AuthenticationFailed BrokenPlugin Cancelled
         CircuitOpen ConfigurationError ConnectionFailed ContentBlocked ContextTooLong CoolingDown EmptyResponse
-        Failure InvalidRequest LimitReached MalformedResponse ModelNotFound Overloaded PermissionDenied
-        PluginError ProviderUnavailable QuotaExhausted QuotaFailure RateLimited RequestFailure RequestRejected
-        RequestTooLarge ResponseRejected ServerError StreamInterrupted TargetFailure TargetResting Timeout
-        TooManyCalls TransientFailure UnderstudyError UnknownFailure UnknownProvider UnsupportedRequest
-        UntrustedPlugin conceal""",
+        Failure InvalidRequest LimitReached MalformedResponse ModelNotFound NeedsAttention Overloaded
+        PermissionDenied PluginError ProviderUnavailable QuotaExhausted QuotaFailure RateLimited RequestFailure
+        RequestRejected RequestTooLarge ResponseRejected ServerError StreamInterrupted TargetFailure
+        TargetResting Timeout TooManyCalls TransientFailure UnderstudyError UnknownFailure UnknownProvider
+        UnsupportedRequest UntrustedPlugin conceal""",
     "events": """AttemptFailed AttemptStarted BreakerChanged CallCancelled CallFinished Event RetryScheduled Switched
         TargetSkipped""",
     "factory": "LLMFactory",
-    "health": "Claim HealthStore InMemoryHealthStore Lease Report TargetHealth",
+    "health": "InMemoryHealthStore",
     "hookspecs": "hookimpl",
     "latencies": "Latency",
     "limits": "Limits",
@@ -258,6 +261,7 @@ _CONTENTS = {
         TextDelta ThinkingDelta ToolCallDelta Usage""",
     "routing": "Candidate weighted",
     "settings": "Secret Settings",
+    "store": "Claim HealthStore Lease Report TargetHealth",
 }
 _HOME = {name: module for module, names in _CONTENTS.items() for name in names.split()}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from random import SystemRandom
 
@@ -21,6 +22,7 @@ from understudy.errors import (
     EmptyResponse,
     Failure,
     LimitReached,
+    NeedsAttention,
     ProviderUnavailable,
     QuotaExhausted,
     QuotaFailure,
@@ -30,19 +32,19 @@ from understudy.errors import (
     Scope,
     StreamInterrupted,
     TargetResting,
-    Timeout,
     UnsupportedRequest,
 )
-from understudy.health import Claim, HealthStore, Lease, Report, TargetHealth
 from understudy.limits import Limits, find_limits
 from understudy.messages import Request
 from understudy.policy import Policy
 from understudy.provider import ChatProvider
 from understudy.response import LLMResponse
+from understudy.store import Claim, HealthStore, Lease, Report, TargetHealth
 
 logger = logging.getLogger("understudy")
 
 EVIDENCE = 1.0  # seconds: a timeout shorter than this tells of the caller's hurry, not of the target
+MOST_TOLD = 256  # warnings that are remembered
 LEASE_MARGIN = 1.0  # seconds on top of an attempt's own time, for what comes before and after it
 
 _numbers: Iterator[int]  # of calls
@@ -70,6 +72,8 @@ class Admission:
         "_names",
         "_price_lists",
         "_providers",
+        "_ready",
+        "_told",
         "_unpriced",
         "_usual",
         "bulkhead",
@@ -78,6 +82,7 @@ class Admission:
         "retries",
         "spends",
         "store",
+        "unwell",
     )
 
     def __init__(
@@ -101,6 +106,9 @@ class Admission:
         ]
         self._price_lists = [target.price_list or target.provider for target in targets]
         self._unpriced: set[tuple[int, str]] = set()  # told already
+        self._told: set[tuple[str, str, float]] = set()  # likewise
+        self._ready = [False] * len(targets)
+        self.unwell: set[str] = set()  # targets whose breakers were last seen in another state than closed
         self._limits = [find_limits(limits, target.label, target.provider) for target in targets]
         self.spends = any(limit is not None and limit.spend_per_day is not None for limit in self._limits)
         if self.spends or policy.hedge_cost is not None or policy.routing == "cheapest":
@@ -152,6 +160,32 @@ class Admission:
             logger.warning("%s: no price is known of %r, so spend_per_day does not count it", price_list, model)
         return cost or 0.0
 
+    def note_state(self, name: str, lease: Lease) -> None:
+        """Note how a target's breaker was seen: while one is not closed, sync calls run where two can be asked."""
+        if lease.state is BreakerState.CLOSED:
+            self.unwell.discard(name)
+        elif lease.state is not BreakerState.COOLING or lease.refused:
+            self.unwell.add(name)
+
+    def is_ready(self, position: int) -> bool:
+        """Return whether a target's provider has imported what its first call needs."""
+        return self._ready[position]
+
+    def make_ready(self, position: int) -> None:
+        """Have a target's provider import what its first call needs; whatever goes wrong, the attempt will say."""
+        with suppress(Exception):
+            self._providers[position].warm_up()
+        self._ready[position] = True
+
+    def warn_once(self, label: str, name: str, seconds: float, usual: float, *, streaming: bool) -> None:
+        """Warn of a time that the caller named and that ordinary answers do not keep."""
+        key = label, name, seconds
+        if key not in self._told and len(self._told) < MOST_TOLD:
+            self._told.add(key)
+            what = "first pieces" if streaming else "answers"
+            words = "%s: a %s of %g s is less than 95 of 100 %s took (%.3g s): many calls will be cut"
+            logger.warning(words, label, name, seconds, what, usual)
+
     def look(self, position: int, model: str | None = None) -> TargetHealth:
         """Return how a target is."""
         try:
@@ -182,19 +216,19 @@ def refusal(lease: Lease, provider: str) -> TargetResting | None:
     """Return why a target may not be asked, as a failure; None where it may."""
     if lease.granted:
         return None
-    kind = {"breaker": CircuitOpen, "cooldown": CoolingDown}.get(lease.reason, LimitReached)
-    words = lease.reason if kind is LimitReached else ""
+    kinds = {"breaker": CircuitOpen, "cooldown": CoolingDown, "refusal": NeedsAttention}
+    kind = kinds.get(lease.reason, LimitReached)
+    words = lease.reason if kind is LimitReached else lease.refused if kind is NeedsAttention else ""
     if kind is CircuitOpen and lease.state is BreakerState.HALF_OPEN:
         words = "its probe is under way"
     return kind(words, provider=provider, retry_after=lease.free_in)
 
 
-def effect_of(failure: Failure | None, timeout: float) -> Effect:
+def effect_of(failure: Failure | None) -> Effect:
     """Return what an attempt's outcome says of its target.
 
     Args:
         failure: how it failed; None for an answer.
-        timeout: the seconds that it had.
     """
     if failure is None:
         return Effect.SUCCESS
@@ -204,9 +238,9 @@ def effect_of(failure: Failure | None, timeout: float) -> Effect:
         return Effect.RATE_LIMITED
     if isinstance(failure, QuotaExhausted):
         return Effect.EXHAUSTED
+    if failure.needs_attention:
+        return Effect.REFUSED
     if failure.scope is Scope.CANCELLED or isinstance(failure, _NEVER_SENT):
-        return Effect.NOTHING
-    if isinstance(failure, Timeout) and timeout < EVIDENCE:
         return Effect.NOTHING
     passing = failure.scope is Scope.TRANSIENT or isinstance(failure, StreamInterrupted)
     if passing:
@@ -214,17 +248,13 @@ def effect_of(failure: Failure | None, timeout: float) -> Effect:
     return Effect.REPLIED if isinstance(failure, _WRITTEN) else Effect.ALIVE
 
 
-def report_of(
-    failure: Failure | None, response: LLMResponse | None, price_list: str, seconds: float, timeout: float, priced: bool
-) -> Report:
-    """Return what the store is told of an attempt.
+def report_of(failure: Failure | None, response: LLMResponse | None, price_list: str, priced: bool) -> Report:
+    """Return what the store is told of an attempt, but for its times.
 
     Args:
         failure: how it failed; None for an answer.
         response: the answer, also where it was refused.
         price_list: under which name the prices are listed.
-        seconds: to the first token, or to the whole answer.
-        timeout: the seconds that it had.
         priced: whether a limit wants to know what it cost.
     """
     tokens: float | None = None
@@ -234,13 +264,16 @@ def report_of(
         tokens = source.usage.total_tokens
         cost = prices.price_of(price_list, source.model, source.usage) if priced else None  # loads a table
     if failure is None:
-        return Report(Effect.SUCCESS, seconds=seconds, tokens=tokens, cost=cost)
+        return Report(Effect.SUCCESS, tokens=tokens, cost=cost)
     if response is None and failure.usage is None and _is_free(failure):
         tokens = cost = 0.0
-    sent = not isinstance(failure, _NEVER_SENT)
-    effect = effect_of(failure, timeout)
-    failed = effect in _PASSING or (failure.scope is Scope.TARGET and not isinstance(failure, _OF_THE_REQUEST))
-    return Report(effect, None, failure.retry_after, tokens, cost, sent, failed=failed)
+    effect = effect_of(failure)
+    report = Report(effect, hint=failure.retry_after, tokens=tokens, cost=cost)
+    report.sent = not isinstance(failure, _NEVER_SENT)
+    report.failed = effect in _PASSING or (failure.scope is Scope.TARGET and not isinstance(failure, _OF_THE_REQUEST))
+    if effect is Effect.REFUSED:
+        report.why = failure.summary
+    return report
 
 
 def _is_free(failure: Failure) -> bool:

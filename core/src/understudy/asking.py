@@ -129,7 +129,7 @@ def read_policy(policy: Policy | str | None, settings: Settings) -> Policy:
 
 
 def read_request(
-    prompt: Prompt, temperature: float | None, max_tokens: int | None, timeout: float, options: CallOptions
+    prompt: Prompt, temperature: float | None, max_tokens: int | None, timeout: float | None, options: CallOptions
 ) -> Request:
     """Return the request that a call's arguments make.
 

@@ -12,6 +12,15 @@ from enum import StrEnum
 from understudy.policy import Policy
 
 LIMIT_GROWTH = 60.0  # seconds: vendors count by the minute, so a cooldown without a hint does not grow beyond it
+REFUSAL_GROWTH = 10.0  # times the first rest of a target that refuses its key
+LATELY = (
+    10.0  # seconds in which refusals for a quota are weighed against answers, or the vendor's hint if that is longer
+)
+BUSY = 2.0  # seconds: of the attempts in them a quarter must fail in a row, so that many calls at once open nothing
+QUARTER = 0.25
+MOST_REFUSED = 100  # calls that are remembered
+FEW_ATTEMPTS = 10  # fewer make no share
+FEW, SOME_TIME = 3, 60.0  # failures in a row over so many seconds are enough where there is little traffic
 
 
 class BreakerState(StrEnum):
@@ -28,7 +37,9 @@ class Signal(StrEnum):
 
     FAILURES = "too many failures"
     QUOTA = "a quota reply"
+    REFUSAL = "its key, right or model was refused"
     TIME = "its time is over"
+    QUOTA_BACK = "a rate limit's time is over"
     PROBE_FAILED = "the probe failed"
     PROBES_SUCCEEDED = "enough probes succeeded"
 
@@ -40,6 +51,7 @@ class Effect(StrEnum):
     FAILURE = "failure"
     RATE_LIMITED = "rate limited"
     EXHAUSTED = "quota exhausted"
+    REFUSED = "key, right or model refused"
     REPLIED = "replied"  # its model answered, though not with what was wanted: that is no outage
     ALIVE = "alive"  # it refused the request: nothing follows from that, but for a probe that somebody is there
     NOTHING = "nothing"  # cancelled, or never sent
@@ -48,10 +60,13 @@ class Effect(StrEnum):
 TRANSITIONS: dict[tuple[BreakerState, Signal], BreakerState] = {
     (BreakerState.CLOSED, Signal.FAILURES): BreakerState.OPEN,
     (BreakerState.CLOSED, Signal.QUOTA): BreakerState.COOLING,
+    (BreakerState.CLOSED, Signal.REFUSAL): BreakerState.COOLING,
     (BreakerState.OPEN, Signal.TIME): BreakerState.HALF_OPEN,
     (BreakerState.COOLING, Signal.TIME): BreakerState.HALF_OPEN,
+    (BreakerState.COOLING, Signal.QUOTA_BACK): BreakerState.CLOSED,
     (BreakerState.HALF_OPEN, Signal.PROBE_FAILED): BreakerState.OPEN,
     (BreakerState.HALF_OPEN, Signal.QUOTA): BreakerState.COOLING,
+    (BreakerState.HALF_OPEN, Signal.REFUSAL): BreakerState.COOLING,
     (BreakerState.HALF_OPEN, Signal.PROBES_SUCCEEDED): BreakerState.CLOSED,
 }
 
@@ -65,20 +80,25 @@ class Breaker:
         until: when an open or cooling breaker lets a probe through, on the caller's clock.
         trips: openings in a row.
         failing_calls: the latest distinct calls that failed, each with its latest failure; oldest first.
+        refused: why it cools down, where its key, right or model was refused; empty otherwise.
     """
 
     __slots__ = (
         "_buckets",
         "_cooldowns",
+        "_limited",
         "_probe",
         "_probe_until",
         "_probes",
+        "_refusals",
+        "_refused_calls",
         "_streak",
         "_streak_began",
         "_successes",
         "_wanted",
         "failing_calls",
         "generation",
+        "refused",
         "state",
         "trips",
         "until",
@@ -94,6 +114,10 @@ class Breaker:
         self._streak_began = 0.0
         self._buckets: deque[list[int]] = deque()  # [second, attempts, failures]
         self._cooldowns = 0
+        self._limited = False  # whether it cools down for a rate limit, after which all may ask again
+        self._refusals = 0  # rests in a row for a refused key
+        self._refused_calls: OrderedDict[int, float] = OrderedDict()  # the latest that were refused for a quota
+        self.refused = ""
         self._probe = 0  # the token of the probe under way
         self._probe_until = 0.0
         self._probes = 0
@@ -107,13 +131,15 @@ class Breaker:
         if self.state is not BreakerState.HALF_OPEN:
             if now < self.until:
                 return self.until - now
-            self._go(Signal.TIME)
+            if self._go(Signal.QUOTA_BACK if self._limited else Signal.TIME) is BreakerState.CLOSED:
+                return 0.0
         return self._probe_until - now if self._probe and now < self._probe_until else 0.0
 
     def state_at(self, now: float) -> BreakerState:
         """Return the state that whoever asks now will find, and change nothing."""
-        resting = self.state in (BreakerState.OPEN, BreakerState.COOLING)
-        return TRANSITIONS[self.state, Signal.TIME] if resting and now >= self.until else self.state
+        if self.state not in (BreakerState.OPEN, BreakerState.COOLING) or now < self.until:
+            return self.state
+        return TRANSITIONS[self.state, Signal.QUOTA_BACK if self._limited else Signal.TIME]
 
     def send_probe(self, now: float, lease: float) -> int:
         """Take note that a probe is under way.
@@ -140,6 +166,7 @@ class Breaker:
         policy: Policy,
         draw: float,
         hint: float | None,
+        why: str = "",
     ) -> None:
         """Take note of an attempt's outcome.
 
@@ -152,12 +179,13 @@ class Breaker:
             policy: the numbers.
             draw: a random number of at least 0 and below 1.
             hint: seconds after which the vendor says to come back.
+            why: what was refused, where a key, a right or a model was.
         """
         if generation != self.generation:
             return
         if self.state is BreakerState.HALF_OPEN:
             if probe and probe == self._probe:
-                self._record_probe(effect, now, policy, draw, hint)
+                self._record_probe(effect, now, policy, draw, hint, why)
             return
         if self.state is not BreakerState.CLOSED:
             return
@@ -165,10 +193,23 @@ class Breaker:
             self._count(now, policy, failed=0)
             if self._streak:
                 self._streak.clear()
+            if self._cooldowns and now > self.until + LATELY:
+                self._cooldowns = 0
         elif effect is Effect.FAILURE:
             self._record_failure(now, call, policy, draw)
-        elif effect in (Effect.RATE_LIMITED, Effect.EXHAUSTED) and policy.quota_cooldown:
+        elif effect is Effect.RATE_LIMITED and policy.quota_cooldown:
+            if self._is_limited(now, call, policy, hint):
+                self._cool(effect, now, policy, hint)
+        elif effect is Effect.EXHAUSTED and policy.quota_cooldown:
             self._cool(effect, now, policy, hint)
+        elif effect is Effect.REFUSED and policy.refusal_cooldown is not None:
+            self._rest(policy.refusal_cooldown, now, why)
+
+    def share(self, now: float, policy: Policy) -> float:
+        """Return the share of attempts that failed within the policy's window, but for the latest of them."""
+        recent = [bucket for bucket in self._buckets if bucket[0] > now - policy.breaker_window]
+        attempts, failed = sum(bucket[1] for bucket in recent), sum(bucket[2] for bucket in recent)
+        return max(failed - 1, 0) / max(attempts, FEW_ATTEMPTS)
 
     def failures(self, now: float, policy: Policy) -> int:
         """Return how many attempts failed within the policy's window."""
@@ -176,13 +217,16 @@ class Breaker:
 
     # ---- what changes the state ----
 
-    def _go(self, signal: Signal) -> None:
-        self.state = TRANSITIONS[self.state, signal]
+    def _go(self, signal: Signal) -> BreakerState:
+        self.state = state = TRANSITIONS[self.state, signal]
         self.generation += 1
         self._probe = 0
         self._successes = 0
+        return state
 
-    def _record_probe(self, effect: Effect, now: float, policy: Policy, draw: float, hint: float | None) -> None:
+    def _record_probe(
+        self, effect: Effect, now: float, policy: Policy, draw: float, hint: float | None, why: str
+    ) -> None:
         self._probe = 0
         if effect is Effect.NOTHING:
             return  # nothing was learnt: the next request is the probe
@@ -190,6 +234,8 @@ class Breaker:
             self._open(Signal.PROBE_FAILED, now, policy, draw)
         elif effect in (Effect.RATE_LIMITED, Effect.EXHAUSTED) and policy.quota_cooldown:
             self._cool(effect, now, policy, hint)
+        elif effect is Effect.REFUSED and policy.refusal_cooldown is not None:
+            self._rest(policy.refusal_cooldown, now, why)
         else:
             self._successes += 1
             if self._successes >= self._wanted:
@@ -197,7 +243,7 @@ class Breaker:
 
     def _close(self) -> None:
         self._go(Signal.PROBES_SUCCEEDED)
-        self.trips = self._cooldowns = 0
+        self.trips = self._cooldowns = self._refusals = 0
         self._streak.clear()
         self._buckets.clear()
         self.failing_calls.clear()
@@ -209,22 +255,49 @@ class Breaker:
         if not self._streak:
             self._streak_began = now
         self._streak.append(now)
-        while len(self._streak) > policy.breaker_failures:
-            self._streak.popleft()
         self.failing_calls[call] = now
         self.failing_calls.move_to_end(call)
-        while len(self.failing_calls) > policy.breaker_requests:
+        while len(self.failing_calls) > max(policy.breaker_requests, FEW):
             self.failing_calls.popitem(last=False)
-        if len(self.failing_calls) < policy.breaker_requests:
+        distinct = len(self.failing_calls)
+        if self._is_quiet_and_failing(now, distinct, attempts, policy):
+            self._open(Signal.FAILURES, now, policy, draw)
             return
-        oldest = next(iter(self.failing_calls.values()))
-        enough = policy.breaker_failures
-        first = self._streak[0]
-        in_a_row = len(self._streak) >= enough and first >= now - policy.breaker_memory
+        if distinct < policy.breaker_requests:
+            return
+        oldest = list(self.failing_calls.values())[-policy.breaker_requests]
+        enough = max(policy.breaker_failures, int(QUARTER * self._attempts_since(now - BUSY)))
+        while len(self._streak) > enough:
+            self._streak.popleft()
+        in_a_row = len(self._streak) >= enough and self._streak[0] >= now - policy.breaker_memory
         streak_counts = oldest >= max(self._streak_began, now - policy.breaker_memory)
-        share = attempts >= enough and failed >= attempts * policy.breaker_rate
+        share = attempts >= policy.breaker_failures and failed >= attempts * policy.breaker_rate
         if (in_a_row and streak_counts) or (share and oldest >= now - policy.breaker_window):
             self._open(Signal.FAILURES, now, policy, draw)
+
+    def _is_quiet_and_failing(self, now: float, distinct: int, attempts: int, policy: Policy) -> bool:
+        """Whether several calls in a row failed over a while, and there are too few to wait for more."""
+        few = min(FEW, policy.breaker_failures)
+        calls = min(FEW, policy.breaker_requests)
+        lasting = self._streak_began >= now - policy.breaker_memory and now - self._streak_began >= SOME_TIME
+        return lasting and len(self._streak) >= few and distinct >= calls and attempts < policy.breaker_failures
+
+    def _attempts_since(self, moment: float) -> int:
+        return sum(bucket[1] for bucket in self._buckets if bucket[0] >= moment - 1.0)
+
+    def _is_limited(self, now: float, call: int, policy: Policy, hint: float | None) -> bool:
+        """Whether so many calls were refused for a quota lately that the target is limited for all."""
+        window = max(LATELY, min(hint or 0.0, policy.longest_hint))
+        refused = self._refused_calls
+        refused[call] = now
+        refused.move_to_end(call)
+        while next(iter(refused.values())) < now - window or len(refused) > MOST_REFUSED:
+            refused.popitem(last=False)
+        answered = sum(bucket[1] - bucket[2] for bucket in self._buckets if bucket[0] > now - window)
+        if len(refused) < policy.quota_calls or len(refused) < min(answered, MOST_REFUSED):
+            return False
+        refused.clear()
+        return True
 
     def _count(self, now: float, policy: Policy, *, failed: int) -> tuple[int, int]:
         """Count an attempt, and return how many there were and how many failed; only a failure needs to know."""
@@ -245,9 +318,10 @@ class Breaker:
     def _open(self, signal: Signal, now: float, policy: Policy, draw: float) -> None:
         self._go(signal)
         self.trips += 1
-        seconds = min(policy.breaker_open * self.trips, policy.breaker_longest)
+        seconds = min(policy.breaker_open * 2.0 ** min(self.trips - 1, 64), policy.breaker_longest)
         self.until = now + seconds * (1 + policy.breaker_jitter * draw)
         self._wanted = policy.breaker_successes
+        self._limited = False
 
     def _cool(self, effect: Effect, now: float, policy: Policy, hint: float | None) -> None:
         if effect is Effect.EXHAUSTED:
@@ -261,3 +335,15 @@ class Breaker:
         self._cooldowns += 1
         self.until = now + seconds
         self._wanted = 1  # a quota comes back whole: one answer shows it
+        self._limited = effect is Effect.RATE_LIMITED
+        self.refused = ""
+
+    def _rest(self, seconds: float, now: float, why: str) -> None:
+        """Leave a target alone that refuses its key, its right or its model: only somebody's hand changes that."""
+        self._go(Signal.REFUSAL)
+        seconds = min(seconds * 2.0 ** min(self._refusals, 64), seconds * REFUSAL_GROWTH)
+        self._refusals += 1
+        self.until = now + seconds
+        self._wanted = 1
+        self._limited = False
+        self.refused = why

@@ -15,6 +15,8 @@ from understudy.response import Attempt, LLMResponse
 End: TypeAlias = Literal["success", "exhausted", "deadline", "failed", "interrupted", "refused"]
 State: TypeAlias = Literal["closed", "open", "cooling", "half-open"]
 
+ATTEMPT = 60.0  # seconds for an attempt where nobody says more exactly: in calls that are only played
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -40,6 +42,9 @@ class Enter:
     """Command: count the call among those under way. Answer with an Outcome; `skip` says that there is no room."""
 
 
+Beside: TypeAlias = Literal["", "hedge", "late", "probe"]
+
+
 @dataclass(slots=True)
 class Admit:
     """Command: tell whether this target may be asked now. Answer with an Outcome; `skip` says why not.
@@ -48,13 +53,16 @@ class Admit:
         index: the target.
         number: the attempt that is meant, from 1.
         forced: it is the only one left: the breaker is not asked.
-        hedge: it would be asked beside another; that must be worth its cost.
+        beside: it would be asked beside another: one that has not answered after a time that somebody named ("hedge"),
+            one that is late by what was learnt ("late"), or a probe.
+        other: the one beside which it would be asked.
     """
 
     index: int
     number: int = 1
     forced: bool = False
-    hedge: bool = False
+    beside: Beside = ""
+    other: int = -1
 
 
 @dataclass(slots=True)
@@ -82,14 +90,33 @@ class Call:
 
 @dataclass(slots=True)
 class Await:
-    """Command: go on with the attempt under way on this target. Answer with its Outcome."""
+    """Command: go on with the attempt under way on this target. Answer with its Outcome.
+
+    Args:
+        index: the target.
+        seconds: the longest wait, after which an Outcome with `pending` is sent; None for the attempt's own time.
+    """
 
     index: int
+    seconds: float | None = None
 
 
 @dataclass(slots=True)
 class Cancel:
-    """Command: give up the attempt under way on this target. Answer with an Outcome."""
+    """Command: give up the attempt under way on this target. Answer with an Outcome.
+
+    Args:
+        index: the target.
+        late: whether it is given up because it was late: that counts against the target, unless it answered others.
+    """
+
+    index: int
+    late: bool = False
+
+
+@dataclass(slots=True)
+class Leave:
+    """Command: let the attempt under way on this target go on by itself: it shows how the target is. Answer at once."""
 
     index: int
 
@@ -120,7 +147,7 @@ class Switch:
     failure: Failure
 
 
-Command: TypeAlias = Enter | Admit | Call | Await | Cancel | Withdraw | Wait | Switch
+Command: TypeAlias = Enter | Admit | Call | Await | Cancel | Leave | Withdraw | Wait | Switch
 
 
 @dataclass(slots=True)
@@ -141,7 +168,13 @@ class Outcome:
         index: whose outcome it is, where two attempts are under way.
         pending: the attempt goes on, and its hedge_after is over.
         began: the attempt goes on, and the first piece of its stream is there.
-        p95: seconds that 95 of 100 answers of the target took, where it is known.
+        most: seconds that the attempt may take: a whole answer, or a stream's first piece.
+        beside_after: seconds after which another target is asked beside this one; None for never.
+        probe: whether the attempt is the probe of a half-open breaker.
+        failing: the share of the target's attempts that failed lately, but for this one.
+        alive: the attempt was late, and one that began later was answered.
+        took: seconds that the attempt took.
+        wasted: tokens that the attempt may have cost for nothing, by estimate.
     """
 
     at: float
@@ -157,7 +190,13 @@ class Outcome:
     index: int = -1
     pending: bool = False
     began: bool = False
-    p95: float | None = None
+    most: float = ATTEMPT
+    beside_after: float | None = None
+    probe: bool = False
+    failing: float = 0.0
+    alive: bool = False
+    took: float = 0.0
+    wasted: int = 0
 
 
 @dataclass(slots=True)

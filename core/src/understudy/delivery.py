@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from understudy.clocks import Clocks
 from understudy.errors import Failure, MalformedResponse, Timeout
 from understudy.messages import Message, Request, Text
 from understudy.policy import Policy
 from understudy.response import (
     Continuation,
+    Heartbeat,
     LLMResponse,
     Restart,
     StreamEvent,
@@ -36,16 +38,14 @@ class Delivery:
         deadline: when the whole call must end, on that clock; None for no limit.
 
     Attributes:
-        allowed: the seconds that the next piece may take; 0.0 where the deadline of the whole call has passed.
         began: whether the caller holds a piece of the attempt under way.
-        first_at: when its first piece with substance came; None before that.
+        clocks: of the attempt under way.
     """
 
     __slots__ = (
         "_broken",
         "_clock",
         "_deadline",
-        "_first_by",
         "_given",
         "_held",
         "_held_characters",
@@ -55,9 +55,8 @@ class Delivery:
         "_target",
         "_tool_calls",
         "_whole",
-        "allowed",
         "began",
-        "first_at",
+        "clocks",
     )
 
     def __init__(self, policy: Policy, clock: Callable[[], float], deadline: float | None) -> None:
@@ -65,29 +64,25 @@ class Delivery:
         self._clock = clock
         self._deadline = deadline
         self._broken: tuple[str, Failure] | None = None  # who broke off and why, until the caller is told
-        self._first_by = 0.0
         self._given: list[str] = []  # the pieces of text that the caller holds, and that count
         self._held: list[StreamEvent] = []
         self._held_characters = 0
         self._refused = False  # whether what was given is a whole answer that will not do
         self._resumed = ""  # what the attempt under way goes on from
         self._target = ""
-        self._tool_calls = False
+        self._tool_calls: list[str] = []  # the ids of those that the caller holds, and that count
         self._whole = False  # whether the attempt came to its end
-        self.allowed = 0.0
         self.began = False
-        self.first_at: float | None = None
+        self.clocks: Clocks | None = None
 
     # ---- one attempt ----
 
-    def begin(self, target: str, timeout: float) -> None:
-        """Begin an attempt on a target that may take so many seconds until its first piece."""
+    def begin(self, target: str, clocks: Clocks) -> None:
+        """Begin an attempt on a target, with its clocks."""
         self._target = target
         self._held, self._held_characters = [], 0
-        self.began, self.first_at = False, None
+        self.began, self.clocks = False, clocks
         self._whole = False
-        self.allowed = min(self._policy.first_token_timeout, timeout)
-        self._first_by = self._clock() + self.allowed
 
     def patience(self) -> float:
         """Return how many seconds the next event may take.
@@ -95,44 +90,44 @@ class Delivery:
         Raises:
             Timeout: the deadline of the whole call has passed.
         """
+        assert self.clocks is not None  # an attempt has begun
+        patience = self.clocks.patience()
+        if self._deadline is None:
+            return patience
         now = self._clock()
-        if self.first_at is None:
-            return max(self._first_by - now, 0.0)
-        self.allowed = min(self._policy.idle_timeout, self._policy.attempt_timeout)
-        if self._deadline is not None:
-            self._check_deadline(now)
-            self.allowed = min(self.allowed, self._deadline - now)
-        return self.allowed
+        self._check_deadline(now)
+        return min(patience, self._deadline - now)
 
     def timed_out(self) -> Timeout:
         """Return the failure of an attempt whose next piece took too long."""
-        if self.first_at is None:
-            return Timeout(f"no answer within {self.allowed:g} s")
-        if self._deadline is not None and self._clock() >= self._deadline:
-            self.allowed = 0.0
+        assert self.clocks is not None
+        begun = self.clocks.first_at is not None
+        if begun and self._deadline is not None and self._clock() >= self._deadline:
             return Timeout(TOO_LATE)
-        return Timeout(f"no further piece within {self.allowed:g} s")
+        return self.clocks.timed_out()
 
     def take(self, event: StreamEvent) -> list[StreamEvent]:
         """Take one event from the provider and return those that the caller gets now.
 
         Raises:
-            Timeout: the deadline of the whole call has passed.
+            Timeout: it came too late, or the deadline of the whole call has passed.
             MalformedResponse: it is no event.
         """
+        assert self.clocks is not None
         _check(event)
         if self._deadline is not None:
             self._check_deadline(self._clock())
+        if self.clocks.is_over():
+            raise self.timed_out()
+        progress = self.clocks.hear(event)
+        if type(event) is Heartbeat:
+            return []
         if self.began:
             self._note(event)
             return [event]
         self._held.append(event)
-        if self.first_at is None:
-            if self._clock() > self._first_by:
-                raise self.timed_out()
-            if isinstance(event, TextDelta | ThinkingDelta) and not event.text.strip():
-                return []
-            self.first_at = self._clock()
+        if not progress:
+            return []
         if self._policy.stream_recovery == "buffer":
             tokens = self._policy.buffer_tokens
             self._held_characters += _length(event)
@@ -161,8 +156,8 @@ class Delivery:
                 events.append(Continuation(who, self._target, failure))
                 held = _without_repeated(held, _blank(self._resumed))
             else:
-                events.append(Restart(who, self._target, failure))
-                self._given, self._tool_calls = [], False
+                events.append(Restart(who, self._target, failure, tuple(dict.fromkeys(self._tool_calls))))
+                self._given, self._tool_calls = [], []
         for event in held:
             self._note(event)
         self.began = self.began or bool(held or events)
@@ -206,7 +201,6 @@ class Delivery:
 
     def _check_deadline(self, now: float) -> None:
         if self._deadline is not None and now >= self._deadline:
-            self.allowed = 0.0
             raise Timeout(TOO_LATE)
 
     def _text(self) -> str:
@@ -216,14 +210,14 @@ class Delivery:
         if type(event) is TextDelta:
             self._given.append(event.text)
         elif type(event) is ToolCallDelta:
-            self._tool_calls = True
+            self._tool_calls.append(event.id)
 
 
 def _check(event: object) -> None:
     if type(event) is TextDelta or type(event) is ThinkingDelta:
         if type(event.text) is not str:
             raise MalformedResponse(f"expected a text in a {type(event).__name__}, found {event.text!r:.80}")
-    elif not isinstance(event, TextDelta | ThinkingDelta | ToolCallDelta):
+    elif not isinstance(event, TextDelta | ThinkingDelta | ToolCallDelta | Heartbeat):
         raise MalformedResponse(f"expected an event of a stream, found {event!r:.80}")
 
 

@@ -7,15 +7,17 @@ there it can be cancelled at any moment, down to its connection.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from understudy.commands import Admit, Await, Call, Cancel, Outcome, Verdict, Wait
+from understudy.commands import Admit, Await, Call, Cancel, Leave, Outcome, Verdict, Wait
 from understudy.delivery import Delivery
 from understudy.engine import Procedure
-from understudy.errors import ConnectionFailed, StreamInterrupted
+from understudy.errors import ConnectionFailed, ProviderUnavailable, StreamInterrupted, Timeout
+from understudy.failing import OutOfTime
+from understudy.messages import Request
 from understudy.performance import Performance
-from understudy.policy import ATTEMPT_TIMEOUT
 from understudy.response import Finish, LLMResponse, StreamEvent
 
 if TYPE_CHECKING:
@@ -54,19 +56,83 @@ def run(performance: Performance) -> LLMResponse:
 
 
 def _attempt(performance: Performance, command: Call) -> Outcome:
+    late = _make_ready(performance, command)
+    if late is not None:
+        return late
     started = performance.runtime.clock()
     try:
         request = performance.prepare(command)
-        reply = performance.providers[command.index].generate(request)
+        if performance.is_streamed(command.index):
+            reply = _whole(performance, command, request)
+        else:
+            reply = performance.providers[command.index].generate(request)
         outcome = performance.succeeded(command, performance.accept(command, request, reply))
     except Exception as error:
         outcome = performance.failed(command, error)
     return performance.record(command, outcome, started)
 
 
+def _whole(performance: Performance, command: Call, request: Request) -> Any:
+    """Ask for a whole answer as a stream, so that its pieces and the vendor's signs of life are seen."""
+    clock, until = performance.runtime.clock, performance.runtime.clock() + command.timeout
+    source = performance.providers[command.index].stream(request)
+    try:
+        for event in source:
+            if type(event) is Finish:
+                return event.response
+            performance.heard(command.index, event)
+            if clock() > until:
+                raise Timeout(f"no whole answer within {command.timeout:.3g} s")
+    finally:
+        _close(performance, command, source)
+    raise StreamInterrupted("the stream ended without its end marker")
+
+
+def _close(performance: Performance, command: Call, source: Any) -> None:
+    close = getattr(source, "close", None)
+    if close is not None:
+        try:
+            close()
+        except Exception:
+            performance.reporter.unclosed(command.index)
+
+
+def _make_ready(performance: Performance, command: Call) -> Outcome | None:
+    """Have a provider import what its first call needs; return the outcome where that took the call's time."""
+    if performance.is_ready(command.index):
+        return None
+    started = performance.runtime.clock()
+    performance.make_ready(command.index)
+    return _if_late(performance, command, started)
+
+
+def _if_late(performance: Performance, command: Call, started: float) -> Outcome | None:
+    deadline = performance.deadline
+    if deadline is None or performance.runtime.clock() < deadline:
+        return None
+    outcome = performance.failed(command, ProviderUnavailable("what its first call needs was still being imported"))
+    return performance.record(command, outcome, started)
+
+
+async def _amake_ready(performance: Performance, command: Call) -> Outcome | None:
+    if performance.is_ready(command.index):
+        return None
+    from understudy.patience import Patience
+    from understudy.threads import in_thread
+
+    started, deadline = performance.runtime.clock(), performance.deadline
+    if deadline is None:
+        await in_thread(performance.make_ready, command.index)
+        return None
+    with suppress(OutOfTime), Patience(max(deadline - started, 0.0)):
+        await in_thread(performance.make_ready, command.index)
+    return _if_late(performance, command, started)
+
+
 async def arun(performance: Performance) -> LLMResponse:
     """Run a call to its end on the running event loop; an attempt that outlasts its time is cancelled."""
     clock = performance.runtime.clock
+    performance.concurrent = True
     procedure = await _begin(performance, streaming=False)
     answer: LLMResponse | None = None
     race: Any = None
@@ -74,7 +140,10 @@ async def arun(performance: Performance) -> LLMResponse:
         command = next(procedure)
         while True:
             if type(command) is Call:
-                if command.hedge_after is None and not command.alongside:
+                late = await _amake_ready(performance, command)
+                if late is not None:
+                    outcome = late
+                elif command.hedge_after is None and not command.alongside:
                     outcome = await _async_attempt(performance, command)
                 else:
                     race = race or _race(performance)
@@ -85,10 +154,12 @@ async def arun(performance: Performance) -> LLMResponse:
                 await performance.runtime.async_sleep(command.seconds)
                 outcome = Outcome(clock())
             elif type(command) is Await:
-                outcome = await race.outcome(command.index)
+                outcome = await race.outcome(command.index, command.seconds)
                 answer = outcome.response
             elif type(command) is Cancel:
-                outcome = await race.cancel(command.index)
+                outcome = await race.cancel(command)
+            elif type(command) is Leave:
+                outcome = race.leave(command.index)
             elif performance.listeners or (type(command) is Admit and performance.admits_elsewhere(command.index)):
                 outcome = await _aside(True, performance.settle, command)
             else:
@@ -109,13 +180,48 @@ async def _async_attempt(performance: Performance, command: Call) -> Outcome:
     cancelled = 0 if task is None else task.cancelling()
     try:
         request = await _aside(performance.guests or performance.listeners, performance.prepare, command)
-        with Patience(command.timeout):
-            reply = await performance.providers[command.index].agenerate(request)
+        if performance.is_streamed(command.index):
+            reply = await _awhole(performance, command, request)
+        else:
+            with Patience(command.timeout):
+                reply = await performance.providers[command.index].agenerate(request)
         response = await _aside(performance.guests, performance.accept, command, request, reply)
         outcome = performance.succeeded(command, response)
     except (Exception, asyncio.CancelledError) as error:
         outcome = performance.failed(command, _not_ours(error, task, cancelled))
     return await _aside(performance.asks_elsewhere, performance.record, command, outcome, started)
+
+
+async def _awhole(performance: Performance, command: Call, request: Request) -> Any:
+    """Ask for a whole answer as a stream, so that its pieces and the vendor's signs of life are seen."""
+    from understudy.patience import Patience
+
+    clock, clocks = performance.runtime.clock, performance.clocks(command.index)
+    until = clock() + command.timeout
+    source = performance.providers[command.index].astream(request)
+    try:
+        while True:
+            with Patience(max(min(clocks.patience(), until - clock()), 0.0)):
+                event = await anext(source, None)
+            if event is None:
+                raise StreamInterrupted("the stream ended without its end marker")
+            if type(event) is Finish:
+                return event.response
+            performance.heard(command.index, event)
+    finally:
+        await _aclose(performance, command, source)
+
+
+async def _aclose(performance: Performance, command: Call, source: Any) -> None:
+    from understudy.patience import Patience
+
+    close = getattr(source, "aclose", None)
+    if close is not None:
+        try:
+            with Patience(performance.patience_to_close()):
+                await close()
+        except Exception:
+            performance.reporter.unclosed(command.index)
 
 
 def _not_ours(error: BaseException, task: asyncio.Task[Any] | None, cancelled: int) -> BaseException:
@@ -198,6 +304,9 @@ def stream(performance: Performance) -> Iterator[StreamEvent]:
 
 
 def _pieces(performance: Performance, command: Call) -> Generator[StreamEvent, None, Outcome]:
+    late = _make_ready(performance, command)
+    if late is not None:
+        return late
     started = performance.runtime.clock()
     source: Any = None
     delivery: Delivery | None = None
@@ -212,18 +321,17 @@ def _pieces(performance: Performance, command: Call) -> Generator[StreamEvent, N
                 rest = delivery.release()
                 outcome = performance.succeeded(command, response)
                 break
-            yield from delivery.take(event)
+            silent = performance.clocks(command.index).first_at is None
+            given = delivery.take(event)
+            if silent:
+                performance.first_sign(command.index)
+            yield from given
         else:
             raise StreamInterrupted("the stream ended without its end marker")
     except Exception as error:
         outcome = performance.failed(command, error, delivery)
     finally:
-        close = getattr(source, "close", None)
-        if close is not None:
-            try:
-                close()
-            except Exception:
-                performance.reporter.unclosed(command.index)
+        _close(performance, command, source)
     outcome = performance.record(command, outcome, started, delivery)
     yield from rest
     return outcome
@@ -236,6 +344,7 @@ async def astream(performance: Performance) -> AsyncIterator[StreamEvent]:
         StreamInterrupted: the stream broke off after its first token, and nobody took it up.
     """
     clock = performance.runtime.clock
+    performance.concurrent = True
     procedure = await _begin(performance, streaming=True)
     outcome: Any
     answer: LLMResponse | None = None
@@ -247,8 +356,10 @@ async def astream(performance: Performance) -> AsyncIterator[StreamEvent]:
             if isinstance(command, Call | Await):
                 pieces = None
                 if isinstance(command, Await):
-                    outcome = await race.outcome(command.index)
+                    outcome = await race.outcome(command.index, command.seconds)
                     pieces = race.runner(command.index).rest() if outcome.began else None
+                elif (late := await _amake_ready(performance, command)) is not None:
+                    outcome = late
                 elif command.hedge_after is None and not command.alongside:
                     pieces = _async_pieces(performance, command)
                 else:
@@ -268,7 +379,9 @@ async def astream(performance: Performance) -> AsyncIterator[StreamEvent]:
                 await performance.runtime.async_sleep(command.seconds)
                 outcome = Outcome(clock())
             elif type(command) is Cancel:
-                outcome = await race.cancel(command.index)
+                outcome = await race.cancel(command)
+            elif type(command) is Leave:
+                outcome = race.leave(command.index)
             elif performance.listeners or (type(command) is Admit and performance.admits_elsewhere(command.index)):
                 outcome = await _aside(True, performance.settle, command)
             else:
@@ -313,18 +426,16 @@ async def _async_pieces(performance: Performance, command: Call) -> AsyncGenerat
                 rest = delivery.release()
                 outcome = performance.succeeded(command, response)
                 break
-            for given in delivery.take(event):
+            silent = performance.clocks(command.index).first_at is None
+            taken = delivery.take(event)
+            if silent:
+                performance.first_sign(command.index)
+            for given in taken:
                 yield given
     except (Exception, asyncio.CancelledError) as error:
         outcome = performance.failed(command, _not_ours(error, task, cancelled), delivery)
     finally:
-        close = getattr(source, "aclose", None)
-        if close is not None:
-            try:
-                with Patience(performance.patience_to_close()):
-                    await close()
-            except Exception:
-                performance.reporter.unclosed(command.index)
+        await _aclose(performance, command, source)
     outcome = await _aside(performance.asks_elsewhere, performance.record, command, outcome, started, delivery)
     for given in rest:
         yield given
@@ -346,15 +457,14 @@ def _finish(performance: Performance, verdict: Verdict, answer: LLMResponse | No
 def _needs_loop(performance: Performance, *, streaming: bool) -> bool:
     """Whether a sync call wants what only an event loop can do: end an attempt at any moment, or run two at once."""
     policy = performance.policy
-    if policy.hedge_after is not None:
-        return True
-    if policy.deadline is None and policy.attempt_timeout == ATTEMPT_TIMEOUT:  # as it comes
-        if not streaming:
-            return False
-        first = min(policy.first_token_timeout, policy.attempt_timeout)
-        idle = min(policy.idle_timeout, policy.attempt_timeout)
-        if first == idle:
-            return False
+    several = len(performance.providers) > 1
+    if several and (policy.hedge_after not in (None, "late") or performance.admission.unwell):
+        return True  # two are asked at once, or may be, where one of them is a probe
+    named = policy.attempt_timeout is not None
+    if streaming:
+        named = named or policy.first_token_timeout is not None or policy.idle_timeout is not None
+    if policy.deadline is None and not named:
+        return False
     return any(not provider.capabilities.keeps_deadline for provider in performance.providers)
 
 

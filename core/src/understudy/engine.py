@@ -6,19 +6,21 @@ of them; every driver (sync, async, streams, the simulator) runs this same code.
     ENTER    too many calls under way                     -> end: refused
     VISIT    the deadline has passed                      -> end: deadline
              the target must be skipped                   -> note why, and when it is free; NEXT
-    ATTEMPT  timeout = min(attempt_timeout, time left / targets left); beside it, after hedge_after, another target's
-             answer                                       -> end: success
-             quota                                        -> NEXT, at once
+    ATTEMPT  as long as the target may take, and at most its share of the time left; beside it another target's: at once
+             where this one is a probe, or after hedge_after
+             answer                                       -> end: success; a probe that is still under way goes on alone
+             quota                                        -> NEXT, at once; this one again only where nobody is left
              transient                                    -> it may be retried, after a wait, if retries, the vendor's
                                                              hint, the breaker, the deadline and the budget allow
              it may be answered with an adapted request   -> this target again, at once, once in a call
              this target cannot                           -> NEXT, at once
              the request is at fault                      -> end: failed
              broken off after the caller got a part       -> end: interrupted; or NEXT, by the stream recovery
-    NEXT     patient: this target again if it may be retried, else the next one
+    NEXT     this target again, soon, where it failed fast and is otherwise well (quick_retries)
+             patient: this target again if it may be retried, else the next one
              eager: a target not yet come to, else the one that may be retried soonest
-             none left: one that a cooldown or a limit lets go of soon enough, after that wait; if every target was
-             only skipped, one plain attempt on the one that is free soonest; else end: exhausted
+             none left: one that a hint, a cooldown or a limit lets go of soon enough, after that wait; then each that
+             was skipped for its health alone is asked all the same; else end: exhausted
 """
 
 from __future__ import annotations
@@ -30,11 +32,13 @@ from typing import TypeAlias
 from understudy.commands import (
     Admit,
     Await,
+    Beside,
     Call,
     Cancel,
     Command,
     End,
     Enter,
+    Leave,
     Outcome,
     Switch,
     Target,
@@ -42,7 +46,17 @@ from understudy.commands import (
     Wait,
     Withdraw,
 )
-from understudy.errors import Cancelled, CircuitOpen, ContentBlocked, Failure, LimitReached, Scope, StreamInterrupted
+from understudy.errors import (
+    Cancelled,
+    CircuitOpen,
+    ContentBlocked,
+    Failure,
+    LimitReached,
+    RateLimited,
+    Scope,
+    StreamInterrupted,
+    Timeout,
+)
 from understudy.policy import Policy
 from understudy.response import Attempt
 
@@ -52,6 +66,10 @@ Part: TypeAlias = Generator[Command, Outcome, End | None]  # None: the call goes
 SHORTEST = 0.001  # seconds: a provider takes no timeout of 0
 POLL = 0.1  # seconds before a target whose slots are taken is looked at again, doubled each time
 SLICE = 1.0  # seconds: a limit in a minute has room again after a minute and a slice of it, at the latest
+QUICK = 0.5  # seconds before a quick retry, half as long or half as much again at random: most blips are over by then
+FAST = 10.0  # seconds within which a failure came fast
+WELL = 0.15  # share of failed attempts from which on a target is not otherwise well
+SHORT_HINT = 2.0  # seconds: with a longer hint a quick retry is none
 
 
 def decide(targets: Sequence[Target], policy: Policy, started: float, unable: Collection[int] = ()) -> Procedure:
@@ -69,7 +87,7 @@ def decide(targets: Sequence[Target], policy: Policy, started: float, unable: Co
     return _Run(targets, policy, started, unable).perform()
 
 
-class _Seat:
+class _TargetState:
     """What this call knows of one target. Defaults of the class, because every call makes several."""
 
     visited = False  # come to, and not to be come to again but by a retry
@@ -78,14 +96,16 @@ class _Seat:
     adapted = 0  # attempts with an adapted request that were asked for: 1 at most
     adaptation: str | None = None  # how its request is adapted
     again = False  # whether that attempt is next
+    quick = False  # whether a quick retry is next
+    quick_retries = 0
     busy_for = 0.0  # seconds waited for other requests to end
     wait = 0.0  # seconds waited before the attempt that is next
     due: float | None = None  # when it may be asked again; None for not in this call
     pause = 0.0  # seconds until then, counted from its failure
     since = 0.0  # when it failed
-    free_at: float | None = None  # when the breaker or a cooldown lets go of it
+    free_at: float | None = None  # when the breaker or a cooldown lets go of it, where it was never asked
     failure: Failure | None = None  # of its own, or why it was skipped where it was never asked
-    rest: Failure | None = None  # why it was skipped, where it is due because it will be free again
+    rest: Failure | None = None  # why it is waited for only where nobody else is left
     attempt = -1  # its latest place in the record
 
 
@@ -101,7 +121,7 @@ class _Run:
         "latest",
         "now",
         "policy",
-        "seats",
+        "states",
         "targets",
         "unable",
     )
@@ -113,7 +133,7 @@ class _Run:
         self.now = started
         self.deadline = None if policy.deadline is None else started + policy.deadline
         self.attempts: list[Attempt] = []
-        self.seats = [_Seat() for _ in targets]
+        self.states = [_TargetState() for _ in targets]
         self.asked = 0
         self.latest = 0  # who failed or was skipped last
         self.broken: StreamInterrupted | None = None  # the caller holds a part of an answer that broke off
@@ -139,51 +159,50 @@ class _Run:
             if step is None:
                 break
             index, reason = step
-        resting = [(seat.free_at, i) for i, seat in enumerate(self.seats) if seat.free_at is not None]
-        for _, index in sorted(resting):
-            if self.asked:
-                break  # once; a limit may refuse the one that is free soonest
-            end = yield from self._visit(index, "every target was skipped, this one is free soonest", forced=True)
-            if end is not None:
-                return self._verdict(end)
+        resting = sorted((state.free_at, i) for i, state in enumerate(self.states) if state.free_at is not None)
+        for _, index in resting:  # nobody is passed over where the call would fail
+            if self._late():
+                break
+            if not self.states[index].tries:
+                end = yield from self._visit(index, "nobody else is left, this one is free soonest", forced=True)
+                if end is not None:
+                    return self._verdict(end)
         return self._verdict("deadline" if self._late() else "exhausted")
 
     def _visit(self, index: int, reason: str, forced: bool = False) -> Part:
         """Ask one target once, unless it must be skipped."""
-        seat = self.seats[index]
-        seat.visited, seat.due, seat.rest = True, None, None
+        state = self.states[index]
+        state.visited, state.due, state.rest = True, None, None
         self.latest = index
-        admission = yield Admit(index, seat.tries + 1, forced)
+        admission = yield Admit(index, state.tries + 1, forced)
         self.now = admission.at
         if admission.skip is not None:
             self._note_skip(index, admission)
             return None
         if self._late():  # the store took its time
             return "deadline"
-        number = seat.tries + 1
-        hedge_after = self._hedge_after(index, admission) if self.policy.hedge_after is not None else None
+        beside, after = self._beside(index, admission)
         asked = self.now
-        outcome = yield Call(
-            index, number, self._timeout(index, forced), reason, hedge_after, adaptation=seat.adaptation
-        )
+        timeout = self._timeout(index, forced, admission, alone=after is None)
+        outcome = yield Call(index, state.tries + 1, timeout, reason, after, adaptation=state.adaptation)
         self.now = outcome.at
         if outcome.pending:
-            return (yield from self._hedge(index, reason, asked, admission))
+            return (yield from self._ask_beside(index, reason, asked, admission, beside))
         return self._take_in(index, reason, outcome, asked, admission)
 
     def _take_in(self, index: int, reason: str, outcome: Outcome, asked: float, admission: Outcome) -> End | None:
         """Note an attempt's outcome, and say whether it ends the call."""
-        seat, failure = self.seats[index], outcome.failure
+        state, failure = self.states[index], outcome.failure
         self.latest = index
         self.asked += 1
-        seat.tries += 1
-        seat.due = None
-        end, decision = self._judge(seat, outcome)
+        state.tries += 1
+        state.due = None
+        end, decision = self._judge(state, outcome)
         self._note_attempt(index, reason, outcome, asked, admission, decision)
-        seat.failure = failure
+        state.failure = failure
         return end
 
-    def _judge(self, seat: _Seat, outcome: Outcome) -> tuple[End | None, str]:
+    def _judge(self, state: _TargetState, outcome: Outcome) -> tuple[End | None, str]:
         """Say whether an outcome ends the call, and why its target is not retried where its failure would be."""
         failure = outcome.failure
         if failure is None:
@@ -196,13 +215,20 @@ class _Run:
         if self._is_final(failure):
             self.failure = failure
             return "failed", ""
-        if failure.adaptation is not None and not seat.adapted and self._fits(self.now):
-            seat.adapted, seat.adaptation, seat.again = 1, failure.adaptation, True
+        if failure.adaptation is not None and not state.adapted and self._fits(self.now):
+            state.adapted, state.adaptation, state.again = 1, failure.adaptation, True
             return None, ""
+        limited = isinstance(failure, RateLimited) and failure.retry_after is not None
         passing = failure.scope is Scope.TRANSIENT or isinstance(failure, StreamInterrupted)
-        if not passing or failure.retryable is False or seat.tries - seat.adapted > self.policy.max_retries:
+        if not (passing or limited) or failure.retryable is False:
             return None, ""
-        return None, self._set_due(seat, outcome, failure)
+        if state.tries - state.adapted > self.policy.max_retries:
+            return None, ""
+        if isinstance(failure, Timeout) and outcome.alive:
+            return None, "no retry: it is slow, and answered others meanwhile"
+        if passing and self._is_quick(state, outcome, failure):
+            return None, ""
+        return None, self._set_due(state, outcome, failure)
 
     def _is_final(self, failure: BaseException | None) -> bool:
         """Whether nobody else is to be asked: the request is at fault, or its caller gave up."""
@@ -212,119 +238,183 @@ class _Run:
             return False
         return failure.scope in (Scope.REQUEST, Scope.CANCELLED)
 
-    def _set_due(self, seat: _Seat, outcome: Outcome, failure: Failure) -> str:
-        """Set when the target may be asked again; return why it may not, where it may not."""
-        wait = self.policy.backoff(seat.tries - seat.adapted - 1)
-        if self.policy.jitter == "full":
-            wait *= outcome.draw
-        hint = failure.retry_after
-        if hint is not None:
-            if hint > self.policy.max_delay:
-                return f"no retry: the vendor asks for {hint:g} s, more than max_delay"
-            wait = max(wait, hint)
-        if outcome.free_in:
-            return f"no retry: the circuit is {outcome.breaker}"
+    def _is_quick(self, state: _TargetState, outcome: Outcome, failure: Failure) -> bool:
+        """Whether a target that is otherwise well is retried soon, and set when."""
+        policy = self.policy
+        if state.quick_retries >= policy.quick_retries or isinstance(failure, Timeout) or outcome.took > FAST:
+            return False
+        hint = failure.retry_after or 0.0
+        if outcome.failing >= WELL or outcome.free_in or hint > SHORT_HINT:
+            return False
+        wait = max(QUICK * (0.5 + outcome.draw), hint)
         if not self._fits(self.now + wait):
+            return False
+        state.due, state.pause, state.since, state.quick = self.now + wait, wait, self.now, True
+        state.quick_retries += 1
+        return True
+
+    def _set_due(self, state: _TargetState, outcome: Outcome, failure: Failure) -> str:
+        """Set when the target may be asked again; return why it may not, where it may not."""
+        hint = failure.retry_after
+        if hint is not None and hint > self.policy.max_delay:
+            return f"no retry: the vendor asks for {hint:g} s, more than max_delay"
+        if isinstance(failure, RateLimited):  # its hint alone says when: until then nobody else must be left
+            wait, state.rest = hint or 0.0, failure
+        else:
+            wait = self.policy.backoff(state.tries - state.adapted - state.quick_retries - 1)
+            if self.policy.jitter == "full":
+                wait *= outcome.draw
+            wait = max(wait, hint or 0.0)
+            if outcome.free_in:
+                return f"no retry: the circuit is {outcome.breaker}"
+        if not self._fits(self.now + wait):
+            state.rest = None
             return "no retry: it would begin too late for the deadline"
-        seat.due, seat.pause, seat.since = self.now + wait, wait, self.now
+        state.due, state.pause, state.since = self.now + wait, wait, self.now
         return ""
 
     def _next(self, index: int) -> Generator[Command, Outcome, tuple[int, str] | None]:
         """Choose who is asked next, and wait until then; None where nobody is left."""
-        for i, seat in enumerate(self.seats):
-            if seat.again:
-                seat.again = False
-                return i, f"once more, {seat.adaptation}"
+        for i, state in enumerate(self.states):
+            if state.again:
+                state.again = False
+                return i, f"once more, {state.adaptation}"
+        for i, state in enumerate(self.states):
+            if state.quick:
+                state.quick = False
+                if (yield from self._wait_for(i)):
+                    return i, self._retry_reason(i)
         if not self.policy.switch_first:
-            tried = [i for i, seat in enumerate(self.seats) if seat.due is not None and seat.rest is None]
+            tried = [i for i, state in enumerate(self.states) if state.due is not None and state.rest is None]
             for failed in sorted(tried, key=lambda i: i != index):  # two, where one was asked beside the other
                 if (yield from self._wait_for(failed)):
                     return failed, self._retry_reason(failed)
         fresh = self._fresh()
         if fresh is not None:
-            failure = self.seats[self.latest].failure
+            failure = self.states[self.latest].failure
             assert failure is not None  # it failed or was skipped, or the call would have ended
             self.now = (yield Switch(self.latest, fresh, failure)).at
             return fresh, f"after {self.targets[self.latest].label}: {failure.brief}"
         while waiting := self._waiting():
-            soonest = min(waiting, key=lambda i: self.seats[i].due or 0.0)
+            soonest = min(waiting, key=lambda i: self.states[i].due or 0.0)
             if (yield from self._wait_for(soonest)):
                 return soonest, self._retry_reason(soonest)
         return None
 
     def _waiting(self) -> list[int]:
         """Return who may be asked after a wait. Before anybody was asked no circuit is waited for: it may be wrong."""
-        due = [i for i, seat in enumerate(self.seats) if seat.due is not None]
-        return due if self.asked else [i for i in due if not isinstance(self.seats[i].rest, CircuitOpen)]
+        due = [i for i, state in enumerate(self.states) if state.due is not None]
+        return due if self.asked else [i for i in due if not isinstance(self.states[i].rest, CircuitOpen)]
 
     def _wait_for(self, index: int) -> Generator[Command, Outcome, bool]:
         """Wait until a target may be asked again; False, at once, where it may not be in this call."""
-        seat = self.seats[index]
-        due, failure = seat.due, seat.rest or seat.failure
-        seat.due = None
+        state = self.states[index]
+        due, failure = state.due, state.rest or state.failure
+        state.due = None
         if due is None or failure is None:
             return False
         if not self._fits(max(due, self.now)):
-            self._note_decision(seat, "no retry: it would begin too late for the deadline")
+            self._note_decision(state, "no retry: it would begin too late for the deadline")
             return False
-        just_now = seat.since == self.now  # then the wait is the policy's own number, to the last digit
-        if seat.tries:
+        just_now = state.since == self.now  # then the wait is the policy's own number, to the last digit
+        if state.tries:
             budget = yield Withdraw(index)
             self.now = budget.at
             if budget.refused:
-                self._note_decision(seat, "no retry: the retry budget is used up")
+                self._note_decision(state, "no retry: the retry budget is used up")
                 return False
-        seat.wait = seat.pause if just_now else max(due - self.now, 0.0)
-        self.now = (yield Wait(index, max(seat.tries - seat.adapted, 0), seat.wait, failure)).at
+        state.wait = state.pause if just_now else max(due - self.now, 0.0)
+        self.now = (
+            yield Wait(index, max(state.tries - state.adapted - state.quick_retries, 0), state.wait, failure)
+        ).at
         return True
 
-    def _hedge(self, index: int, reason: str, asked: float, admission: Outcome) -> Part:
-        """Ask another target beside one that takes long; whoever answers first is taken."""
+    # ---- two at once ----
+
+    def _beside(self, index: int, admission: Outcome) -> tuple[Beside, float | None]:
+        """Return for which reason, and after how many seconds, another target is asked beside this one."""
+        if self.broken is not None or self._partner() is None:
+            return "", None
+        if admission.probe:
+            return "probe", 0.0
+        after = self.policy.hedge_after
+        if after is None or admission.beside_after is None:
+            return "", None
+        if after != "late":
+            return ("hedge", admission.beside_after) if not self.states[index].tries else ("", None)
+        seconds = admission.beside_after
+        if self.deadline is not None:
+            seconds = min(seconds, self._slice(index, False))
+        return "late", seconds
+
+    def _ask_beside(self, index: int, reason: str, asked: float, admission: Outcome, beside: Beside) -> Part:
+        """Ask another target beside one that is a probe or takes long; whoever answers first is taken."""
         partner = self._partner()
         assert partner is not None  # else nothing would have been pending
-        admitted = yield Admit(partner, self.seats[partner].tries + 1, hedge=True)
+        admitted = yield Admit(partner, self.states[partner].tries + 1, beside=beside, other=index)
         self.now = admitted.at
         if admitted.skip is not None:  # it may still be come to in its turn
-            outcome = yield Await(index)
-            self.now = outcome.at
-            end = self._take_in(index, reason, outcome, asked, admission)
-            if not self.attempts[-1].decision:
-                self._note_decision(self.seats[index], f"not hedged: {admitted.skip.brief}")
-            return end
+            return (yield from self._go_on_alone(index, reason, asked, admission, admitted.skip))
         parts = {index: (reason, asked, admission)}
-        hedge_reason = f"hedge: no answer from {self.targets[index].label} within {self.now - asked:.3g} s"
-        parts[partner] = (hedge_reason, self.now, admitted)
-        number = self.seats[partner].tries + 1
-        self.seats[partner].visited = True
-        outcome = yield Call(partner, number, self._timeout(partner, False), hedge_reason, alongside=True)
+        waited = self.now - asked
+        words = f"no answer from {self.targets[index].label} within {waited:.3g} s"
+        why = f"beside the probe of {self.targets[index].label}" if beside == "probe" else f"hedge: {words}"
+        parts[partner] = (why, self.now, admitted)
+        state = self.states[partner]
+        state.visited = True
+        timeout = self._timeout(partner, False, admitted, alone=True)
+        outcome = yield Call(partner, state.tries + 1, timeout, why, alongside=True, adaptation=state.adaptation)
         self.now = outcome.at
         first = outcome.index
         last = partner if first == index else index
-        why, since, admitted = parts[first]
         if outcome.failure is not None:
-            end = self._take_in(first, why, outcome, since, admitted)
+            end = self._take_in(first, parts[first][0], outcome, *parts[first][1:])
             if end is None:
                 outcome = yield Await(last)
                 self.now = outcome.at
-                why, since, admitted = parts[last]
-                return self._take_in(last, why, outcome, since, admitted)
-            yield from self._cancel(last, *parts[last])
+                return self._take_in(last, parts[last][0], outcome, *parts[last][1:])
+            yield from self._end_other(last, parts[last], beside, late=last == index)
             return end
-        yield from self._cancel(last, *parts[last])
+        yield from self._end_other(last, parts[last], beside, late=last == index)
         if outcome.began:
             outcome = yield Await(first)
             self.now = outcome.at
-            if outcome.failure is not None and self.seats[last].tries <= self.policy.max_retries:
-                self.seats[last].visited = False  # it was given up for one that broke off: it may still answer
-        return self._take_in(first, why, outcome, since, admitted)
+            if outcome.failure is not None and self.states[last].tries <= self.policy.max_retries:
+                self.states[last].visited = False  # it was given up for one that broke off: it may still answer
+        return self._take_in(first, parts[first][0], outcome, *parts[first][1:])
 
-    def _cancel(self, index: int, reason: str, asked: float, admission: Outcome) -> Generator[Command, Outcome, None]:
-        outcome = yield Cancel(index)
+    def _go_on_alone(self, index: int, reason: str, asked: float, admission: Outcome, skip: Failure) -> Part:
+        """Wait for an attempt beside which nobody could be asked; it gets no more than its share of the time."""
+        seconds = None
+        if self.deadline is not None:
+            seconds = max(asked + self._slice_at(index, asked) - self.now, 0.0)
+        outcome = yield Await(index, seconds)
         self.now = outcome.at
-        seat = self.seats[index]
-        seat.tries += 1
-        seat.failure = outcome.failure = Cancelled("another target was quicker", provider=self.targets[index].provider)
-        self._note_attempt(index, reason, outcome, asked, admission, "")
+        if outcome.pending:
+            outcome = yield Cancel(index, late=True)
+            self.now = outcome.at
+            outcome.failure = Timeout(
+                f"no answer within {self.now - asked:.3g} s", provider=self.targets[index].provider
+            )
+        end = self._take_in(index, reason, outcome, asked, admission)
+        if not self.attempts[-1].decision:
+            self._note_decision(self.states[index], f"nobody was asked beside it: {skip.brief}")
+        return end
+
+    def _end_other(
+        self, index: int, part: tuple[str, float, Outcome], beside: Beside, *, late: bool
+    ) -> Generator[Command, Outcome, None]:
+        """End the attempt that was not taken: a probe goes on by itself, since it shows how its target is."""
+        reason, asked, admission = part
+        if beside == "probe" and late:
+            outcome = yield Leave(index)
+        else:
+            outcome = yield Cancel(index, late=late and beside == "late")
+        self.now = outcome.at
+        state = self.states[index]
+        state.tries += 1
+        state.failure = outcome.failure = Cancelled("another target was quicker", provider=self.targets[index].provider)
+        self._note_attempt(index, reason, outcome, asked, admission, "", left=beside == "probe" and late)
 
     # ---- the time ----
 
@@ -334,88 +424,111 @@ class _Run:
     def _fits(self, begin: float) -> bool:
         return self.deadline is None or begin + self.policy.minimum_attempt < self.deadline
 
-    def _timeout(self, index: int, forced: bool) -> float:
-        """Return the seconds for an attempt: the last target that is left gets all that remains.
+    def _timeout(self, index: int, forced: bool, admission: Outcome, *, alone: bool) -> float:
+        """Return the seconds for an attempt: all that is left where another target can be asked beside it."""
+        if self.deadline is None:
+            return admission.most
+        share = self._slice(index, forced) if alone else self.deadline - self.now
+        return max(min(admission.most, share), SHORTEST)
+
+    def _slice(self, index: int, forced: bool) -> float:
+        """Return an attempt's share of the time: the last target that is left gets all that remains."""
+        return self._slice_at(index, self.now, forced)
+
+    def _slice_at(self, index: int, moment: float, forced: bool = False) -> float:
+        """Return the share from a moment on.
 
         What has failed already takes no time from a first attempt, only from another retry.
         """
-        if self.deadline is None:
-            return self.policy.attempt_timeout
-        retry, left = self.seats[index].tries > 0, 1
+        assert self.deadline is not None
+        retry, left = self.states[index].tries > 0, 1
         if not forced:
-            for i, seat in enumerate(self.seats):
-                if i != index and i not in self.unable and (not seat.visited or (retry and seat.due is not None)):
+            for i, state in enumerate(self.states):
+                waits = not state.visited or (retry and state.due is not None)
+                if i != index and i not in self.unable and waits:
                     left += 1
-        slice_ = (self.deadline - self.now) / left
-        return max(min(self.policy.attempt_timeout, slice_), SHORTEST)
-
-    def _hedge_after(self, index: int, admission: Outcome) -> float | None:
-        if self.seats[index].tries or self.broken is not None or self._partner() is None:
-            return None
-        after = self.policy.hedge_after
-        return admission.p95 if isinstance(after, str) else after
+        return (self.deadline - moment) / left
 
     def _fresh(self) -> int | None:
-        return next((i for i, seat in enumerate(self.seats) if not seat.visited), None)
+        return next((i for i, state in enumerate(self.states) if not state.visited), None)
 
     def _partner(self) -> int | None:
-        return next((i for i, seat in enumerate(self.seats) if not seat.visited and i not in self.unable), None)
+        return next((i for i, state in enumerate(self.states) if not state.visited and i not in self.unable), None)
 
     # ---- the record ----
 
     def _retry_reason(self, index: int) -> str:
-        seat = self.seats[index]
-        if seat.rest is not None:
-            return f"free again after {seat.rest.brief}"
-        assert seat.failure is not None
-        return f"retry {seat.tries - seat.adapted} of {self.policy.max_retries} after {seat.failure.brief}"
+        state = self.states[index]
+        if state.rest is not None:
+            return f"free again after {state.rest.brief}"
+        assert state.failure is not None
+        number = state.tries - state.adapted
+        if number <= state.quick_retries:
+            return f"quick retry after {state.failure.brief}"
+        return f"retry {number - state.quick_retries} of {self.policy.max_retries} after {state.failure.brief}"
 
     def _note_attempt(
-        self, index: int, reason: str, outcome: Outcome, asked: float, admission: Outcome, decision: str
+        self,
+        index: int,
+        reason: str,
+        outcome: Outcome,
+        asked: float,
+        admission: Outcome,
+        decision: str,
+        *,
+        left: bool = False,
     ) -> None:
-        target, seat, failure = self.targets[index], self.seats[index], outcome.failure
+        target, state, failure = self.targets[index], self.states[index], outcome.failure
         source = failure if outcome.response is None else outcome.response
         cancelled = failure is not None and failure.scope is Scope.CANCELLED
-        seat.attempt = len(self.attempts)
+        state.attempt = len(self.attempts)
+        usage = source.usage if source is not None else None
         self.attempts.append(
             Attempt(
                 target=target.label,
                 provider=target.provider,
                 model=(source.model if source else None) or target.model,
-                outcome="succeeded" if failure is None else "cancelled" if cancelled else "failed",
+                outcome="left to end"
+                if left
+                else "succeeded"
+                if failure is None
+                else "cancelled"
+                if cancelled
+                else "failed",
                 reason=reason,
-                number=seat.tries,
+                number=state.tries,
                 failure=failure,
                 seconds=outcome.at - asked,
-                wait=seat.wait,
-                usage=outcome.response.usage if outcome.response else failure.usage if failure else None,
+                wait=state.wait,
+                usage=usage,
                 request_id=source.request_id if source else None,
                 breaker=admission.breaker,
                 decision=decision,
                 price_list=target.price_list,
+                wasted=0 if usage is not None or left else outcome.wasted,
             )
         )
-        seat.wait = 0.0
+        state.wait = 0.0
 
     def _note_skip(self, index: int, admission: Outcome) -> None:
-        target, seat, failure, free_in = self.targets[index], self.seats[index], admission.skip, admission.free_in
+        target, state, failure, free_in = self.targets[index], self.states[index], admission.skip, admission.free_in
         assert failure is not None
-        if not seat.tries:
-            seat.failure = failure
-        seat.skips += 1
-        seat.attempt = len(self.attempts)
+        if not state.tries:
+            state.failure = failure
+        state.skips += 1
+        state.attempt = len(self.attempts)
         if free_in is not None and free_in < float("inf"):
             if not isinstance(failure, LimitReached):
-                seat.free_at = self.now + free_in
-            pause, often = free_in, seat.skips > self.policy.max_retries
+                state.free_at = self.now + free_in
+            pause, often = free_in, state.skips > self.policy.max_retries
             if admission.busy:  # it may be free at any moment: look again and again, less and less often
-                pause = min(free_in, POLL * 2.0 ** min(seat.skips - 1, 16) * (1 - admission.draw / 2))
+                pause = min(free_in, POLL * 2.0 ** min(state.skips - 1, 16) * (1 - admission.draw / 2))
                 often = self.policy.max_retries == 0
-                seat.busy_for += pause
-            soon = max(pause, seat.busy_for) <= self.policy.max_delay + SLICE and not often
-            worth = soon and not (seat.tries and isinstance(failure, CircuitOpen))  # it is no better probe than others
+                state.busy_for += pause
+            soon = max(pause, state.busy_for) <= self.policy.max_delay + SLICE and not often
+            worth = soon and not (state.tries and isinstance(failure, CircuitOpen))  # it is no better probe than others
             if worth and self._fits(self.now + pause):
-                seat.rest, seat.due, seat.pause, seat.since = failure, self.now + pause, pause, self.now
+                state.rest, state.due, state.pause, state.since = failure, self.now + pause, pause, self.now
         self.attempts.append(
             Attempt(
                 target=target.label,
@@ -424,19 +537,19 @@ class _Run:
                 outcome="skipped",
                 reason=f"skipped: {failure.brief}",
                 failure=failure,
-                wait=seat.wait,
+                wait=state.wait,
                 breaker=admission.breaker,
             )
         )
-        seat.wait = 0.0
+        state.wait = 0.0
 
-    def _note_decision(self, seat: _Seat, decision: str) -> None:
-        self.attempts[seat.attempt] = replace(self.attempts[seat.attempt], decision=decision)
+    def _note_decision(self, state: _TargetState, decision: str) -> None:
+        self.attempts[state.attempt] = replace(self.attempts[state.attempt], decision=decision)
 
     def _verdict(self, end: End) -> Verdict:
         if end == "success":
             return Verdict(end, tuple(self.attempts), {})
-        failures = {i: seat.failure for i, seat in enumerate(self.seats) if seat.failure is not None}
+        failures = {i: state.failure for i, state in enumerate(self.states) if state.failure is not None}
         if self.broken is not None:
             return Verdict("interrupted", tuple(self.attempts), failures, self.broken)
         return Verdict(end, tuple(self.attempts), failures, self.failure)

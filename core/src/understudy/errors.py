@@ -24,6 +24,7 @@ UnderstudyError
    |  |- TargetResting                        left alone for a while: nothing was sent
    |  |  |- CircuitOpen                       after failures, by the circuit breaker
    |  |  |- CoolingDown                       after a quota reply
+   |  |  |- NeedsAttention                    after it refused its key, a right or a model
    |  |  `- LimitReached                      by the caller's own limits
    |  |- ContextTooLong, UnsupportedRequest
    |  |- EmptyResponse, AnswerCutShort, MalformedResponse, ResponseRejected
@@ -279,6 +280,12 @@ class CoolingDown(TargetResting):
     """The target refused for its quota, and is asked again when that may be back."""
 
     summary = "cooling down"
+
+
+class NeedsAttention(TargetResting):
+    """The target refused its key, a right or its model: until somebody changes one of them it is rarely asked."""
+
+    summary = "needs attention"
 
 
 class LimitReached(TargetResting):

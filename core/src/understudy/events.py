@@ -21,12 +21,13 @@ class AttemptStarted:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed:
-    """An attempt ended in a failure after so many seconds."""
+    """An attempt ended in a failure after so many seconds; it may have cost `wasted` tokens, by estimate."""
 
     target: str
     number: int
     failure: Failure
     seconds: float
+    wasted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from understudy.policy import PRESETS, Policy
 from understudy.rehearsal import Rehearsal, rehearse_failures
 from understudy.response import FinishReason
 from understudy.routing import describe
+from understudy.times import LONG_ANSWER
 
 WIDTH = 80  # columns
 GAP = 2
@@ -73,7 +74,7 @@ def fate_of(kind: type[Failure], policy: Policy) -> Fate:
         waits=longest[: len(most)],
         insists=bool(beside.waits(0)),
         goes_on=1 in beside.asked,
-        effect=effect_of(failure, policy.attempt_timeout),
+        effect=effect_of(failure),
         attention=kind.needs_attention,
         cut_short=len(rehearse_failures(policy, failure).waits(0)) < len(longest),
     )
@@ -276,14 +277,39 @@ def _time(policy: Policy) -> Iterator[Row]:
             f"{policy.deadline:g} s, then it ends. Each target has its slice, the time left divided by the targets "
             f"left: the first of two gets {first[0]:.3g} s, of three {first[1]:.3g} s; the last one all that remains.",
         )
-    slice_ = "" if policy.deadline is None else ", or less where its slice is shorter"
-    yield ["one attempt"], f"{policy.attempt_timeout:g} s for a whole answer{slice_}."
-    first_piece = min(policy.first_token_timeout, policy.attempt_timeout)
-    idle = min(policy.idle_timeout, policy.attempt_timeout)
-    yield ["a stream"], f"{first_piece:g} s until its first piece, {idle:g} s between two pieces."
+    yield ["one attempt"], _attempt_words(policy)
+    yield ["a stream"], _stream_words(policy)
     if policy.deadline is not None:
         room = f"Begins only where {policy.minimum_attempt:g} s of the deadline are left after the wait."
         yield ["a retry"], room
+
+
+def _attempt_words(policy: Policy) -> str:
+    slice_ = "" if policy.deadline is None else " Its slice of the deadline at most."
+    if policy.attempt_timeout is not None:
+        return f"{policy.attempt_timeout:g} s for a whole answer.{slice_}"
+    asked = {
+        "auto": f"One that may take long (more than {LONG_ANSWER} tokens, thinking) is asked for as a stream inside.",
+        "stream": "It is asked for as a stream inside.",
+        "plain": "It is never asked for as a stream inside.",
+    }[policy.whole_answers]
+    return f"As long as the request and what the target's answers took allow. {asked}{slice_}"
+
+
+def _stream_words(policy: Policy) -> str:
+    first, idle = (
+        "as long as they take there" if seconds is None else f"{seconds:g} s"
+        for seconds in (_named(policy, policy.first_token_timeout), _named(policy, policy.idle_timeout))
+    )
+    silence = f"Where the vendor sends signs of life while it works: {policy.silence_timeout:g} s without any."
+    if policy.first_token_timeout is None and policy.idle_timeout is None and policy.attempt_timeout is None:
+        return f"For its first piece, and between two pieces, several times what they take there. {silence}"
+    return f"First piece: {first}. Between two pieces: {idle}. {silence}"
+
+
+def _named(policy: Policy, seconds: float | None) -> float | None:
+    named = [each for each in (seconds, policy.attempt_timeout) if each is not None]
+    return min(named, default=None)
 
 
 def _health(policy: Policy) -> Iterator[Row]:
@@ -354,6 +380,12 @@ def _hedging_words(policy: Policy) -> str:
     after = policy.hedge_after
     if after is None:
         return "Off: never two targets at once."
+    if after == "late":
+        return (
+            "Where an answer (in a stream, its first piece) is late by what was learnt, twice the time that 95 of 100 "
+            "took, or at the end of its slice of the deadline, the next target is asked, too. Whoever answers first is "
+            f"taken. In {policy.hedge_share * 100:g} % of the calls at most, and more where the target answers nobody."
+        )
     when = "the time that 95 of 100 answers took" if after == "p95" else f"{after:g} s"
     cost = "" if policy.hedge_cost is None else f", and where it costs {policy.hedge_cost:g} dollars at most"
     return (

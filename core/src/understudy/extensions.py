@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     import pluggy
 
     from understudy.events import Event
-    from understudy.health import HealthStore
     from understudy.messages import Request
     from understudy.response import LLMResponse
     from understudy.settings import Settings
+    from understudy.store import HealthStore
 
 logger = logging.getLogger("understudy")
 
@@ -82,7 +82,7 @@ class Extensions:
         Raises:
             BrokenPlugin: what it brings is not a HealthStore.
         """
-        from understudy.health import HealthStore
+        from understudy.store import HealthStore
 
         for caller in self._store:
             store = caller(settings=settings)

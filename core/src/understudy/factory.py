@@ -14,7 +14,7 @@ from understudy.asking import DELAY, RETRIES, CallOptions, Overrides, read_polic
 from understudy.casting import cast, read_route
 from understudy.commands import Target
 from understudy.extensions import Extensions
-from understudy.health import HealthStore, InMemoryHealthStore
+from understudy.health import InMemoryHealthStore
 from understudy.limits import Limits
 from understudy.messages import Prompt
 from understudy.ordering import Ordering
@@ -25,6 +25,7 @@ from understudy.registry import ProviderRegistry, load_extensions, registry
 from understudy.response import LLMResponse, StreamEvent
 from understudy.settings import Settings
 from understudy.status import status_of
+from understudy.store import HealthStore
 from understudy.waiting import async_sleep, sleep
 
 if TYPE_CHECKING:

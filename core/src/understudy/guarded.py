@@ -18,8 +18,8 @@ from typing import TypeVar
 
 from understudy.breaker import Effect
 from understudy.forks import begin_anew_in_child
-from understudy.health import Claim, HealthStore, Lease, Report, TargetHealth
 from understudy.policy import Policy
+from understudy.store import Claim, HealthStore, Lease, Report, TargetHealth
 from understudy.threads import shut_gate, start
 
 logger = logging.getLogger("understudy")

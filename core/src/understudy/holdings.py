@@ -8,8 +8,8 @@ from collections.abc import Callable
 from understudy.admission import Admission
 from understudy.breaker import Effect
 from understudy.commands import State
-from understudy.health import Claim, Lease, Report
 from understudy.policy import Policy
+from understudy.store import Claim, Lease, Report
 
 logger = logging.getLogger("understudy")
 
@@ -30,6 +30,7 @@ class Holdings:
         "_inside",
         "_leases",
         "_left",
+        "_left_to_end",
         "_policy",
         "_retry",
         "_sent",
@@ -45,6 +46,7 @@ class Holdings:
         self._inside = False  # counted by the bulkhead
         self._leases: dict[int, tuple[Lease, Claim, str]] = {}
         self._left = False
+        self._left_to_end: set[int] | None = None  # targets whose attempts go on after the call
         self._sent = 0  # a bit for each target that has been sent a request
         self._retry: float | None = None  # when a retry was taken that is not made yet
 
@@ -85,6 +87,8 @@ class Holdings:
             lease = Lease(True)
         if lease.changed:
             self._changed(index, lease)
+        if lease.changed or not lease.granted:
+            self._admission.note_state(name, lease)
         if lease.granted:
             if not self._counted:
                 self._counted = True
@@ -95,6 +99,15 @@ class Holdings:
             if self._left:  # the store was asked in a thread, and the caller gave up meanwhile
                 self.give(index)
         return lease
+
+    def is_probe(self, index: int) -> bool:
+        """Return whether a target's attempt is the probe of a half-open breaker, of which nothing else hangs."""
+        held = self._leases.get(index)
+        return held is not None and held[0].probe > 0 and not held[0].slot
+
+    def leave_to_end(self, index: int) -> None:
+        """Note that a target's attempt goes on by itself: what it holds is given back at its own end."""
+        self._left_to_end = {*(self._left_to_end or ()), index}
 
     def state(self, index: int) -> State:
         """Return the state in which a target's breaker let this call through."""
@@ -119,13 +132,15 @@ class Holdings:
             after = Lease(True)
         if after.changed:
             self._changed(index, after)
+            self._admission.note_state(name, after)
         return after
 
     def leave(self) -> None:
         """Give back what the call still holds, however it ended."""
         self._left = True
         for index in list(self._leases):
-            self.give(index)
+            if self._left_to_end is None or index not in self._left_to_end:
+                self.give(index)
         if self._retry is not None:
             self.give_back_retry()
         if self._inside and self._admission.bulkhead is not None:

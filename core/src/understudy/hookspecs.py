@@ -36,11 +36,11 @@ import pluggy
 
 if TYPE_CHECKING:
     from understudy.events import Event
-    from understudy.health import HealthStore
     from understudy.messages import Request
     from understudy.provider import LLMProvider
     from understudy.response import LLMResponse
     from understudy.settings import Settings
+    from understudy.store import HealthStore
 
 PROVIDER_GROUP = "understudy.providers"
 EXTENSION_GROUP = "understudy.extensions"

@@ -1,4 +1,4 @@
-"""How quickly a target answers, and how often it does not: the moving averages that routing and hedging go by."""
+"""How quickly a target answers, and how often it does not: what routing, hedging and timeouts go by."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STALE = 300.0  # seconds after which a latency says nothing about now: the longe
 WEIGHT = 0.2  # of the newest in a moving average: about the last ten count
 FADING = 10.0  # seconds in which a failure fades to 37 %: the decay time of Finagle's Peak EWMA
 TRACE = 0.001  # of a failure that does not fade: among targets of which nothing else is known, it decides
-SHORTEST_PATIENCE = 0.01  # seconds before which nobody is hedged: a request to another city and back takes longer
+REMEMBERED = 3600.0  # seconds after which percentiles are forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,48 +28,138 @@ class Latency:
     seconds: float | None = None
     p95: float | None = None
 
-    @property
-    def patience(self) -> float | None:
-        """The seconds after which `hedge_after="p95"` asks another target as well; None for never."""
-        return None if self.p95 is None else max(self.p95, SHORTEST_PATIENCE)
-
 
 UNKNOWN = Latency()
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a target's answers to one kind of request took, in seconds: what later attempts are waited for by.
+
+    Each is None before there are 20 answers of that kind, and where the last is more than an hour old.
+
+    Args:
+        answer_p95: 95 of 100 whole answers that were asked for plainly.
+        answer_median: half of them.
+        first_p95: 95 of 100 first pieces of streams.
+        first_median: half of them.
+        gap_p95: the longest pauses in 95 of 100 streams.
+    """
+
+    answer_p95: float | None = None
+    answer_median: float | None = None
+    first_p95: float | None = None
+    first_median: float | None = None
+    gap_p95: float | None = None
+
+
+NOTHING_LEARNT = Learned()
 
 
 class Latencies:
     """What one target's answers to one kind of call took."""
 
-    __slots__ = ("_latest", "_measured", "_p95", "_seconds", "_unsorted")
+    __slots__ = ("_average", "_latest", "_measured", "_sampled", "_unsorted", "median", "p95")
 
     def __init__(self) -> None:
         self._latest: deque[float] = deque(maxlen=SAMPLES)
-        self._seconds = 0.0
+        self._average: float | None = None
         self._measured = 0.0
-        self._p95: float | None = None
-        self._unsorted = 0  # latencies that the percentile does not know yet
+        self._sampled = 0.0
+        self._unsorted = 0  # latencies that the percentiles do not know yet
+        self.p95: float | None = None
+        self.median: float | None = None
 
-    def add(self, seconds: float, now: float) -> None:
-        """Take note of an answer."""
-        latest = self._latest
-        if latest and now - self._measured > STALE:
-            latest.clear()
-            self._p95 = None
-        self._seconds = self._seconds + WEIGHT * (seconds - self._seconds) if latest else seconds
-        latest.append(seconds)
+    def add(self, seconds: float, now: float, *, sample: bool = True) -> bool:
+        """Take note of an answer.
+
+        Args:
+            seconds: what it took.
+            now: seconds on the caller's clock.
+            sample: whether it counts for the percentiles too, and not for the average alone.
+
+        Returns:
+            Whether the percentiles have changed.
+        """
+        average = self._average if now - self._measured <= STALE else None
+        self._average = seconds if average is None else average + WEIGHT * (seconds - average)
         self._measured = now
+        if not sample:
+            return False
+        latest = self._latest
+        if latest and now - self._sampled > REMEMBERED:
+            self.forget()
+        latest.append(seconds)
+        self._sampled = now
         self._unsorted += 1
+        if len(latest) < ENOUGH_SAMPLES or (self.p95 is not None and self._unsorted < UNSORTED):
+            return False
+        ordered = sorted(latest)
+        self.p95, self.median = ordered[-1 - len(ordered) // 20], ordered[len(ordered) // 2]  # one in 20 took longer
+        self._unsorted = 0
+        return True
+
+    def forget(self) -> None:
+        """Forget the percentiles and what they are made of."""
+        self._latest.clear()
+        self.p95 = self.median = None
+
+    def is_stale(self, now: float) -> bool:
+        """Return whether the percentiles are too old to be gone by."""
+        return bool(self._latest) and now - self._sampled > REMEMBERED
 
     def look(self, now: float) -> Latency:
-        """Return what is known."""
-        if not self._latest or now - self._measured > STALE:
+        """Return what is known of the last minutes."""
+        if self._average is None or now - self._measured > STALE:
             return UNKNOWN
-        if self._unsorted >= UNSORTED:
-            ordered = sorted(self._latest)
-            slow = len(ordered) // 20  # one in 20 took longer
-            self._p95 = ordered[-1 - slow] if len(ordered) >= ENOUGH_SAMPLES else None
-            self._unsorted = 0
-        return Latency(self._seconds, self._p95)
+        return Latency(self._average, self.p95)
+
+
+class Durations:
+    """What one target's answers to one kind of request took: whole answers, first pieces and pauses of streams."""
+
+    __slots__ = ("answers", "first", "gaps", "learned")
+
+    def __init__(self) -> None:
+        self.answers = Latencies()
+        self.first = Latencies()
+        self.gaps = Latencies()
+        self.learned = NOTHING_LEARNT
+
+    def add(
+        self, now: float, *, answer: float | None, plain: bool, first: float | None = None, gap: float | None = None
+    ) -> bool:
+        """Take note of an answer.
+
+        Args:
+            now: seconds on the caller's clock.
+            answer: seconds that the whole answer took; None for a stream.
+            plain: whether it was asked for plainly, so that nothing was heard of it before.
+            first: seconds to the first piece.
+            gap: seconds of the longest pause.
+
+        Returns:
+            Whether what was learnt has changed.
+        """
+        changed = answer is not None and self.answers.add(answer, now, sample=plain)
+        changed = (first is not None and self.first.add(first, now)) or changed
+        changed = (gap is not None and self.gaps.add(gap, now)) or changed
+        if changed:
+            self._learn()
+        return changed
+
+    def look(self, now: float) -> Learned:
+        """Return what was learnt, unless it is too old."""
+        stale = [one for one in (self.answers, self.first, self.gaps) if one.is_stale(now)]
+        for one in stale:
+            one.forget()
+        if stale:
+            self._learn()
+        return self.learned
+
+    def _learn(self) -> None:
+        answers, first = self.answers, self.first
+        self.learned = Learned(answers.p95, answers.median, first.p95, first.median, self.gaps.p95)
 
 
 class Failing:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from understudy.admission import Admission, refusal, report_of
+from understudy.admission import EVIDENCE, Admission, refusal, report_of
 from understudy.answers import Validator, check_answer, usage_fault
-from understudy.commands import Admit, Call, Command, Enter, Outcome, Switch, Target, Verdict, Withdraw
+from understudy.breaker import Effect
+from understudy.clocks import Clocks
+from understudy.commands import Admit, Call, Cancel, Command, Enter, Outcome, Switch, Target, Verdict, Withdraw
 from understudy.concluding import conclude
 from understudy.copying import copy_with
 from understudy.delivery import Delivery
@@ -17,18 +19,21 @@ from understudy.errors import (
     Failure,
     LimitReached,
     RequestRejected,
+    StreamInterrupted,
     Timeout,
     TooManyCalls,
 )
 from understudy.failing import OutOfTime, interrupted, lack_of, own_failure
 from understudy.holdings import Holdings
-from understudy.latencies import Latency
 from understudy.messages import Request
 from understudy.plain import PlainProvider
 from understudy.policy import Policy
-from understudy.provider import ChatProvider
+from understudy.prices import estimate_waste
+from understudy.provider import PLAIN_PACE, ChatProvider, Pace
 from understudy.reporting import Reporter
-from understudy.response import LLMResponse
+from understudy.response import LLMResponse, StreamEvent
+from understudy.store import Lease, Report
+from understudy.times import Times, is_long, times_for
 
 if TYPE_CHECKING:
     from understudy.extensions import Extensions
@@ -36,6 +41,9 @@ if TYPE_CHECKING:
 
 
 CLOSING = 1.0  # seconds that a stream gets to close, where its call has them
+LONGEST = 600.0  # seconds that an attempt may take where neither a deadline nor the caller says less
+LONGEST_SILENCE = 600.0  # seconds that a provider may let a stream wait at the very most
+SOONEST = 0.01  # seconds before which nobody is hedged: a request to another city and back takes longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,25 @@ class Runtime:
     sleep: Callable[[float], None]
     async_sleep: Callable[[float], Any]
     random: Callable[[], float]
+
+
+@dataclass(slots=True)  # not frozen, because each attempt makes one
+class Approach:
+    """How one target is asked.
+
+    Args:
+        times: how long it is waited for.
+        streamed: whether the answer comes as a stream, also where the caller is given it whole.
+        pace: what its provider knows beforehand.
+        began: when the attempt began; None before that.
+        clocks: of its stream.
+    """
+
+    times: Times
+    streamed: bool
+    pace: Pace
+    began: float | None = None
+    clocks: Clocks | None = None
 
 
 class Performance:
@@ -64,11 +91,13 @@ class Performance:
     """
 
     __slots__ = (
+        "_approaches",
         "_beside",
         "_call",
         "_refused",
         "admission",
         "asks_elsewhere",
+        "concurrent",
         "deadline",
         "delivery",
         "extensions",
@@ -108,12 +137,14 @@ class Performance:
         self.ordering = ordering
         self.validator = validator
         self.asks_elsewhere = admission.store.blocks  # whether the event loop must not wait for an answer
+        self.concurrent = False  # whether two targets can be asked at once
         self.hosted = False  # whether the event loop is everybody's
         self.guests = False  # whether code of the caller's that prepares and checks would hold it up
         self.listeners = False  # whether listeners would
         self.delivery: Delivery | None = None  # what a stream's caller holds
         self._refused: dict[int, LLMResponse] | None = None  # answers that will not do
         self._beside: tuple[int, Delivery] | None = None  # the same, of a second attempt beside the first
+        self._approaches: dict[int, Approach] = {}
         self.deadline: float | None = None
         self._call = 0
 
@@ -201,26 +232,77 @@ class Performance:
     def _admit(self, command: Admit) -> Outcome:
         index = command.index
         failure = lack_of(self.targets[index], self.providers[index], self.request, self.delivery)
-        if failure is None and command.hedge:
-            failure = self._reason_not_to_hedge(index)
+        if failure is None and command.beside:
+            failure = self._reason_not_beside(command)
         if failure is not None:
             return self._skipped(command, Outcome(self.runtime.clock(), skip=failure))
         target, admission = self.targets[index], self.admission
         request = self.request if self.request.model is None else self._request_for(target)
+        pace, streaming = self._pace(index, request), self.delivery is not None
+        streamed = streaming or (self.providers[index].capabilities.streaming and is_long(self.policy, request, pace))
         name = admission.name_of(target.position, request.model)
         claim = admission.claim(target.position, request, self._call, self._longest_attempt(), command.forced)
+        claim.thinks, claim.streamed = pace.thinks, streamed
         lease = self.holdings.take(index, name, claim)
-        p95 = self._latency(index).patience if self.policy.hedge_after == "p95" else None
         if lease.granted:
-            # `value` is a property, written in Python, and this is done in every call.
-            return Outcome(self.runtime.clock(), breaker=lease.state._value_, p95=p95)
-        if command.hedge:
+            times = times_for(
+                self.policy,
+                request,
+                pace,
+                lease.learned,
+                streamed=streamed,
+                whole=not streaming,
+                suspect=lease.suspect,
+            )
+            self._approaches[index] = Approach(times, streamed, pace)
+            return self._admitted(index, times, lease)
+        if command.beside in ("hedge", "late"):
             admission.hedges.give_back()
         skip, now = refusal(lease, target.provider), self.runtime.clock()
         outcome = Outcome(now, skip=skip, free_in=lease.free_in, busy=lease.busy, breaker=lease.state.value)
         if lease.busy:
             outcome.draw = self.runtime.random()
         return self._skipped(command, outcome)
+
+    def _admitted(self, index: int, times: Times, lease: Lease) -> Outcome:
+        policy, streaming = self.policy, self.delivery is not None
+        after: float | None = None
+        if not self.concurrent:
+            pass
+        elif policy.hedge_after == "late":
+            after = times.late
+        elif policy.hedge_after == "p95":
+            known = lease.learned.first_p95 if streaming else lease.learned.answer_p95
+            after = None if known is None else max(known, SOONEST)
+        elif policy.hedge_after is not None:
+            after = float(policy.hedge_after)
+        most = times.first if streaming else times.answer
+        if times.usual is not None:
+            self._say_what_is_too_short(index, most, times.usual)
+        # `value` is a property, written in Python, and this is done in every call.
+        return Outcome(
+            self.runtime.clock(),
+            breaker=lease.state._value_,
+            most=most,
+            beside_after=after,
+            probe=lease.probe > 0 and self.concurrent,
+        )
+
+    def _pace(self, index: int, request: Request) -> Pace:
+        try:
+            return self.providers[index].pace(request)
+        except Exception:  # a mistake in one plugin must not end a call
+            return PLAIN_PACE
+
+    def _say_what_is_too_short(self, index: int, most: float, usual: float) -> None:
+        """Warn once of a time that the caller named and that ordinary answers do not keep."""
+        policy, named = self.policy, None
+        if policy.attempt_timeout is not None or (self.delivery is not None and policy.first_token_timeout is not None):
+            named = ("timeout", most)
+        if policy.deadline is not None and policy.deadline < most:
+            named = ("deadline", policy.deadline)
+        if named is not None and named[1] < usual:
+            self.admission.warn_once(self.targets[index].label, *named, usual, streaming=self.delivery is not None)
 
     def _request_for(self, target: Target) -> Request:
         """Return the request without a model that this target is not asked for."""
@@ -230,15 +312,18 @@ class Performance:
 
     def _longest_attempt(self) -> float:
         """Return the most seconds that an attempt may hold what it takes."""
+        most = (
+            LONGEST if self.policy.attempt_timeout is None or self.delivery is not None else self.policy.attempt_timeout
+        )
         if self.deadline is None:
-            return self.policy.attempt_timeout
+            return most
         left = max(self.deadline - self.runtime.clock(), 0.0)
         # A stream may go on for longer than an attempt that is waited for as a whole.
-        return left if self.delivery is not None else min(left, self.policy.attempt_timeout)
+        return left if self.delivery is not None else min(left, most)
 
     def _skipped(self, command: Admit, outcome: Outcome) -> Outcome:
         self.holdings.give_back_retry()
-        if not command.hedge and outcome.skip is not None:
+        if not command.beside and outcome.skip is not None:
             self.reporter.skipped(command.index, outcome.skip, outcome.breaker)
         return outcome
 
@@ -254,8 +339,13 @@ class Performance:
         """Return why a target cannot answer this request at all, without asking about its health."""
         return lack_of(self.targets[index], self.providers[index], self.request, self.delivery)
 
-    def _reason_not_to_hedge(self, index: int) -> Failure | None:
-        target, limit = self.targets[index], self.policy.hedge_cost
+    def _reason_not_beside(self, command: Admit) -> Failure | None:
+        """Return why a target is not to be asked beside another."""
+        target, limit = self.targets[command.index], self.policy.hedge_cost
+        if command.beside == "probe":
+            return None  # it is asked in the probe's place, and not besides
+        if command.beside == "late" and self._leaves_this_machine(command):
+            return LimitReached("a request to this machine is not sent elsewhere unasked", provider=target.provider)
         if limit is not None:
             cost = self.admission.estimate(target.position, self._request_for(target))
             if cost is None or cost > limit:
@@ -263,6 +353,11 @@ class Performance:
         if not self.admission.hedges.withdraw():
             return LimitReached(f"hedge_share of {self.policy.hedge_share:g}", provider=target.provider)
         return None
+
+    def _leaves_this_machine(self, command: Admit) -> bool:
+        other = self._approaches.get(command.other)
+        here = other is not None and other.pace.local
+        return here and not self._pace(command.index, self._request_for(self.targets[command.index])).local
 
     # ---- one attempt ----
 
@@ -280,7 +375,11 @@ class Performance:
         self.reporter.attempt_started(command, state)
         model = target.model or (self.request.model if target.position == 0 else None)
         delivery = None if self.delivery is None else self._delivery_for(command)
-        timeout = command.timeout if delivery is None else self._longest_pause(command.timeout)
+        approach = self._approaches[command.index]
+        approach.began = self.runtime.clock()
+        timeout = self._provider_timeout(command, approach)
+        if approach.streamed:
+            approach.clocks = self._clocks_for(command, approach)
         request, options = self.request, self.request.options
         if options:
             options = self._options(command.index)
@@ -289,7 +388,8 @@ class Performance:
         if command.adaptation is not None:
             request = copy_with(request, adaptation=command.adaptation)
         if delivery is not None:
-            delivery.begin(target.label, command.timeout)
+            assert approach.clocks is not None
+            delivery.begin(target.label, approach.clocks)
             request = delivery.resume(request)
         if self.extensions is None:
             return request
@@ -320,13 +420,52 @@ class Performance:
         left = CLOSING if self.deadline is None else self.deadline - self.runtime.clock()
         return min(max(left, 0.001), CLOSING)
 
-    def _longest_pause(self, timeout: float) -> float:
-        """Return the seconds that a provider may let a stream wait; the drivers hold it to the shorter ones."""
-        policy = self.policy
-        first = min(policy.first_token_timeout, timeout)
-        longest = max(first, min(policy.idle_timeout, policy.attempt_timeout))
+    def _clocks_for(self, command: Call, approach: Approach) -> Clocks:
+        times = approach.times
+        if self.delivery is not None and command.timeout < times.first:
+            times = replace(times, first=command.timeout)
+        return Clocks(times, self.runtime.clock)
+
+    def _provider_timeout(self, command: Call, approach: Approach) -> float:
+        """Return the seconds that a provider may take: for a whole answer, or between two signs of a stream."""
+        if not approach.streamed:
+            return command.timeout
+        times = approach.times
+        longest = min(max(times.first, times.idle), times.silence, LONGEST_SILENCE)
+        if self.delivery is None:
+            longest = min(longest, command.timeout)
         left = longest if self.deadline is None else self.deadline - self.runtime.clock()
         return max(min(longest, left), 0.001)  # a provider takes no timeout of 0
+
+    def is_streamed(self, index: int) -> bool:
+        """Return whether a target's whole answer is asked for as a stream."""
+        return self._approaches[index].streamed
+
+    def clocks(self, index: int) -> Clocks:
+        """Return the clocks of a target's stream."""
+        clocks = self._approaches[index].clocks
+        assert clocks is not None  # it was prepared
+        return clocks
+
+    def first_sign(self, index: int) -> None:
+        """Take note of the first piece of a stream: a probe has shown by it that its target is well again."""
+        if self.holdings.is_probe(index):
+            clocks = self.clocks(index)
+            first = None if clocks.first_at is None else clocks.first_at - clocks.started
+            self.holdings.give(index, Report(Effect.SUCCESS, first=first))
+
+    def heard(self, index: int, event: StreamEvent) -> None:
+        """Take note of an event of a stream whose answer the caller is given whole.
+
+        Raises:
+            Timeout: it came too late.
+        """
+        clocks = self.clocks(index)
+        if clocks.is_over():
+            raise clocks.timed_out()
+        silent = clocks.first_at is None
+        if clocks.hear(event) and silent:
+            self.first_sign(index)
 
     def _options(self, index: int) -> Mapping[str, Mapping[str, Any]]:
         """The caller's options, those for a name of `understudy.toml` under the name that its provider knows."""
@@ -359,8 +498,7 @@ class Performance:
         """Make the outcome of a failed attempt; `delivery` is that of a stream which had begun."""
         target, refused = self.targets[command.index], self._refused.pop(command.index, None) if self._refused else None
         if isinstance(error, OutOfTime):
-            too_long = Timeout(f"no answer within {command.timeout:g} s")
-            failure: Failure = too_long if delivery is None else delivery.timed_out()
+            failure: Failure = self._timed_out(command, delivery)
         else:
             failure = own_failure(error)
         delivered = delivery is not None and delivery.began
@@ -379,45 +517,112 @@ class Performance:
             index=command.index,
         )
 
+    def _timed_out(self, command: Call, delivery: Delivery | None) -> Timeout:
+        if delivery is not None:
+            return delivery.timed_out()
+        clocks = self._approaches[command.index].clocks
+        if clocks is not None and clocks.is_over():
+            return clocks.timed_out()
+        return Timeout(f"no answer within {command.timeout:.3g} s")
+
     def record(self, command: Call, outcome: Outcome, started: float, delivery: Delivery | None = None) -> Outcome:
         """Tell the health store and the listeners of an attempt; `delivery` is that of a stream which had begun.
 
         Returns:
-            The outcome, with the state of the target's breaker.
+            The outcome, with what the store knows of the target afterwards.
         """
         index, failure, seconds = command.index, outcome.failure, outcome.at - started
-        if failure is not None:
-            self.reporter.attempt_failed(command, failure, seconds)
-        target, timeout, priced = self.targets[index], command.timeout, self.admission.spends
-        if delivery is not None:
-            timeout = delivery.allowed
-            if delivery.first_at is not None:
-                seconds = delivery.first_at - started
-        if isinstance(failure, Timeout) and self._is_hurry(index, timeout):
-            timeout = 0.0
-        report = report_of(failure, outcome.response, target.price_list or target.provider, seconds, timeout, priced)
-        report.streamed = self.delivery is not None
+        target, approach = self.targets[index], self._approaches.get(index)
+        report = report_of(failure, outcome.response, target.price_list or target.provider, self.admission.spends)
+        if failure is None:
+            report.seconds = None if self.delivery is not None else seconds
+        else:
+            outcome.wasted = self._wasted(index, failure, seconds)
+            self.reporter.attempt_failed(command, failure, seconds, outcome.wasted)
+        clocks = None if approach is None else approach.clocks
+        if clocks is not None and clocks.first_at is not None:
+            report.first, report.gap = clocks.first_at - clocks.started, clocks.gap
+        if isinstance(_cause(failure), Timeout):
+            self._judge_lateness(index, report, failure, seconds, command)
         after = self.holdings.give(index, report)
-        if failure is None or after is None or after.granted:
+        outcome.took = seconds
+        if failure is None or after is None:
             return outcome
-        return replace(outcome, free_in=after.free_in, breaker=after.state.value)
+        outcome.failing, outcome.alive = after.failing, after.alive
+        if not after.granted:
+            outcome.free_in, outcome.breaker = after.free_in, after.state.value
+        return outcome
 
-    def _is_hurry(self, index: int, timeout: float) -> bool:
-        """Whether an attempt ran out of time that was less than the factory's own, and less than its target takes."""
-        if _times_of(self.policy) == _times_of(self.admission.policy):
-            return False
-        p95 = self._latency(index).p95
-        return p95 is not None and timeout < p95
+    def _judge_lateness(
+        self, index: int, report: Report, failure: Failure | None, seconds: float, command: Call
+    ) -> None:
+        """Say that an attempt was late; a caller's own hurry is not held against the target."""
+        cause = _cause(failure)
+        if cause is not None and cause.status is not None:
+            return  # the vendor itself says so
+        approach = self._approaches.get(index)
+        usual = None if approach is None else approach.times.usual
+        allowed = seconds if approach is None else min(command.timeout, approach.times.first, approach.times.answer)
+        hurried = _times_of(self.policy) != _times_of(self.admission.policy) and usual is not None and allowed < usual
+        if hurried or seconds < EVIDENCE:
+            report.effect = Effect.NOTHING
+        else:
+            report.late = seconds
 
-    def _latency(self, index: int) -> Latency:
-        target = self.targets[index]
-        health = self.admission.look(target.position, self._request_for(target).model)
-        return health.latency(streaming=self.delivery is not None)
+    def _wasted(self, index: int, failure: Failure, seconds: float) -> int:
+        """Estimate the tokens that an attempt without an answer may have cost."""
+        approach = self._approaches.get(index)
+        if failure.usage is not None or approach is None or approach.began is None:
+            return 0
+        cause = _cause(failure)
+        if not isinstance(failure, StreamInterrupted) and (not isinstance(cause, Timeout) or cause.status is not None):
+            return 0
+        return self._waste_of(index, approach, seconds)
 
-    def give_up(self, index: int) -> Outcome:
-        """Give back what a cancelled attempt holds."""
-        self.holdings.give(index)
+    def _waste_of(self, index: int, approach: Approach, seconds: float) -> int:
+        written = None if approach.clocks is None else approach.clocks.characters
+        room = self.admission.thinking_room(self.targets[index].position, self.request)
+        return estimate_waste(self.request, seconds, written, room)
+
+    def give_up(self, command: Cancel) -> Outcome:
+        """Give back what a cancelled attempt holds; one that was late counts against its target."""
+        index, approach, now = command.index, self._approaches.get(command.index), self.runtime.clock()
+        began = None if approach is None else approach.began
+        report = None
+        if command.late and began is not None:
+            report = Report(Effect.FAILURE, late=now - began, failed=True)
+            clocks = None if approach is None else approach.clocks
+            if clocks is not None and clocks.first_at is not None:
+                report = Report(Effect.NOTHING, first=clocks.first_at - clocks.started)
+        after = self.holdings.give(index, report)
+        if report is not None and after is not None and not after.alive and report.late is not None:
+            self.admission.hedges.give_back()  # it answered nobody: who was asked beside it did not come on top
+        outcome = Outcome(now, index=index)
+        if began is not None and approach is not None:
+            outcome.wasted = self._waste_of(index, approach, now - began)
+        return outcome
+
+    def leave_to_end(self, index: int) -> Outcome:
+        """Let an attempt go on by itself."""
+        self.holdings.leave_to_end(index)
         return Outcome(self.runtime.clock(), index=index)
+
+    # ---- what comes before the first attempt ----
+
+    def is_ready(self, index: int) -> bool:
+        """Return whether a provider has imported what its first call needs."""
+        return self.admission.is_ready(self.targets[index].position)
+
+    def make_ready(self, index: int) -> None:
+        """Have a provider import what its first call needs: that is not the vendor's silence."""
+        self.admission.make_ready(self.targets[index].position)
+
+
+def _cause(failure: Failure | None) -> Failure | None:
+    """Return why a stream broke off, where a failure says that one did; else the failure."""
+    if isinstance(failure, StreamInterrupted) and isinstance(failure.__cause__, Failure):
+        return failure.__cause__
+    return failure
 
 
 def _times_of(policy: Policy) -> tuple[float | None, ...]:

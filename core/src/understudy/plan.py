@@ -17,11 +17,12 @@ from understudy.commands import Admit, Call, Command, Enter, Outcome, State, Wit
 from understudy.engine import SLICE
 from understudy.errors import Failure, LimitReached, ServerError, TargetFailure, TargetResting, TooManyCalls
 from understudy.explaining import listed, title_of
-from understudy.health import Claim, Lease
 from understudy.performance import Performance
 from understudy.policy import Policy
 from understudy.prices import estimate_usage
 from understudy.rehearsal import Rehearsal, rehearse
+from understudy.store import Claim, Lease
+from understudy.times import is_long, times_for
 from understudy.windows import MINUTE, UNITS, Allowance
 
 WIDTH = 80  # columns of a plan as text
@@ -113,10 +114,15 @@ class _Seat:
         self.target = target
         self.model = own or provider.default_model
         self.price = admission.estimate(target.position, request)
+        self.pace = performance._pace(index, request)
         self.health = admission.look(target.position, None if target.model else own)
         claim = admission.claim(target.position, request, 0, 0.0, False)
         self.most = {} if claim.limits is None else Allowance(claim.limits).left(0.0)
         self.left = {unit: self.health.left.get(unit, most) for unit, most in self.most.items()}
+        streamed = provider.capabilities.streaming and is_long(performance.policy, request, self.pace)
+        learned = self.health.learned[self.pace.thinks]
+        self.times = times_for(performance.policy, request, self.pace, learned, streamed=streamed, whole=True)
+        self.p95 = learned.answer_p95
         self.room_in: float | None = None  # seconds until a limit has room, at most; None where it never will have
         self.lack, self.resting, self.limited = performance.lack(index), self._resting(), self._limited(claim)
         self.skip = self.lack or self.resting or self.limited
@@ -154,7 +160,7 @@ class _Seat:
         if len(recent) >= left:
             free_in = recent[0] + LONGEST_MINUTE - now
             return Outcome(now, skip=LimitReached("played"), free_in=free_in, breaker=state)
-        return Outcome(now, breaker=state)
+        return Outcome(now, breaker=state, most=min(self.times.answer, self.times.first))
 
 
 class _Stage:
@@ -241,8 +247,10 @@ class _Stage:
         return f"{words}; its circuit lets one request at a time through" if probed else words
 
     def _hedge_after(self, index: int) -> float | None:
-        after = self.policy.hedge_after
-        return self.seats[index].health.answers.patience if isinstance(after, str) else after
+        after, seat = self.policy.hedge_after, self.seats[index]
+        if after == "late":
+            return seat.times.late
+        return seat.p95 if isinstance(after, str) else after
 
     def _on_failure(self, index: int, before: list[int]) -> str:
         """Say what follows a failure that may pass."""

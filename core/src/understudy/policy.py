@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 StreamRecovery: TypeAlias = Literal["raise", "restart", "continue", "buffer"]
 
 
-ATTEMPT_TIMEOUT = 60.0  # seconds, unless somebody chose another number
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """How long to insist and when to let the next provider take the part. The defaults are the preset `patient`.
@@ -24,16 +21,27 @@ class Policy:
         retry_delay: seconds before the first retry, doubled for each further one, 0 or more. 5: our choice;
             0.5 in `eager`, where a wait begins only when every target is in trouble.
         max_delay: longest wait in seconds; a vendor's hint beyond it means the next target. 60: our choice;
-            8 in `eager`, as gRPC's and AWS's clients bound theirs by seconds rather than minutes.
+            8 in `eager`, as gRPC's and AWS's clients bound theirs by seconds rather than minutes. Where no other target
+            is left, a hint within it is waited for after a rate limit, too.
         jitter: "none" waits exactly min(retry_delay * 2**n, max_delay); "full" anything between 0 and that, so that
             many callers do not come back at one moment (AWS's full jitter).
         switch_first: whether another target that may be asked is asked before this one is retried.
 
-        deadline: seconds for a whole call, or None for no limit. 120 in `eager`: two attempts of the longest kind.
-        attempt_timeout: most seconds for a whole answer. 60: as long as the longest wait.
-        first_token_timeout: most seconds until a stream's first piece. 60; 15 in `eager`: several times what the
-            vendors' models take under load.
-        idle_timeout: most seconds between two pieces of a stream. 60; 20 in `eager`.
+        quick_retries: retries of one target in one call that come soon, before another target is asked: after a failure
+            that came fast, while the target is otherwise well. 0; 1 in `eager`: most failures of a healthy vendor are
+            gone half a second later.
+
+        deadline: seconds for a whole call, or None for no limit. 600 in `eager`: the vendors' SDKs wait as long for one
+            answer.
+        attempt_timeout: most seconds for a whole answer; None finds them out, from the request and from what the
+            target's answers took (docs/timeouts.md). A number is kept to.
+        first_token_timeout: most seconds until a stream's first piece; None likewise.
+        idle_timeout: most seconds between two pieces of a stream; None likewise.
+        silence_timeout: most seconds without any sign of life from a vendor that sends such signs while it works.
+            45: OpenAI sends one every 30 seconds, Anthropic more often.
+        whole_answers: how a whole answer is asked for: "auto" as a stream inside where it may take long and the
+            provider streams, so that its pieces and the vendor's signs of life are seen; "stream" always, "plain"
+            never.
         minimum_attempt: seconds that must be left after a wait for the retry to be worth it. 0.1: the time of a
             round trip and the first bytes of an answer over a long line.
 
@@ -50,24 +58,32 @@ class Policy:
         breaker: whether a target that keeps failing is left alone for a while (circuit breaker).
         breaker_failures: failed attempts in a row that open it; and attempts within breaker_window from which on
             breaker_rate counts. 10: between Envoy's 5 errors in a row and the 100 calls that Polly and resilience4j
-            want before a share counts.
-        breaker_rate: share of failed attempts that opens it, above 0, at most 1. 0.5: resilience4j's default.
+            want before a share counts; 5 in `eager`. Three in a row over a minute or more do, too.
+        breaker_rate: share of failed attempts that opens it, above 0, at most 1. 0.5: resilience4j's default; 0.25 in
+            `eager`, where another target is asked at once.
         breaker_window: seconds over which the share is taken, 1 or more. 30: Polly's default sampling duration.
-        breaker_memory: seconds after which failures in a row are forgotten. 300: the longest time open.
+        breaker_memory: seconds after which failures in a row are forgotten. 300: ten times the window.
         breaker_requests: distinct calls that the failures must come from, so that one poisonous prompt opens
             nothing. 5; 3 in `eager`.
-        breaker_open: seconds that it stays open, times the openings in a row. 30: Envoy's base ejection time.
-        breaker_longest: most seconds that it stays open. 300: Envoy's longest ejection time.
+        breaker_open: seconds that it stays open after the first opening, doubled for each further one in a row. 5: a
+            probe costs nobody anything where another target can be asked beside it.
+        breaker_longest: most seconds that it stays open. 8, so that a target is used again within 10 s of being well.
         breaker_jitter: share of these seconds that is added at random, so that a fleet does not probe as one. 0.1.
-        breaker_successes: successful probes that close it. 2.
+        breaker_successes: successful probes that close it. 1.
 
         quota_cooldown: whether a target that refused for its quota is left alone for a while. Off: the next call
             asks the primary again; on in `eager`.
+        quota_calls: distinct calls that must have been refused lately, and as many as were answered, before a target
+            cools down for others; a daily quota or an empty account counts at once. 3: one refusal says that one call
+            came at a bad moment.
         longest_hint: most seconds that a vendor's hint is believed. 300.
         rate_limit_cooldown: seconds where the vendor gives no hint, doubled while it goes on, up to 60. 5: shorter
             than the minute over which vendors count.
         exhausted_cooldown: seconds after a daily quota or the credit is used up, doubled while it goes on. 300.
         longest_cooldown: most seconds of that. 3600.
+        refusal_cooldown: seconds that a target rests which refused its key, its right or its model, doubled while it
+            goes on up to 10 times as many; None for no rest. None; 30 in `eager`. Another key, model or URL is another
+            target.
 
         retry_budget: share of the calls of the last 10 seconds that may be retries, over all calls of a factory.
             0.1: what Google's SRE book allows a client; Finagle's is 0.2.
@@ -79,9 +95,13 @@ class Policy:
         routing: in which order targets are asked: "ordered" as they were named, "fastest" the quicker of two drawn at
             random first, "cheapest" by their prices, or a Strategy of your own such as weighted({"gemini": 3}).
         hedge_after: seconds without an answer (in a stream: without a first piece) after which the next target is
-            asked too, and whoever answers first is taken; "p95" for the time that 95 of 100 answers took. None: never.
+            asked too, and whoever answers first is taken; "p95" for the time that 95 of 100 answers took; "late" where
+            an answer is late by what was learnt: twice that time, and what the deadline leaves each target. None:
+            never; "late" in `eager`. A target on this machine has none asked beside it that is elsewhere, unless this
+            is a number or "p95".
         hedge_share: share of the calls that may be asked twice, the cap on what hedging costs. 0.05: what Dean and
-            Barroso found enough in "The Tail at Scale".
+            Barroso found enough in "The Tail at Scale". Who is asked beside a probe, or beside a target that turns out
+            not to answer, does not count.
         hedge_cost: most US dollars that the second request may cost by its estimate; None for no such limit. Needs
             the extra "prices"; where the price is not known, nothing is asked twice.
 
@@ -94,11 +114,14 @@ class Policy:
     max_delay: float = 60.0
     jitter: Literal["none", "full"] = "none"
     switch_first: bool = False
+    quick_retries: int = 0
 
     deadline: float | None = None
-    attempt_timeout: float = ATTEMPT_TIMEOUT
-    first_token_timeout: float = 60.0
-    idle_timeout: float = 60.0
+    attempt_timeout: float | None = None
+    first_token_timeout: float | None = None
+    idle_timeout: float | None = None
+    silence_timeout: float = 45.0
+    whole_answers: Literal["auto", "stream", "plain"] = "auto"
     minimum_attempt: float = 0.1
 
     switch_on_content_blocked: bool = False
@@ -112,23 +135,25 @@ class Policy:
     breaker_window: float = 30.0
     breaker_memory: float = 300.0
     breaker_requests: int = 5
-    breaker_open: float = 30.0
-    breaker_longest: float = 300.0
+    breaker_open: float = 5.0
+    breaker_longest: float = 8.0
     breaker_jitter: float = 0.1
-    breaker_successes: int = 2
+    breaker_successes: int = 1
 
     quota_cooldown: bool = False
+    quota_calls: int = 3
     longest_hint: float = 300.0
     rate_limit_cooldown: float = 5.0
     exhausted_cooldown: float = 300.0
     longest_cooldown: float = 3600.0
+    refusal_cooldown: float | None = None
 
     retry_budget: float = 0.1
     retry_reserve: float = 10.0
     max_concurrent_calls: int | None = None
 
     routing: str | Strategy = "ordered"
-    hedge_after: float | Literal["p95"] | None = None
+    hedge_after: float | Literal["p95", "late"] | None = None
     hedge_share: float = 0.05
     hedge_cost: float | None = None
 
@@ -241,7 +266,8 @@ def _or_none(check: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
 
 
 def _hedge_after(value: Any) -> str | None:
-    return None if value == "p95" or _some_seconds(value) is None else 'in seconds, more than 0, or "p95"'
+    good = value in ("p95", "late") or _some_seconds(value) is None
+    return None if good else 'in seconds, more than 0, or "p95" or "late"'
 
 
 def _routing(value: Any) -> str | None:
@@ -251,15 +277,17 @@ def _routing(value: Any) -> str | None:
 ROUTINGS = ("ordered", "fastest", "cheapest")
 
 _CHECKS: tuple[tuple[Callable[[Any], str | None], tuple[str, ...]], ...] = (
-    (_whole(0), ("max_retries",)),
+    (_whole(0), ("max_retries", "quick_retries")),
     (_seconds, ("retry_delay", "max_delay", "minimum_attempt", "breaker_memory")),
     (_whole_seconds, ("breaker_window",)),
     (_seconds, ("breaker_open", "breaker_longest", "longest_hint", "longest_cooldown")),
     (_seconds, ("rate_limit_cooldown", "exhausted_cooldown")),
-    (_some_seconds, ("attempt_timeout", "first_token_timeout", "idle_timeout")),
-    (_or_none(_some_seconds), ("deadline",)),
+    (_some_seconds, ("silence_timeout",)),
+    (_or_none(_some_seconds), ("deadline", "attempt_timeout", "first_token_timeout", "idle_timeout")),
+    (_or_none(_some_seconds), ("refusal_cooldown",)),
+    (_among("auto", "stream", "plain"), ("whole_answers",)),
     (_switch, ("switch_first", "switch_on_content_blocked", "switch_on_length", "breaker", "quota_cooldown")),
-    (_whole(1), ("breaker_failures", "breaker_requests", "breaker_successes")),
+    (_whole(1), ("breaker_failures", "breaker_requests", "breaker_successes", "quota_calls")),
     (_some_share, ("breaker_rate",)),
     (_share, ("breaker_jitter", "hedge_share")),
     (_count, ("retry_budget", "retry_reserve")),
@@ -276,12 +304,15 @@ _EAGER: dict[str, Any] = {
     "max_delay": 8.0,
     "jitter": "full",
     "switch_first": True,
-    "deadline": 120.0,
-    "first_token_timeout": 15.0,
-    "idle_timeout": 20.0,
+    "quick_retries": 1,
+    "deadline": 600.0,
+    "breaker_failures": 5,
+    "breaker_rate": 0.25,
     "breaker_requests": 3,
     "quota_cooldown": True,
+    "refusal_cooldown": 30.0,
     "retry_reserve": 1.0,
+    "hedge_after": "late",
 }
 
 PRESETS = {"patient": Policy(), "eager": Policy(**_EAGER)}

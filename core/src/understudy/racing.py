@@ -7,11 +7,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import suppress
 from typing import Protocol
 
-from understudy.commands import Call, Outcome
+from understudy.commands import Call, Cancel, Outcome
 from understudy.performance import Performance
 from understudy.response import StreamEvent
 from understudy.threads import start
 
+_left: set[asyncio.Future[None]] = set()  # what goes on by itself: a loop keeps no hold of its own on it
 GRACE = 0.05  # seconds that a cancelled attempt gets to close its connection before the call goes on
 
 
@@ -90,40 +91,64 @@ class Race:
             return Outcome(self._performance.runtime.clock(), pending=True, index=command.index)
         return await self._result(next(index for index, task in self._tasks.items() if task in done))
 
-    async def outcome(self, index: int) -> Outcome:
-        """Wait for an attempt's outcome, or for the first piece of its stream."""
-        await asyncio.wait({self._tasks[index]})  # cancelled, it leaves the attempt to close()
+    async def outcome(self, index: int, seconds: float | None = None) -> Outcome:
+        """Wait for an attempt's outcome, or for the first piece of its stream; after so many seconds it is pending."""
+        done, _ = await asyncio.wait({self._tasks[index]}, timeout=seconds)  # cancelled, it leaves it to close()
+        if not done:
+            return Outcome(self._performance.runtime.clock(), pending=True, index=index)
         return await self._result(index)
 
     def runner(self, index: int) -> Runner:
         """Return an attempt."""
         return self._runners[index]
 
-    async def cancel(self, index: int) -> Outcome:
+    async def cancel(self, command: Cancel) -> Outcome:
         """Give up an attempt; the call goes on when its connection is closed, or after a moment.
 
         Returns:
             An outcome with the answer of an attempt that had ended in the meantime, since it has cost something.
         """
+        index = command.index
         task, runner = self._tasks.pop(index), self._runners.pop(index)
         task.cancel()
         closing = asyncio.ensure_future(_end(task, runner))
         await asyncio.wait({closing}, timeout=GRACE)
         performance = self._performance
+        outcome = Outcome(performance.runtime.clock(), index=index)
         if performance.asks_elsewhere:
-            start(lambda: performance.give_up(index))
+            start(lambda: performance.give_up(command))
         else:
-            performance.give_up(index)
+            outcome = performance.give_up(command)
         answered = task.done() and not task.cancelled() and task.exception() is None
-        response = task.result().response if answered else None
-        return Outcome(performance.runtime.clock(), response=response, index=index)
+        outcome.response = task.result().response if answered else None
+        return outcome
+
+    def leave(self, index: int) -> Outcome:
+        """Let an attempt go on by itself, to its outcome or the first piece of its stream, also after the call."""
+        task, runner, performance = self._tasks.pop(index), self._runners.pop(index), self._performance
+        outcome = performance.leave_to_end(index)
+
+        async def see_to_end() -> None:
+            try:
+                await _end(task, runner)
+            finally:
+                command = Cancel(index)
+                if performance.asks_elsewhere:
+                    start(lambda: performance.give_up(command))
+                else:
+                    performance.give_up(command)
+
+        left = asyncio.ensure_future(see_to_end())
+        _left.add(left)
+        left.add_done_callback(_left.discard)
+        return outcome
 
     async def close(self) -> None:
         """Give up whatever is under way."""
         for task in self._tasks.values():
             task.cancel()
         for index in list(self._tasks):
-            await self.cancel(index)
+            await self.cancel(Cancel(index))
 
     async def _result(self, index: int) -> Outcome:
         """Return a decided attempt's outcome; one that has ended is no longer part of the race."""

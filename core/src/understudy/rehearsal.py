@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from understudy.admission import refusal, report_of
-from understudy.commands import Admit, Call, Command, Outcome, Target, Verdict, Wait
+from understudy.commands import ATTEMPT, Admit, Call, Command, Outcome, Target, Verdict, Wait
 from understudy.engine import decide
 from understudy.errors import Failure, TargetResting
-from understudy.health import Claim, InMemoryHealthStore, Lease
+from understudy.health import InMemoryHealthStore
 from understudy.policy import Policy
+from understudy.store import Claim, Lease
 
 Answer: TypeAlias = Callable[[Command, float], Outcome]
 MOST_COMMANDS = 100_000  # after which a policy with very many retries is left to itself
@@ -91,7 +92,7 @@ def rehearse_failures(policy: Policy, *parts: Failure | None, draw: float = 1.0,
         target = targets[command.index]
         if isinstance(failure, TargetResting) and not command.forced and (failure.retry_after or 0.0) > clock.now:
             return Outcome(clock.now, skip=failure, free_in=failure.retry_after)
-        claim = Claim(1, policy, policy.attempt_timeout, forced=command.forced)
+        claim = Claim(1, policy, ATTEMPT, forced=command.forced)
         lease = store.take(target.label, claim)
         leases[command.index] = lease, claim
         skip = refusal(lease, target.provider)
@@ -100,7 +101,7 @@ def rehearse_failures(policy: Policy, *parts: Failure | None, draw: float = 1.0,
     def call(command: Call, failure: Failure | None) -> Outcome:
         if failure is None or isinstance(failure, TargetResting):
             return Outcome(clock.now, index=command.index)
-        report = report_of(failure, None, "", 0.0, command.timeout, priced=False)
+        report = report_of(failure, None, "", priced=False)
         after = store.give(targets[command.index].label, *leases[command.index], report)
         return Outcome(
             clock.now,
@@ -110,6 +111,7 @@ def rehearse_failures(policy: Policy, *parts: Failure | None, draw: float = 1.0,
             delivered=delivered and command.index == 0,
             free_in=None if after.granted else after.free_in,
             breaker=after.state.value,
+            failing=after.failing,
         )
 
     def answer(command: Command, now: float) -> Outcome:

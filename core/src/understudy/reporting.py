@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from understudy import events
 from understudy.commands import Call, State, Switch, Target, Wait
 from understudy.errors import Failure
-from understudy.health import Lease
 from understudy.response import LLMResponse
+from understudy.store import Lease
 
 if TYPE_CHECKING:
     from understudy.extensions import Extensions
@@ -45,9 +45,9 @@ class Reporter:
         if self.listens:
             self._tell(events.AttemptStarted, label, command.number, command.reason, state)
 
-    def attempt_failed(self, command: Call, failure: Failure, seconds: float) -> None:
+    def attempt_failed(self, command: Call, failure: Failure, seconds: float, wasted: int) -> None:
         """Report how an attempt failed."""
-        self._tell(events.AttemptFailed, self._targets[command.index].label, command.number, failure, seconds)
+        self._tell(events.AttemptFailed, self._targets[command.index].label, command.number, failure, seconds, wasted)
 
     def skipped(self, index: int, failure: Failure, state: State) -> None:
         """Report a target that is passed over."""

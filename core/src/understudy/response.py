@@ -72,7 +72,7 @@ class Attempt:
         target: the route as it was named, for example "gemini" or "claude:claude-haiku-4-5".
         provider: the provider's name.
         model: the model that was asked, where it is known.
-        outcome: what came of it.
+        outcome: what came of it. "left to end" is a probe that goes on by itself, since another target answered.
         reason: why this target was asked now, or why it was skipped.
         number: 1 for the first attempt on this target, counting up; 0 where it was skipped.
         failure: the typed failure, where it failed.
@@ -84,12 +84,14 @@ class Attempt:
         decision: why it was not asked again, or nobody beside it, where another reason than its failure, or than the
             time that it took, kept it from that.
         price_list: under which name its prices are listed, where that is not the provider's.
+        wasted: tokens that it may have cost for nothing, by estimate, where the vendor did not tell: an answer that was
+            given up may be written to its end all the same, and charged.
     """
 
     target: str
     provider: str
     model: str | None = None
-    outcome: Literal["succeeded", "failed", "skipped", "cancelled"]
+    outcome: Literal["succeeded", "failed", "skipped", "cancelled", "left to end"]
     reason: str = ""
     number: int = 0
     failure: Failure | None = None
@@ -100,6 +102,7 @@ class Attempt:
     breaker: Literal["closed", "open", "cooling", "half-open"] = "closed"
     decision: str = ""
     price_list: str = ""
+    wasted: int = 0
 
     @property
     def cost(self) -> float | None:
@@ -162,6 +165,12 @@ class LLMResponse:
         """US dollars for all attempts of the call, as far as it is known; None where no attempt's is."""
         known = [cost for attempt in self.attempts if (cost := attempt.cost) is not None]
         return sum(known) if known else None
+
+    @property
+    def wasted_tokens(self) -> int:
+        """Tokens that attempts without an answer cost, as the vendors told or by estimate."""
+        failed = [attempt for attempt in self.attempts if attempt.outcome != "succeeded"]
+        return sum(attempt.usage.total_tokens if attempt.usage else attempt.wasted for attempt in failed)
 
     @property
     def message(self) -> Message:
@@ -236,11 +245,14 @@ class Restart:
         target: who broke off.
         next_target: who answers now.
         failure: why.
+        voided: the ids of the tool calls that the caller holds, and that are void: whoever runs tools before Finish has
+            run them for nothing, and may be asked for the same again under another id.
     """
 
     target: str
     next_target: str
     failure: Failure
+    voided: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

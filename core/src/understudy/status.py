@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from understudy.health import TargetHealth
 from understudy.provider import ChatProvider
+from understudy.store import TargetHealth
 
 logger = logging.getLogger("understudy")
 

@@ -1,0 +1,223 @@
+"""All that is known of one target: its breaker, its limits, what its answers took, and who waits for it just now.
+
+No clock and no randomness of its own: a HealthStore gives it the time and guards it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Literal
+
+from understudy.breaker import Breaker, BreakerState, Effect
+from understudy.latencies import Durations, Failing, Latency
+from understudy.limits import Limits
+from understudy.policy import Policy
+from understudy.store import Claim, Lease, Report, TargetHealth
+from understudy.windows import Allowance
+
+SUSPECT = 6  # requests under way that must be late before a target counts as one that answers nobody
+LATE_TIMES, LATE_LEAST = 3.0, 5.0  # times the median, and seconds, after which a request under way is late
+MOST_UNDER_WAY = 10_000  # requests that are remembered
+CENSORED = 2.0  # times the seconds after which an answer was given up: what it would have taken, at a guess
+
+
+class TargetRecord:
+    """One target's health."""
+
+    __slots__ = (
+        "_allowance",
+        "_allowances",
+        "_answered",
+        "_closed",
+        "_durations",
+        "_failing",
+        "_slots",
+        "_under_way",
+        "breaker",
+        "lock",
+    )
+
+    def __init__(self) -> None:
+        self.breaker = Breaker()
+        self._allowance: Allowance | None = None  # the one that was used last
+        self._allowances: dict[Limits, Allowance] = {}
+        self._durations = Durations(), Durations()  # without thinking, with it
+        self._failing = Failing()
+        self._slots = 0
+        self._answered = float("-inf")  # the latest beginning of a request that was answered
+        self._under_way: dict[int, float] = {}  # calls that wait for it, with when they began; the oldest first
+        self._closed = [Lease(True), Lease(True)]  # what nearly every call is given, made once for each generation
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Make the lock anew in a forked process, and free what was leased to calls: these are another process's."""
+        self.lock = threading.Lock()
+        self.breaker._probe = 0
+        self._under_way.clear()
+        for allowance in self._allowances.values():
+            allowance._slots.clear()
+
+    # ---- the three questions of a store ----
+
+    def take(self, claim: Claim, now: float) -> Lease:
+        """Give the right to ask the target once, or say why not."""
+        breaker = self.breaker
+        if claim.limits is None and breaker.state is BreakerState.CLOSED:
+            lease = self._closed[claim.thinks]
+            if lease.generation != breaker.generation or lease.learned is not self._durations[claim.thinks].learned:
+                lease = self._closed[claim.thinks] = self._granted(claim, now)
+            suspect = len(self._under_way) >= SUSPECT and self._is_suspect(lease, claim, now)
+            self._begin(claim.call, now)
+            if suspect:
+                return Lease(True, generation=breaker.generation, learned=lease.learned, suspect=True)
+            return lease
+        before = breaker.generation
+        wait = breaker.admit(now)
+        changed = breaker.generation != before
+        if wait > 0 and not claim.forced:
+            probed = breaker.state is BreakerState.HALF_OPEN
+            return Lease(
+                False, breaker.state, wait, self._why(), breaker.generation, busy=probed, refused=breaker.refused
+            )
+        slot = 0
+        reserved: tuple[float, ...] = ()
+        if claim.limits is not None:
+            allowance = self._allowance_under(claim.limits)
+            limit_wait, limit, busy = allowance.wait_for(claim.tokens, claim.cost, now)
+            if limit:
+                return Lease(False, breaker.state, limit_wait, limit, breaker.generation, changed=changed, busy=busy)
+            self._slots += 1
+            slot = self._slots
+            reserved = allowance.reserve(claim.tokens, claim.cost, now, slot, claim.lease)
+        half_open = breaker.state is BreakerState.HALF_OPEN and wait <= 0
+        lease = self._granted(claim, now)
+        lease.suspect = len(self._under_way) >= SUSPECT and self._is_suspect(lease, claim, now)
+        lease.state, lease.slot, lease.reserved, lease.changed = breaker.state, slot, reserved, changed
+        lease.probe = breaker.send_probe(now, claim.lease) if half_open else 0
+        self._begin(claim.call, now)
+        return lease
+
+    def give(self, lease: Lease, claim: Claim, report: Report, now: float, random: Callable[[], float]) -> Lease:
+        """Take note of what came of it, and free or settle what was taken."""
+        breaker, effect = self.breaker, report.effect
+        began = self._under_way.pop(claim.call, None)
+        alive = self._take_note(claim, report, began, now)
+        if report.late is not None and alive:
+            effect = Effect.NOTHING  # it was long, and the target is not down
+        elif report.failed:
+            self._failing.fail(now)
+        if lease.slot and claim.limits is not None:
+            tokens = claim.tokens if report.tokens is None else report.tokens
+            cost = claim.cost if report.cost is None else report.cost
+            used = (tokens, cost) if report.sent else None
+            allowance = self._allowance_under(claim.limits)
+            allowance.settle(lease.reserved, (claim.tokens, claim.cost), used, now, lease.slot)
+        before = breaker.generation
+        breaker.record(
+            effect,
+            now,
+            call=claim.call,
+            generation=lease.generation,
+            probe=lease.probe,
+            policy=claim.policy,
+            draw=0.0 if effect is Effect.SUCCESS else random(),
+            hint=report.hint,
+            why=report.why,
+        )
+        changed = breaker.generation != before
+        closed = breaker.state is BreakerState.CLOSED
+        if closed and not changed and effect is Effect.SUCCESS:
+            return self._closed[claim.thinks]
+        resting = breaker.state in (BreakerState.OPEN, BreakerState.COOLING)
+        wait = max(breaker.until - now, 0.0) if resting else 0.0
+        after = Lease(wait <= 0, breaker.state, wait, self._why() if wait > 0 else "", breaker.generation)
+        after.changed, after.alive, after.refused = changed, alive, breaker.refused
+        after.failing = breaker.share(now, claim.policy)
+        return after
+
+    def look(self, now: float, policy: Policy) -> TargetHealth:
+        """Tell how the target is."""
+        breaker = self.breaker
+        state = breaker.state_at(now)
+        resting = state in (BreakerState.OPEN, BreakerState.COOLING)
+        plain, thinking = self._durations
+        return TargetHealth(
+            state,
+            max(breaker.until - now, 0.0) if resting else 0.0,
+            breaker.failures(now, policy),
+            self._allowance.left(now) if self._allowance is not None else {},
+            _latest(plain.answers.look(now), thinking.answers.look(now)),
+            _latest(plain.first.look(now), thinking.first.look(now)),
+            self._failing.look(now),
+            (plain.look(now), thinking.look(now)),
+            breaker.refused if state is BreakerState.COOLING else "",
+        )
+
+    def is_idle(self) -> bool:
+        """Return whether it could be forgotten without anybody missing it."""
+        return self.breaker.state is BreakerState.CLOSED and self._allowance is None
+
+    # ---- within ----
+
+    def _granted(self, claim: Claim, now: float) -> Lease:
+        return Lease(True, generation=self.breaker.generation, learned=self._durations[claim.thinks].look(now))
+
+    def _begin(self, call: int, now: float) -> None:
+        under_way = self._under_way
+        under_way[call] = now
+        if len(under_way) > MOST_UNDER_WAY:
+            del under_way[next(iter(under_way))]
+
+    def _is_suspect(self, lease: Lease, claim: Claim, now: float) -> bool:
+        """Whether so many requests are late that began after the last one which was answered."""
+        median = lease.learned.first_median if claim.streamed else lease.learned.answer_median
+        if median is None:
+            return False
+        latest = now - max(LATE_TIMES * median, LATE_LEAST)
+        late = 0
+        for began in self._under_way.values():
+            if began > latest:
+                break
+            late += began > self._answered
+        return late >= SUSPECT
+
+    def _take_note(self, claim: Claim, report: Report, began: float | None, now: float) -> bool:
+        """Take note of what an attempt took; return whether one that began later than it was answered."""
+        durations = self._durations[claim.thinks]
+        alive = began is not None and began < self._answered
+        if report.effect is Effect.SUCCESS or report.first is not None:
+            if began is not None and began > self._answered:
+                self._answered = began
+            plain = not claim.streamed
+            if report.effect is Effect.SUCCESS:
+                durations.add(now, answer=report.seconds, plain=plain, first=report.first, gap=report.gap)
+                if self._failing.share:  # rarely: and every call comes by here
+                    self._failing.succeed(now)
+        if report.late is not None and alive:
+            guess = CENSORED * report.late
+            if claim.streamed and report.first is None:
+                durations.add(now, answer=None, plain=False, first=guess)
+            elif not claim.streamed:
+                durations.add(now, answer=guess, plain=True)
+        return alive
+
+    def _why(self) -> Literal["breaker", "cooldown", "refusal"]:
+        if self.breaker.state is not BreakerState.COOLING:
+            return "breaker"
+        return "refusal" if self.breaker.refused else "cooldown"
+
+    def _allowance_under(self, limits: Limits) -> Allowance:
+        """Return what is left of these limits; programs that share a store may have different ones."""
+        allowance = self._allowance
+        if allowance is None or (allowance.limits is not limits and allowance.limits != limits):
+            allowance = self._allowances.get(limits)
+            if allowance is None:
+                allowance = self._allowances[limits] = Allowance(limits)
+            self._allowance = allowance
+        return allowance
+
+
+def _latest(plain: Latency, thinking: Latency) -> Latency:
+    """Return the one of two latencies that is known, the second where both are: answers of models that think."""
+    return plain if thinking.seconds is None else thinking
