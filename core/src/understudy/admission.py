@@ -107,7 +107,8 @@ class Admission:
         self._price_lists = [target.price_list or target.provider for target in targets]
         self._unpriced: set[tuple[int, str]] = set()  # told already
         self._told: set[tuple[str, str, float]] = set()  # likewise
-        self._ready = [False] * len(targets)
+        # Who has nothing to import before its first call is ready at once.
+        self._ready = [type(provider).warm_up is ChatProvider.warm_up for provider in providers]
         self.unwell: set[str] = set()  # targets whose breakers were last seen in another state than closed
         self._limits = [find_limits(limits, target.label, target.provider) for target in targets]
         self.spends = any(limit is not None and limit.spend_per_day is not None for limit in self._limits)

@@ -85,6 +85,7 @@ class Breaker:
 
     __slots__ = (
         "_buckets",
+        "_closed_at",
         "_cooldowns",
         "_limited",
         "_probe",
@@ -113,6 +114,7 @@ class Breaker:
         self._streak: deque[float] = deque()
         self._streak_began = 0.0
         self._buckets: deque[list[int]] = deque()  # [second, attempts, failures]
+        self._closed_at = float("-inf")
         self._cooldowns = 0
         self._limited = False  # whether it cools down for a rate limit, after which all may ask again
         self._refusals = 0  # rests in a row for a refused key
@@ -146,7 +148,7 @@ class Breaker:
 
         Args:
             now: seconds on the caller's clock.
-            lease: seconds after which it counts as abandoned, and another may be sent.
+            lease: seconds after which another may be sent, whether it is abandoned or takes long.
 
         Returns:
             The probe's token.
@@ -184,7 +186,8 @@ class Breaker:
         if generation != self.generation:
             return
         if self.state is BreakerState.HALF_OPEN:
-            if probe and probe == self._probe:
+            # A probe that was overtaken by the next one says something still where it is answered.
+            if probe and (probe == self._probe or effect is Effect.SUCCESS):
                 self._record_probe(effect, now, policy, draw, hint, why)
             return
         if self.state is not BreakerState.CLOSED:
@@ -239,10 +242,11 @@ class Breaker:
         else:
             self._successes += 1
             if self._successes >= self._wanted:
-                self._close()
+                self._close(now)
 
-    def _close(self) -> None:
+    def _close(self, now: float) -> None:
         self._go(Signal.PROBES_SUCCEEDED)
+        self._closed_at = now
         self.trips = self._cooldowns = self._refusals = 0
         self._streak.clear()
         self._buckets.clear()
@@ -320,7 +324,8 @@ class Breaker:
         self.trips += 1
         seconds = min(policy.breaker_open * 2.0 ** min(self.trips - 1, 64), policy.breaker_longest)
         self.until = now + seconds * (1 + policy.breaker_jitter * draw)
-        self._wanted = policy.breaker_successes
+        again = now - self._closed_at < policy.breaker_window  # it was closed too soon
+        self._wanted = policy.breaker_successes + (1 if again and signal is Signal.FAILURES else 0)
         self._limited = False
 
     def _cool(self, effect: Effect, now: float, policy: Policy, hint: float | None) -> None:
@@ -335,7 +340,8 @@ class Breaker:
         self._cooldowns += 1
         self.until = now + seconds
         self._wanted = 1  # a quota comes back whole: one answer shows it
-        self._limited = effect is Effect.RATE_LIMITED
+        # After the first cooldown all may ask again; where that was too soon, one request finds out the next time.
+        self._limited = effect is Effect.RATE_LIMITED and self._cooldowns == 1
         self.refused = ""
 
     def _rest(self, seconds: float, now: float, why: str) -> None:

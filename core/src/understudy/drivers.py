@@ -267,6 +267,9 @@ class _Runner:
     async def close(self) -> None:
         pass
 
+    def has_begun(self) -> bool:
+        return self._performance.has_begun(self._command.index)
+
 
 def stream(performance: Performance) -> Iterator[StreamEvent]:
     """Run a call as a stream that ends in Finish.
@@ -463,7 +466,7 @@ def _needs_loop(performance: Performance, *, streaming: bool) -> bool:
     named = policy.attempt_timeout is not None
     if streaming:
         named = named or policy.first_token_timeout is not None or policy.idle_timeout is not None
-    if policy.deadline is None and not named:
+    if policy.deadline is None and not named and not (several and policy.hedge_after == "late"):
         return False
     return any(not provider.capabilities.keeps_deadline for provider in performance.providers)
 

@@ -218,7 +218,7 @@ class _Run:
         if failure.adaptation is not None and not state.adapted and self._fits(self.now):
             state.adapted, state.adaptation, state.again = 1, failure.adaptation, True
             return None, ""
-        limited = isinstance(failure, RateLimited) and failure.retry_after is not None
+        limited = isinstance(failure, RateLimited) and (failure.retry_after is not None or self.policy.switch_first)
         passing = failure.scope is Scope.TRANSIENT or isinstance(failure, StreamInterrupted)
         if not (passing or limited) or failure.retryable is False:
             return None, ""
@@ -226,6 +226,8 @@ class _Run:
             return None, ""
         if isinstance(failure, Timeout) and outcome.alive:
             return None, "no retry: it is slow, and answered others meanwhile"
+        if isinstance(failure, Timeout) and outcome.took > self.policy.max_delay and self._fresh() is not None:
+            return None, "no retry: it took longer than any wait, and another target is left"
         if passing and self._is_quick(state, outcome, failure):
             return None, ""
         return None, self._set_due(state, outcome, failure)
@@ -258,12 +260,13 @@ class _Run:
         hint = failure.retry_after
         if hint is not None and hint > self.policy.max_delay:
             return f"no retry: the vendor asks for {hint:g} s, more than max_delay"
-        if isinstance(failure, RateLimited):  # its hint alone says when: until then nobody else must be left
-            wait, state.rest = hint or 0.0, failure
+        wait = self.policy.backoff(state.tries - state.adapted - state.quick_retries - 1)
+        if self.policy.jitter == "full":
+            wait *= outcome.draw
+        if isinstance(failure, RateLimited):  # only where nobody else is left
+            state.rest = failure
+            wait = hint if hint is not None else max(wait, self.policy.retry_delay)
         else:
-            wait = self.policy.backoff(state.tries - state.adapted - state.quick_retries - 1)
-            if self.policy.jitter == "full":
-                wait *= outcome.draw
             wait = max(wait, hint or 0.0)
             if outcome.free_in:
                 return f"no retry: the circuit is {outcome.breaker}"
@@ -353,8 +356,14 @@ class _Run:
         assert partner is not None  # else nothing would have been pending
         admitted = yield Admit(partner, self.states[partner].tries + 1, beside=beside, other=index)
         self.now = admitted.at
-        if admitted.skip is not None:  # it may still be come to in its turn
-            return (yield from self._go_on_alone(index, reason, asked, admission, admitted.skip))
+        while admitted.skip is not None:  # it may still be come to in its turn
+            patience = max((self.now - asked) / 2, SLICE) if beside == "late" else None
+            outcome = yield Await(index, self._patience(index, asked, patience))
+            self.now = outcome.at
+            if not outcome.pending or self._is_used_up(index, asked):
+                return (yield from self._end_alone(index, reason, asked, admission, outcome, admitted.skip))
+            admitted = yield Admit(partner, self.states[partner].tries + 1, beside=beside, other=index)
+            self.now = admitted.at
         parts = {index: (reason, asked, admission)}
         waited = self.now - asked
         words = f"no answer from {self.targets[index].label} within {waited:.3g} s"
@@ -383,19 +392,26 @@ class _Run:
                 self.states[last].visited = False  # it was given up for one that broke off: it may still answer
         return self._take_in(first, parts[first][0], outcome, *parts[first][1:])
 
-    def _go_on_alone(self, index: int, reason: str, asked: float, admission: Outcome, skip: Failure) -> Part:
-        """Wait for an attempt beside which nobody could be asked; it gets no more than its share of the time."""
-        seconds = None
-        if self.deadline is not None:
-            seconds = max(asked + self._slice_at(index, asked) - self.now, 0.0)
-        outcome = yield Await(index, seconds)
-        self.now = outcome.at
+    def _patience(self, index: int, asked: float, seconds: float | None) -> float | None:
+        """Return the seconds after which it is looked again at an attempt beside which nobody could be asked."""
+        if self.deadline is None:
+            return seconds
+        share = max(asked + self._slice_at(index, asked) - self.now, 0.0)
+        return share if seconds is None else min(seconds, share)
+
+    def _is_used_up(self, index: int, asked: float) -> bool:
+        """Whether an attempt that is alone has had its share of the time."""
+        return self.deadline is not None and self.now >= asked + self._slice_at(index, asked)
+
+    def _end_alone(
+        self, index: int, reason: str, asked: float, admission: Outcome, outcome: Outcome, skip: Failure
+    ) -> Part:
+        """Take in an attempt beside which nobody could be asked, or give it up at the end of its share of the time."""
         if outcome.pending:
             outcome = yield Cancel(index, late=True)
             self.now = outcome.at
-            outcome.failure = Timeout(
-                f"no answer within {self.now - asked:.3g} s", provider=self.targets[index].provider
-            )
+            words = f"no answer within {self.now - asked:.3g} s"
+            outcome.failure = Timeout(words, provider=self.targets[index].provider)
         end = self._take_in(index, reason, outcome, asked, admission)
         if not self.attempts[-1].decision:
             self._note_decision(self.states[index], f"nobody was asked beside it: {skip.brief}")

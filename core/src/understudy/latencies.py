@@ -44,6 +44,7 @@ class Learned:
         first_p95: 95 of 100 first pieces of streams.
         first_median: half of them.
         gap_p95: the longest pauses in 95 of 100 streams.
+        end_median: half of all answers, to their end.
     """
 
     answer_p95: float | None = None
@@ -51,6 +52,7 @@ class Learned:
     first_p95: float | None = None
     first_median: float | None = None
     gap_p95: float | None = None
+    end_median: float | None = None
 
 
 NOTHING_LEARNT = Learned()
@@ -118,16 +120,24 @@ class Latencies:
 class Durations:
     """What one target's answers to one kind of request took: whole answers, first pieces and pauses of streams."""
 
-    __slots__ = ("answers", "first", "gaps", "learned")
+    __slots__ = ("answers", "ends", "first", "gaps", "learned")
 
     def __init__(self) -> None:
         self.answers = Latencies()
+        self.ends = Latencies()
         self.first = Latencies()
         self.gaps = Latencies()
         self.learned = NOTHING_LEARNT
 
     def add(
-        self, now: float, *, answer: float | None, plain: bool, first: float | None = None, gap: float | None = None
+        self,
+        now: float,
+        *,
+        answer: float | None = None,
+        plain: bool = False,
+        first: float | None = None,
+        gap: float | None = None,
+        end: float | None = None,
     ) -> bool:
         """Take note of an answer.
 
@@ -135,6 +145,7 @@ class Durations:
             now: seconds on the caller's clock.
             answer: seconds that the whole answer took; None for a stream.
             plain: whether it was asked for plainly, so that nothing was heard of it before.
+            end: seconds to its end, in either case.
             first: seconds to the first piece.
             gap: seconds of the longest pause.
 
@@ -144,13 +155,14 @@ class Durations:
         changed = answer is not None and self.answers.add(answer, now, sample=plain)
         changed = (first is not None and self.first.add(first, now)) or changed
         changed = (gap is not None and self.gaps.add(gap, now)) or changed
+        changed = (end is not None and self.ends.add(end, now)) or changed
         if changed:
             self._learn()
         return changed
 
     def look(self, now: float) -> Learned:
         """Return what was learnt, unless it is too old."""
-        stale = [one for one in (self.answers, self.first, self.gaps) if one.is_stale(now)]
+        stale = [one for one in (self.answers, self.first, self.gaps, self.ends) if one.is_stale(now)]
         for one in stale:
             one.forget()
         if stale:
@@ -159,7 +171,7 @@ class Durations:
 
     def _learn(self) -> None:
         answers, first = self.answers, self.first
-        self.learned = Learned(answers.p95, answers.median, first.p95, first.median, self.gaps.p95)
+        self.learned = Learned(answers.p95, answers.median, first.p95, first.median, self.gaps.p95, self.ends.median)
 
 
 class Failing:

@@ -350,9 +350,16 @@ class Performance:
             cost = self.admission.estimate(target.position, self._request_for(target))
             if cost is None or cost > limit:
                 return LimitReached(f"hedge_cost of {limit:g} dollars", provider=target.provider)
+        if command.beside == "late" and self._is_suspect(command.other):
+            return None
         if not self.admission.hedges.withdraw():
             return LimitReached(f"hedge_share of {self.policy.hedge_share:g}", provider=target.provider)
         return None
+
+    def _is_suspect(self, index: int) -> bool:
+        """Return whether a target seems not to answer anybody: who is asked beside it does not come on top."""
+        target = self.targets[index]
+        return self.admission.look(target.position, self._request_for(target).model).suspect
 
     def _leaves_this_machine(self, command: Admit) -> bool:
         other = self._approaches.get(command.other)
@@ -447,6 +454,11 @@ class Performance:
         assert clocks is not None  # it was prepared
         return clocks
 
+    def has_begun(self, index: int) -> bool:
+        """Return whether pieces of a target's answer have come."""
+        clocks = self._approaches[index].clocks
+        return clocks is not None and clocks.first_at is not None
+
     def first_sign(self, index: int) -> None:
         """Take note of the first piece of a stream: a probe has shown by it that its target is well again."""
         if self.holdings.is_probe(index):
@@ -535,6 +547,7 @@ class Performance:
         target, approach = self.targets[index], self._approaches.get(index)
         report = report_of(failure, outcome.response, target.price_list or target.provider, self.admission.spends)
         if failure is None:
+            report.end = seconds
             report.seconds = None if self.delivery is not None else seconds
         else:
             outcome.wasted = self._wasted(index, failure, seconds)

@@ -31,8 +31,8 @@ class Policy:
             that came fast, while the target is otherwise well. 0; 1 in `eager`: most failures of a healthy vendor are
             gone half a second later.
 
-        deadline: seconds for a whole call, or None for no limit. 600 in `eager`: the vendors' SDKs wait as long for one
-            answer.
+        deadline: seconds for a whole call, or None for no limit. None: what a healthy answer takes is known only to
+            who asks.
         attempt_timeout: most seconds for a whole answer; None finds them out, from the request and from what the
             target's answers took (docs/timeouts.md). A number is kept to.
         first_token_timeout: most seconds until a stream's first piece; None likewise.
@@ -305,7 +305,6 @@ _EAGER: dict[str, Any] = {
     "jitter": "full",
     "switch_first": True,
     "quick_retries": 1,
-    "deadline": 600.0,
     "breaker_failures": 5,
     "breaker_rate": 0.25,
     "breaker_requests": 3,

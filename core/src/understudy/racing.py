@@ -27,6 +27,10 @@ class Runner(Protocol):
         """End it, if it has not ended."""
         ...
 
+    def has_begun(self) -> bool:
+        """Return whether pieces of an answer come that nobody holds yet: then it is not late."""
+        ...
+
 
 class StreamRunner:
     """An attempt that is a stream, and may be started in one task and gone on with in another.
@@ -66,6 +70,10 @@ class StreamRunner:
         """End it, if it has not ended."""
         await self._pieces.aclose()
 
+    def has_begun(self) -> bool:
+        """Return whether pieces come that nobody holds yet: of an answer that is held back."""
+        return self._performance.has_begun(self._index)
+
 
 class Race:
     """The attempts under way in one call.
@@ -87,6 +95,8 @@ class Race:
         self._tasks[command.index] = asyncio.ensure_future(runner.start())
         patience = None if command.alongside else command.hedge_after
         done, _ = await asyncio.wait(self._tasks.values(), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        if not done and runner.has_begun():
+            done, _ = await asyncio.wait(self._tasks.values(), return_when=asyncio.FIRST_COMPLETED)
         if not done:
             return Outcome(self._performance.runtime.clock(), pending=True, index=command.index)
         return await self._result(next(index for index, task in self._tasks.items() if task in done))

@@ -67,7 +67,7 @@ class TargetRecord:
             lease = self._closed[claim.thinks]
             if lease.generation != breaker.generation or lease.learned is not self._durations[claim.thinks].learned:
                 lease = self._closed[claim.thinks] = self._granted(claim, now)
-            suspect = len(self._under_way) >= SUSPECT and self._is_suspect(lease, claim, now)
+            suspect = len(self._under_way) >= SUSPECT and self._is_suspect(lease.learned.end_median, now)
             self._begin(claim.call, now)
             if suspect:
                 return Lease(True, generation=breaker.generation, learned=lease.learned, suspect=True)
@@ -92,9 +92,9 @@ class TargetRecord:
             reserved = allowance.reserve(claim.tokens, claim.cost, now, slot, claim.lease)
         half_open = breaker.state is BreakerState.HALF_OPEN and wait <= 0
         lease = self._granted(claim, now)
-        lease.suspect = len(self._under_way) >= SUSPECT and self._is_suspect(lease, claim, now)
+        lease.suspect = len(self._under_way) >= SUSPECT and self._is_suspect(lease.learned.end_median, now)
         lease.state, lease.slot, lease.reserved, lease.changed = breaker.state, slot, reserved, changed
-        lease.probe = breaker.send_probe(now, claim.lease) if half_open else 0
+        lease.probe = breaker.send_probe(now, min(claim.lease, claim.policy.breaker_longest)) if half_open else 0
         self._begin(claim.call, now)
         return lease
 
@@ -152,6 +152,8 @@ class TargetRecord:
             self._failing.look(now),
             (plain.look(now), thinking.look(now)),
             breaker.refused if state is BreakerState.COOLING else "",
+            len(self._under_way) >= SUSPECT
+            and any(self._is_suspect(one.learned.end_median, now) for one in self._durations),
         )
 
     def is_idle(self) -> bool:
@@ -169,9 +171,13 @@ class TargetRecord:
         if len(under_way) > MOST_UNDER_WAY:
             del under_way[next(iter(under_way))]
 
-    def _is_suspect(self, lease: Lease, claim: Claim, now: float) -> bool:
-        """Whether so many requests are late that began after the last one which was answered."""
-        median = lease.learned.first_median if claim.streamed else lease.learned.answer_median
+    def _is_suspect(self, median: float | None, now: float) -> bool:
+        """Whether so many requests are late that began after the last one which was answered.
+
+        Args:
+            median: seconds that half of the answers took.
+            now: seconds on the caller's clock.
+        """
         if median is None:
             return False
         latest = now - max(LATE_TIMES * median, LATE_LEAST)
@@ -191,13 +197,15 @@ class TargetRecord:
                 self._answered = began
             plain = not claim.streamed
             if report.effect is Effect.SUCCESS:
-                durations.add(now, answer=report.seconds, plain=plain, first=report.first, gap=report.gap)
+                durations.add(
+                    now, answer=report.seconds, plain=plain, first=report.first, gap=report.gap, end=report.end
+                )
                 if self._failing.share:  # rarely: and every call comes by here
                     self._failing.succeed(now)
         if report.late is not None and alive:
             guess = CENSORED * report.late
             if claim.streamed and report.first is None:
-                durations.add(now, answer=None, plain=False, first=guess)
+                durations.add(now, first=guess)
             elif not claim.streamed:
                 durations.add(now, answer=guess, plain=True)
         return alive

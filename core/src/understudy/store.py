@@ -95,6 +95,7 @@ class Report:
     Args:
         effect: what it says about the target.
         seconds: to the whole answer that the caller waited for; None for the caller's own streams, and for no answer.
+        end: to the end of the answer, in either case; None for no answer.
         first: to the first piece, where it came as a stream; None where none came.
         gap: the longest pause between two pieces, likewise.
         late: seconds after which it was given up or overtaken, because it took long; None where it was not: it counts
@@ -110,6 +111,7 @@ class Report:
 
     effect: Effect
     seconds: float | None = None
+    end: float | None = None
     first: float | None = None
     gap: float | None = None
     late: float | None = None
@@ -136,6 +138,7 @@ class TargetHealth:
             each answer and with time.
         learned: what its answers took, without thinking and with it.
         refused: what it refuses, where its key, a right or a model is.
+        suspect: whether it seems not to answer anybody just now.
     """
 
     state: BreakerState = BreakerState.CLOSED
@@ -147,6 +150,7 @@ class TargetHealth:
     failing: float = 0.0
     learned: tuple[Learned, Learned] = (NOTHING_LEARNT, NOTHING_LEARNT)
     refused: str = ""
+    suspect: bool = False
 
     def latency(self, *, streaming: bool) -> Latency:
         """Return how quickly this kind of call is answered."""

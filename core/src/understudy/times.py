@@ -25,20 +25,20 @@ UNLIMITED = 4096  # tokens that an answer may have where the caller names no lim
 # models that think were seen silent for 120 s (Gemini) and at work for 300 (GPT-5, Claude Sonnet): reports of 2026.
 _BEFORE_WRITING = 30.0
 _SLOWEST = 15.0  # tokens a second
-_FIRST, _FIRST_THINKING = 60.0, 300.0
+_FIRST, _FIRST_THINKING = 60.0, 600.0
 _IDLE, _IDLE_THINKING = 60.0, 300.0
-_LATE, _LATE_THINKING = 30.0, 120.0
+_LATE, _LATE_THINKING = 60.0, 300.0
 
 # What was learnt counts so many times: the 95th percentile of the answers, below a bound and above another.
 _PATIENCE = 4.0
-_LEAST, _MOST = 60.0, 600.0  # seconds for a whole answer: as long as the vendors' SDKs wait at most
-_LEAST_FIRST, _LEAST_FIRST_THINKING = 30.0, 120.0
-_LATENESS = 2.0
-_LEAST_LATE = 10.0
-_MOST_LATE, _MOST_LATE_FIRST, _MOST_LATE_THINKING = 90.0, 60.0, 180.0
+_LEAST, _MOST = 90.0, 600.0  # seconds for a whole answer: as long as the vendors' SDKs wait at most
+_LEAST_FIRST, _LEAST_FIRST_THINKING = 30.0, 600.0
+_LATENESS = 4.0
+_LEAST_LATE, _LEAST_LATE_THINKING = 10.0, 120.0
+_MOST_LATE, _MOST_LATE_THINKING = 90.0, 300.0
 _LEAST_SUSPECT = 2.0
 
-_BEATS = 3.0  # heartbeats that may be missing
+_BEATS = 1.5  # heartbeats: one that is half as late again is missing
 
 
 @dataclass(slots=True)  # not frozen, because each attempt makes one
@@ -97,7 +97,7 @@ def times_for(
         if answer is None:
             guess = _BEFORE_WRITING + (request.max_tokens or UNLIMITED) / _SLOWEST
             answer = (_bounded(learned.answer_p95, _PATIENCE, _LEAST, _MOST) or guess) + loading
-        late = _late(learned.answer_p95, learned.answer_median, _MOST_LATE, thinks, suspect)
+        late = _late(learned.answer_p95, learned.answer_median, thinks, suspect)
         return Times(answer, INFINITE, INFINITE, INFINITE, late + loading, learned.answer_p95)
     first, idle = policy.first_token_timeout, policy.idle_timeout
     if first is None:
@@ -108,7 +108,9 @@ def times_for(
         idle = _bounded(learned.gap_p95, _PATIENCE, least, _MOST) or least
     if named is not None:
         first, idle = min(first, named), min(idle, named)
-    late = _late(learned.first_p95, learned.first_median, _MOST_LATE_FIRST, thinks, suspect)
+    late = _late(learned.first_p95, learned.first_median, thinks, suspect)
+    if pace.heartbeat is not None and not suspect:
+        late = first  # its silence tells whether it works: no piece after a while does not
     answer = named if whole and named is not None else INFINITE
     return Times(answer, first, idle, silence, late + loading, None if whole else learned.first_p95)
 
@@ -117,8 +119,9 @@ def _bounded(seconds: float | None, times: float, least: float, most: float) -> 
     return None if seconds is None else min(max(times * seconds, least), most)
 
 
-def _late(p95: float | None, median: float | None, most: float, thinks: bool, suspect: bool) -> float:
+def _late(p95: float | None, median: float | None, thinks: bool, suspect: bool) -> float:
     if suspect and median is not None:
         return max(median, _LEAST_SUSPECT)
-    most = _MOST_LATE_THINKING if thinks else most
-    return _bounded(p95, _LATENESS, _LEAST_LATE, most) or (_LATE_THINKING if thinks else _LATE)
+    if thinks:
+        return _bounded(p95, _LATENESS, _LEAST_LATE_THINKING, _MOST_LATE_THINKING) or _LATE_THINKING
+    return _bounded(p95, _LATENESS, _LEAST_LATE, _MOST_LATE) or _LATE
