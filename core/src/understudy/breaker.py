@@ -208,6 +208,11 @@ class Breaker:
         elif effect is Effect.REFUSED and policy.refusal_cooldown is not None:
             self._rest(policy.refusal_cooldown, now, why)
 
+    def open_for_silence(self, now: float, policy: Policy) -> None:
+        """Open a closed breaker, because the target seems to answer nobody."""
+        if policy.breaker:
+            self._open(Signal.FAILURES, now, policy, 0.5)
+
     def share(self, now: float, policy: Policy) -> float:
         """Return the share of attempts that failed within the policy's window, but for the latest of them."""
         recent = [bucket for bucket in self._buckets if bucket[0] > now - policy.breaker_window]

@@ -56,6 +56,7 @@ class Admit:
         beside: it would be asked beside another: one that has not answered after a time that somebody named ("hedge"),
             one that is late by what was learnt ("late"), or a probe.
         other: the one beside which it would be asked.
+        early: whether that one is not late yet: then this may be asked only if that one seems to answer nobody.
     """
 
     index: int
@@ -63,6 +64,7 @@ class Admit:
     forced: bool = False
     beside: Beside = ""
     other: int = -1
+    early: bool = False
 
 
 @dataclass(slots=True)
@@ -170,6 +172,7 @@ class Outcome:
         began: the attempt goes on, and the first piece of its stream is there.
         most: seconds that the attempt may take: a whole answer, or a stream's first piece.
         beside_after: seconds after which another target is asked beside this one; None for never.
+        look_after: seconds after which it is looked whether the target answers anybody; None for never.
         probe: whether the attempt is the probe of a half-open breaker.
         failing: the share of the target's attempts that failed lately, but for this one.
         alive: the attempt was late, and one that began later was answered.
@@ -192,6 +195,7 @@ class Outcome:
     began: bool = False
     most: float = ATTEMPT
     beside_after: float | None = None
+    look_after: float | None = None
     probe: bool = False
     failing: float = 0.0
     alive: bool = False

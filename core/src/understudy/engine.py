@@ -184,10 +184,13 @@ class _Run:
         beside, after = self._beside(index, admission)
         asked = self.now
         timeout = self._timeout(index, forced, admission, alone=after is None)
-        outcome = yield Call(index, state.tries + 1, timeout, reason, after, adaptation=state.adaptation)
+        look = after if after is None or beside != "late" or admission.look_after is None else admission.look_after
+        wait = None if after is None or look is None else min(after, look)
+        outcome = yield Call(index, state.tries + 1, timeout, reason, wait, adaptation=state.adaptation)
         self.now = outcome.at
         if outcome.pending:
-            return (yield from self._ask_beside(index, reason, asked, admission, beside))
+            assert after is not None
+            return (yield from self._ask_beside(index, reason, asked, admission, beside, asked + after))
         return self._take_in(index, reason, outcome, asked, admission)
 
     def _take_in(self, index: int, reason: str, outcome: Outcome, asked: float, admission: Outcome) -> End | None:
@@ -350,19 +353,25 @@ class _Run:
             seconds = min(seconds, self._slice(index, False))
         return "late", seconds
 
-    def _ask_beside(self, index: int, reason: str, asked: float, admission: Outcome, beside: Beside) -> Part:
+    def _ask_beside(
+        self, index: int, reason: str, asked: float, admission: Outcome, beside: Beside, late_at: float
+    ) -> Part:
         """Ask another target beside one that is a probe or takes long; whoever answers first is taken."""
         partner = self._partner()
         assert partner is not None  # else nothing would have been pending
-        admitted = yield Admit(partner, self.states[partner].tries + 1, beside=beside, other=index)
+        early = self.now < late_at
+        admitted = yield Admit(partner, self.states[partner].tries + 1, beside=beside, other=index, early=early)
         self.now = admitted.at
         while admitted.skip is not None:  # it may still be come to in its turn
             patience = max((self.now - asked) / 2, SLICE) if beside == "late" else None
+            if early and patience is not None:
+                patience = min(patience, max(late_at - self.now, 0.0))
             outcome = yield Await(index, self._patience(index, asked, patience))
             self.now = outcome.at
             if not outcome.pending or self._is_used_up(index, asked):
                 return (yield from self._end_alone(index, reason, asked, admission, outcome, admitted.skip))
-            admitted = yield Admit(partner, self.states[partner].tries + 1, beside=beside, other=index)
+            early = self.now < late_at
+            admitted = yield Admit(partner, self.states[partner].tries + 1, beside=beside, other=index, early=early)
             self.now = admitted.at
         parts = {index: (reason, asked, admission)}
         waited = self.now - asked

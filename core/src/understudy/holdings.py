@@ -100,10 +100,10 @@ class Holdings:
                 self.give(index)
         return lease
 
-    def is_probe(self, index: int) -> bool:
-        """Return whether a target's attempt is the probe of a half-open breaker, of which nothing else hangs."""
+    def shows_life(self, index: int) -> bool:
+        """Return whether a target's attempt is a probe, or one in doubt, of which nothing else hangs."""
         held = self._leases.get(index)
-        return held is not None and held[0].probe > 0 and not held[0].slot
+        return held is not None and (held[0].probe > 0 or held[0].doubt) and not held[0].slot
 
     def leave_to_end(self, index: int) -> None:
         """Note that a target's attempt goes on by itself: what it holds is given back at its own end."""

@@ -239,20 +239,16 @@ class Performance:
         target, admission = self.targets[index], self.admission
         request = self.request if self.request.model is None else self._request_for(target)
         pace, streaming = self._pace(index, request), self.delivery is not None
-        streamed = streaming or (self.providers[index].capabilities.streaming and is_long(self.policy, request, pace))
+        streamed = streaming or (is_long(self.policy, request, pace) and self._streams(index))
         name = admission.name_of(target.position, request.model)
         claim = admission.claim(target.position, request, self._call, self._longest_attempt(), command.forced)
         claim.thinks, claim.streamed = pace.thinks, streamed
         lease = self.holdings.take(index, name, claim)
         if lease.granted:
+            if (lease.probe or lease.doubt) and not streamed:
+                claim.streamed = streamed = self._streams(index)
             times = times_for(
-                self.policy,
-                request,
-                pace,
-                lease.learned,
-                streamed=streamed,
-                whole=not streaming,
-                suspect=lease.suspect,
+                self.policy, request, pace, lease.learned, streamed=streamed, whole=not streaming
             )
             self._approaches[index] = Approach(times, streamed, pace)
             return self._admitted(index, times, lease)
@@ -267,10 +263,13 @@ class Performance:
     def _admitted(self, index: int, times: Times, lease: Lease) -> Outcome:
         policy, streaming = self.policy, self.delivery is not None
         after: float | None = None
+        look: float | None = None
         if not self.concurrent:
             pass
         elif policy.hedge_after == "late":
             after = times.late
+            known = lease.learned.first_p95 if streaming else lease.learned.answer_p95
+            look = None if known is None else max(known, SOONEST)
         elif policy.hedge_after == "p95":
             known = lease.learned.first_p95 if streaming else lease.learned.answer_p95
             after = None if known is None else max(known, SOONEST)
@@ -285,8 +284,12 @@ class Performance:
             breaker=lease.state._value_,
             most=most,
             beside_after=after,
+            look_after=look,
             probe=lease.probe > 0 and self.concurrent,
         )
+
+    def _streams(self, index: int) -> bool:
+        return self.policy.whole_answers != "plain" and self.providers[index].capabilities.streaming
 
     def _pace(self, index: int, request: Request) -> Pace:
         try:
@@ -352,6 +355,8 @@ class Performance:
                 return LimitReached(f"hedge_cost of {limit:g} dollars", provider=target.provider)
         if command.beside == "late" and self._is_suspect(command.other):
             return None
+        if command.early:
+            return LimitReached("it is not late yet", provider=target.provider)
         if not self.admission.hedges.withdraw():
             return LimitReached(f"hedge_share of {self.policy.hedge_share:g}", provider=target.provider)
         return None
@@ -460,8 +465,8 @@ class Performance:
         return clocks is not None and clocks.first_at is not None
 
     def first_sign(self, index: int) -> None:
-        """Take note of the first piece of a stream: a probe has shown by it that its target is well again."""
-        if self.holdings.is_probe(index):
+        """Take note of the first piece of a stream: in doubt it shows that the target is well."""
+        if self.holdings.shows_life(index):
             clocks = self.clocks(index)
             first = None if clocks.first_at is None else clocks.first_at - clocks.started
             self.holdings.give(index, Report(Effect.SUCCESS, first=first))

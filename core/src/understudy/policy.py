@@ -67,7 +67,7 @@ class Policy:
             nothing. 5; 3 in `eager`.
         breaker_open: seconds that it stays open after the first opening, doubled for each further one in a row. 5: a
             probe costs nobody anything where another target can be asked beside it.
-        breaker_longest: most seconds that it stays open. 8, so that a target is used again within 10 s of being well.
+        breaker_longest: most seconds that it stays open. 9, so that a target is used again within 10 s of being well.
         breaker_jitter: share of these seconds that is added at random, so that a fleet does not probe as one. 0.1.
         breaker_successes: successful probes that close it. 1.
 
@@ -136,7 +136,7 @@ class Policy:
     breaker_memory: float = 300.0
     breaker_requests: int = 5
     breaker_open: float = 5.0
-    breaker_longest: float = 8.0
+    breaker_longest: float = 9.0
     breaker_jitter: float = 0.1
     breaker_successes: int = 1
 

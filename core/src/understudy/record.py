@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from math import log
 from typing import Literal
 
 from understudy.breaker import Breaker, BreakerState, Effect
@@ -16,8 +17,13 @@ from understudy.policy import Policy
 from understudy.store import Claim, Lease, Report, TargetHealth
 from understudy.windows import Allowance
 
-SUSPECT = 6  # requests under way that must be late before a target counts as one that answers nobody
-LATE_TIMES, LATE_LEAST = 3.0, 5.0  # times the median, and seconds, after which a request under way is late
+# A target answers nobody where requests are under way that all began after the last one that was answered, and that a
+# healthy target would have left unanswered once in e ** ENOUGH times.
+ENOUGH, DOUBT = 18.0, 5.0  # so that a target that is three times as slow for a minute passes, but for one in a hundred
+SUSPECT, SILENT = 6, 5.0  # so many requests at least, and so many seconds
+UNTOLD, MOST_TOLD = 0.25, 3.0  # times the median before which nothing is expected; and what one request tells at most
+HALVING = log(2) / (1 - UNTOLD)  # half of the requests are answered within the median
+LOOK = 0.2  # seconds after which it is looked at anew, since that takes a while
 MOST_UNDER_WAY = 10_000  # requests that are remembered
 CENSORED = 2.0  # times the seconds after which an answer was given up: what it would have taken, at a guess
 
@@ -32,7 +38,10 @@ class TargetRecord:
         "_closed",
         "_durations",
         "_failing",
+        "_looked",
+        "_silent",
         "_slots",
+        
         "_under_way",
         "breaker",
         "lock",
@@ -45,6 +54,7 @@ class TargetRecord:
         self._durations = Durations(), Durations()  # without thinking, with it
         self._failing = Failing()
         self._slots = 0
+        self._looked, self._silent = float("-inf"), 0.0
         self._answered = float("-inf")  # the latest beginning of a request that was answered
         self._under_way: dict[int, float] = {}  # calls that wait for it, with when they began; the oldest first
         self._closed = [Lease(True), Lease(True)]  # what nearly every call is given, made once for each generation
@@ -67,19 +77,23 @@ class TargetRecord:
             lease = self._closed[claim.thinks]
             if lease.generation != breaker.generation or lease.learned is not self._durations[claim.thinks].learned:
                 lease = self._closed[claim.thinks] = self._granted(claim, now)
-            suspect = len(self._under_way) >= SUSPECT and self._is_suspect(lease.learned.end_median, now)
-            self._begin(claim.call, now)
-            if suspect:
-                return Lease(True, generation=breaker.generation, learned=lease.learned, suspect=True)
-            return lease
+            if self._silence(lease.learned.end_median, now) < DOUBT:
+                self._begin(claim.call, now)
+                return lease
         before = breaker.generation
+        doubt = False
+        if breaker.state is BreakerState.CLOSED:
+            silence = self._silence(self._durations[claim.thinks].learned.end_median, now)
+            doubt = silence >= DOUBT
+            if silence >= ENOUGH:
+                breaker.open_for_silence(now, claim.policy)
         wait = breaker.admit(now)
         changed = breaker.generation != before
         if wait > 0 and not claim.forced:
             probed = breaker.state is BreakerState.HALF_OPEN
-            return Lease(
-                False, breaker.state, wait, self._why(), breaker.generation, busy=probed, refused=breaker.refused
-            )
+            refused = Lease(False, breaker.state, wait, self._why(), breaker.generation, changed=changed, busy=probed)
+            refused.refused = breaker.refused
+            return refused
         slot = 0
         reserved: tuple[float, ...] = ()
         if claim.limits is not None:
@@ -92,7 +106,7 @@ class TargetRecord:
             reserved = allowance.reserve(claim.tokens, claim.cost, now, slot, claim.lease)
         half_open = breaker.state is BreakerState.HALF_OPEN and wait <= 0
         lease = self._granted(claim, now)
-        lease.suspect = len(self._under_way) >= SUSPECT and self._is_suspect(lease.learned.end_median, now)
+        lease.doubt = doubt
         lease.state, lease.slot, lease.reserved, lease.changed = breaker.state, slot, reserved, changed
         lease.probe = breaker.send_probe(now, min(claim.lease, claim.policy.breaker_longest)) if half_open else 0
         self._begin(claim.call, now)
@@ -152,8 +166,7 @@ class TargetRecord:
             self._failing.look(now),
             (plain.look(now), thinking.look(now)),
             breaker.refused if state is BreakerState.COOLING else "",
-            len(self._under_way) >= SUSPECT
-            and any(self._is_suspect(one.learned.end_median, now) for one in self._durations),
+            any(self._silence(one.learned.end_median, now) >= ENOUGH for one in self._durations),
         )
 
     def is_idle(self) -> bool:
@@ -171,22 +184,22 @@ class TargetRecord:
         if len(under_way) > MOST_UNDER_WAY:
             del under_way[next(iter(under_way))]
 
-    def _is_suspect(self, median: float | None, now: float) -> bool:
-        """Whether so many requests are late that began after the last one which was answered.
+    def _silence(self, median: float | None, now: float) -> float:
+        """Return how much speaks for it that the target answers nobody, as a power of e.
 
         Args:
             median: seconds that half of the answers took.
             now: seconds on the caller's clock.
         """
-        if median is None:
-            return False
-        latest = now - max(LATE_TIMES * median, LATE_LEAST)
-        late = 0
-        for began in self._under_way.values():
-            if began > latest:
-                break
-            late += began > self._answered
-        return late >= SUSPECT
+        if median is None or len(self._under_way) < SUSPECT:
+            return 0.0
+        if now - self._looked >= LOOK:
+            self._looked = now
+            waiting = [now - began for began in self._under_way.values() if began > self._answered]
+            told = (min(HALVING * (age / median - UNTOLD), MOST_TOLD) for age in waiting if age > UNTOLD * median)
+            enough = len(waiting) >= SUSPECT and waiting[0] >= SILENT
+            self._silent = sum(told) if enough else 0.0
+        return self._silent
 
     def _take_note(self, claim: Claim, report: Report, began: float | None, now: float) -> bool:
         """Take note of what an attempt took; return whether one that began later than it was answered."""

@@ -63,8 +63,7 @@ class Lease:
         busy: where it may not: whether another request must end first. Then `free_in` is the rest of that one's lease,
             and it may be free much sooner.
         learned: what answers of this kind took.
-        suspect: whether the target seems not to answer anybody: several requests are late, and none that began later
-            was answered.
+        doubt: whether the target may be answering nobody: it is asked so that its first sign of life is heard.
         refused: what the target refuses, where its key, a right or a model is.
         failing: after a failure: the share of attempts that failed lately, but for this one.
         alive: after an attempt that was late: whether one that began later was answered.
@@ -82,7 +81,7 @@ class Lease:
     local: bool = False
     busy: bool = False
     learned: Learned = NOTHING_LEARNT
-    suspect: bool = False
+    doubt: bool = False
     refused: str = ""
     failing: float = 0.0
     alive: bool = False
@@ -138,7 +137,8 @@ class TargetHealth:
             each answer and with time.
         learned: what its answers took, without thinking and with it.
         refused: what it refuses, where its key, a right or a model is.
-        suspect: whether it seems not to answer anybody just now.
+        suspect: whether it seems to answer nobody just now: requests are under way that began after the last one which
+            was answered, and more and longer than chance explains.
     """
 
     state: BreakerState = BreakerState.CLOSED

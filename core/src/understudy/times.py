@@ -36,7 +36,6 @@ _LEAST_FIRST, _LEAST_FIRST_THINKING = 30.0, 600.0
 _LATENESS = 4.0
 _LEAST_LATE, _LEAST_LATE_THINKING = 10.0, 120.0
 _MOST_LATE, _MOST_LATE_THINKING = 90.0, 300.0
-_LEAST_SUSPECT = 2.0
 
 _BEATS = 1.5  # heartbeats: one that is half as late again is missing
 
@@ -77,7 +76,6 @@ def times_for(
     *,
     streamed: bool,
     whole: bool,
-    suspect: bool = False,
 ) -> Times:
     """Return the times of one attempt.
 
@@ -88,7 +86,6 @@ def times_for(
         learned: what the target's answers of this kind took.
         streamed: whether the answer comes as a stream.
         whole: whether the caller is given it whole.
-        suspect: whether the target seems not to answer anybody.
     """
     thinks, loading, named = pace.thinks, pace.loading, policy.attempt_timeout
     silence = INFINITE if pace.heartbeat is None else max(policy.silence_timeout, _BEATS * pace.heartbeat)
@@ -97,7 +94,7 @@ def times_for(
         if answer is None:
             guess = _BEFORE_WRITING + (request.max_tokens or UNLIMITED) / _SLOWEST
             answer = (_bounded(learned.answer_p95, _PATIENCE, _LEAST, _MOST) or guess) + loading
-        late = _late(learned.answer_p95, learned.answer_median, thinks, suspect)
+        late = _late(learned.answer_p95, thinks)
         return Times(answer, INFINITE, INFINITE, INFINITE, late + loading, learned.answer_p95)
     first, idle = policy.first_token_timeout, policy.idle_timeout
     if first is None:
@@ -108,8 +105,8 @@ def times_for(
         idle = _bounded(learned.gap_p95, _PATIENCE, least, _MOST) or least
     if named is not None:
         first, idle = min(first, named), min(idle, named)
-    late = _late(learned.first_p95, learned.first_median, thinks, suspect)
-    if pace.heartbeat is not None and not suspect:
+    late = _late(learned.first_p95, thinks)
+    if pace.heartbeat is not None:
         late = first  # its silence tells whether it works: no piece after a while does not
     answer = named if whole and named is not None else INFINITE
     return Times(answer, first, idle, silence, late + loading, None if whole else learned.first_p95)
@@ -119,9 +116,7 @@ def _bounded(seconds: float | None, times: float, least: float, most: float) -> 
     return None if seconds is None else min(max(times * seconds, least), most)
 
 
-def _late(p95: float | None, median: float | None, thinks: bool, suspect: bool) -> float:
-    if suspect and median is not None:
-        return max(median, _LEAST_SUSPECT)
+def _late(p95: float | None, thinks: bool) -> float:
     if thinks:
         return _bounded(p95, _LATENESS, _LEAST_LATE_THINKING, _MOST_LATE_THINKING) or _LATE_THINKING
     return _bounded(p95, _LATENESS, _LEAST_LATE, _MOST_LATE) or _LATE
