@@ -68,9 +68,15 @@ class Ending:
     def may_grow(self) -> bool:
         """Whether another attempt would be given more room to think."""
         most, limit, model = self.request.max_tokens, self.limit, str(self.sent.get("model"))
-        if most is None or limit is None or self.request.adaptation is not None or self.window_is_full:
+        if most is None or limit is None or self.own_limit or self.window_is_full:
             return False
-        return room_for(self.request, model, self.options, adaptation=MORE_ROOM) > limit - most
+        more = room_for(self.request, model, self.options, adaptation=MORE_ROOM)
+        return self.request.adaptation is None and more > limit - most
+
+    @property
+    def own_limit(self) -> bool:
+        """Whether the limit is the caller's own, of thinking and answer together."""
+        return "num_predict" in self.options
 
 
 def empty_response(ending: Ending) -> EmptyResponse:
@@ -82,7 +88,7 @@ def empty_response(ending: Ending) -> EmptyResponse:
         words += f": the context window is full after {filled} tokens; set {_WINDOW} or more"
         words += f", or {_less_thinking(ending)}" if ending.thought and _less_thinking(ending) else ""
     elif reason == "length":
-        ways = [_less_thinking(ending) if ending.thought else "", "raise max_tokens"]
+        ways = [_less_thinking(ending) if ending.thought else "", f"raise {_limit_of(ending)}"]
         used_up = f": thinking used up the limit of {ending.limit} tokens" if ending.thought and ending.limit else ""
         words += f"{used_up}; {', or '.join(filter(None, ways))}"
         adaptation = MORE_ROOM if ending.thought and ending.may_grow and not ending.given else None
@@ -107,9 +113,10 @@ def check_length(ending: Ending, text: str, finish_reason: FinishReason) -> tupl
             f"the context window is full after {ending.usage.total_tokens} tokens: the answer was cut; set {_WINDOW}"
         )
         return (ResponseWarning("max_tokens", words),)
-    if "num_predict" in ending.options:  # the caller's own limit, of both
+    if ending.own_limit:
         return ()
-    said = text + json.dumps(ending.reply["message"].get("tool_calls") or "")
+    calls = ending.reply["message"].get("tool_calls")
+    said = text + (json.dumps(calls) if calls else "")
     counted = replace(ending.usage, thinking_tokens=_share(ending.usage.output_tokens, ending.thinking, said))
     given = ending.given or not ending.may_grow
     try:
@@ -117,6 +124,10 @@ def check_length(ending: Ending, text: str, finish_reason: FinishReason) -> tupl
     except AnswerCutShort as failure:
         failure.usage = ending.usage  # as the server counted: the share of thinking is an estimate
         raise
+
+
+def _limit_of(ending: Ending) -> str:
+    return "num_predict" if ending.own_limit else "max_tokens"
 
 
 def _share(tokens: int, thinking: str, said: str) -> int:

@@ -13,9 +13,9 @@ from typing import Any
 
 from understudy_sandbox.text import THOUGHT, pieces
 
-#: Beginnings of the names of models that can think, and of those among them that cannot.
+#: Beginnings of the names of models that can think, and what is in the names of those among them that cannot.
 _ABLE = ("gemma4", "qwen3", "gpt-oss", "deepseek-r1", "magistral")
-_UNABLE = ("qwen3-coder",)
+_UNABLE = ("-coder", "-instruct")
 #: These take a level, and think whatever else they are told.
 _LEVELLED = ("gpt-oss",)
 #: Tokens of thinking by the level; "medium" is what models without levels think. More than the default limit of most
@@ -27,7 +27,7 @@ _WORDS = 50  # in a line of a stream: a real one has a token a line, which only 
 def can_think(model: str) -> bool:
     """Whether a model is one that thinks."""
     name = model.rpartition("/")[2]
-    return name.startswith(_ABLE) and not name.startswith(_UNABLE)
+    return name.startswith(_ABLE) and not any(part in name for part in _UNABLE)
 
 
 def refusal(body: Mapping[str, Any]) -> str | None:
