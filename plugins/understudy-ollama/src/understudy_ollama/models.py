@@ -12,8 +12,8 @@ from typing import Any
 from understudy import ModelRule, Request
 from understudy.thinking import MORE_ROOM, ROOM, SHORT_ANSWER, room_to_think
 
-# Of the server: what was read in its source is in v0.33.0-rc2, of 2026-08-21, unless another version is named.
 SOURCE = "https://github.com/ollama/ollama"
+FILES = f"{SOURCE}/blob/v0.33.0-rc2"  # of 2026-08-21: where a file of the server is named without another version
 READ = "2026-11-30"
 
 # The model of every example in the README of ollama 0.6.3, and of Ollama's own page on its API, read 2026-11-23.
@@ -154,7 +154,7 @@ def rules() -> tuple[ModelRule, ...]:
             "default model",
             DEFAULT_MODEL,
             "the model of Ollama's own examples; it takes tools and images, and has to be pulled once (9.6 GB)",
-            f"{SOURCE}/blob/main/docs/context-length.mdx",
+            f"{FILES}/docs/context-length.mdx",
             READ,
         ),
         ModelRule(
@@ -162,7 +162,7 @@ def rules() -> tuple[ModelRule, ...]:
             ", ".join(THINKING),
             "think where `think` is left out, within num_predict; so does every model whose answers were seen to hold "
             "thinking, for as long as the provider lives; `think: false` turns it off",
-            f"{SOURCE}/blob/main/docs/capabilities/thinking.mdx",
+            f"{FILES}/docs/capabilities/thinking.mdx",
             READ,
         ),
         ModelRule(
@@ -170,14 +170,14 @@ def rules() -> tuple[ModelRule, ...]:
             ", ".join(LEAST),
             f"take levels: an answer of at most {SHORT_ANSWER} tokens is asked for with the least thinking, {levels}, "
             "unless the options say otherwise",
-            f"{SOURCE}/blob/main/docs/capabilities/thinking.mdx",
+            f"{FILES}/docs/capabilities/thinking.mdx",
             READ,
         ),
         ModelRule(
             "thinking",
             ", ".join(STEADY),
             "think even with `think: false`, so room for it is asked for all the same",
-            f"{SOURCE}/blob/main/docs/capabilities/thinking.mdx",
+            f"{FILES}/docs/capabilities/thinking.mdx",
             READ,
         ),
         ModelRule(
@@ -200,7 +200,7 @@ def rules() -> tuple[ModelRule, ...]:
             "all",
             f"the context window is {windows} of graphics memory, unless num_ctx is set. What is longer is refused "
             "(400), and an answer ends where the window is full, whatever num_predict says",
-            f"{SOURCE}/blob/main/docs/context-length.mdx",
+            f"{FILES}/docs/context-length.mdx",
             READ,
         ),
         ModelRule(
@@ -208,7 +208,7 @@ def rules() -> tuple[ModelRule, ...]:
             "all",
             f"a model is loaded by its first request, and kept for {KEPT // 60} minutes; loading stops when that "
             "request is given up, and another value of shift or num_ctx loads it anew",
-            f"{SOURCE}/blob/main/server/sched.go",
+            f"{FILES}/server/sched.go",
             READ,
         ),
         ModelRule(
