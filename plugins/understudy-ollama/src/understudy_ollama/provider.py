@@ -55,9 +55,10 @@ MODELS = "/api/tags"
 LOADED = "/api/ps"
 TIMEOUT = 60.0  # seconds: the attempt timeout of every policy preset
 AVAILABLE_WITHIN = 1.0  # seconds: a server that runs answers this at once, whatever its models are doing
-# Of the time that a request has, so much is kept back to ask whether its model is being loaded, where nothing came.
+# Of the time that a request has, so much is kept back to ask whether its model is being loaded, where nothing came: the
+# call still ends in time, also where the SDK had to be imported first.
 KEPT_BACK = 0.05  # of the whole
-MOST_KEPT_BACK = 0.5  # seconds
+MOST_KEPT_BACK = 2.0  # seconds
 _WAITS = 4  # in an answer that is asked for within a time: to connect, for its beginning, and for its pieces
 
 _JSON = ("application/json",)
@@ -269,7 +270,7 @@ class OllamaProvider(ChatProvider):
     def _loading(self, body: Json, model: str, seconds: float) -> Timeout:
         """Return the failure of a request that was given up while its model was being loaded."""
         return Timeout(
-            f"{model} was not loaded within {seconds:g} s, and loading it stops when its request is given up: give the "
+            f"{model} was not loaded within {seconds:.3g} s, and loading it stops when its request is given up: give the "
             "call a longer timeout, or load the model beforehand, with the same settings: "
             f"curl {self._url}{PATH} -d '{json.dumps(loading_body(body))}'",
             provider=PROVIDER,
