@@ -270,8 +270,8 @@ class OllamaProvider(ChatProvider):
     def _loading(self, body: Json, model: str, seconds: float) -> Timeout:
         """Return the failure of a request that was given up while its model was being loaded."""
         return Timeout(
-            f"{model} was not loaded within {seconds:.3g} s, and loading it stops when its request is given up: give the "
-            "call a longer timeout, or load the model beforehand, with the same settings: "
+            f"{model} was not loaded within {seconds:.3g} s, and loading it stops when its request is given up: give "
+            "the call a longer timeout, or load the model beforehand, with the same settings: "
             f"curl {self._url}{PATH} -d '{json.dumps(loading_body(body))}'",
             provider=PROVIDER,
         )
