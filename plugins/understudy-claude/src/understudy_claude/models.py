@@ -14,9 +14,8 @@ from understudy.thinking import ROOM, SHORT_ANSWER
 
 Version = tuple[int, int]
 
-# The vendor's for classification, extraction and routing: its fastest and cheapest, never ends before 2027-10-07, and
-# the one of its generation that takes forced tools. The table of prices beside it says 20 times as much of
-# claude-sonnet-5-5, which thinks at "high" unasked.
+# The vendor's for classification, extraction and routing: its fastest and cheapest, kept until 2027-10-07 at least, and
+# the one of its generation that takes forced tools. claude-sonnet-5-5 costs 20 times as much and thinks at "high".
 # https://platform.claude.com/docs/en/models/haiku-5-5/overview, read 2026-11-30
 DEFAULT_MODEL = "claude-haiku-5-5"
 _PRICE = "$0.10 in, $0.50 out for a million tokens, with a prompt of up to 100,000 tokens; above that $0.50 and $2.50"
@@ -32,7 +31,7 @@ NEWEST_VERSION = "2026-10-21"
 SAMPLING_VERSION = "2023-06-01"
 SAMPLING = ("temperature", "top_p", "top_k")
 
-# Levels of effort, from little to much. From these on, a model that lets thinking be turned off does so no more:
+# Levels of effort, from little to much, and those at which some models do not let thinking be turned off.
 # https://platform.claude.com/docs/en/build-with-claude/thinking#configuring-thinking, read 2026-11-30
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 NEVER_OFF = ("xhigh", "max")
@@ -55,6 +54,7 @@ class Traits:
         effort: the level where none is named.
         most: tokens that they write at most, thinking included.
         off_below: whether thinking is turned off only at levels of effort below NEVER_OFF.
+        binds: whether a thinking block is refused once something before it has changed.
     """
 
     thinks: bool = True
@@ -66,6 +66,7 @@ class Traits:
     effort: str = "high"
     most: int = 128_000
     off_below: bool = False
+    binds: bool = False
 
 
 _BUDGETS = ("enabled", "disabled")
@@ -74,13 +75,14 @@ _NO_XHIGH = ("low", "medium", "high", "max")
 
 def _older(most: int, *, thinking: tuple[str, ...] = _BUDGETS, efforts: tuple[str, ...] = ()) -> Traits:
     """Describe models from before 4.6: they think within a budget that is asked for, and go on from a begun answer."""
-    return Traits(False, thinking, True, True, True, efforts, "high", most)
+    return Traits(thinks=False, thinking=thinking, sampling=True, prefill=True, efforts=efforts, most=most)
 
 
 # Thinking: https://platform.claude.com/docs/en/build-with-claude/thinking#configuring-thinking. Effort:
 # https://platform.claude.com/docs/en/build-with-claude/effort. Most tokens: the overview of each model there. Sampling,
 # prefill and forced tools: the whats-new page of each model, .../docs/en/models/sonnet-5-5/whats-new-sonnet-5-5 and its
-# like; that claude-haiku-5-5 takes forced tools: .../docs/en/models/haiku-5-5/migration-guide. All read 2026-11-30.
+# like; that claude-haiku-5-5 takes forced tools: .../docs/en/models/haiku-5-5/migration-guide. Bound thinking blocks:
+# https://platform.claude.com/docs/en/build-with-claude/preserved-thinking/prefix-checks. All read 2026-11-30.
 # Of claude-fable-5 and forced tools some reports say 400 (browserbase/stagehand#2221), others that it takes them
 # (anthropics/claude-cookbooks#854): it is asked, and once more without where it refuses.
 _TRAITS: Mapping[str, Mapping[Version, Traits]] = {
@@ -88,36 +90,32 @@ _TRAITS: Mapping[str, Mapping[Version, Traits]] = {
     "haiku": {
         (0, 0): _older(8192, thinking=()),
         (4, 5): _older(64_000),
-        (5, 5): Traits(thinking=("adaptive", "disabled"), effort="medium", off_below=True),
+        (5, 5): Traits(thinking=("adaptive", "disabled"), effort="medium", off_below=True, binds=True),
     },
     "sonnet": {
         (0, 0): _older(8192, thinking=()),
         (4, 0): _older(64_000),
-        (4, 6): Traits(False, ("adaptive", *_BUDGETS), True, efforts=_NO_XHIGH),
+        (4, 6): Traits(thinks=False, thinking=("adaptive", *_BUDGETS), sampling=True, efforts=_NO_XHIGH),
         (5, 0): Traits(thinking=("adaptive", "disabled")),
-        (5, 5): Traits(thinking=("adaptive", "between_tools"), forced=False, off_below=True),
+        (5, 5): Traits(thinking=("adaptive", "between_tools"), forced=False, off_below=True, binds=True),
     },
     "opus": {
         (0, 0): _older(4096, thinking=()),
         (4, 0): _older(32_000),
         (4, 5): _older(64_000, efforts=("low", "medium", "high")),
-        (4, 6): Traits(False, ("adaptive", *_BUDGETS), True, efforts=_NO_XHIGH),
-        (4, 7): Traits(False, ("adaptive", "disabled")),
+        (4, 6): Traits(thinks=False, thinking=("adaptive", *_BUDGETS), sampling=True, efforts=_NO_XHIGH),
+        (4, 7): Traits(thinks=False, thinking=("adaptive", "disabled")),
         (5, 0): Traits(thinking=("adaptive", "disabled"), off_below=True),
-        (5, 5): Traits(forced=False, effort="medium"),
+        (5, 5): Traits(forced=False, effort="medium", binds=True),
     },
-    "fable": {(0, 0): Traits(), (5, 1): Traits(forced=False)},
+    "fable": {(0, 0): Traits(), (5, 1): Traits(forced=False, binds=True)},
     "mythos": {
         (0, 0): Traits(thinking=("adaptive", "enabled"), efforts=_NO_XHIGH),  # the preview
         (5, 0): Traits(),
-        (5, 1): Traits(forced=False),
+        (5, 1): Traits(forced=False, binds=True),
     },
 }
-_NEWEST = Traits(forced=False)  # a family that is not known is taken for one of tomorrow
-
-# The models with a thinking block that is bound to what stood before it, for the page of rules.
-# https://platform.claude.com/docs/en/build-with-claude/preserved-thinking/prefix-checks, read 2026-11-30
-_BINDING = "Haiku, Opus and Sonnet from 5.5, Fable and Mythos from 5.1"
+_NEWEST = Traits(forced=False, binds=True)  # a family that is not known is taken for one of tomorrow
 
 _NAME = re.compile(r"claude-([a-z]+)-(?:(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)|preview)")
 
@@ -199,6 +197,10 @@ WHY_SENT: Mapping[str, str] = {
 _DOCS = "https://platform.claude.com/docs/en"
 _THINKING = f"{_DOCS}/build-with-claude/thinking#configuring-thinking"
 _EFFORT = f"{_DOCS}/build-with-claude/effort"
+_LIMITS = f"{_DOCS}/about-claude/models/overview"
+_DEPRECATIONS = f"{_DOCS}/about-claude/model-deprecations"
+_LEVELS = ("medium", "high")  # at which models think where no effort is named
+_MOST = sorted({traits.most for rows in _TRAITS.values() for traits in rows.values()})
 
 
 def rules() -> tuple[ModelRule, ...]:
@@ -250,7 +252,7 @@ def rules() -> tuple[ModelRule, ...]:
         ),
         _rule(
             "thinking",
-            _BINDING,
+            _where(lambda traits: traits.binds),
             "a thinking block is refused after a change before it: asked once more without thinking blocks",
             f"{_DOCS}/build-with-claude/preserved-thinking/prefix-checks",
         ),
@@ -267,12 +269,6 @@ def rules() -> tuple[ModelRule, ...]:
             for model, (day, successor) in _ENDINGS.items()
         ),
     )
-
-
-_LIMITS = f"{_DOCS}/about-claude/models/overview"
-_DEPRECATIONS = f"{_DOCS}/about-claude/model-deprecations"
-_LEVELS = ("medium", "high")  # at which models think where no effort is named
-_MOST = sorted({traits.most for rows in _TRAITS.values() for traits in rows.values()})
 
 
 def _rule(about: About, models: str, rule: str, source: str) -> ModelRule:

@@ -5,7 +5,7 @@ No SDK is imported and nothing is sent or read here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,8 @@ from understudy_claude.models import (
     Traits,
     traits_of,
 )
+
+Warn = Callable[[str, str], None]
 
 _OFF = ("disabled", "between_tools")  # one model knows the one word, another the other
 _MORE = 4  # times a budget, for an answer that did not fit beside it
@@ -100,7 +102,7 @@ def _type(thinking: Any) -> str | None:
     return thinking.get("type") if isinstance(thinking, Mapping) else None
 
 
-def _taken(asked: Any, traits: Traits, model: str, warn: Any) -> Any:
+def _taken(asked: Any, traits: Traits, model: str, warn: Warn) -> Any:
     """Return a setting of thinking that the model takes: the nearest to the one that was asked for."""
     kind = _type(asked)
     if kind is None or kind in traits.thinking:
@@ -124,7 +126,7 @@ def _taken(asked: Any, traits: Traits, model: str, warn: Any) -> Any:
     return asked
 
 
-def _taken_effort(effort: Any, traits: Traits, model: str, warn: Any) -> Any:
+def _taken_effort(effort: Any, traits: Traits, model: str, warn: Warn) -> Any:
     if effort is None or effort in traits.efforts or effort not in EFFORTS:
         return effort
     lower = [level for level in EFFORTS[: EFFORTS.index(effort)] if level in traits.efforts]
