@@ -9,7 +9,6 @@ from datetime import date
 from itertools import pairwise
 
 from understudy import ModelRule, ResponseWarning
-from understudy.model_rules import About
 from understudy.thinking import ROOM, SHORT_ANSWER
 
 Version = tuple[int, int]
@@ -194,6 +193,7 @@ WHY_SENT: Mapping[str, str] = {
 }
 
 
+_READ = "2026-11-30"
 _DOCS = "https://platform.claude.com/docs/en"
 _THINKING = f"{_DOCS}/build-with-claude/thinking#configuring-thinking"
 _EFFORT = f"{_DOCS}/build-with-claude/effort"
@@ -206,73 +206,81 @@ _MOST = sorted({traits.most for rows in _TRAITS.values() for traits in rows.valu
 def rules() -> tuple[ModelRule, ...]:
     """Return what is known of the models, as rows with their sources."""
     return (
-        _rule(
+        ModelRule(
             "default model",
             DEFAULT_MODEL,
             "the vendor's for classification, extraction and routing; its fastest and cheapest; takes forced tools",
             _OVERVIEW,
+            _READ,
         ),
-        _rule("price", DEFAULT_MODEL, _PRICE, _OVERVIEW),
-        _rule(
+        ModelRule("price", DEFAULT_MODEL, _PRICE, _OVERVIEW, _READ),
+        ModelRule(
             "API version",
             "all",
             f"{NEWEST_VERSION} is sent; {SAMPLING_VERSION} where one of {', '.join(SAMPLING)} goes along",
             f"{_DOCS}/api/versioning",
+            _READ,
         ),
-        _rule(
+        ModelRule(
             "sampling",
             _where(lambda traits: not traits.sampling),
             f"{', '.join(SAMPLING)} are refused: left out with a warning",
             f"{_DOCS}/api/versioning",
+            _READ,
         ),
-        _rule(
+        ModelRule(
             "prefill",
             _where(lambda traits: not traits.prefill),
             "a begun answer at the end is refused: the request is not sent to them",
             f"{_DOCS}/api/errors#prefill-not-supported",
+            _READ,
         ),
-        _rule(
+        ModelRule(
             "forced tools",
             _where(lambda traits: not traits.forced),
             "a tool that must be called is refused: asked with auto and a warning; of one by name, with that one alone",
             f"{_DOCS}/models/sonnet-5-5/whats-new-sonnet-5-5",
+            _READ,
         ),
-        _rule("thinking", _where(lambda traits: traits.thinks), "think without being asked", _THINKING),
-        _rule(
+        ModelRule("thinking", _where(lambda traits: traits.thinks), "think without being asked", _THINKING, _READ),
+        ModelRule(
             "thinking",
             _where(lambda traits: "adaptive" in traits.thinking and "enabled" not in traits.thinking),
             "a budget for thinking is refused: adaptive instead, with a warning",
             _THINKING,
+            _READ,
         ),
-        _rule(
+        ModelRule(
             "thinking",
             _where(lambda traits: traits.thinks and not {"disabled", "between_tools"} & {*traits.thinking}),
             "thinking cannot be turned off: effort low instead, with a warning",
             _THINKING,
+            _READ,
         ),
-        _rule(
+        ModelRule(
             "thinking",
             _where(lambda traits: traits.binds),
             "a thinking block is refused after a change before it: asked once more without thinking blocks",
             f"{_DOCS}/build-with-claude/preserved-thinking/prefix-checks",
+            _READ,
         ),
-        *(_rule("room to think", _unasked(level), f"{ROOM[level]:,} tokens at {level}", _EFFORT) for level in _LEVELS),
-        _rule(
+        *(
+            ModelRule("room to think", _unasked(level), f"{ROOM[level]:,} tokens at {level}", _EFFORT, _READ)
+            for level in _LEVELS
+        ),
+        ModelRule(
             "room to think",
             _where(lambda traits: traits.thinks and "low" in traits.efforts),
             f"{ROOM['low']:,} tokens at low, for an answer of up to {SHORT_ANSWER:,} where nothing is said of thinking",
             _EFFORT,
+            _READ,
         ),
-        *(_rule("limit", _of_most(most), f"{most:,} tokens, thinking included", _LIMITS) for most in _MOST),
+        *(ModelRule("limit", _of_most(most), f"{most:,} tokens, thinking included", _LIMITS, _READ) for most in _MOST),
         *(
-            _rule("ending", model, f"ends on {day}, or has ended: ask {successor} instead", _DEPRECATIONS)
+            ModelRule("ending", model, f"ends on {day}, or has ended: ask {successor} instead", _DEPRECATIONS, _READ)
             for model, (day, successor) in _ENDINGS.items()
         ),
     )
-
-
-def _rule(about: About, models: str, rule: str, source: str) -> ModelRule:
-    return ModelRule(about, models, rule, source, "2026-11-30")
 
 
 def _unasked(level: str) -> str:
