@@ -87,7 +87,9 @@ _LOCAL = World(
 )
 SITTING, PAUSE, STAYING = 12.0, 480.0, 0.8
 # What production was like in March 2026, outages included: 2 % of the requests failed, 30 % of them for a rate limit.
-# https://reddit.sentinel-team.org/posts/1syq5is (Datadog's State of AI Engineering), read 2026-11-30
+# Datadog's State of AI Engineering, told in
+# https://reddit.sentinel-team.org/posts/1syq5is/snapshots/2026-05-01T22%3A04%3A17.338364Z,
+# read 2026-11-30
 _ROUGH = Weather(errors=0.02, limited=0.3)
 
 WORLDS: Mapping[str, World] = {
