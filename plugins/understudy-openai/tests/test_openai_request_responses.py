@@ -214,7 +214,7 @@ def test_everything_at_once_is_accepted_and_received_as_worded(sandbox: Sandbox,
     list(provider.stream(request))
     plain, streamed = sandbox.openai.requests
     assert (plain.method, plain.path) == ("POST", "/v1/responses")
-    assert plain.json == request_body(request, NEW, Endpoint(account=provider.credential))[0]
+    assert plain.json == request_body(request, NEW, Endpoint.at("", None, provider.credential))[0]
     assert [item.get("type") for item in plain.json["input"]][1:3] == ["reasoning", "function_call"]
     assert streamed.json == {**plain.json, "stream": True}
 
@@ -244,13 +244,20 @@ def test_reasoning_goes_back_to_its_own_account_only(streamed: bool, sandbox: Sa
         for key in ("one-key-of-two", "other-key-of-two")
     )
     first = own.generate(Request(messages=(HELLO,), options=options))
-    assert first.parts[0].provider_data["openai"]["account"] == own.credential
+    assert len(first.parts[0].provider_data["openai"]["account"]) == 10
+    assert own.credential not in str(first.parts)
     again = Request(messages=(HELLO, first.message, Message.user("And?")), options=options)
-    for provider in (own, other):
-        response = list(provider.stream(again))[-1].response if streamed else provider.generate(again)  # type: ignore[union-attr]  # a Finish is the last
-        assert (response.success, response.warnings) == (True, ())
+    foreign = "reasoning of another account was left out: it is encrypted for the account that it came from"
+    for provider, warnings in ((own, []), (other, [foreign])):
+        response = provider.generate(again)
+        if streamed:
+            *_, last = provider.stream(again)
+            assert isinstance(last, Finish)
+            response = last.response
+        assert (response.success, list(map(str, response.warnings))) == (True, warnings)
         provider.close()
-    _, to_own, to_other = (request.json["input"] for request in sandbox.openai.requests)
+    sent = [request.json["input"] for request in sandbox.openai.requests]
+    to_own, to_other = sent[1], sent[-1]
     assert [item.get("type") for item in to_own] == [None, "reasoning", "message", None]
     assert [item.get("type") for item in to_other] == [None, "message", None]
     assert "id" not in to_other[1]
@@ -272,7 +279,7 @@ def test_reasoning_that_is_refused_is_left_out_in_one_more_attempt(streamed: boo
     assert response.success
     assert [attempt.reason for attempt in response.attempts] == ["primary", "once more, without reasoning items"]
     [warning] = response.warnings
-    assert str(warning) == "reasoning items of earlier answers were left out: the server could not use them"
+    assert str(warning) == "reasoning of earlier answers was left out: the server could not use it"
     refused, answered = (request.json["input"] for request in sandbox.openai.requests)
     assert [item.get("type") for item in refused] == [None, "reasoning", "message", None]
     assert [item.get("type") for item in answered] == [None, "message", None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -48,7 +49,7 @@ class Endpoint:
         name: the provider's name; failures, responses and data bound to this server carry it.
         is_openai: whether it is a host of OpenAI's own.
         short_ids: whether ids of tool calls must be nine letters or digits, as Mistral wants them.
-        account: what tells one account from another, as `ChatProvider.credential`; "" where that does not matter.
+        account: what tells one account from another in a conversation; "" where that is not known.
     """
 
     name: str = FAMILY
@@ -57,14 +58,14 @@ class Endpoint:
     account: str = ""
 
     @classmethod
-    def at(cls, base_url: str, name: str | None, account: str = "") -> Endpoint:
-        """Return who is asked at this address."""
+    def at(cls, base_url: str, name: str | None, credential: str = "") -> Endpoint:
+        """Return who is asked at this address, with an account that names neither key nor address."""
         host = urlsplit(base_url).hostname or ""
         return cls(
             name or FAMILY,
             is_openai=_is_under("api.openai.com", host),  # eu.api.openai.com and its like, too
             short_ids=_is_under("mistral.ai", host),
-            account=account,
+            account=hashlib.sha256(credential.encode()).hexdigest()[:10] if credential else "",
         )
 
 

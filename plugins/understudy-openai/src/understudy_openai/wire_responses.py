@@ -69,6 +69,8 @@ _OPTION_PLACES: Mapping[str, tuple[str, str]] = {
     "verbosity": ("text", "verbosity"),
 }
 _ENCRYPTED = "reasoning.encrypted_content"
+_FOREIGN = "reasoning of another account was left out: it is encrypted for the account that it came from"
+_REFUSED = "reasoning of earlier answers was left out: the server could not use it"
 
 
 # ---- the request ----
@@ -121,33 +123,39 @@ def _items(request: Request, endpoint: Endpoint, *, is_stored: bool) -> tuple[li
     lost: list[ResponseWarning] = []
     for message in request.messages:
         if message.role == "assistant":
-            items += _assistant_items(message, _items_kept(message, request, endpoint, is_stored), endpoint)
-            lost += attachment_warnings(message)
+            came, why = _items_kept(message, request, endpoint, is_stored)
+            items += _assistant_items(message, came, endpoint)
+            lost += [*attachment_warnings(message), *(ResponseWarning("messages", told) for told in why)]
         elif message.role == "tool":
             items += (_result_item(part, endpoint) for part in message.parts if isinstance(part, ToolResult))
         else:
             content = [piece for part in message.parts if (piece := _piece(part, endpoint)) is not None]
             if content:
                 items.append({"role": "user", "content": content})
-    if request.adaptation == WITHOUT_REASONING:
-        told = "reasoning items of earlier answers were left out: the server could not use them"
-        lost.append(ResponseWarning("messages", told))
-    return items, tuple(lost)
+    return items, tuple(dict.fromkeys(lost))
 
 
-def _items_kept(message: Message, request: Request, endpoint: Endpoint, is_stored: bool) -> list[Json]:
+def _items_kept(
+    message: Message, request: Request, endpoint: Endpoint, is_stored: bool
+) -> tuple[list[Json], tuple[str, ...]]:
     """Return the item that each part of an answer came in; none of them where its reasoning cannot be told again.
 
     Reasoning is encrypted for one account. Without it the API knows none of the answer's items any more.
+
+    Returns:
+        The items, and why they were left out, where that is worth a warning.
     """
     data = [part.provider_data.get(endpoint.name, {}) for part in message.parts]
     came = [dict(own.get("item", {})) for own in data]
     reasoning = [(own, item) for own, item in zip(data, came, strict=True) if item.get("type") == "reasoning"]
-    foreign = any(own.get("account", endpoint.account) != endpoint.account for own, _ in reasoning)
-    lacking = not is_stored and any(not item.get("encrypted_content") for _, item in reasoning)
-    if foreign or lacking or request.adaptation == WITHOUT_REASONING:
-        return [{} for _ in came]
-    return came
+    nothing: list[Json] = [{} for _ in came]
+    if reasoning and request.adaptation == WITHOUT_REASONING:
+        return nothing, (_REFUSED,)
+    if any(own.get("account", endpoint.account) != endpoint.account for own, _ in reasoning):
+        return nothing, (_FOREIGN,)
+    if not is_stored and any(not item.get("encrypted_content") for _, item in reasoning):
+        return nothing, ()
+    return came, ()
 
 
 def _assistant_items(message: Message, came: Sequence[Json], endpoint: Endpoint) -> list[Json]:

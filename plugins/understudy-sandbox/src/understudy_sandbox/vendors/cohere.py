@@ -172,7 +172,8 @@ def _events(body: Mapping[str, Any]) -> Iterator[Frame]:
         name = "thinking" if part.get("type") == "thinking" else "text"
         yield _event("content-start", index=index, delta={"message": {"content": {"type": name, name: ""}}})
         for piece in pieces(part.get(name) or ""):
-            yield _event("content-delta", True, index=index, delta={"message": {"content": {name: piece}}})
+            is_answer = name == "text"  # faults are counted from the answer's first piece
+            yield _event("content-delta", is_answer, index=index, delta={"message": {"content": {name: piece}}})
         yield _event("content-end", index=index)
     for piece in pieces(message.get("tool_plan") or ""):
         yield _event("tool-plan-delta", True, delta={"message": {"tool_plan": piece}})
