@@ -24,7 +24,7 @@ from understudy import (
 from understudy.thinking import MORE_ROOM, ROOM
 from understudy_openai import OpenAIProvider, wire, wire_responses
 from understudy_openai.models import _ENDINGS, DEFAULT_MODEL, WHY_SENT, Endpoint, rules
-from understudy_openai.reasoning import EFFORTS, FAMILIES, effort_of, family_of, level_of, room
+from understudy_openai.reasoning import EFFORTS, FAMILIES, Family, effort_of, family_of, level_of, room
 
 if TYPE_CHECKING:
     from conftest import Ask
@@ -79,12 +79,17 @@ def test_other_models_are_asked_for_nothing(model: str) -> None:
     assert effort_of(SHORT, model, {"effort": "minimal"}) == "minimal"
 
 
-@pytest.mark.parametrize("model", [family.models for family in FAMILIES])
-def test_the_efforts_of_a_family_are_some_of_all_in_their_order(model: str) -> None:
-    [family] = [family for family in FAMILIES if family.models == model]
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.models)
+def test_the_efforts_of_a_family_are_some_of_all_in_their_order(family: Family) -> None:
     assert list(family.efforts) == [effort for effort in EFFORTS if effort in family.efforts]
     assert family.usual in family.efforts
     assert set(family.efforts) <= set(ROOM)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.models)
+def test_the_names_of_a_family_are_found_in_it(family: Family) -> None:
+    for name in re.findall(r"(?:gpt|o\d)-[\w.-]+", family.models):
+        assert family_of(name) == family
 
 
 @pytest.mark.parametrize(
@@ -363,6 +368,7 @@ def test_the_rules_are_told_with_their_sources() -> None:
     told = rules()
     assert {rule.about for rule in told} >= {"default model", "price", "first answer", "thinking", "room to think"}
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\d", rule.read) and rule.source for rule in told)
+    assert "|" not in str(told)  # they are written as a table
     endings = {rule.models: rule.rule for rule in told if rule.about == "ending"}
     assert endings["gpt-4o"] == "ends on 2027-01-14: gpt-6-luna"
 

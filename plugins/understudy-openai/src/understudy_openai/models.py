@@ -200,7 +200,7 @@ def rules() -> tuple[ModelRule, ...]:
         ModelRule(
             "room to think",
             "all that reason",
-            f"reasoning counts within the limit, so room is asked for besides max_tokens: {_rooms()} tokens by effort",
+            f"reasoning counts within the limit, so that besides max_tokens these are asked for by effort: {_rooms()}",
             "openai 3.57.0, types/responses/response_create_params.py",
             _READ,
         ),
@@ -229,7 +229,7 @@ def rules() -> tuple[ModelRule, ...]:
 
 def _family_rule(family: Family) -> ModelRule:
     rule = f"efforts {', '.join(family.efforts)}; another becomes the nearest; writes {family.most:,} tokens at most"
-    return ModelRule("thinking", f"`{family.models}`", rule, family.source, family.read)
+    return ModelRule("thinking", family.models, rule, family.source, family.read)
 
 
 def _rooms() -> str:

@@ -29,7 +29,8 @@ class Family(NamedTuple):
     """How the models of one family reason.
 
     Args:
-        models: a pattern that their whole names match.
+        models: their names, as people write them.
+        pattern: what a whole name matches.
         efforts: those that they take, the least first; none where that is not known.
         usual: the effort that they are asked for where nothing is said, or one above it where sources differ.
         most: most tokens of reasoning and answer together.
@@ -38,6 +39,7 @@ class Family(NamedTuple):
     """
 
     models: str
+    pattern: str
     efforts: tuple[str, ...]
     usual: str
     most: int
@@ -48,21 +50,57 @@ class Family(NamedTuple):
 _ALL_BUT_MINIMAL = ("none", "low", "medium", "high", "xhigh", "max")
 _TO_XHIGH = ("low", "medium", "high", "xhigh")
 _TO_HIGH = ("low", "medium", "high")
-_MODELS_DEV = "https://github.com/anomalyco/models.dev"  # a catalogue, providers/openai/models; and below, of a client
-_COMFY = "https://docs.comfy.org/zh/built-in-nodes/OpenAIChatNodeV2"
+_MODELS_DEV = "https://github.com/anomalyco/models.dev"  # a catalogue: providers/openai/models
+_COMFY = "https://docs.comfy.org/zh/built-in-nodes/OpenAIChatNodeV2"  # a client's list, by model
 # The first that matches counts.
 FAMILIES = (
-    Family(r"o\d(-mini)?-deep-research.*", ("medium",), "medium", 100_000, _MODELS_DEV),
-    Family(r"o\d.*", _TO_HIGH, "medium", 100_000, _MODELS_DEV),
-    Family(r"gpt-5-pro.*", ("high",), "high", 272_000, _MODELS_DEV),
-    Family(r"gpt-5(\.1)?-codex(?!-max).*", _TO_HIGH, "medium", 128_000, _MODELS_DEV),
-    Family(r"gpt-5\.\d-codex.*", _TO_XHIGH, "medium", 128_000, _MODELS_DEV),
-    Family(r"gpt-5\.\d-pro.*", _TO_XHIGH[1:], "high", 128_000, _MODELS_DEV),
-    Family(r"gpt-5(?!\.).*", ("minimal", *_TO_HIGH), "medium", 128_000, _MODELS_DEV),
-    Family(r"gpt-5\.1.*", ("none", *_TO_HIGH), "none", 128_000, _MODELS_DEV),
-    Family(r"gpt-5\.[2-5].*", ("none", *_TO_XHIGH), "medium", 128_000, _MODELS_DEV),
-    Family(r"gpt-5\.6(-sol|-terra|-luna)?(-\d.*)?", _ALL_BUT_MINIMAL, "medium", 128_000, _COMFY),
     Family(
+        "o3-deep-research, o4-mini-deep-research",
+        r"o\d(-mini)?-deep-research.*",
+        ("medium",),
+        "medium",
+        100_000,
+        _MODELS_DEV,
+    ),
+    Family("the other o models", r"o\d.*", _TO_HIGH, "medium", 100_000, _MODELS_DEV),
+    Family("gpt-5-pro", r"gpt-5-pro.*", ("high",), "high", 272_000, _MODELS_DEV),
+    Family(
+        "gpt-5-codex, gpt-5.1-codex, gpt-5.1-codex-mini",
+        r"gpt-5(\.1)?-codex(?!-max).*",
+        _TO_HIGH,
+        "medium",
+        128_000,
+        _MODELS_DEV,
+    ),
+    Family(
+        "gpt-5.1-codex-max, gpt-5.2-codex, gpt-5.3-codex",
+        r"gpt-5\.\d-codex.*",
+        _TO_XHIGH,
+        "medium",
+        128_000,
+        _MODELS_DEV,
+    ),
+    Family("gpt-5.2-pro, gpt-5.4-pro, gpt-5.5-pro", r"gpt-5\.\d-pro.*", _TO_XHIGH[1:], "high", 128_000, _MODELS_DEV),
+    Family("gpt-5, gpt-5-mini, gpt-5-nano", r"gpt-5(?!\.).*", ("minimal", *_TO_HIGH), "medium", 128_000, _MODELS_DEV),
+    Family("gpt-5.1", r"gpt-5\.1.*", ("none", *_TO_HIGH), "none", 128_000, _MODELS_DEV),
+    Family(
+        "gpt-5.2, gpt-5.4, gpt-5.5, and their -mini and -nano",
+        r"gpt-5\.[2-5].*",
+        ("none", *_TO_XHIGH),
+        "medium",
+        128_000,
+        _MODELS_DEV,
+    ),
+    Family(
+        "gpt-5.6-sol, gpt-5.6-terra, gpt-5.6-luna",
+        r"gpt-5\.6(-sol|-terra|-luna)?(-\d.*)?",
+        _ALL_BUT_MINIMAL,
+        "medium",
+        128_000,
+        _COMFY,
+    ),
+    Family(
+        "gpt-6-luna",
         r"gpt-6-luna(-\d.*)?",
         _ALL_BUT_MINIMAL,
         "medium",
@@ -70,15 +108,17 @@ FAMILIES = (
         "https://developers.openai.com/ja-JP/api/docs/models/gpt-6-luna",
     ),
     Family(
+        "gpt-6.1-terra",
         r"gpt-6\.1-terra(-\d.*)?",
         _ALL_BUT_MINIMAL,
         "medium",
         128_000,
         "https://developers.openai.com/zh-Hans/api/docs/models/gpt-6.1-terra",
     ),
-    Family(r"gpt-6-sol(-\d.*)?", _ALL_BUT_MINIMAL, "medium", 128_000, _COMFY),
-    Family(r"gpt-6\.[12]-sol(-\d.*)?", _ALL_BUT_MINIMAL[1:], "medium", 128_000, _COMFY),
+    Family("gpt-6-sol", r"gpt-6-sol(-\d.*)?", _ALL_BUT_MINIMAL, "medium", 128_000, _COMFY),
+    Family("gpt-6.1-sol, gpt-6.2-sol", r"gpt-6\.[12]-sol(-\d.*)?", _ALL_BUT_MINIMAL[1:], "medium", 128_000, _COMFY),
     Family(
+        "gpt-6-astra, gpt-6.2-astra",
         r"gpt-6(\.2)?-astra(-\d.*)?",
         _ALL_BUT_MINIMAL[1:],
         "medium",
@@ -88,7 +128,7 @@ FAMILIES = (
 )
 # Of OpenAI's own that reason, and in no row: most of those from gpt-5 on write so much, and which efforts they take is
 # left to them.
-_OTHER = Family(".*", (), "medium", 128_000, _MODELS_DEV)
+_OTHER = Family("others of OpenAI's that reason", ".*", (), "medium", 128_000, _MODELS_DEV)
 # Chat Completions takes "max" from no model: BerriAI/litellm-docs#1173 and mnfst/modelparams.dev#236, both live.
 ONLY_IN_RESPONSES = "max"
 # Short answers are asked for without reasoning where OpenAI makes the model for many small tasks, else with little: on
@@ -115,7 +155,7 @@ def family_of(model: str) -> Family | None:
         return None
     found = _NAME.search(model)
     assert found is not None  # it has a version
-    return next((family for family in FAMILIES if re.fullmatch(family.models, found[1])), _OTHER)
+    return next((family for family in FAMILIES if re.fullmatch(family.pattern, found[1])), _OTHER)
 
 
 def effort_of(request: Request, model: str, options: Mapping[str, Any]) -> str | None:
