@@ -18,10 +18,11 @@ from simulation.healthy.measures import InFault, Row, measure
 from simulation.healthy.recipes import RECIPES, Recipe
 from simulation.healthy.worlds import EAGER, NAIVE_WITH_FALLBACK, PATIENT, WORLDS, Setup, play
 
-# The primary's weather in the first 200 s of them: a burst of errors of 7 s, a slow minute, and nothing. In 600 s of
-# many seeds there are two thirds of a burst and a third of a slow minute.
-SEEDS = (7, 10, 18)
-WITH_A_BURST = (13, 18, 23)  # in the first 30 s, where so many calls come that no more are played
+# Days that are, small as they are, like many others: about 0.55 % of the calls come in a burst of errors (here 0.56 of
+# a chat's and 0.55 of the thinking models') and 3.3 % in a slow minute (here 0, 1.7, and 3.7 of the trickle's). In the
+# faults it is the backup's weather that counts: 0.54 and 3.5 %; the primary's is fair when it is well again.
+SEEDS = (247, 262, 341)
+BUSY_SEEDS = (298, 18, 23)  # 1 % of the calls come in a burst: there is none shorter among so many calls a second
 
 ANSWERED = 0.1  # points of all calls that may be answered fewer than by the naive client
 WASTED = 0.5  # points of all tokens that may be wasted more
@@ -79,7 +80,7 @@ class TestStreamedChat(Healthy):
 
 class TestBusyChat(Healthy):
     world, length = "busy", 30.0
-    seeds = WITH_A_BURST
+    seeds = BUSY_SEEDS
     by_primary = 0.5
 
 
