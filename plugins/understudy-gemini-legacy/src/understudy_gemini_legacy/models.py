@@ -185,8 +185,7 @@ def ending_warnings(model: str, today: date) -> tuple[ResponseWarning, ...]:
     if ending is None:
         return ()
     day, successor = ending
-    words = f"{model} {'ended' if today >= day else 'ends'} on {day}: ask {successor} instead"
-    return (ResponseWarning("model", words),)
+    return (ResponseWarning("model", f"{model} ends on {day}, or has ended: ask {successor} instead"),)
 
 
 def _level_of(name: str) -> str:

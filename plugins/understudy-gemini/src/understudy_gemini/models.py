@@ -218,8 +218,7 @@ def ending_warnings(model: str, today: date, provider: str) -> tuple[ResponseWar
     if ending is None:
         return ()
     day, successor = ending
-    words = f"{model} {'ended' if today >= day else 'ends'} on {day}: ask {successor} instead"
-    return (ResponseWarning("model", words),)
+    return (ResponseWarning("model", f"{model} ends on {day}, or has ended: ask {successor} instead"),)
 
 
 def _since(model: str, version: tuple[int, int]) -> bool:

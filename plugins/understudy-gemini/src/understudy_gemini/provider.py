@@ -122,12 +122,12 @@ class GeminiProvider(ChatProvider):
 
     def list_models(self, timeout: float = 10.0) -> tuple[str, ...]:
         """Ask Google for the models that can be asked for an answer; on Vertex AI, for all that it has of Google's."""
-        from google.genai import types
-
-        until = time.monotonic() + timeout
         names = []
         try:
             client = self._clients.get().client
+            from google.genai import types
+
+            until = time.monotonic() + timeout  # the SDK's import is not the vendor's time
             config = types.ListModelsConfig(
                 page_size=MODELS_AT_ONCE, query_base=True, http_options=self._http_options(timeout)
             )
