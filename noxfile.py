@@ -263,6 +263,13 @@ def simulation(session: nox.Session) -> None:
 
 
 @nox.session
+def healthy(session: nox.Session) -> None:
+    """Play healthy days and bad ones beside naive clients; arguments: worlds, days, clients, `recipes`, `--seeds`."""
+    prepare(session, *group("test"))
+    session.run("python", "tests/benchmarks/healthy_days", *session.posargs, env={"PYTHONPATH": None})
+
+
+@nox.session
 def lowest(session: nox.Session) -> None:
     """Run the tests with the oldest versions of their dependencies that our packages allow."""
     if session.venv_backend != "uv":

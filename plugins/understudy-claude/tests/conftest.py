@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from understudy import Finish, LLMResponse, Request, Settings
+from understudy import Finish, LLMFactory, LLMResponse, Request, Settings
 from understudy_claude import ClaudeProvider
 
 if TYPE_CHECKING:
     from understudy_sandbox import Sandbox
 
 Ask = Callable[[ClaudeProvider, Request], LLMResponse]
+Call = Callable[..., LLMResponse]
 
 
 def _generate(provider: ClaudeProvider, request: Request) -> LLMResponse:
@@ -61,6 +62,30 @@ def provider(sandbox: Sandbox) -> Iterator[ClaudeProvider]:
     made = ClaudeProvider(Settings(environment=sandbox.environment()))
     yield made
     made.close()
+
+
+@pytest.fixture
+def factory(sandbox: Sandbox) -> Iterator[LLMFactory]:
+    """A factory that knows Claude alone, in front of the sandbox."""
+    with LLMFactory("claude", [], settings=sandbox.environment(), extensions=[]) as made:
+        yield made
+
+
+def _plain(factory: LLMFactory, prompt: Any, **arguments: Any) -> LLMResponse:
+    return factory.generate_content(prompt, **arguments)
+
+
+def _streamed(factory: LLMFactory, prompt: Any, **arguments: Any) -> LLMResponse:
+    *_, last = factory.stream_content(prompt, **arguments)
+    assert isinstance(last, Finish)
+    return last.response
+
+
+@pytest.fixture(params=[_plain, _streamed], ids=["plain", "streamed"])
+def call(request: pytest.FixtureRequest) -> Call:
+    """A call of a factory, plain or as a stream, as a function that returns the whole answer."""
+    made: Call = request.param
+    return made
 
 
 def find_recordings() -> Path | None:

@@ -111,8 +111,8 @@ def test_nothing_in_the_environment_changes_the_key_or_the_host(
     assert ask(provider, REQUEST).success
     provider.close()
     [received] = sandbox.claude.requests
-    keys = {received.headers.get(name) for name in ("authorization", "x-api-key")} - {None}
-    assert keys in ({f"Bearer {KEY}"}, {KEY})
+    # both ways, since the sandbox's address is not Anthropic's own
+    assert (received.headers["authorization"], received.headers["x-api-key"]) == (f"Bearer {KEY}", KEY)
     assert "stolen" not in str(dict(received.headers))
     assert received.headers["x-team"] == "blue"  # headers that are no credentials are the user's own wish
     assert listener.heard == b""

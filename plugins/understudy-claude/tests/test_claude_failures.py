@@ -24,7 +24,14 @@ from understudy import (
     Timeout,
     UnsupportedRequest,
 )
-from understudy_claude.failures import failure_of_exception, failure_of_reply
+from understudy_claude.failures import (
+    WITHOUT_FORCING,
+    WITHOUT_SAMPLING,
+    WITHOUT_SETTINGS,
+    WITHOUT_THINKING,
+    failure_of_exception,
+    failure_of_reply,
+)
 
 NO_RETRY = {"x-should-retry": "false"}
 
@@ -93,6 +100,64 @@ def test_each_row_of_the_table(status: int, headers: dict[str, str], body: Any, 
         assert failure.retryable is (False if "false" in headers.values() else None)
         assert failure.retry_after == (float(headers["retry-after"]) if "retry-after" in headers else None)
         assert failure.message
+
+
+@pytest.mark.parametrize(
+    ("message", "adaptation"),
+    [
+        ("temperature: Extra inputs are not permitted", WITHOUT_SAMPLING),
+        ("top_k: Extra inputs are not permitted", WITHOUT_SAMPLING),
+        ("`top_p` is deprecated for this model.", WITHOUT_SAMPLING),
+        ('tool_choice: type "tool" and "any" are not supported for this model.', WITHOUT_FORCING),
+        ("tool_choice forces tool use is not compatible with this model", WITHOUT_FORCING),
+        ("Thinking may not be enabled when tool_choice forces tool use.", WITHOUT_FORCING),
+        (
+            '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive" and '
+            '"output_config.effort" to control thinking behavior.',
+            WITHOUT_SETTINGS,
+        ),
+        (
+            '"thinking.type.disabled" is not supported for this model. Thinking defaults to adaptive mode when not '
+            'specified; use "thinking.type.enabled" with "budget_tokens" for extended thinking.',
+            WITHOUT_SETTINGS,
+        ),
+        ('"thinking.type.between_tools" is not supported for this model.', WITHOUT_SETTINGS),
+        ("adaptive thinking is not supported on this model", WITHOUT_SETTINGS),
+        ("This model does not support the effort parameter.", WITHOUT_SETTINGS),
+        (
+            "output_config.effort 'xhigh' is not supported when thinking is disabled on this model. Use effort 'high' "
+            "or below, or enable thinking.",
+            WITHOUT_SETTINGS,
+        ),
+        (
+            "messages.1.content.0: Invalid `signature` in `thinking` block. The block is bound to a different "
+            "conversation. Remove the block, or set `thinking.block_binding.prefix_mismatch_behavior` to "
+            '"drop_block".',
+            WITHOUT_THINKING,
+        ),
+        (
+            "messages.3.content.0: `thinking` or `redacted_thinking` blocks in the latest assistant message cannot be "
+            "modified. These blocks must remain as they were in the original response.",
+            WITHOUT_THINKING,
+        ),
+        (
+            "messages.1.content.0.type: Expected `thinking` or `redacted_thinking`, but found `tool_use`.",
+            WITHOUT_THINKING,
+        ),
+        ("This model does not support assistant message prefill.", None),
+    ],
+)
+def test_what_a_model_refuses_may_go_without_it(message: str, adaptation: str | None) -> None:
+    body = _body("invalid_request_error", message)
+    for status in (400, 200):
+        failure = failure_of_reply(status, NO_RETRY, body)
+        assert (type(failure), failure.adaptation) == (UnsupportedRequest, adaptation)
+
+
+@pytest.mark.parametrize("name", ["frequency_penalty", "messages.0.content.0.text.citations", "tools.0.custom.x"])
+def test_other_fields_that_are_not_known_are_the_requests_own_fault(name: str) -> None:
+    failure = failure_of_reply(400, {}, _body("invalid_request_error", f"{name}: Extra inputs are not permitted"))
+    assert (type(failure), failure.adaptation) == (InvalidRequest, None)
 
 
 def test_the_code_is_the_most_exact_name_and_the_request_id_is_found() -> None:

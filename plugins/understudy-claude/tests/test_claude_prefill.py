@@ -10,7 +10,7 @@ from understudy import Message, Request, Text, TextDelta, Thinking, UnsupportedR
 from understudy_claude.failures import failure_of_reply
 from understudy_claude.models import takes_prefill
 from understudy_claude.streaming import StreamReader
-from understudy_claude.wire import request_body, response_of
+from understudy_claude.wire import Asked, request_body, response_of
 
 OLD = "claude-haiku-4-5"
 SERVER_TOOL = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}
@@ -40,9 +40,9 @@ def test_which_models_go_on(model: str, takes: bool | None) -> None:
 
 
 def test_white_space_is_cut_off_the_end_and_nothing_else() -> None:
-    body, warnings = request_body(_request(Text("Well, "), Text("yes.\n\n"), Text(" ")), OLD)
+    body, asked = request_body(_request(Text("Well, "), Text("yes.\n\n"), Text(" ")), OLD)
     assert [block["text"] for block in body["messages"][-1]["content"]] == ["Well, ", "yes."]
-    assert warnings == ()
+    assert asked.warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_turn_that_paused_goes_back_to_every_model_as_it_came() -> None:
 )
 def test_what_was_cut_off_does_not_come_twice(begun: str, pieces: list[str], rest: str) -> None:
     request = _request(Text(begun))
-    reader = StreamReader({}, request)
+    reader = StreamReader({}, Asked(request))
     message = {"type": "message", "role": "assistant", "model": OLD, "content": [], "stop_reason": None}
     events: list[dict[str, Any]] = [
         {"type": "message_start", "message": message},
@@ -92,7 +92,7 @@ def test_what_was_cut_off_does_not_come_twice(begun: str, pieces: list[str], res
     ]
     told = [piece.text for event in events for piece in reader.feed(event) if isinstance(piece, TextDelta)]
     whole = {**message, "content": [{"type": "text", "text": "".join(pieces)}], "stop_reason": "end_turn"}
-    assert "".join(told) == reader.finish().response.content == response_of(whole, {}, request).content == rest
+    assert "".join(told) == reader.finish().response.content == response_of(whole, {}, Asked(request)).content == rest
 
 
 def test_a_refusal_sends_the_request_on_to_others() -> None:

@@ -24,7 +24,7 @@ from understudy import (
     Usage,
 )
 from understudy_claude.streaming import StreamReader
-from understudy_claude.wire import response_of
+from understudy_claude.wire import Asked, response_of
 
 REQUEST = Request(messages=(Message.user("Hello"),))
 TEXT = {"type": "text", "text": "Hi"}
@@ -38,7 +38,7 @@ def _message(*content: Any, stop_reason: Any = "end_turn", **fields: Any) -> dic
 
 
 def _read(body: Any, request: Request = REQUEST) -> LLMResponse:
-    return response_of(body, {"request-id": "req_1"}, request)
+    return response_of(body, {"request-id": "req_1"}, Asked(request))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ HELLO = ({"type": "text", "text": ""}, [{"type": "text_delta", "text": "Hel"}, {
 
 
 def test_a_stream_adds_up_to_the_message() -> None:
-    reader = StreamReader({"request-id": "req_1"}, REQUEST)
+    reader = StreamReader({"request-id": "req_1"}, Asked(REQUEST))
     call = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {}}
     pieces = [{"type": "input_json_delta", "partial_json": piece} for piece in ("", '{"city":', ' "Bern"}')]
     thinking = {"type": "thinking", "thinking": "", "signature": ""}
@@ -187,7 +187,7 @@ def test_a_stream_adds_up_to_the_message() -> None:
 
 
 def test_unknown_events_blocks_and_deltas_are_passed_over() -> None:
-    reader = StreamReader({}, REQUEST)
+    reader = StreamReader({}, Asked(REQUEST))
     odd = ({"type": "of_tomorrow"}, [{"type": "delta_of_tomorrow", "x": 1}])
     for event in [{"type": "event_of_tomorrow"}, *_events(odd, HELLO)]:
         reader.feed(event)
@@ -196,7 +196,7 @@ def test_unknown_events_blocks_and_deltas_are_passed_over() -> None:
 
 @pytest.mark.parametrize("missing", [1, 2])
 def test_a_stream_without_its_end_marker_is_interrupted(missing: int) -> None:
-    reader = StreamReader({"request-id": "req_1"}, REQUEST)
+    reader = StreamReader({"request-id": "req_1"}, Asked(REQUEST))
     for event in _events(HELLO)[:-missing]:
         reader.feed(event)
     with pytest.raises(StreamInterrupted, match="without message_stop") as caught:
@@ -205,7 +205,7 @@ def test_a_stream_without_its_end_marker_is_interrupted(missing: int) -> None:
 
 
 def test_an_end_marker_without_a_stop_reason_is_an_interruption_too() -> None:
-    reader = StreamReader({}, REQUEST)
+    reader = StreamReader({}, Asked(REQUEST))
     for event in [*_events(HELLO)[:-2], {"type": "message_stop"}]:
         reader.feed(event)
     with pytest.raises(StreamInterrupted):
@@ -215,7 +215,7 @@ def test_an_end_marker_without_a_stop_reason_is_an_interruption_too() -> None:
 def test_an_error_event_is_its_typed_failure() -> None:
     event = {"type": "error", "error": {"details": None, "type": "overloaded_error", "message": "Overloaded"}}
     with pytest.raises(Overloaded):
-        StreamReader({}, REQUEST).feed(event)
+        StreamReader({}, Asked(REQUEST)).feed(event)
 
 
 @pytest.mark.parametrize(
@@ -231,19 +231,19 @@ def test_an_error_event_is_its_typed_failure() -> None:
 )
 def test_events_of_another_shape_are_malformed(event: Any) -> None:
     with pytest.raises(MalformedResponse, match="expected an event of a message"):
-        StreamReader({}, REQUEST).feed(event)
+        StreamReader({}, Asked(REQUEST)).feed(event)
 
 
 def test_a_tool_call_cut_at_the_token_limit_is_left_out_with_a_warning() -> None:
     call = {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {}}
     cut = (call, [{"type": "input_json_delta", "partial_json": '{"city": "Be'}])
-    reader = StreamReader({}, REQUEST)
+    reader = StreamReader({}, Asked(REQUEST))
     for event in _events(HELLO, cut, stop_reason="max_tokens"):
         reader.feed(event)
     response = reader.finish().response
     assert response.tool_calls == ()
     assert [warning.setting for warning in response.warnings] == ["max_tokens"]
-    broken = StreamReader({}, REQUEST)
+    broken = StreamReader({}, Asked(REQUEST))
     for event in _events(HELLO, cut, stop_reason="tool_use"):
         broken.feed(event)
     with pytest.raises(MalformedResponse, match="arguments of weather are not an object"):

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from understudy import File, Image, InvalidRequest, Message, Request, Text, Thinking, Tool, ToolCall, ToolResult
+from understudy import (
+    File,
+    Image,
+    InvalidRequest,
+    Message,
+    Request,
+    ResponseWarning,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
 from understudy_claude import ClaudeProvider
 from understudy_claude.models import DEFAULT_MAX_TOKENS, DEFAULT_MODEL, ending_warnings, takes_sampling
 from understudy_claude.wire import request_body
@@ -23,9 +35,15 @@ RESULT = ToolResult(call_id="toolu_1", content="mild")
 
 
 def _body(*messages: Message, model: str = OLD, **fields: Any) -> dict[str, Any]:
-    body, warnings = request_body(Request(messages=messages or (HELLO,), **fields), model)
-    assert warnings == ()
+    body, asked = request_body(Request(messages=messages or (HELLO,), **fields), model)
+    assert asked.warnings == ()
     return body
+
+
+def _fitted(request: Request, model: str) -> tuple[dict[str, Any], tuple[ResponseWarning, ...]]:
+    """Return a body, and what it was fitted by."""
+    body, asked = request_body(request, model)
+    return body, asked.warnings
 
 
 def _turns(*messages: Message) -> Any:
@@ -134,7 +152,7 @@ def test_blank_texts_and_the_turns_they_leave_empty_are_left_out() -> None:
 
 def test_an_assistants_image_is_left_out_with_a_warning() -> None:
     drawn = Message("assistant", (Image(data=b"x", media_type="image/png"), Text("There.")))
-    body, warnings = request_body(Request(messages=(HELLO, drawn, Message.user("Thanks"))), OLD)
+    body, warnings = _fitted(Request(messages=(HELLO, drawn, Message.user("Thanks"))), OLD)
     assert body["messages"][1]["content"] == [{"type": "text", "text": "There."}]
     assert [warning.setting for warning in warnings] == ["messages"]
 
@@ -146,7 +164,8 @@ def test_options_are_laid_over_the_body() -> None:
         "effort": "low",
         "tools": [{"type": "web_search_20250305", "name": "web_search"}],
     }
-    body = _body(tools=(WEATHER,), output_schema={"type": "object"}, options={"claude": options, "gemini": {"x": 1}})
+    asked = {"output_schema": {"type": "object"}, "options": {"claude": options, "gemini": {"x": 1}}}
+    body = _body(model="claude-opus-4-6", tools=(WEATHER,), **asked)
     assert (body["top_k"], body["metadata"]) == (5, {"user_id": "u"})
     assert body["output_config"] == {"format": {"type": "json_schema", "schema": {"type": "object"}}, "effort": "low"}
     assert [tool["name"] for tool in body["tools"]] == ["weather", "web_search"]
@@ -195,32 +214,32 @@ def test_which_models_take_sampling_settings(model: str, taken: bool) -> None:
 
 def test_sampling_settings_that_a_model_refuses_are_left_out_with_a_warning() -> None:
     request = Request(messages=(HELLO,), temperature=0.0, options={"claude": {"top_k": 5}})
-    body, warnings = request_body(request, NEW)
+    body, warnings = _fitted(request, NEW)
     assert not {"temperature", "top_k"} & set(body)
     assert [warning.setting for warning in warnings] == ["temperature", "top_k"]
     assert str(warnings[0]) == "temperature was left out: claude-sonnet-5-5 takes none"
 
 
 def test_stop_texts_of_white_space_are_left_out_with_a_warning() -> None:
-    body, [warning] = request_body(Request(messages=(HELLO,), stop=("\n", "END")), OLD)
+    body, [warning] = _fitted(Request(messages=(HELLO,), stop=("\n", "END")), OLD)
     assert (body["stop_sequences"], warning.setting) == (["END"], "stop")
     assert "stop_sequences" not in request_body(Request(messages=(HELLO,), stop=("\n",)), OLD)[0]
 
 
 def test_a_temperature_above_one_becomes_one() -> None:
-    body, [warning] = request_body(Request(messages=(HELLO,), temperature=1.5), OLD)
+    body, [warning] = _fitted(Request(messages=(HELLO,), temperature=1.5), OLD)
     assert (body["temperature"], warning.setting) == (1.0, "temperature")
 
 
 def test_a_temperature_is_left_out_while_claude_thinks() -> None:
     options = {"claude": {"thinking": {"type": "enabled", "budget_tokens": 1024}}}
-    body, [warning] = request_body(Request(messages=(HELLO,), temperature=0.5, options=options), OLD)
+    body, [warning] = _fitted(Request(messages=(HELLO,), temperature=0.5, options=options), OLD)
     assert "temperature" not in body
     assert warning.setting == "temperature"
 
 
 def test_a_model_that_ends_is_still_asked_with_a_warning_that_names_its_successor() -> None:
-    body, [warning] = request_body(Request(messages=(HELLO,)), "claude-3-sonnet-20240229")
+    body, [warning] = _fitted(Request(messages=(HELLO,)), "claude-3-sonnet-20240229")
     assert body["model"] == "claude-3-sonnet-20240229"
     assert str(warning) == "claude-3-sonnet-20240229 ends on 2025-07-21, or has ended: ask claude-sonnet-5-5 instead"
     assert ending_warnings(DEFAULT_MODEL) == ()
@@ -233,9 +252,7 @@ def test_everything_at_once_is_accepted_and_received_as_worded(sandbox: Sandbox,
     request = Request(
         messages=(
             Message.user(Image(data=b"png", media_type="image/png"), File(data=b"x", media_type="text/plain"), "Look."),
-            Message.assistant(
-                Thinking("Hm.", {"claude": {"type": "thinking", "thinking": "Hm.", "signature": "s"}}), CALL
-            ),
+            Message.assistant(Thinking("", {"claude": {"type": "redacted_thinking", "data": "ZGF0YQ=="}}), CALL),
             Message.tool(ToolResult(call_id="toolu_1", content=(Text("mild"),), is_error=True)),
             Message.user("And now?"),
         ),
@@ -270,7 +287,7 @@ def test_tools_and_a_schema_round_trip(provider: ClaudeProvider) -> None:
 
 
 def test_thinking_round_trips(sandbox: Sandbox, provider: ClaudeProvider) -> None:
-    options = {"claude": {"thinking": {"type": "adaptive"}, "effort": "low"}}
+    options = {"claude": {"thinking": {"type": "adaptive", "display": "summarized"}, "effort": "low"}}
     first = provider.generate(Request(messages=(HELLO,), options=options))
     assert first.thinking
     provider.generate(Request(messages=(HELLO, first.message, Message.user("And?")), options=options))

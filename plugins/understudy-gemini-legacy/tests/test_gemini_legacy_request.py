@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from datetime import date
 from types import MappingProxyType
 from typing import Any
 
@@ -26,6 +27,7 @@ from understudy_gemini_legacy import GeminiLegacyProvider
 from understudy_gemini_legacy.wire import request_body
 from understudy_sandbox import Sandbox
 
+DAY = date(2026, 11, 30)  # the last before Google has other models answer for two of 2.5
 MODEL = "gemini-3.8-flash"
 OLDER = "gemini-2.5-flash-lite"
 PLACE = {"type": "object", "properties": {"at": {"type": "string"}}}
@@ -33,7 +35,7 @@ WEATHER = Tool(name="weather", description="Tells it", parameters=PLACE)
 
 
 def body_of(*messages: Message, model: str = MODEL, provider: str = "gemini-legacy", **fields: Any) -> dict[str, Any]:
-    body, _ = request_body(Request(messages=messages, **fields), model, provider)
+    body, _ = request_body(Request(messages=messages, **fields), model, provider, DAY)
     json.dumps(body)  # whatever is in it, JSON can be written of it
     return body
 
@@ -213,7 +215,7 @@ def test_the_request_is_not_changed() -> None:
     schema: dict[str, Any] = copy.deepcopy(PLACE)
     before = copy.deepcopy((options, schema))
     request = Request(messages=(Message.user("a"),), options=options, output_schema=schema)
-    body, _ = request_body(request, MODEL)
+    body, _ = request_body(request, MODEL, "gemini-legacy", DAY)
     body["generationConfig"]["speechConfig"]["voiceConfig"]["x"] = "changed"
     body["generationConfig"]["responseSchema"]["properties"]["x"] = {}
     assert (options, schema) == before
@@ -236,7 +238,7 @@ def test_the_request_is_not_changed() -> None:
     ],
 )
 def test_what_a_model_ignores_is_not_sent_and_what_ends_is_told(model: str, settings: list[str]) -> None:
-    body, warnings = request_body(Request(messages=(Message.user("a"),), temperature=0.3), model)
+    body, warnings = request_body(Request(messages=(Message.user("a"),), temperature=0.3), model, "gemini-legacy", DAY)
     assert [warning.setting for warning in warnings] == settings
     assert ("generationConfig" in body) == ("temperature" not in settings)
     if "model" in settings:
@@ -269,7 +271,7 @@ def test_the_body_reaches_the_vendor_as_it_was_written(
         options={"gemini-legacy": {"topK": 5, "safetySettings": [{"category": 7, "threshold": "BLOCK_NONE"}]}},
     )
     ask(provider, request)
-    expected, _ = request_body(request, OLDER)
+    expected, _ = request_body(request, OLDER, "gemini-legacy", DAY)
     del expected["model"]  # it is in the path
     # The SDK writes the values of enums as their numbers.
     expected["safetySettings"][0]["threshold"] = 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from datetime import date
 from typing import Any
 
 import pytest
@@ -130,7 +131,7 @@ def test_what_is_left_out_is_a_warning_on_the_response() -> None:
     limited = inside({"type": "integer", "minimum": 1})
     tools = (Tool(name="f", parameters=limited), Tool(name="g"))
     request = Request(messages=(Message.user("a"),), tools=tools, output_schema={"type": "object"})
-    body, warnings = request_body(request, "gemini-2.5-flash-lite")
+    body, warnings = request_body(request, "gemini-2.5-flash-lite", "gemini-legacy", date(2026, 11, 30))
     assert [(warning.setting, warning.message) for warning in warnings] == [
         ("tools", "google-generativeai cannot carry minimum in the parameters of f: not sent"),
         ("output_schema", "google-generativeai cannot carry an object of any form in the output schema: not sent"),

@@ -76,7 +76,7 @@ def test_each_fault_is_its_failure_after_one_request(
         ask(provider, ASKED)
     assert type(caught.value) is failure
     assert sandbox.gemini.request_count == 1
-    assert (caught.value.provider, caught.value.model) == ("gemini", "gemini-3.8-flash")
+    assert (caught.value.provider, caught.value.model) == ("gemini", "gemini-3.5-flash-lite")
 
 
 @pytest.mark.parametrize("fault", [faults.stream_end(), faults.stream_end(after=0), faults.empty_body()], ids=str)

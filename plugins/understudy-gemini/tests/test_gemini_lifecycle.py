@@ -45,7 +45,7 @@ def test_both_names_are_entry_points_with_our_hook() -> None:
     for name in ("gemini", "vertex"):
         made = found[name].understudy_provider(settings=Settings(environment={}))
         assert made.get_provider_name() == name
-        assert made.default_model == "gemini-3.8-flash"
+        assert made.default_model == "gemini-3.5-flash-lite"
 
 
 def test_the_first_name_that_is_set_counts() -> None:
@@ -92,7 +92,7 @@ def test_nothing_in_the_environment_changes_where_a_request_goes_or_with_what(
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "another-project")
     assert ask(connect(sandbox.gemini.url), ASKED).success
     (request,) = sandbox.gemini.requests
-    assert request.path.startswith("/v1beta/models/gemini-3.8-flash:")
+    assert request.path.startswith("/v1beta/models/gemini-3.5-flash-lite:")
     assert request.headers["x-goog-api-key"] == KEY
     assert "authorization" not in request.headers
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == []
@@ -103,7 +103,7 @@ def test_the_request_on_the_wire(sandbox: Sandbox, provider: GeminiProvider, ask
     (request,) = sandbox.gemini.requests
     assert request.path.startswith("/v1beta/models/gemini-3.5-flash-lite:")
     assert request.query == ({"alt": "sse"} if request.stream else {})
-    assert request.headers["x-server-timeout"] == "8"  # the SDK rounds it up
+    assert request.headers["x-server-timeout"] == ("1800" if request.stream else "10")  # not 8: that is refused
     empty_of_the_sdk: dict[str, object] = {"generationConfig": {}}
     assert request.json == {"contents": [{"role": "user", "parts": [{"text": "hello"}]}], **empty_of_the_sdk}
 

@@ -152,4 +152,4 @@ def test_a_failure(play: Any, ask: Ask, name: str) -> None:
         play([name], ask, start=start)
     assert type(caught.value) is failure
     assert {field: getattr(caught.value, field) for field in fields} == fields
-    assert (caught.value.provider, caught.value.model) == ("gemini", "gemini-3.8-flash")
+    assert (caught.value.provider, caught.value.model) == ("gemini", "gemini-3.5-flash-lite")

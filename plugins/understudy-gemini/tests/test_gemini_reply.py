@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import Any
 
 import pytest
@@ -35,6 +36,7 @@ from understudy_gemini.streaming import EventReader, StreamReader
 from understudy_gemini.wire import read_json, request_body, response_of
 
 ASKED = Request(messages=(Message.user("a"),))
+DAY = date(2026, 11, 30)
 
 
 def reply(*parts: dict[str, Any], reason: str | None = "STOP", **members: Any) -> dict[str, Any]:
@@ -74,7 +76,7 @@ def test_thinking_comes_apart_from_the_text_and_returns_with_its_signature() -> 
         Text("pong", {"gemini": {"thoughtSignature": "bmln"}}),
     )
     again = Request(messages=(Message.user("a"), response.message, Message.user("b")))
-    assert request_body(again, "gemini-3.8-flash")[0]["contents"][1]["parts"] == [thought, answer]
+    assert request_body(again, "gemini-3.8-flash", "gemini", DAY)[0]["contents"][1]["parts"] == [thought, answer]
 
 
 def test_calls_without_an_id_get_one_that_no_call_of_the_conversation_has() -> None:
@@ -98,7 +100,12 @@ def test_parts_of_other_kinds_are_kept_for_the_way_back() -> None:
     assert response.content == "2"
     assert [type(part) for part in response.parts] == [Text, Text, Image, File]
     again = Request(messages=(Message.user("a"), response.message, Message.user("b")))
-    assert request_body(again, "gemini-3.8-flash")[0]["contents"][1]["parts"] == [code, {"text": "2"}, picture, sound]
+    assert request_body(again, "gemini-3.8-flash", "gemini", DAY)[0]["contents"][1]["parts"] == [
+        code,
+        {"text": "2"},
+        picture,
+        sound,
+    ]
 
 
 def test_an_answer_to_a_schema_comes_parsed() -> None:

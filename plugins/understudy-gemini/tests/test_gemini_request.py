@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from datetime import date
 from types import MappingProxyType
 from typing import Any
 
@@ -26,13 +27,14 @@ from understudy_gemini import GeminiProvider
 from understudy_gemini.wire import request_body
 from understudy_sandbox import Sandbox
 
+DAY = date(2026, 11, 30)  # the last before Google has other models answer for two of 2.5
 MODEL = "gemini-3.8-flash"
 SIGNED = {"gemini": {"thoughtSignature": "c2lnbmVk"}}
 WEATHER = Tool(name="weather", description="Tells it", parameters={"type": "object", "properties": {"at": {}}})
 
 
 def body_of(*messages: Message, model: str = MODEL, provider: str = "gemini", **fields: Any) -> dict[str, Any]:
-    body, _ = request_body(Request(messages=messages, **fields), model, provider)
+    body, _ = request_body(Request(messages=messages, **fields), model, provider, DAY)
     json.dumps(body)  # whatever is in it, JSON can be written of it
     return body
 
@@ -186,7 +188,7 @@ def test_the_request_is_not_changed() -> None:
     schema: dict[str, Any] = {"type": "object", "properties": {}}
     before = copy.deepcopy((options, schema))
     request = Request(messages=(Message.user("a"),), options=options, output_schema=schema)
-    body, _ = request_body(request, MODEL)
+    body, _ = request_body(request, MODEL, "gemini", DAY)
     body["generationConfig"]["thinkingConfig"]["thinkingLevel"] = body["labels"]["a"] = "changed"
     body["generationConfig"]["responseJsonSchema"]["properties"]["x"] = {}
     assert (options, schema) == before
@@ -209,7 +211,7 @@ def test_the_request_is_not_changed() -> None:
     ],
 )
 def test_what_a_model_ignores_is_not_sent_and_what_ends_is_told(model: str, settings: list[str]) -> None:
-    body, warnings = request_body(Request(messages=(Message.user("a"),), temperature=0.3), model)
+    body, warnings = request_body(Request(messages=(Message.user("a"),), temperature=0.3), model, "gemini", DAY)
     assert [warning.setting for warning in warnings] == settings
     assert ("generationConfig" in body) == ("temperature" not in settings)
     if "model" in settings:
@@ -236,7 +238,8 @@ def test_the_body_reaches_the_vendor_as_it_was_written(
         tools=(Tool(name="weather", parameters={"type": "object", "properties": {"Contents": {"type": "string"}}}),),
         stop=("END",),
         max_tokens=50,
+        model=MODEL,
         options={"gemini": {"thinkingConfig": {"thinkingLevel": "LOW"}}},
     )
     ask(provider, request)
-    assert sandbox.gemini.requests[-1].json == request_body(request, MODEL)[0]
+    assert sandbox.gemini.requests[-1].json == request_body(request, MODEL, "gemini", DAY)[0]

@@ -126,7 +126,7 @@ def test_the_request_goes_to_the_project_with_a_token(
     assert response.success
     assert response.provider_name == "vertex"
     (request,) = sandbox.gemini.requests
-    where = "/v1beta1/projects/p1/locations/global/publishers/google/models/gemini-3.8-flash:"
+    where = "/v1beta1/projects/p1/locations/global/publishers/google/models/gemini-3.5-flash-lite:"
     assert request.path.startswith(where)
     assert request.headers["authorization"] == f"Bearer {TOKEN}"
     assert "x-goog-api-key" not in request.headers
@@ -137,13 +137,64 @@ def test_the_request_goes_to_the_project_with_a_token(
 def test_location_model_and_options_are_vertexs(
     connect: Callable[..., GeminiProvider], service_account: str, sandbox: Sandbox
 ) -> None:
-    settings = {"GOOGLE_CLOUD_LOCATION": "europe-west4", "VERTEX_MODEL": "gemini-3.5-flash"}
+    settings = {"GOOGLE_CLOUD_LOCATION": "europe-west4", "VERTEX_MODEL": "gemini-2.5-flash-lite"}
     provider = connect(GOOGLE_APPLICATION_CREDENTIALS=service_account, **settings)
     provider.generate(Request(messages=ASKED.messages, options={"vertex": {"labels": {"team": "a"}}}))
     (request,) = sandbox.gemini.requests
     assert "/locations/europe-west4/" in request.path
-    assert "/models/gemini-3.5-flash:" in request.path
+    assert "/models/gemini-2.5-flash-lite:" in request.path
     assert request.json["labels"] == {"team": "a"}
+
+
+@pytest.mark.parametrize("variable", ["GOOGLE_CLOUD_LOCATION", "VERTEX_LOCATION"])
+def test_a_region_without_the_model_is_told_before_anything_is_sent(
+    connect: Callable[..., GeminiProvider],
+    service_account: str,
+    sandbox: Sandbox,
+    token_server: TokenServer,
+    ask: Ask,
+    variable: str,
+) -> None:
+    provider = connect(GOOGLE_APPLICATION_CREDENTIALS=service_account, **{variable: "us-central1"})
+    words = f"{variable} is us-central1, and Vertex AI has gemini-3.5-flash-lite in global, us, eu alone"
+    assert str(provider.unavailable_reason()).startswith(words)
+    assert not provider.is_available()
+    assert str(provider.model_notice("gemini-3.5-flash-lite")).startswith(words)
+    with pytest.raises(ProviderUnavailable, match=words):
+        ask(provider, ASKED)
+    with pytest.raises(ProviderUnavailable, match="has gemini-4-argon in global"):
+        ask(provider, Request(messages=ASKED.messages, model="gemini-4-argon"))
+    assert (sandbox.gemini.request_count, token_server.asked) == (0, 0)
+    assert ask(provider, Request(messages=ASKED.messages, model="gemini-2.5-flash-lite")).success
+    assert "/locations/us-central1/" in sandbox.gemini.requests[0].path
+
+
+@pytest.mark.parametrize("location", ["global", "us", "eu"])
+def test_our_own_variable_for_the_location_stands_above_googles(
+    connect: Callable[..., GeminiProvider], service_account: str, sandbox: Sandbox, location: str
+) -> None:
+    both = {"VERTEX_LOCATION": location, "GOOGLE_CLOUD_LOCATION": "us-central1"}
+    provider = connect(GOOGLE_APPLICATION_CREDENTIALS=service_account, **both)
+    assert provider.unavailable_reason() is None
+    assert provider.model_notice("gemini-3.5-flash-lite") is None
+    assert provider.generate(ASKED).success
+    assert f"/locations/{location}/" in sandbox.gemini.requests[0].path
+
+
+def test_what_vertex_has_of_googles_models_is_listed(
+    provider: GeminiProvider, sandbox: Sandbox, token_server: TokenServer
+) -> None:
+    assert "gemini-3.5-flash-lite" in provider.list_models()
+    (request,) = sandbox.gemini.requests
+    assert (request.method, request.path) == ("GET", "/v1beta1/publishers/google/models")
+    assert request.headers["authorization"] == f"Bearer {TOKEN}"
+
+
+def test_a_refused_token_is_no_matter_of_keys(provider: GeminiProvider, sandbox: Sandbox, ask: Ask) -> None:
+    sandbox.gemini.next(faults.status(401))
+    with pytest.raises(AuthenticationFailed) as caught:
+        ask(provider, ASKED)
+    assert "AI Studio" not in caught.value.message
 
 
 @pytest.mark.parametrize(

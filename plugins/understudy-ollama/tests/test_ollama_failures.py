@@ -116,8 +116,17 @@ def test_a_model_that_is_not_there_comes_with_its_cure() -> None:
 
 
 def test_an_error_of_the_runner_is_told_in_its_own_words() -> None:
+    failure = failure_of_reply(400, {}, _runner("unavailable_error", "loading the model"))
+    assert (failure.message, failure.code) == ("loading the model", "unavailable_error")
+
+
+def test_a_window_that_is_too_small_comes_with_its_cure_where_one_may_be_set() -> None:
+    cure = "; set options={'ollama': {'num_ctx': 16384}} or more: the window has 4096 tokens on most machines"
     failure = failure_of_reply(400, {}, _runner("exceed_context_size_error", "request (9 tokens) exceeds"))
-    assert (failure.message, failure.code) == ("request (9 tokens) exceeds", "exceed_context_size_error")
+    assert (failure.message, failure.code) == (f"request (9 tokens) exceeds{cure}", "exceed_context_size_error")
+    of_the_cloud = {"error": "prompt too long; exceeded max context length by 9 tokens"}
+    for status, body in ((400, of_the_cloud), (413, {"error": "http: request body too large"})):
+        assert failure_of_reply(status, {}, body).message == body["error"]
 
 
 def test_hints_and_ids_are_found_in_headers_of_any_case() -> None:

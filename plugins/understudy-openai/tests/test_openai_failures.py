@@ -70,8 +70,10 @@ def _failure(status: int, headers: dict[str, str], body: Any) -> Failure:
         (400, {}, _body("invalid_request_error", "content_policy_violation"), ContentBlocked),
         (400, {}, _body("invalid_request_error", "invalid_prompt"), ContentBlocked),
         (400, {}, _body(None, "content_filter"), ContentBlocked),  # Azure
-        (400, {}, _body("invalid_request_error", "unsupported_value", param="temperature"), InvalidRequest),
-        (400, {}, _body("invalid_request_error", "unsupported_parameter", param="max_tokens"), InvalidRequest),
+        (400, {}, _body("invalid_request_error", "unsupported_value", param="temperature"), UnsupportedRequest),
+        (400, {}, _body("invalid_request_error", "unsupported_parameter", param="max_tokens"), UnsupportedRequest),
+        (400, {}, _body("invalid_request_error", None, "Unsupported parameter: 'temperature'"), UnsupportedRequest),
+        (400, {}, _body("invalid_request_error", "invalid_value", param="messages"), InvalidRequest),
         (400, {}, _body("invalid_request_error", "image_too_large"), UnsupportedRequest),
         (400, {}, _body("invalid_request_error", "model_decommissioned"), ModelNotFound),  # Groq
         (422, {}, {"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]}, InvalidRequest),
@@ -117,6 +119,25 @@ def test_each_row_of_the_table(status: int, headers: dict[str, str], body: Any, 
         assert (failure.provider, failure.status) == ("openai", status)
         assert failure.retry_after == (float(headers["retry-after"]) if "retry-after" in headers else None)
         assert failure.message
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        (400, "invalid_encrypted_content", "The encrypted content gAAA...Rg== could not be verified."),
+        (400, None, "reasoning `encrypted_content` was not issued to this caller"),
+        (400, None, "Item 'rs_1' of type 'reasoning' was provided without its required following item."),
+        (400, None, "Item 'fc_1' of type 'function_call' was provided without its required 'reasoning' item: 'rs_1'."),
+        (404, None, "Item with id 'rs_1' not found. Items are not persisted when `store` is set to false."),
+    ],
+)
+def test_reasoning_that_cannot_be_used_is_left_out_in_another_attempt(
+    status: int, code: str | None, message: str
+) -> None:
+    failure = _failure(status, {}, _body("invalid_request_error", code, message, "input"))
+    assert (type(failure), failure.adaptation) == (UnsupportedRequest, "without reasoning items")
+    other = _failure(400, {}, _body("invalid_request_error", "unsupported_parameter", "Unsupported parameter: 'stop'"))
+    assert (type(other), other.adaptation) == (UnsupportedRequest, None)
 
 
 def test_the_larger_of_two_hints_counts() -> None:

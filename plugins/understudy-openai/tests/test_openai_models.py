@@ -8,7 +8,8 @@ import pytest
 
 from understudy import Message, Request, Settings, Tool
 from understudy_openai import OpenAIProvider
-from understudy_openai.models import DEFAULT_MODEL, Endpoint, choose_api, ending_warnings, leave_out_refused, reasons
+from understudy_openai.models import DEFAULT_MODEL, Endpoint, choose_api, ending_warnings, reasons
+from understudy_openai.reasoning import leave_out_refused
 
 OPENAI, OTHER = Endpoint(is_openai=True), Endpoint("groq")
 REQUEST = Request(messages=(Message.user("Hello"),))
@@ -80,11 +81,17 @@ def test_elsewhere_only_tools_for_newer_models_need_responses(model: str, option
     assert choose_api(REQUEST, model, OTHER, options) == "chat"
 
 
-def test_stop_texts_are_asked_for_where_they_are_taken() -> None:
-    assert choose_api(WITH_STOP, "gpt-6-luna", OPENAI, {}) == "chat"
-    assert choose_api(WITH_STOP, "gpt-5.4", OPENAI, {}) == "responses"
-    both = Request(messages=REQUEST.messages, stop=("END",), tools=(Tool(name="weather"),))
-    assert choose_api(both, "gpt-6-luna", OPENAI, {}) == "responses"
+def test_elsewhere_a_short_answer_with_tools_needs_no_responses_where_it_is_asked_for_without_reasoning() -> None:
+    short = Request(messages=REQUEST.messages, tools=WITH_TOOLS.tools, max_tokens=1024)
+    assert choose_api(short, "gpt-6-luna", OTHER, {}) == "chat"
+    assert choose_api(short, "gpt-6-luna", OTHER, {"effort": "low"}) == "responses"
+    assert choose_api(short, "gpt-6-astra", OTHER, {"effort": "none"}) == "responses"  # which it does not take
+    assert choose_api(short, "gpt-6.1-sol", OTHER, {}) == "responses"
+
+
+def test_stop_texts_choose_no_api() -> None:
+    for model in ("gpt-6-luna", "gpt-5.4", "gpt-4.1"):
+        assert choose_api(WITH_STOP, model, OPENAI, {}) == choose_api(REQUEST, model, OPENAI, {})
 
 
 @pytest.mark.parametrize(
@@ -111,10 +118,12 @@ def test_which_models_reason(model: str, expected: bool) -> None:
 @pytest.mark.parametrize(
     ("model", "settings", "kept"),
     [
-        ("gpt-6-luna", {}, {"stop"}),
-        ("gpt-6-luna", {"reasoning_effort": "none"}, {"temperature", "top_p", "logprobs", "stop"}),
-        ("gpt-6-luna", {"reasoning": {"effort": "none"}}, {"temperature", "top_p", "logprobs", "stop"}),
-        ("gpt-6-luna", {"reasoning": {"effort": "low"}}, {"stop"}),
+        ("gpt-6-luna", {}, set()),
+        ("gpt-6-luna", {"reasoning_effort": "none"}, {"temperature", "top_p", "logprobs"}),
+        ("gpt-6-luna", {"reasoning": {"effort": "none"}}, {"temperature", "top_p", "logprobs"}),
+        ("gpt-6-luna", {"reasoning": {"effort": "low"}}, set()),
+        ("gpt-6-astra", {"reasoning_effort": "none"}, set()),
+        ("gpt-9-vega", {"reasoning_effort": "none"}, {"temperature", "top_p", "logprobs"}),
         ("gpt-5.1", {"reasoning_effort": "none"}, {"temperature", "top_p", "logprobs"}),
         ("gpt-5", {"reasoning_effort": "none"}, set()),
         ("o3", {}, set()),
@@ -140,6 +149,8 @@ def test_a_default_loses_nothing_and_needs_no_warning() -> None:
 def test_a_model_that_ends_is_still_asked_with_a_warning_that_names_its_successor() -> None:
     [warning] = ending_warnings("gpt-4", OPENAI)
     assert str(warning) == "gpt-4 ends on 2026-10-23, or has ended: ask gpt-6.1-sol instead"
+    [unnamed] = ending_warnings("gpt-audio-mini", OPENAI)
+    assert str(unnamed).startswith("gpt-audio-mini ends on 2027-01-20, or has ended: what to ask instead is said on")
     for model in (DEFAULT_MODEL, "gpt-6.1-sol", "gpt-6.1-terra"):
         assert ending_warnings(model, OPENAI) == ()
     assert ending_warnings("gpt-4", OTHER) == ()

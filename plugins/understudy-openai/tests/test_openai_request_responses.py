@@ -6,7 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from understudy import File, Image, InvalidRequest, Message, Request, Text, Thinking, Tool, ToolCall, ToolResult
+from understudy import (
+    File,
+    Finish,
+    Image,
+    InvalidRequest,
+    LLMFactory,
+    Message,
+    Request,
+    Settings,
+    Text,
+    Thinking,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
 from understudy_openai import OpenAIProvider
 from understudy_openai.models import Endpoint
 from understudy_openai.wire_responses import request_body
@@ -164,10 +178,13 @@ def test_options_are_laid_over_the_body_and_both_apis_names_are_understood() -> 
 
 def test_what_the_api_does_not_take_is_left_out_with_a_warning() -> None:
     request = Request(messages=(HELLO,), stop=("END",), max_tokens=3, temperature=0.0)
-    body, warnings = request_body(request, NEW, OPENAI)
-    assert [warning.setting for warning in warnings] == ["max_tokens", "stop", "temperature"]
-    assert body["max_output_tokens"] == 16
-    assert not {"stop", "temperature"} & set(body)
+    body, [warning] = request_body(request, NEW, OPENAI)
+    assert (body["max_output_tokens"], body["temperature"], "stop" in body) == (16, 0.0, False)
+    assert str(warning) == "max_tokens 3 became 16, the least that the Responses API takes"
+    asked = Request(messages=(HELLO,), temperature=0.0, options={"openai": {"effort": "low"}})
+    body, [warning] = request_body(asked, NEW, OPENAI)
+    assert "temperature" not in body
+    assert str(warning) == "temperature was left out: gpt-6-luna takes none while it reasons"
     with pytest.raises(InvalidRequest, match="only empty texts"):
         _body(Message.user("\n"))
 
@@ -176,10 +193,14 @@ def test_what_the_api_does_not_take_is_left_out_with_a_warning() -> None:
 
 
 def test_everything_at_once_is_accepted_and_received_as_worded(sandbox: Sandbox, provider: OpenAIProvider) -> None:
+    asked = provider.generate(Request(messages=(HELLO,), options={"openai": {"api": "responses"}}))
+    thought = asked.parts[0]  # encrypted for this account
+    assert isinstance(thought, Thinking)
+    sandbox.openai.reset()
     request = Request(
         messages=(
             Message.user(Image(data=b"png", media_type="image/png"), File(data=b"x", media_type="text/plain"), "Look."),
-            Message.assistant(Thinking("Hm.", _own(REASONING)), CALL),
+            Message.assistant(thought, CALL),
             Message.tool(ToolResult(call_id="call_1", content=(Text("mild"),), is_error=True)),
             Message.user("And now?"),
         ),
@@ -193,7 +214,8 @@ def test_everything_at_once_is_accepted_and_received_as_worded(sandbox: Sandbox,
     list(provider.stream(request))
     plain, streamed = sandbox.openai.requests
     assert (plain.method, plain.path) == ("POST", "/v1/responses")
-    assert plain.json == request_body(request, NEW, Endpoint())[0]
+    assert plain.json == request_body(request, NEW, Endpoint.at("", None, provider.credential))[0]
+    assert [item.get("type") for item in plain.json["input"]][1:3] == ["reasoning", "function_call"]
     assert streamed.json == {**plain.json, "stream": True}
 
 
@@ -212,3 +234,53 @@ def test_reasoning_round_trips(streamed: bool, sandbox: Sandbox, provider: OpenA
     assert [item.get("type") for item in sent_back] == [None, "reasoning", "message", None]
     assert sent_back[1]["encrypted_content"]
     assert sent_back[2]["id"].startswith("msg_")
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_reasoning_goes_back_to_its_own_account_only(streamed: bool, sandbox: Sandbox) -> None:
+    options = {"openai": {"api": "responses"}}
+    own, other = (
+        OpenAIProvider(Settings(environment={**sandbox.environment(), "OPENAI_API_KEY": key}))
+        for key in ("one-key-of-two", "other-key-of-two")
+    )
+    first = own.generate(Request(messages=(HELLO,), options=options))
+    assert len(first.parts[0].provider_data["openai"]["account"]) == 10
+    assert own.credential not in str(first.parts)
+    again = Request(messages=(HELLO, first.message, Message.user("And?")), options=options)
+    foreign = "reasoning of another account was left out: it is encrypted for the account that it came from"
+    for provider, warnings in ((own, []), (other, [foreign])):
+        response = provider.generate(again)
+        if streamed:
+            *_, last = provider.stream(again)
+            assert isinstance(last, Finish)
+            response = last.response
+        assert (response.success, list(map(str, response.warnings))) == (True, warnings)
+        provider.close()
+    sent = [request.json["input"] for request in sandbox.openai.requests]
+    to_own, to_other = sent[1], sent[-1]
+    assert [item.get("type") for item in to_own] == [None, "reasoning", "message", None]
+    assert [item.get("type") for item in to_other] == [None, "message", None]
+    assert "id" not in to_other[1]
+    assert "account" not in str(to_own)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_reasoning_that_is_refused_is_left_out_in_one_more_attempt(streamed: bool, sandbox: Sandbox) -> None:
+    foreign = Message("assistant", (Thinking("", _own(REASONING)), Text("Hi", _own(SAID))))
+    options = {"openai": {"api": "responses"}}
+    with LLMFactory("openai", [], settings=sandbox.environment()) as factory:
+        asked = [HELLO, foreign, Message.user("And?")]
+        if streamed:
+            *_, last = factory.stream_content(asked, options=options)
+            assert isinstance(last, Finish)
+            response = last.response
+        else:
+            response = factory.generate_content(asked, options=options)
+    assert response.success
+    assert [attempt.reason for attempt in response.attempts] == ["primary", "once more, without reasoning items"]
+    [warning] = response.warnings
+    assert str(warning) == "reasoning of earlier answers was left out: the server could not use it"
+    refused, answered = (request.json["input"] for request in sandbox.openai.requests)
+    assert [item.get("type") for item in refused] == [None, "reasoning", "message", None]
+    assert [item.get("type") for item in answered] == [None, "message", None]
+    assert "id" not in answered[1]

@@ -105,6 +105,7 @@ def new_gemini_client(_understudy_sandbox: Sandbox, _no_environment: None) -> Ca
     options = types.HttpOptions(
         base_url=_understudy_sandbox.gemini.url,
         timeout=int(SECONDS * 1000),
+        headers={"X-Server-Timeout": "10"},  # less than that is refused, and the SDK would send the timeout
         retry_options=types.HttpRetryOptions(attempts=1),
     )
     return lambda: genai.Client(api_key="test-key", vertexai=False, http_options=options)

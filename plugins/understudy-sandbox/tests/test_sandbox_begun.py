@@ -58,7 +58,8 @@ def test_a_turn_of_claude_that_paused_goes_on_with_every_model(
     sandbox: Sandbox, claude_client: anthropic.Anthropic
 ) -> None:
     paused = [{"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}]
-    assert ask(claude_client, paused, "claude-sonnet-5-5").content[0].text == ANSWER  # type: ignore[union-attr]
+    thought, text = ask(claude_client, paused, "claude-sonnet-5-5").content
+    assert (thought.type, text.text) == ("thinking", ANSWER)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from understudy_sandbox import Sandbox
 cohere = pytest.importorskip("cohere", reason="the SDK of Cohere is not installed")
 
 MODEL = "command-a-03-2025"
+THINKER = "command-a-reasoning-08-2025"
 HELLO: list[Any] = [{"role": "user", "content": "Hello there"}]
 ANSWER = 'This is the Understudy sandbox standing in for Cohere, not a real model. You said: "Hello there"'
 WEATHER = {
@@ -134,7 +135,7 @@ def test_schema_gives_an_instance_as_text(sandbox: Sandbox, cohere_client: Any) 
 
 
 def test_thoughts_come_first(sandbox: Sandbox, cohere_client: Any) -> None:
-    ask: dict[str, Any] = {"model": MODEL, "messages": HELLO, "thinking": {"type": "enabled", "token_budget": 50}}
+    ask: dict[str, Any] = {"model": THINKER, "messages": HELLO, "thinking": {"type": "enabled", "token_budget": 50}}
     thought, text = cohere_client.chat(**ask).message.content
     assert (thought.type, text.text) == ("thinking", ANSWER)
     events = list(cohere_client.chat_stream(**ask))
@@ -143,6 +144,38 @@ def test_thoughts_come_first(sandbox: Sandbox, cohere_client: Any) -> None:
     assert [event.index for event in events if event.type == "content-start"] == [0, 1]
     calling = cohere_client.chat(**ask | {"messages": [{"role": "user", "content": "get_weather"}]}, tools=[WEATHER])
     assert (calling.message.tool_plan, calling.message.content[0].type) == (None, "thinking")
+
+
+@pytest.mark.parametrize(
+    ("thinking", "limit", "text"),
+    [
+        (None, 1024, ""),
+        (None, 1503, "This is the"),
+        (None, 2000, ANSWER),
+        ({"type": "enabled"}, 1500, ""),
+        ({"token_budget": 100}, 103, "This is the"),
+        ({"token_budget": 100}, 200, ANSWER),
+        ({"token_budget": 9000}, 1500, ""),
+        ({"type": "disabled"}, 20, ANSWER),
+    ],
+)
+def test_thoughts_count_within_the_limit(
+    sandbox: Sandbox, send: Callable[..., tuple[int, str]], thinking: Any, limit: int, text: str
+) -> None:
+    ask = {"model": THINKER, "messages": HELLO, "max_tokens": limit} | ({"thinking": thinking} if thinking else {})
+    _, sent = send(f"{sandbox.cohere.url}/v2/chat", ask)
+    body = json.loads(sent)
+    said = [part["text"] for part in body["message"]["content"] if part["type"] == "text"]
+    assert (said, body["finish_reason"]) == ([text] if text else [], "COMPLETE" if text == ANSWER else "MAX_TOKENS")
+    tokens = body["usage"]["tokens"]
+    assert tokens["output_tokens"] == tokens.get("reasoning_tokens", 0) + len(text.split())
+    assert tokens["output_tokens"] <= limit
+
+
+def test_a_limit_above_the_models_own_is_that(sandbox: Sandbox, cohere_client: Any) -> None:
+    sandbox.cohere.reply("word " * 9000)
+    long = cohere_client.chat(model=MODEL, messages=HELLO, max_tokens=20_000)
+    assert (long.usage.tokens.output_tokens, long.finish_reason) == (8000, "MAX_TOKENS")
 
 
 def test_finish_reasons(sandbox: Sandbox, cohere_client: Any) -> None:
@@ -196,6 +229,14 @@ RESULT = {"role": "tool", "tool_call_id": "t9", "content": "x"}
         ({"tool_choice": "REQUIRED"}, 400, "tool_choice needs tools"),
         ({"response_format": {"type": "json_schema"}}, 400, "response_format.type must be"),
         ({"response_format": {"type": "json_object"}, "tools": [WEATHER]}, 400, "not supported with tools"),
+        ({"thinking": {"type": "enabled"}}, 422, "thinking is not supported for model 'command-a-03-2025'"),
+        ({"model": THINKER, "thinking": {"token_budget": 0}}, 400, "token_budget must be a positive integer"),
+        ({"model": THINKER, "thinking": {"type": "on"}}, 400, "thinking.type must be"),
+        (
+            {"model": THINKER, "tool_choice": "REQUIRED", "tools": [WEATHER]},
+            400,
+            "tool_choice is not supported for this model",
+        ),
         ({"model": "no-such-model"}, 404, "model 'no-such-model' not found, make sure"),
     ],
     ids=str,

@@ -15,7 +15,7 @@ from google.genai import errors, types
 
 from understudy_sandbox import Fault, Sandbox, faults
 
-MODEL = "gemini-3.8-flash"
+MODEL = "gemini-2.5-flash-lite"  # does not think unless it is asked to
 BRIEF = types.GenerateContentConfig(http_options=types.HttpOptions(timeout=300))  # ms; for servers that stay silent
 
 Outcome = tuple[str, Any, str]

@@ -119,7 +119,7 @@ def test_stream_error_in_chat(sandbox: Sandbox, openai_client: Any, kind: str, a
     assert "Understudy sandbox" in error.message
 
 
-@pytest.mark.parametrize(("after", "came", "number"), [(0, "", 0), (2, "This is", 6)])
+@pytest.mark.parametrize(("after", "came", "number"), [(0, "", 0), (2, "This is", 8)])
 def test_stream_error_in_responses(sandbox: Sandbox, openai_client: Any, after: int, came: str, number: int) -> None:
     sandbox.openai.next(faults.stream_error(after=after), faults.stream_error(after=after, kind="rate_limited"))
     raised, event, text = ask(openai_client, "responses", True)

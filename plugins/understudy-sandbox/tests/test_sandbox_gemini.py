@@ -14,7 +14,7 @@ from google.genai import errors, types
 
 from understudy_sandbox import Sandbox
 
-MODEL = "gemini-3.8-flash"
+MODEL = "gemini-2.5-flash-lite"  # does not think unless it is asked to
 ANSWER = 'This is the Understudy sandbox standing in for Gemini, not a real model. You said: "Hello there"'
 WEATHER = types.Tool(
     function_declarations=[
@@ -160,18 +160,20 @@ def test_schema_gives_an_instance_as_text(sandbox: Sandbox, gemini_client: genai
 
 
 def test_thoughts_are_parts_and_counted(sandbox: Sandbox, gemini_client: genai.Client) -> None:
-    response = generate(gemini_client, thinking_config=types.ThinkingConfig(include_thoughts=True))
+    thinking = types.ThinkingConfig(include_thoughts=True, thinking_budget=100)
+    response = generate(gemini_client, thinking_config=thinking)
     thought, text = response.candidates[0].content.parts
     assert thought.thought
     assert text.text == ANSWER
     assert text.thought_signature
     usage = response.usage_metadata
-    assert usage.thoughts_token_count > 0
-    assert usage.total_token_count == 3 + 17 + usage.thoughts_token_count
+    assert usage.thoughts_token_count == 100
+    assert usage.total_token_count == 3 + 17 + 100
     hidden = generate(gemini_client, thinking_config=types.ThinkingConfig(thinking_budget=100))
     assert len(hidden.candidates[0].content.parts) == 1
-    assert hidden.usage_metadata.thoughts_token_count == usage.thoughts_token_count
-    assert generate(gemini_client, thinking_config=types.ThinkingConfig(thinking_budget=0)).text == ANSWER
+    assert hidden.usage_metadata.thoughts_token_count == 100
+    unthinking = generate(gemini_client, thinking_config=types.ThinkingConfig(thinking_budget=0))
+    assert (unthinking.text, unthinking.usage_metadata.thoughts_token_count) == (ANSWER, None)
 
 
 def test_thinking_can_eat_the_whole_budget(sandbox: Sandbox, gemini_client: genai.Client) -> None:

@@ -16,7 +16,7 @@ with warnings.catch_warnings():  # importing it warns that it is old
     warnings.simplefilter("ignore")
     legacy = pytest.importorskip("google.generativeai", reason="google-generativeai is not installed")
 
-MODEL = "gemini-3.8-flash"
+MODEL = "gemini-2.5-flash-lite"  # does not think unless it is asked to
 ANSWER = 'This is the Understudy sandbox standing in for Gemini, not a real model. You said: "Hello there"'
 OPTIONS: dict[str, Any] = {"retry": None, "timeout": 5}
 BRIEF = {"stall": 0.2, "black_hole": 0.05}  # seconds that the SDK waits for a server that stays silent

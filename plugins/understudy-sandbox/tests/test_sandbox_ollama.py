@@ -13,7 +13,9 @@ from understudy_sandbox import Sandbox
 
 ollama = pytest.importorskip("ollama", reason="the SDK of Ollama is not installed")
 
-MODEL = "gemma4"
+MODEL = "llama3.2"  # does not think
+THINKER = "gemma4"
+LEVELLED = "gpt-oss:20b"
 HELLO = [{"role": "user", "content": "Hello there"}]
 ANSWER = 'This is the Understudy sandbox standing in for Ollama, not a real model. You said: "Hello there"'
 WEATHER = {
@@ -112,14 +114,69 @@ def test_schema_gives_an_instance_as_text(sandbox: Sandbox, ollama_client: Any) 
     assert ollama_client.chat(MODEL, HELLO, format="json").message.content == "{}"
 
 
-@pytest.mark.parametrize("think", [True, "low"])
+@pytest.mark.parametrize("think", [None, True, "low"])
 def test_thoughts_have_a_place_of_their_own(sandbox: Sandbox, ollama_client: Any, think: Any) -> None:
-    reply = ollama_client.chat(MODEL, HELLO, think=think)
-    assert reply.message.thinking
-    assert (reply.message.content, reply.eval_count > 17) == (ANSWER, True)
-    lines = list(ollama_client.chat(MODEL, HELLO, think=think, stream=True))
+    reply = ollama_client.chat(THINKER, HELLO, think=think)
+    assert (reply.message.content, reply.eval_count) == (ANSWER, len(reply.message.thinking.split()) + 17)
+    lines = list(ollama_client.chat(THINKER, HELLO, think=think, stream=True))
     assert "".join(line.message.thinking or "" for line in lines) == reply.message.thinking
-    assert ollama_client.chat(MODEL, HELLO, think=False).message.thinking is None
+    assert "".join(line.message.content for line in lines) == ANSWER
+
+
+def test_a_model_that_thinks_uses_up_a_usual_limit_unless_it_is_told_not_to_think(
+    sandbox: Sandbox, ollama_client: Any, stream: bool
+) -> None:
+    def ask(**arguments: Any) -> tuple[str, bool, str, int]:
+        reply = ollama_client.chat(THINKER, HELLO, stream=stream, **arguments)
+        lines = list(reply) if stream else [reply]
+        text = "".join(line.message.content or "" for line in lines)
+        thought = any(line.message.thinking for line in lines)
+        return text, thought, lines[-1].done_reason, lines[-1].eval_count
+
+    assert ask(options={"num_predict": 1024}) == ("", True, "length", 1024)
+    assert ask(options={"num_predict": 1024}, think=False) == (ANSWER, False, "stop", 17)
+    assert ask(options={"num_predict": 1403}) == ("This is the", True, "length", 1403)
+    assert ask(options={"num_predict": 1417}) == (ANSWER, True, "stop", 1417)
+
+
+def test_only_some_models_have_levels_and_those_think_whatever_else_they_are_told(
+    sandbox: Sandbox, ollama_client: Any
+) -> None:
+    def thought(model: str, think: Any) -> int:
+        return int(ollama_client.chat(model, HELLO, think=think).eval_count) - 17
+
+    low, medium, high = (thought(LEVELLED, level) for level in ("low", "medium", "high"))
+    assert low < 100 < 1024 < medium < high
+    assert thought(LEVELLED, None) == thought(LEVELLED, False) == thought(LEVELLED, True) == medium
+    assert thought(THINKER, "low") == thought(THINKER, "high") == medium
+
+
+@pytest.mark.parametrize(
+    ("model", "think", "complaint"),
+    [
+        ("llama3.2", True, '"llama3.2" does not support thinking'),
+        ("qwen3-coder", "low", '"qwen3-coder" does not support thinking'),
+        ("gpt-oss:20b", "minimal", 'invalid think value: "minimal" (must be'),
+        ("gemma4", 5, "think must be a boolean or string"),
+    ],
+)
+def test_thinking_that_a_model_cannot_do_is_refused(
+    sandbox: Sandbox, send: Callable[..., tuple[int, str]], model: str, think: Any, complaint: str
+) -> None:
+    status, text = send(f"{sandbox.ollama.url}/api/chat", {"model": model, "messages": HELLO, "think": think})
+    assert (status, complaint in json.loads(text)["error"]) == (400, True)
+
+
+def test_a_context_window_that_is_set_ends_an_answer_and_refuses_a_prompt(
+    sandbox: Sandbox, send: Callable[..., tuple[int, str]]
+) -> None:
+    asked = {"model": MODEL, "messages": HELLO, "stream": False, "truncate": False, "shift": False}
+    url = f"{sandbox.ollama.url}/api/chat"
+    filled = json.loads(send(url, {**asked, "options": {"num_ctx": 8, "num_predict": 100}})[1])
+    assert (filled["prompt_eval_count"], filled["eval_count"], filled["done_reason"]) == (3, 5, "length")
+    status, text = send(url, {**asked, "options": {"num_ctx": 3}})
+    assert (status, "exceeds the available context size" in text) == (400, True)
+    assert send(url, {**asked, "truncate": True, "options": {"num_ctx": 3}})[0] == 200
 
 
 def test_reasons_to_end(sandbox: Sandbox, ollama_client: Any) -> None:
@@ -141,12 +198,20 @@ def test_what_the_server_says_of_itself(
 ) -> None:
     assert "gemma4:latest" in [model.model for model in ollama_client.list().models]
     assert "tools" in ollama_client.show(MODEL).capabilities
+    assert ["thinking" in ollama_client.show(model).capabilities for model in (THINKER, MODEL)] == [True, False]
     url = sandbox.ollama.url
     assert send(f"{url}/api/version") == (200, '{"version":"0.0.0-sandbox"}')
     assert send(url) == (200, "Ollama is running")
     assert send(f"{url}/api/nonsense") == (404, "404 page not found")
     assert send(f"{url}/api/chat")[0] == 405
-    assert sandbox.ollama.request_count == 6
+    assert sandbox.ollama.request_count == 8
+
+
+def test_what_it_pulled_is_in_memory_unless_a_reply_is_scripted(sandbox: Sandbox, ollama_client: Any) -> None:
+    assert [model.model for model in ollama_client.ps().models] == [m.model for m in ollama_client.list().models]
+    sandbox.ollama.reply({"models": []})
+    assert ollama_client.ps().models == []
+    assert ollama_client.ps().models != []
 
 
 def test_a_model_that_is_not_pulled(sandbox: Sandbox, ollama_client: Any) -> None:

@@ -166,15 +166,27 @@ def test_schema_gives_an_instance_as_text(sandbox: Sandbox, openai_client: Any) 
 
 
 def test_reasoning_is_counted_and_not_shown(sandbox: Sandbox, openai_client: Any) -> None:
-    ask = ASK | {"model": "gpt-5-mini"}
-    silent = openai_client.chat.completions.create(**ask)
-    assert silent.usage.completion_tokens_details.reasoning_tokens == 0
-    reply = openai_client.chat.completions.create(**ask, reasoning_effort="low")
-    assert reply.choices[0].message.content == ANSWER
-    spent = reply.usage.completion_tokens_details.reasoning_tokens
-    assert (spent > 0, reply.usage.completion_tokens) == (True, 17 + spent)
-    eaten = openai_client.chat.completions.create(**ask, reasoning_effort="low", max_completion_tokens=3)
-    assert (eaten.choices[0].message.content, eaten.choices[0].finish_reason) == ("", "length")
+    ask = ASK | {"model": "gpt-5.6-terra"}
+    spent = []
+    for effort in ("none", "low", "medium", "high", "xhigh"):
+        reply = openai_client.chat.completions.create(**ask, reasoning_effort=effort)
+        assert reply.choices[0].message.content == ANSWER
+        spent.append(reply.usage.completion_tokens_details.reasoning_tokens)
+        assert reply.usage.completion_tokens == 17 + spent[-1]
+    assert (spent, spent[0]) == (sorted(set(spent)), 0)
+    unsaid = openai_client.chat.completions.create(**ask)
+    assert unsaid.usage.completion_tokens_details.reasoning_tokens == spent[2]
+    never = openai_client.chat.completions.create(**ASK)
+    assert never.usage.completion_tokens_details.reasoning_tokens == 0
+
+
+@pytest.mark.parametrize(("limit", "text"), [(1024, ""), (1232, ""), (1235, "This is the"), (1400, ANSWER)])
+def test_reasoning_counts_within_the_limit(sandbox: Sandbox, openai_client: Any, limit: int, text: str) -> None:
+    reply = openai_client.chat.completions.create(**ASK | {"model": "gpt-6-luna"}, max_completion_tokens=limit)
+    assert reply.choices[0].message.content == text
+    assert reply.choices[0].finish_reason == ("stop" if text == ANSWER else "length")
+    assert reply.usage.completion_tokens == min(limit, 1249)
+    assert reply.usage.completion_tokens_details.reasoning_tokens == min(limit, 1232)
 
 
 def test_finish_reasons(sandbox: Sandbox, openai_client: Any) -> None:

@@ -64,6 +64,27 @@ CHAT: list[tuple[dict[str, Any], str | None, str | None, str]] = [
     ({"model": "gpt-6-luna", "temperature": 0.7}, "temperature", "unsupported_value", "does not support 0.7"),
     ({"model": "gpt-5-mini", "top_p": 0.5}, "top_p", "unsupported_parameter", "not supported"),
     ({"model": "gpt-5.4", "stop": ["x"]}, "stop", "unsupported_parameter", "not supported"),
+    ({"model": "gpt-5.4", "stop": ["x"], "reasoning_effort": "none"}, "stop", "unsupported_parameter", "not supported"),
+    ({"model": "gpt-6-astra", "stop": ["x"]}, "stop", "unsupported_parameter", "not supported"),
+    ({"model": "gpt-6-luna", "stop": ["x"]}, "stop", "unsupported_parameter", "not supported"),
+    (
+        {"model": "gpt-6-luna", "reasoning_effort": "minimal"},
+        "reasoning_effort",
+        "unsupported_value",
+        "'reasoning_effort' does not support 'minimal' with this model. Supported values are: 'none', 'low', 'medium', "
+        "'high', and 'xhigh'.",
+    ),
+    ({"model": "gpt-6-luna", "reasoning_effort": "max"}, "reasoning_effort", "unsupported_value", "'max'"),
+    ({"model": "gpt-6-astra", "reasoning_effort": "none"}, "reasoning_effort", "unsupported_value", "'none'"),
+    ({"model": "gpt-6.1-sol", "reasoning_effort": "none"}, "reasoning_effort", "unsupported_value", "'none'"),
+    ({"model": "gpt-5-mini", "reasoning_effort": "none"}, "reasoning_effort", "unsupported_value", "'minimal'"),
+    ({"model": "o3", "reasoning_effort": "xhigh"}, "reasoning_effort", "unsupported_value", "and 'high'."),
+    (
+        {"model": "gpt-6-luna", "max_completion_tokens": 128_001},
+        "max_completion_tokens",
+        "integer_above_max_value",
+        "Expected a value <= 128000, but got 128001 instead.",
+    ),
     ({"model": "gpt-5.6-terra", "tools": [TOOL]}, "reasoning_effort", None, "use /v1/responses or set"),
     ({"model": "gpt-6-luna", "tools": [TOOL], "reasoning_effort": "low"}, "reasoning_effort", None, "/v1/responses"),
 ]
@@ -102,6 +123,26 @@ RESPONSES: list[tuple[dict[str, Any], str | None, str | None, str]] = [
     ({"input": [{"type": "nonsense"}]}, "input[0].type", "invalid_value", "'nonsense'"),
     ({"input": [{"type": "reasoning", "encrypted_content": "x"}]}, "input[0].summary", "missing_required", "summary"),
     ({"temperature": 0.7}, "temperature", None, "Unsupported parameter: 'temperature'"),
+    (
+        {"reasoning": {"effort": "minimal"}},
+        "reasoning.effort",
+        "unsupported_value",
+        "'minimal' is not supported with the 'gpt-6-luna' model. Supported values are: 'none', 'low', 'medium', "
+        "'high', 'xhigh', and 'max'.",
+    ),
+    (
+        {"model": "gpt-6-astra", "reasoning": {"effort": "none"}},
+        "reasoning.effort",
+        "unsupported_value",
+        "Supported values are: 'low', 'medium', 'high', 'xhigh', and 'max'.",
+    ),
+    (
+        {"model": "gpt-5-pro", "reasoning": {"effort": "low"}},
+        "reasoning.effort",
+        "unsupported_value",
+        "Supported values are: 'high'.",
+    ),
+    ({"max_output_tokens": 128_001}, "max_output_tokens", "integer_above_max_value", "<= 128000"),
     ({"text": {"format": {"type": "json_schema", "name": "n"}}}, "text.format.schema", "missing_required", "schema"),
     ({"model": "gpt-4.1", "reasoning": {"effort": "low"}}, "reasoning.effort", "unsupported_parameter", "reasoning"),
 ]
@@ -119,7 +160,19 @@ def test_a_thought_is_only_known_by_its_encrypted_content(sandbox: Sandbox, open
     thought = {"type": "reasoning", "id": "rs_1", "summary": []}
     with pytest.raises(openai.NotFoundError, match=r"Item with id 'rs_1' not found. Items are not persisted"):
         openai_client.responses.create(model="gpt-6-luna", input=[HELLO, thought])
-    openai_client.responses.create(model="gpt-6-luna", input=[HELLO, {**thought, "encrypted_content": "x"}])
+    with pytest.raises(openai.BadRequestError, match="could not be decrypted or parsed") as caught:
+        openai_client.responses.create(model="gpt-6-luna", input=[HELLO, {**thought, "encrypted_content": "x"}])
+    assert caught.value.code == "invalid_encrypted_content"
+
+
+def test_a_thought_is_encrypted_for_the_account_that_it_came_to(sandbox: Sandbox, openai_client: Any) -> None:
+    ask: dict[str, Any] = {"model": "gpt-6-luna", "include": ["reasoning.encrypted_content"], "store": False}
+    thought, said = openai_client.responses.create(**ask, input="hello").output
+    again = [HELLO, thought.model_dump(exclude_none=True), said.model_dump(exclude_none=True), HELLO]
+    assert openai_client.responses.create(**ask, input=again).output_text
+    with pytest.raises(openai.BadRequestError, match="organization_id did not match the target organization") as caught:
+        openai_client.with_options(api_key="another").responses.create(**ask, input=again)
+    assert (caught.value.code, caught.value.param) == ("invalid_encrypted_content", None)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +181,9 @@ def test_a_thought_is_only_known_by_its_encrypted_content(sandbox: Sandbox, open
         {"model": "gpt-4.1", "temperature": 0.7, "max_tokens": 5, "stop": ["x"], "tools": [TOOL]},
         {"model": "gpt-5-mini", "temperature": 1, "max_completion_tokens": 50},
         {"model": "gpt-6-luna", "temperature": 0.7, "reasoning_effort": "none", "tools": [TOOL]},
-        {"model": "gpt-5.6-terra", "stop": ["x"]},
+        {"model": "gpt-5.6-terra", "stop": ["x"], "reasoning_effort": "none"},
+        {"model": "gpt-6-luna", "max_completion_tokens": 128_000, "reasoning_effort": "xhigh"},
+        {"model": "gpt-5.1", "temperature": 0.7},
         {"model": "gpt-5-chat-latest", "temperature": 0.7, "max_tokens": 5},
         {"model": "llama-4-scout", "temperature": 0.7, "max_tokens": 5, "reasoning_effort": "low"},
         {"model": "gpt-4.1", "messages": [HELLO, CALLING, RESULT, HELLO]},

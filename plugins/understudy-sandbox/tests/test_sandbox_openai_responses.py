@@ -13,7 +13,7 @@ from understudy_sandbox import Sandbox
 openai = pytest.importorskip("openai", reason="the SDK of OpenAI is not installed")
 
 MODEL = "gpt-6-luna"
-ASK: dict[str, Any] = {"model": MODEL, "input": "Hello there"}
+ASK: dict[str, Any] = {"model": MODEL, "input": "Hello there", "reasoning": {"effort": "none"}}
 ANSWER = 'This is the Understudy sandbox standing in for OpenAI, not a real model. You said: "Hello there"'
 WEATHER = {
     "type": "function",
@@ -70,14 +70,15 @@ def test_async_client(sandbox: Sandbox) -> None:
 
 
 def test_reasoning_is_an_item_of_its_own(sandbox: Sandbox, openai_client: Any) -> None:
-    thought, message = openai_client.responses.create(**ASK, **THINKING).output
+    ask: dict[str, Any] = {**ASK, **THINKING}
+    thought, message = openai_client.responses.create(**ask).output
     assert (thought.type, message.type) == ("reasoning", "message")
     assert thought.summary[0].text
     assert thought.encrypted_content
-    hidden = openai_client.responses.create(**ASK, reasoning={"effort": "low"})
+    hidden = openai_client.responses.create(**ASK | {"reasoning": {"effort": "low"}})
     assert (hidden.output[0].summary, hidden.output[0].encrypted_content) == ([], None)
     assert hidden.usage.output_tokens == 17 + hidden.usage.output_tokens_details.reasoning_tokens
-    events = list(openai_client.responses.create(**ASK, **THINKING, stream=True))
+    events = list(openai_client.responses.create(**ask, stream=True))
     assert short(events)[2:8] == [
         *("output_item.added", "reasoning_summary_part.added", "reasoning_summary_text.delta"),
         *("reasoning_summary_text.done", "reasoning_summary_part.done", "output_item.done"),
@@ -136,6 +137,20 @@ def test_a_limit_leaves_the_response_incomplete(sandbox: Sandbox, openai_client:
     assert (response.status, response.incomplete_details.reason) == ("incomplete", "max_output_tokens")
     assert response.output[0].status == "incomplete"
     assert response.output_text == ANSWER.rpartition(" ")[0]
+
+
+@pytest.mark.parametrize(("limit", "text"), [(1024, ""), (1235, "This is the"), (1400, ANSWER)])
+def test_reasoning_counts_within_the_limit(
+    sandbox: Sandbox, openai_client: Any, stream: bool, limit: int, text: str
+) -> None:
+    ask = {"model": MODEL, "input": "Hello there", "max_output_tokens": limit}
+    reply = openai_client.responses.create(**ask, stream=stream)
+    response = list(reply)[-1].response if stream else reply
+    assert response.status == ("completed" if text == ANSWER else "incomplete")
+    assert [item.type for item in response.output] == (["reasoning", "message"] if text else ["reasoning"])
+    assert response.output_text == text
+    assert response.usage.output_tokens == min(limit, 1249)
+    assert response.usage.output_tokens_details.reasoning_tokens == min(limit, 1232)
 
 
 def test_attachments_are_named(sandbox: Sandbox, openai_client: Any) -> None:

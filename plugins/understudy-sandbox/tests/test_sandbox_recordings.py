@@ -37,6 +37,7 @@ def ask(sandbox: Sandbox, vendor: str, body: Any, stream: bool = False, fault: F
 
 HELLO_CLAUDE = {"messages": [{"role": "user", "content": "What's 2 + 2?"}]}
 HELLO_GEMINI = {"contents": [{"role": "user", "parts": [{"text": "What's 2 + 2?"}]}]}
+UNTHINKING = {"generationConfig": {"thinkingConfig": {"thinkingBudget": 0}}}  # as the model of that recording was
 
 
 def test_plain_replies(sandbox: Sandbox, recordings: Any) -> None:
@@ -125,7 +126,7 @@ def test_error_inside_a_stream(sandbox: Sandbox, recordings: Any) -> None:
 def test_gemini_stream(sandbox: Sandbox, recordings: Any) -> None:
     name = f"{GEMINI}function_calling_gemini_gemini-2_5-flash_can_use_tools_with_multi-turn_streaming"
     ours, theirs = (
-        recordings.events(ask(sandbox, "gemini", HELLO_GEMINI, stream=True)),
+        recordings.events(ask(sandbox, "gemini", HELLO_GEMINI | UNTHINKING, stream=True)),
         recordings.events(recordings.body(name, 1)),
     )
     recordings.same_shape(ours, theirs)

@@ -22,6 +22,7 @@ from understudy import (
     Failure,
     LLMResponse,
     MalformedResponse,
+    Pace,
     ProviderUnavailable,
     Request,
     Settings,
@@ -30,9 +31,11 @@ from understudy import (
     unwind,
 )
 from understudy_claude.failures import PROVIDER, failure_of_exception, failure_of_reply
-from understudy_claude.models import DEFAULT_MODEL, ending_warnings, takes_prefill
+from understudy_claude.history import Json, account_mark
+from understudy_claude.models import DEFAULT_MODEL, NEWEST_VERSION, ending_warnings, takes_prefill
 from understudy_claude.streaming import StreamReader
-from understudy_claude.wire import Json, Warnings, request_body, response_of
+from understudy_claude.thinking import plan
+from understudy_claude.wire import Asked, model_ids, request_body, response_of
 
 if TYPE_CHECKING:
     import anthropic
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 
 BASE_URL = "https://api.anthropic.com"
 PATH = "/v1/messages"
+MODELS_PATH = "/v1/models"
 TIMEOUT = 60.0  # seconds: about what 4096 tokens take
 CONNECT_TIMEOUT = 5.0  # seconds, as the SDK's own default
 
@@ -66,6 +70,7 @@ class ClaudeProvider(ChatProvider):
         self.default_model: str = settings.model("CLAUDE_MODEL", default=DEFAULT_MODEL)
         self.capabilities = replace(self.capabilities, prefill=takes_prefill(self.default_model) is True)
         self.credential = settings.credential(self._key, self._base_url, default=BASE_URL)
+        self._account = account_mark(self.credential)
         self._clients: Clients[anthropic.Anthropic, anthropic.AsyncAnthropic] = Clients(
             prepare=lambda: import_module("understudy_claude.transport"),
             open=self._open,
@@ -93,7 +98,7 @@ class ClaudeProvider(ChatProvider):
 
     def generate(self, request: Request) -> LLMResponse:
         """Answer a request; the timeout bounds the whole attempt, give or take one wait."""
-        model, body, warnings = self._prepare(request)
+        model, body, asked = self._prepare(request)
         import anthropic
         import httpx2
 
@@ -105,7 +110,7 @@ class ClaudeProvider(ChatProvider):
                 PATH,
                 cast_to=httpx2.Response,
                 body=body,
-                options=_options(request),
+                options=_options(_seconds(request), asked.version),
                 stream=True,
                 stream_cls=anthropic.Stream[object],
             )
@@ -114,11 +119,11 @@ class ClaudeProvider(ChatProvider):
                 content = _read(response, until)
             finally:
                 response.close()
-            return response_of(_parse(response, content), response.headers, request, warnings)
+            return response_of(_parse(response, content), response.headers, asked)
 
     def stream(self, request: Request) -> Iterator[StreamEvent]:
         """Answer a request piece by piece; the timeout bounds the wait for each piece."""
-        model, body, warnings = self._prepare(request)
+        model, body, asked = self._prepare(request)
         import anthropic
 
         with _failures_of(model):
@@ -127,14 +132,14 @@ class ClaudeProvider(ChatProvider):
                 PATH,
                 cast_to=object,
                 body={**body, "stream": True},
-                options=_options(request),
+                options=_options(_seconds(request), asked.version),
                 stream=True,
                 stream_cls=anthropic.Stream[object],
             )
             try:
                 if not _has_type(events.response, "text/event-stream"):
                     raise _unexpected(events.response, events.response.read())
-                reader = StreamReader(events.response.headers, request, warnings)
+                reader = StreamReader(events.response.headers, asked)
                 for event in events:
                     yield from reader.feed(event)
                 yield reader.finish()
@@ -143,18 +148,20 @@ class ClaudeProvider(ChatProvider):
 
     async def agenerate(self, request: Request) -> LLMResponse:
         """Answer a request on the running event loop; the timeout bounds the whole attempt."""
-        model, body, warnings = self._prepare(request)
+        model, body, asked = self._prepare(request)
         with _failures_of(model):
             client = await self._clients.aget()
             import httpx2
 
             async with asyncio.timeout(_seconds(request)):
-                response = await client.post(PATH, cast_to=httpx2.Response, body=body, options=_options(request))
-            return response_of(_parse(response, response.content), response.headers, request, warnings)
+                response = await client.post(
+                    PATH, cast_to=httpx2.Response, body=body, options=_options(_seconds(request), asked.version)
+                )
+            return response_of(_parse(response, response.content), response.headers, asked)
 
     async def astream(self, request: Request) -> AsyncIterator[StreamEvent]:
         """Answer a request piece by piece on the running event loop; the timeout bounds the wait for each piece."""
-        model, body, warnings = self._prepare(request)
+        model, body, asked = self._prepare(request)
         with _failures_of(model):
             client = await self._clients.aget()
             import anthropic
@@ -163,7 +170,7 @@ class ClaudeProvider(ChatProvider):
                 PATH,
                 cast_to=object,
                 body={**body, "stream": True},
-                options=_options(request),
+                options=_options(_seconds(request), asked.version),
                 stream=True,
                 stream_cls=anthropic.AsyncStream[object],
             )
@@ -171,7 +178,7 @@ class ClaudeProvider(ChatProvider):
             try:
                 if not _has_type(events.response, "text/event-stream"):
                     raise _unexpected(events.response, await events.response.aread())
-                reader = StreamReader(events.response.headers, request, warnings)
+                reader = StreamReader(events.response.headers, asked)
                 async for event in replies:
                     for piece in reader.feed(event):
                         yield piece
@@ -180,19 +187,53 @@ class ClaudeProvider(ChatProvider):
                 await events.close()
                 await unwind(replies)
 
-    def _prepare(self, request: Request) -> tuple[str, Json, Warnings]:
+    def _prepare(self, request: Request) -> tuple[str, Json, Asked]:
         if self._unavailable is not None:
             raise ProviderUnavailable(self._unavailable, provider=PROVIDER)
         model = request.model or self.default_model
         with _failures_of(model):
-            body, warnings = request_body(request, model)
-        return model, body, warnings
+            body, asked = request_body(request, model, self._account)
+        return model, body, asked
 
-    # ---- clients ----
+    # ---- what is known beforehand ----
 
     def takes_prefill(self, model: str) -> bool:
         """Return whether a model is known to go on with a begun answer."""
         return takes_prefill(model) is True
+
+    def thinking_room(self, request: Request) -> int:
+        """Return how many tokens are asked for besides `max_tokens`, since thinking counts within the API's limit."""
+        return plan(request, request.model or self.default_model).room
+
+    def pace(self, request: Request) -> Pace:
+        """Say whether the model will think for a while."""
+        return Pace(thinks=plan(request, request.model or self.default_model).level not in ("none", "minimal", "low"))
+
+    def list_models(self, timeout: float = 10.0) -> tuple[str, ...]:
+        """Ask which models this account may use, as many as one page holds: 1000, the newest first."""
+        if self._unavailable is not None:
+            raise ProviderUnavailable(self._unavailable, provider=PROVIDER)
+        import anthropic
+        import httpx2
+
+        with _failures_of(None):
+            until = time.monotonic() + timeout
+            client = self._clients.get()
+            unread = client.get(
+                MODELS_PATH,
+                cast_to=httpx2.Response,
+                options={**_options(timeout, NEWEST_VERSION), "params": {"limit": 1000}},
+                stream=True,
+                stream_cls=anthropic.Stream[object],
+            )
+            response = cast("httpx2.Response", unread)
+            try:
+                content = _read(response, until)
+            finally:
+                response.close()
+            return model_ids(_parse(response, content), response.headers)
+
+    # ---- clients ----
 
     def warm_up(self) -> None:
         """Import the SDK, so that the first question need not wait for it."""
@@ -215,7 +256,7 @@ class ClaudeProvider(ChatProvider):
         client = anthropic.Anthropic(
             api_key=self._revealed_key(), base_url=self._base_url, max_retries=0, http_client=http_client
         )
-        http_client.auth = transport.credentials(client.auth_headers)
+        http_client.auth = transport.credentials(client.auth_headers, self._key_elsewhere())
         return client
 
     def _open_async(self) -> anthropic.AsyncAnthropic:
@@ -227,8 +268,11 @@ class ClaudeProvider(ChatProvider):
         client = anthropic.AsyncAnthropic(
             api_key=self._revealed_key(), base_url=self._base_url, max_retries=0, http_client=http_client
         )
-        http_client.auth = transport.credentials(client.auth_headers)
+        http_client.auth = transport.credentials(client.auth_headers, self._key_elsewhere())
         return client
+
+    def _key_elsewhere(self) -> str:
+        return "" if self._base_url == BASE_URL else self._revealed_key()
 
     def _revealed_key(self) -> str:
         return self._key.reveal() if self._key is not None else "none"  # a server without keys looks at none
@@ -237,11 +281,11 @@ class ClaudeProvider(ChatProvider):
 # ---- what the SDK is given ----
 
 
-def _options(request: Request) -> anthropic.RequestOptions:
+def _options(seconds: float, version: str) -> anthropic.RequestOptions:
     import httpx2
 
-    seconds = _seconds(request)
-    return {"timeout": httpx2.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT))}
+    timeout = httpx2.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT))
+    return {"timeout": timeout, "headers": {"anthropic-version": version}}
 
 
 def _seconds(request: Request) -> float:
@@ -252,8 +296,8 @@ def _seconds(request: Request) -> float:
 
 
 @contextmanager
-def _failures_of(model: str) -> Iterator[None]:
-    """Turn whatever goes wrong into one of our failures, with the model's name on it."""
+def _failures_of(model: str | None) -> Iterator[None]:
+    """Turn whatever goes wrong into one of our failures, with the model's name on it, where one was asked."""
     try:
         yield
     except Exception as exception:

@@ -6,14 +6,12 @@ No SDK is imported and nothing is sent or read here.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from understudy import (
     Finish,
     MalformedResponse,
-    Request,
-    ResponseWarning,
     StreamEvent,
     StreamInterrupted,
     TextDelta,
@@ -21,7 +19,8 @@ from understudy import (
     ToolCallDelta,
 )
 from understudy_claude.failures import PROVIDER, failure_of_reply
-from understudy_claude.wire import WRONG_SHAPE, Json, Overlap, excerpt, response_of
+from understudy_claude.history import Json
+from understudy_claude.wire import WRONG_SHAPE, Asked, Overlap, excerpt, response_of
 
 
 class StreamReader:
@@ -29,18 +28,17 @@ class StreamReader:
 
     Args:
         headers: the reply's headers.
-        request: what was asked.
-        warnings: what the request was sent without.
+        asked: how the request was sent.
     """
 
-    def __init__(self, headers: Mapping[str, str], request: Request, warnings: Sequence[ResponseWarning] = ()) -> None:
-        self._headers, self._request, self._warnings = headers, request, warnings
+    def __init__(self, headers: Mapping[str, str], asked: Asked) -> None:
+        self._headers, self._asked = headers, asked
         self._message: Json = {}
         self._blocks: dict[int, Json] = {}
         self._pieces: dict[int, list[str]] = {}
         self._tool_calls: dict[int, int] = {}
         self._text: list[str] = []
-        self._new = Overlap(request)
+        self._new = Overlap(asked.request)
         self._ended = False
         self._readers: Mapping[str, Callable[[Json], Iterator[StreamEvent]]] = {
             "message_start": self._start,
@@ -82,7 +80,8 @@ class StreamReader:
                 request_id=self._headers.get("request-id"),
             )
         content = [self._block(index) for index in sorted(self._blocks)]
-        return Finish(response_of({**self._message, "content": content}, self._headers, self._request, self._warnings))
+        given = bool(self._text or self._tool_calls)
+        return Finish(response_of({**self._message, "content": content}, self._headers, self._asked, given=given))
 
     def _start(self, event: Json) -> Iterator[StreamEvent]:
         self._message = dict(event["message"])

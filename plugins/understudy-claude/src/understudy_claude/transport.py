@@ -33,16 +33,23 @@ def async_client(base_url: str) -> httpx2.AsyncClient:
     return anthropic.DefaultAsyncHttpxClient(verify=tls(base_url), follow_redirects=False, event_hooks=_HOOKS)
 
 
-def credentials(auth_headers: Mapping[str, str]) -> Callable[[httpx2.Request], httpx2.Request]:
+def credentials(own: Mapping[str, str], key: str = "") -> Callable[[httpx2.Request], httpx2.Request]:
     """Return what sets the key at the last moment: ANTHROPIC_CUSTOM_HEADERS must not send another in its place.
 
     Given to the SDK with each request instead, the key would stand in its debug log.
+
+    Args:
+        own: the headers in which the SDK sends the key to Anthropic.
+        key: the key, for an address that is not Anthropic's own: it is sent both ways there, since the SDK has changed
+            from the one to the other with 2.0.0, and gateways read either. Of two the API itself takes X-Api-Key.
+            https://qiita.com/Synthorai/items/01a0067e88747257a4e6, read 2026-11-30
     """
+    headers = {"Authorization": f"Bearer {key}", "X-Api-Key": key} if key else own
 
     def set_key(request: httpx2.Request) -> httpx2.Request:
         for name in ("Authorization", "X-Api-Key"):
             request.headers.pop(name, None)
-        request.headers.update(auth_headers)
+        request.headers.update(headers)
         return request
 
     return set_key

@@ -5,22 +5,18 @@ No SDK is imported and nothing is sent or read here.
 
 from __future__ import annotations
 
-import base64
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from understudy import (
     ContentBlocked,
     EmptyResponse,
     Failure,
-    File,
     FinishReason,
-    Image,
     InvalidRequest,
     LLMResponse,
     MalformedResponse,
-    Message,
     Part,
     Request,
     ResponseWarning,
@@ -28,15 +24,17 @@ from understudy import (
     Thinking,
     Tool,
     ToolCall,
-    ToolResult,
     UnsupportedRequest,
     Usage,
     structured_output,
 )
+from understudy.thinking import MORE_ROOM, check_room
 from understudy_claude.failures import PROVIDER
-from understudy_claude.models import DEFAULT_MAX_TOKENS, ending_warnings, leave_out_refused, takes_prefill, thinks
+from understudy_claude.history import Json, marked, open_turn_lacks_thinking, turns_of
+from understudy_claude.models import DEFAULT_MAX_TOKENS, NEWEST_VERSION, ending_warnings, takes_prefill
+from understudy_claude.restrictions import api_version, fit, thinks_by_request
+from understudy_claude.thinking import plan
 
-Json = dict[str, Any]
 Warnings = tuple[ResponseWarning, ...]
 
 _TOOL_CHOICES: Mapping[str, str] = {"auto": "auto", "none": "none", "required": "any"}
@@ -50,7 +48,8 @@ _FINISH_REASONS: Mapping[str, FinishReason] = {
     "refusal": FinishReason.BLOCKED,
 }
 _OPEN = ("text", "thinking", "redacted_thinking")  # the blocks of a message that is only begun
-_NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9_-]")  # other vendors' ids of tool calls may hold what this API refuses
+# Settings of options["claude"] that are no fields of the body, or that are fitted to the model first.
+_NOT_LAID_OVER = ("api_version", "effort", "thinking")
 # What a reply, or a piece of one, raises here when it has not the shape that the API promises.
 WRONG_SHAPE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
@@ -58,24 +57,47 @@ WRONG_SHAPE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 # ---- the request ----
 
 
-def request_body(request: Request, model: str) -> tuple[Json, Warnings]:
-    """Return a request as the API wants it, and what was left out of it.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a reply is read with: how its request was sent.
+
+    Args:
+        request: what was asked.
+        warnings: what the request was sent without.
+        account: the mark of the account that was asked; "" for none.
+        thinks: whether the model may have thought before it answered.
+        version: the version of the API.
+        fixed: whether the caller set the API's own limit, so that more room cannot be asked for.
+    """
+
+    request: Request
+    warnings: Warnings = ()
+    account: str = ""
+    thinks: bool = False
+    version: str = NEWEST_VERSION
+    fixed: bool = False
+
+
+def request_body(request: Request, model: str, account: str = "") -> tuple[Json, Asked]:
+    """Return a request as the API wants it, and with what its reply is to be read.
 
     Args:
         request: what to ask.
         model: the model to ask.
+        account: the mark of the account that is asked.
 
     Raises:
         InvalidRequest: nothing is left to send, or options["claude"] cannot be merged.
         UnsupportedRequest: the model does not go on from the assistant's message at the end.
     """
     options = _options(request)
-    messages, lost = _messages(request.messages)
+    messages, lost = turns_of(request.messages, account, request.adaptation)
     if not messages:
         raise InvalidRequest("expected a message with some content, found only empty texts", provider=PROVIDER)
+    thinking = plan(request, model, resumable=not open_turn_lacks_thinking(messages))
     body: Json = {
         "model": model,
-        "max_tokens": request.max_tokens or _default_max_tokens(options),
+        "max_tokens": (request.max_tokens or DEFAULT_MAX_TOKENS) + thinking.room,
         "messages": messages,
     }
     if request.system and request.system.strip():
@@ -90,11 +112,14 @@ def request_body(request: Request, model: str) -> tuple[Json, Warnings]:
     if request.temperature is not None:
         body["temperature"] = request.temperature
     _merge(body, options)
+    _set_thinking(body, thinking.thinking, thinking.effort)
     if messages[-1]["role"] == "assistant":
         _end_prefill(messages[-1]["content"], body, model)
     if len(stop) < len(request.stop):
         lost += (ResponseWarning("stop", "stop texts of nothing but white space were left out: Claude takes none"),)
-    return body, lost + leave_out_refused(body, model) + ending_warnings(model)
+    asked = options.get("api_version")
+    lost += thinking.warnings + fit(body, model, asked, request.adaptation) + ending_warnings(model)
+    return body, Asked(request, lost, account, thinking.thinks, api_version(body, asked), "max_tokens" in options)
 
 
 def _options(request: Request) -> Mapping[str, Any]:
@@ -104,106 +129,17 @@ def _options(request: Request) -> Mapping[str, Any]:
             f"expected options['claude'] as a mapping such as {{'top_k': 5}}, found {type(options).__name__}",
             provider=PROVIDER,
         )
+    if not isinstance(options.get("api_version", ""), str):
+        raise InvalidRequest(
+            f"expected options['claude']['api_version'] as a date such as {NEWEST_VERSION!r}, "
+            f"found {options['api_version']!r:.100}",
+            provider=PROVIDER,
+        )
     if "stream" in options:
         raise InvalidRequest(
             "expected options['claude'] without 'stream': call stream() or astream() instead", provider=PROVIDER
         )
     return options
-
-
-def _default_max_tokens(options: Mapping[str, Any]) -> int:
-    thinking = options.get("thinking")
-    budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
-    return DEFAULT_MAX_TOKENS + (budget if isinstance(budget, int) else 0)  # the API counts thinking within the limit
-
-
-def _messages(messages: Iterable[Message]) -> tuple[list[Json], Warnings]:
-    """Turn messages into turns of user and assistant, neighbours of one role joined, tool results first."""
-    turns: list[Json] = []
-    warnings: list[ResponseWarning] = []
-    for message in messages:
-        role = "assistant" if message.role == "assistant" else "user"
-        parts = message.parts
-        if role == "assistant" and any(isinstance(part, Image | File) for part in parts):
-            parts = tuple(part for part in parts if not isinstance(part, Image | File))
-            lost = "images and files in an assistant's message were left out: Claude takes them from the user only"
-            warnings.append(ResponseWarning("messages", lost))
-        blocks = [block for part in parts if (block := _block(part)) is not None]
-        if not blocks:
-            continue
-        if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += blocks
-        else:
-            turns.append({"role": role, "content": blocks})
-    for turn in turns:
-        turn["content"].sort(key=lambda block: block["type"] != "tool_result")  # stable: the rest keeps its order
-    return turns, tuple(warnings)
-
-
-def _block(part: Part) -> Json | None:
-    block = _BLOCKS[type(part)](part)
-    own = part.provider_data.get(PROVIDER)
-    if block is None or not own or isinstance(part, Thinking):
-        return block
-    return {**block, **own}
-
-
-def _text_block(part: Text) -> Json | None:
-    return {"type": "text", "text": part.text} if part.text.strip() else None  # the API refuses blank texts
-
-
-def _image_block(part: Image) -> Json:
-    return {"type": "image", "source": _source(part)}
-
-
-def _file_block(part: File) -> Json:
-    block: Json = {"type": "document", "source": _source(part)}
-    if part.media_type is not None and part.media_type.startswith("text/") and part.data is not None:
-        text = part.data.decode("utf-8", "replace")
-        block["source"] = {"type": "text", "media_type": "text/plain", "data": text}
-    if part.name:
-        block["title"] = part.name
-    return block
-
-
-def _source(part: Image | File) -> Json:
-    if part.data is None:
-        return {"type": "url", "url": part.url}
-    return {"type": "base64", "media_type": part.media_type, "data": base64.b64encode(part.data).decode("ascii")}
-
-
-def _tool_use_block(part: ToolCall) -> Json:
-    return {"type": "tool_use", "id": _identifier(part.id), "name": part.name, "input": dict(part.arguments)}
-
-
-def _tool_result_block(part: ToolResult) -> Json:
-    block: Json = {"type": "tool_result", "tool_use_id": _identifier(part.call_id)}
-    if isinstance(part.content, str):
-        block["content"] = part.content
-    else:
-        block["content"] = [inner for piece in part.content if (inner := _block(piece)) is not None]
-    if part.is_error:
-        block["is_error"] = True
-    return block
-
-
-def _identifier(call_id: str) -> str:
-    return _NOT_IN_AN_ID.sub("_", call_id)
-
-
-def _thinking_block(part: Thinking) -> Json | None:
-    own = part.provider_data.get(PROVIDER)  # the block as it came: its signature fits no other wording
-    return dict(own) if own else None
-
-
-_BLOCKS: Mapping[type, Callable[[Any], Json | None]] = {
-    Text: _text_block,
-    Image: _image_block,
-    File: _file_block,
-    ToolCall: _tool_use_block,
-    ToolResult: _tool_result_block,
-    Thinking: _thinking_block,
-}
 
 
 def _tool(tool: Tool) -> Json:
@@ -219,16 +155,31 @@ def _tool_choice(choice: str) -> Json:
 
 
 def _merge(body: Json, options: Mapping[str, Any]) -> None:
-    """Lay options["claude"] over the body; `effort`, `output_config` and `tools` are joined with what is there."""
+    """Lay options["claude"] over the body; `output_config` and `tools` are joined with what is there."""
     for name, value in options.items():
-        if name == "effort":
-            body["output_config"] = {**body.get("output_config", {}), "effort": value}
-        elif name == "output_config" and isinstance(value, Mapping):
+        if name in _NOT_LAID_OVER:
+            continue
+        if name == "output_config" and isinstance(value, Mapping):
             body["output_config"] = {**body.get("output_config", {}), **value}
         elif name == "tools" and isinstance(value, Sequence):
             body["tools"] = [*body.get("tools", ()), *value]
         else:
             body[name] = value
+
+
+def _set_thinking(body: Json, thinking: Any, effort: Any) -> None:
+    if thinking is not None:
+        body["thinking"] = thinking
+    output = body.get("output_config", {})
+    if not isinstance(output, Mapping):
+        return  # the API says best what is wrong with it
+    output = {name: value for name, value in output.items() if name != "effort"}
+    if effort is not None:
+        output["effort"] = effort
+    if output:
+        body["output_config"] = output
+    else:
+        body.pop("output_config", None)
 
 
 def _end_prefill(blocks: list[Json], body: Json, model: str) -> None:
@@ -239,7 +190,7 @@ def _end_prefill(blocks: list[Json], body: Json, model: str) -> None:
     if any(block["type"] not in _OPEN for block in blocks):
         return
     refused = model if takes_prefill(model) is False else ""
-    if thinks(body):
+    if thinks_by_request(body):
         refused = "Claude, while it thinks,"
     elif isinstance(body.get("output_config"), Mapping) and "format" in body["output_config"]:
         refused = "Claude with an output schema"
@@ -252,25 +203,24 @@ def _end_prefill(blocks: list[Json], body: Json, model: str) -> None:
 # ---- the reply ----
 
 
-def response_of(
-    body: Any, headers: Mapping[str, str], request: Request, warnings: Sequence[ResponseWarning] = ()
-) -> LLMResponse:
+def response_of(body: Any, headers: Mapping[str, str], asked: Asked, *, given: bool = False) -> LLMResponse:
     """Return the answer that a reply with status 200 holds.
 
     Args:
         body: the reply's JSON, parsed.
         headers: the reply's headers, their names in lower case or in any case at all.
-        request: what was asked.
-        warnings: what the request was sent without.
+        asked: how the request was sent.
+        given: whether the caller of a stream holds some of it already.
 
     Raises:
+        AnswerCutShort: thinking used up the tokens, and more room may help.
         ContentBlocked: the model refused.
         EmptyResponse: neither text nor a tool call came.
         MalformedResponse: it is not a message as the API promises it.
     """
     request_id = headers.get("request-id")
     try:
-        return _response(body, request_id, request, tuple(warnings))
+        return _response(body, request_id, asked, given or asked.fixed)
     except Failure as failure:
         failure.provider, failure.request_id = PROVIDER, request_id
         raise
@@ -282,17 +232,23 @@ def response_of(
         ) from error
 
 
-def _response(body: Any, request_id: str | None, request: Request, warnings: Warnings) -> LLMResponse:
+def _response(body: Any, request_id: str | None, asked: Asked, final: bool) -> LLMResponse:
     if not isinstance(body, Mapping) or body.get("type") == "error" or not isinstance(body.get("stop_reason"), str):
         raise MalformedResponse(f"expected a message with a stop_reason, found {excerpt(body)}", status=200)
     stop_reason: str = body["stop_reason"]
     finish_reason = _FINISH_REASONS.get(stop_reason, FinishReason.UNKNOWN)
     if finish_reason is FinishReason.BLOCKED:
         raise _refusal(body.get("stop_details"))
-    parts, cut = _parts(body["content"], finish_reason, Overlap(request))
+    request, usage = asked.request, _usage(body.get("usage") or {})
+    parts, cut = _parts(body["content"], finish_reason, Overlap(request), asked.account)
     text = "".join(part.text for part in parts if isinstance(part, Text))
+    thought = asked.thinks or any(isinstance(part, Thinking) for part in parts)
+    full = stop_reason == "max_tokens"
     if not text.strip() and not any(isinstance(part, ToolCall) for part in parts) and stop_reason != "pause_turn":
-        raise EmptyResponse(f"neither text nor a tool call came; the model stopped by {stop_reason}")
+        helps = MORE_ROOM if full and thought and not final and request.adaptation is None else None
+        words = f"neither text nor a tool call came; the model stopped by {stop_reason}"
+        raise EmptyResponse(words, adaptation=helps, usage=usage)
+    starved = check_room(request, finish_reason, usage, thought=thought, given=final) if full else ()
     return LLMResponse(
         True,
         text,
@@ -300,10 +256,10 @@ def _response(body: Any, request_id: str | None, request: Request, warnings: War
         metadata={name: body[name] for name in ("id", "stop_reason", "stop_sequence") if body.get(name) is not None},
         model=body.get("model"),
         finish_reason=finish_reason,
-        usage=_usage(body.get("usage") or {}),
+        usage=usage,
         parts=parts,
         structured=structured_output(request, text, finish_reason),
-        warnings=warnings + cut,
+        warnings=asked.warnings + cut + starved,
         request_id=request_id,
     )
 
@@ -316,7 +272,7 @@ def _refusal(details: Any) -> ContentBlocked:
 
 
 def _parts(
-    blocks: Sequence[Mapping[str, Any]], finish_reason: FinishReason, new: Overlap
+    blocks: Sequence[Mapping[str, Any]], finish_reason: FinishReason, new: Overlap, account: str
 ) -> tuple[tuple[Part, ...], Warnings]:
     parts: list[Part] = []
     warnings: list[ResponseWarning] = []
@@ -325,7 +281,7 @@ def _parts(
         if kind == "text":
             if text := new(block["text"]):
                 citations = block.get("citations")
-                parts.append(Text(text, {PROVIDER: {"citations": citations}} if citations else {}))
+                parts.append(Text(text, marked({"citations": citations}, account) if citations else {}))
         elif kind == "tool_use":
             arguments = block["input"]
             if arguments is None and finish_reason is FinishReason.LENGTH:
@@ -336,9 +292,9 @@ def _parts(
                 raise TypeError(f"arguments of {block['name']} are not an object")
             parts.append(ToolCall(id=block["id"], name=block["name"], arguments=arguments))
         elif kind == "thinking":
-            parts.append(Thinking(block["thinking"], {PROVIDER: dict(block)}))
+            parts.append(Thinking(block["thinking"], marked(dict(block), account)))
         elif kind == "redacted_thinking" or _belongs_to_server(kind):
-            parts.append(Thinking("", {PROVIDER: dict(block)}))
+            parts.append(Thinking("", marked(dict(block), account)))
     return tuple(parts), tuple(warnings)
 
 
@@ -359,6 +315,22 @@ def _usage(usage: Mapping[str, Any]) -> Usage:
         cache_read_tokens=read,
         cache_write_tokens=written,
     )
+
+
+def model_ids(body: Any, headers: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names in a page of the list of models.
+
+    Raises:
+        MalformedResponse: it is not a list of models as the API promises it.
+    """
+    try:
+        return tuple(str(model["id"]) for model in body["data"])
+    except WRONG_SHAPE as error:
+        raise MalformedResponse(
+            f"expected a list of models, found {excerpt(body)}",
+            provider=PROVIDER,
+            request_id=headers.get("request-id"),
+        ) from error
 
 
 class Overlap:

@@ -22,16 +22,18 @@ from understudy import (
     Failure,
     LLMResponse,
     MalformedResponse,
+    Pace,
     ProviderUnavailable,
     Request,
     Settings,
     StreamEvent,
+    UnsupportedRequest,
     unwind,
 )
 from understudy_cohere.failures import PROVIDER, failure_of_exception, failure_of_reply
-from understudy_cohere.models import DEFAULT_MODEL, ending_warnings
+from understudy_cohere.models import DEFAULT_MODEL, Warnings, ending_warnings, level_of, room
 from understudy_cohere.streaming import StreamReader
-from understudy_cohere.wire import Json, Warnings, request_body, response_of
+from understudy_cohere.wire import Json, models_of, options_of, request_body, response_of
 
 if TYPE_CHECKING:
     import httpx
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from understudy_cohere import transport
 
 BASE_URL = "https://api.cohere.com"
+MOST_LISTED = 1000  # models on one page, where 20 are the default (cohere 7.3.1, models/client.py)
 TIMEOUT = 60.0  # seconds, where a request gives none: the attempt timeout of every policy preset
 
 
@@ -100,6 +103,52 @@ class CohereProvider(ChatProvider):
     def model_notice(self, model: str) -> str | None:
         """Say that a model may end, where that is known."""
         return "; ".join(map(str, ending_warnings(model))) or None
+
+    def pace(self, request: Request) -> Pace:
+        """Say whether the model will think for longer than a small budget allows."""
+        level = level_of(request, request.model or self.default_model, options_of(request))
+        return Pace(thinks=level not in ("none", "minimal", "low"))
+
+    def thinking_room(self, request: Request) -> int:
+        """Return how many tokens are asked for besides `max_tokens`: where the model thinks, that counts as well."""
+        return room(request, request.model or self.default_model, options_of(request))
+
+    def list_models(self, timeout: float = 10.0) -> tuple[str, ...]:
+        """Ask Cohere which models this account may chat with: no model is called, and nothing is charged.
+
+        Args:
+            timeout: seconds for the whole answer, above 0.
+
+        Raises:
+            UnsupportedRequest: a server at another address has no list of models.
+            Failure: there is no answer.
+        """
+        if self._unavailable is not None:
+            raise ProviderUnavailable(self._unavailable, provider=PROVIDER)
+        try:
+            with _failures_of(None):
+                return self._list_models(timeout)
+        except Failure as failure:
+            if failure.status not in (404, 405):
+                raise
+            lack = f"does not list its models: GET /v1/models is answered with status {failure.status}"
+            raise UnsupportedRequest(lack, provider=PROVIDER, status=failure.status) from None
+
+    def _list_models(self, timeout: float) -> tuple[str, ...]:
+        until = time.monotonic() + timeout
+        http = self._clients.get().http
+        from understudy_cohere import transport
+
+        # past the SDK's own method, which would read a trickle for as long as it comes
+        with http.stream(
+            "GET",
+            f"{self._base_url.rstrip('/')}/v1/models",
+            params={"endpoint": "chat", "page_size": MOST_LISTED},
+            headers={"Authorization": f"Bearer {self._revealed_key()}"},
+            timeout=timeout,
+        ) as response:
+            content = transport.read(response, until)
+        return models_of(_parse(response, content), response.headers)
 
     # ---- the four calls ----
 
@@ -236,8 +285,8 @@ def _response(raw: Any) -> httpx.Response:
 
 
 @contextmanager
-def _failures_of(model: str) -> Iterator[None]:
-    """Turn whatever goes wrong into one of our failures, with the model's name on it."""
+def _failures_of(model: str | None) -> Iterator[None]:
+    """Turn whatever goes wrong into one of our failures, with the model's name on it, where one was asked."""
     try:
         yield
     except Exception as exception:

@@ -74,6 +74,7 @@ class StreamReader:
         self._plan: list[str] = []
         self._calls: dict[int, tuple[int, str, str, list[str]]] = {}  # of each: its place, id, name, and its pieces
         self._citations: list[Any] = []
+        self._given = False  # whether the caller holds text, or a call
         self._readers: Mapping[str, Callable[[Json], Iterator[StreamEvent]]] = {
             "message-start": self._read_start,
             "content-start": self._read_content,
@@ -106,7 +107,9 @@ class StreamReader:
             if kind == "error" or (kind is None and "message" in event):
                 raise failure_of_reply(200, self._headers, event)
             read = self._readers.get(kind)
-            return list(read(event)) if read is not None else []
+            told = list(read(event)) if read is not None else []
+            self._given = self._given or any(map(_is_given, told))
+            return told
         except WRONG_SHAPE as error:
             raise MalformedResponse(
                 f"expected an event of a message, found {excerpt(event)} ({type(error).__name__}: {error})",
@@ -134,7 +137,8 @@ class StreamReader:
         ]
         message = {"content": content, "tool_plan": "".join(self._plan), "tool_calls": calls}
         body = {**self._start, **self._end, "message": {**message, "citations": self._citations}}
-        return Finish(response_of(body, self._headers, self._request, self._model, self._warnings))
+        told = self._headers, self._request, self._model, self._warnings
+        return Finish(response_of(body, *told, given=self._given))
 
     def _read_start(self, event: Json) -> Iterator[StreamEvent]:
         self._start = {"id": event.get("id")}
@@ -179,6 +183,10 @@ class StreamReader:
     def _read_end(self, event: Json) -> Iterator[StreamEvent]:
         self._end = dict(event["delta"])
         yield from ()
+
+
+def _is_given(event: StreamEvent) -> bool:
+    return isinstance(event, ToolCallDelta) or (isinstance(event, TextDelta) and bool(event.text.strip()))
 
 
 def _parsed(data: bytes) -> Any:

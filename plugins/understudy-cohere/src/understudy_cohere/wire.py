@@ -32,11 +32,19 @@ from understudy import (
     Usage,
     structured_output,
 )
+from understudy.thinking import MORE_ROOM, check_room
 from understudy_cohere.failures import PROVIDER, failure_of_finish_reason, request_id_of
-from understudy_cohere.models import ending_warnings, leave_out_refused, takes_images, takes_thinking
+from understudy_cohere.models import (
+    Warnings,
+    can_have_more_room,
+    ending_warnings,
+    leave_out_refused,
+    limits,
+    takes_images,
+    takes_thinking,
+)
 
 Json = dict[str, Any]
-Warnings = tuple[ResponseWarning, ...]
 
 _FINISH_REASONS: Mapping[str, FinishReason] = {
     "COMPLETE": FinishReason.STOP,
@@ -62,15 +70,15 @@ def request_body(request: Request, model: str) -> tuple[Json, Warnings]:
         InvalidRequest: nothing is left to send, or options["cohere"] cannot be merged.
         UnsupportedRequest: the API, or this model, lacks what the request needs.
     """
-    options = _options(request)
+    options = options_of(request)
     messages, lost = _messages(request.messages, model)
     if not messages:
         raise InvalidRequest("expected a message with some content, found only empty texts", provider=PROVIDER)
     if request.system and request.system.strip():
         messages.insert(0, {"role": "system", "content": request.system})
     body: Json = {"model": model, "messages": messages}
-    if request.max_tokens is not None:
-        body["max_tokens"] = request.max_tokens
+    bounds, lowered = limits(request, model, options)
+    body |= bounds
     if request.temperature is not None:
         body["temperature"] = request.temperature
     if request.stop:
@@ -80,13 +88,18 @@ def request_body(request: Request, model: str) -> tuple[Json, Warnings]:
     if request.tools:
         body |= _tools(request)
     _merge(body, options)
-    warnings = lost + leave_out_refused(body, model) + ending_warnings(model)
+    warnings = lost + lowered + leave_out_refused(body, model) + ending_warnings(model)
     if request.output_schema is not None and body.get("tools"):
         raise UnsupportedRequest("Cohere takes an output schema or tools, and not both", provider=PROVIDER)
     return body, warnings
 
 
-def _options(request: Request) -> Mapping[str, Any]:
+def options_of(request: Request) -> Mapping[str, Any]:
+    """Return options["cohere"].
+
+    Raises:
+        InvalidRequest: they are no mapping, or hold what cannot be asked for so.
+    """
     options = request.options.get(PROVIDER, {})
     if not isinstance(options, Mapping):
         raise InvalidRequest(
@@ -207,7 +220,13 @@ def _merge(body: Json, options: Mapping[str, Any]) -> None:
 
 
 def response_of(
-    body: Any, headers: Mapping[str, str], request: Request, model: str, warnings: Sequence[ResponseWarning] = ()
+    body: Any,
+    headers: Mapping[str, str],
+    request: Request,
+    model: str,
+    warnings: Sequence[ResponseWarning] = (),
+    *,
+    given: bool = False,
 ) -> LLMResponse:
     """Return the answer that a reply with status 200 holds.
 
@@ -217,15 +236,17 @@ def response_of(
         request: what was asked.
         model: who was asked; the reply does not say it.
         warnings: what the request was sent without.
+        given: whether the caller of a stream holds some of it already.
 
     Raises:
         ServerError, Timeout: the model stopped by ERROR or TIMEOUT.
         EmptyResponse: neither text nor a tool call came.
+        AnswerCutShort: thinking used up the limit before the text was complete.
         MalformedResponse: it is not a message as the API promises it.
     """
     request_id = request_id_of(headers, body if isinstance(body, Mapping) else {})
     try:
-        return _response(body, request_id, request, model, tuple(warnings))
+        return _response(body, request_id, request, model, tuple(warnings), given)
     except Failure as failure:
         failure.provider, failure.request_id = PROVIDER, request_id
         raise
@@ -237,7 +258,9 @@ def response_of(
         ) from error
 
 
-def _response(body: Any, request_id: str | None, request: Request, model: str, warnings: Warnings) -> LLMResponse:
+def _response(
+    body: Any, request_id: str | None, request: Request, model: str, warnings: Warnings, given: bool
+) -> LLMResponse:
     if not isinstance(body, Mapping) or not isinstance(body.get("finish_reason"), str):
         raise MalformedResponse(f"expected a message with a finish_reason, found {excerpt(body)}", status=200)
     said: str = body["finish_reason"]
@@ -248,9 +271,19 @@ def _response(body: Any, request_id: str | None, request: Request, model: str, w
     message = body["message"]
     parts, cut = _parts(message, finish_reason, request)
     text = "".join(part.text for part in parts if isinstance(part, Text))
-    if not text.strip() and not any(isinstance(part, ToolCall) for part in parts):
-        raise EmptyResponse(f"neither text nor a tool call came; the model stopped by {said}")
     usage = body.get("usage") or {}
+    counted = _usage(usage)
+    thought = counted.thinking_tokens > 0 or any(_is_thought(part) for part in parts)
+    more = not given and can_have_more_room(request, model, options_of(request))
+    if not text.strip() and not any(isinstance(part, ToolCall) for part in parts):
+        starved = thought and finish_reason is FinishReason.LENGTH
+        why = ": thinking used up max_tokens; raise it, or set options={'cohere': {'thinking': {'type': 'disabled'}}}"
+        raise EmptyResponse(
+            f"neither text nor a tool call came; the model stopped by {said}{why if starved else ''}",
+            adaptation=MORE_ROOM if starved and more else None,
+            usage=counted,
+        )
+    warnings += check_room(request, finish_reason, counted, thought=thought, given=not more)
     told = {
         "id": body.get("id"),
         "finish_reason": said,
@@ -265,12 +298,16 @@ def _response(body: Any, request_id: str | None, request: Request, model: str, w
         metadata={name: value for name, value in told.items() if value},
         model=model,
         finish_reason=finish_reason,
-        usage=_usage(usage),
+        usage=counted,
         parts=parts,
         structured=structured_output(request, text, finish_reason),
         warnings=warnings + cut,
         request_id=request_id,
     )
+
+
+def _is_thought(part: Part) -> bool:
+    return isinstance(part, Thinking) and part.provider_data[PROVIDER]["type"] == "thinking" and bool(part.text)
 
 
 def _parts(
@@ -306,6 +343,22 @@ def _arguments(text: Any) -> Mapping[str, Any] | None:
     except ValueError:
         return None
     return arguments if isinstance(arguments, Mapping) else None
+
+
+def models_of(body: Any, headers: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of the models in a reply to a question for them.
+
+    Raises:
+        MalformedResponse: it is not the list that the API promises.
+    """
+    listed = body.get("models") if isinstance(body, Mapping) else None
+    if not isinstance(listed, list) or not all(isinstance(model, Mapping) for model in listed):
+        raise MalformedResponse(
+            f"expected a list of models, found {excerpt(body)}",
+            provider=PROVIDER,
+            request_id=request_id_of(headers, {}),
+        )
+    return tuple(model["name"] for model in listed if isinstance(model.get("name"), str))
 
 
 def own_name(name: str, request: Request) -> str:

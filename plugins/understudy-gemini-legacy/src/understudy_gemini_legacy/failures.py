@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from understudy import (
     AuthenticationFailed,
     ConnectionFailed,
+    ContentBlocked,
     ContextTooLong,
     Failure,
+    FinishReason,
     InvalidRequest,
     MalformedResponse,
     ModelNotFound,
@@ -33,6 +35,7 @@ from understudy import (
     classify_status,
     parse_retry_after,
 )
+from understudy_gemini_legacy.models import NEWER_MODEL
 
 # ErrorInfo.reason: google/api/error_reason.proto.
 _OF_REASON: Mapping[str, type[Failure]] = {
@@ -80,15 +83,63 @@ _OF_CODE: Mapping[str, type[Failure]] = {
 # QuotaFailure.violations[].quotaId, and quota_limit of an ErrorInfo: GenerateRequestsPerDayPerProjectPerModel-FreeTier.
 _LASTING_QUOTA = re.compile(r"Per(?:Day|Month)", re.IGNORECASE)
 
+KeyForm = Literal["old", "new"]
+# What is added where a key of Google AI Studio is refused, since Google speaks of OAuth then, or of a wrong key.
+# https://ai.google.dev/gemini-api/docs/api-key, https://github.com/NousResearch/hermes-agent/pull/114315 (the old ones)
+# and https://discuss.ai.google.dev/t/187509 (the new ones), read 2026-11-30.
+_KEY_ADVICE: Mapping[KeyForm, str] = {
+    "old": "; Google is cutting off keys that begin with AIza: make a new key in AI Studio, at "
+    "https://aistudio.google.com/apikey",
+    "new": "; it is the key that is not accepted: copy it again, or make a new key in AI Studio, at "
+    "https://aistudio.google.com/apikey",
+}
+
+# "This model models/gemini-2.5-flash-lite is no longer available to new users.": 404 to projects that did not use it
+# before. https://github.com/crewAIInc/crewAI/pull/7003, read 2026-11-30.
+_OLD_PROJECTS_ONLY = re.compile(r"no longer available to new users", re.I)
+_NEWER_MODEL_ADVICE = (
+    f"; it answers older projects only: set GEMINI_LEGACY_MODEL={NEWER_MODEL}, which takes no results of tools from "
+    "google-generativeai, or use understudy-gemini"
+)
+
 # The last resort, for what has nothing else to tell it by: the kind that the table gave, the words, the kind they mean.
 _OF_WORDS: tuple[tuple[type[Failure], re.Pattern[str], type[Failure]], ...] = (
     (InvalidRequest, re.compile(r"token count .*exceeds|exceeds the maximum number of tokens", re.I), ContextTooLong),
     (InvalidRequest, re.compile(r"payload size exceeds the limit", re.I), ContextTooLong),
     (InvalidRequest, re.compile(r"requests ending with a model turn are not supported", re.I), UnsupportedRequest),
-    (InvalidRequest, re.compile(r"missing a `?thought_signature", re.I), UnsupportedRequest),
+    (InvalidRequest, re.compile(r"thought[ _]signature", re.I), UnsupportedRequest),
+    (InvalidRequest, re.compile(r"minimum allowed deadline", re.I), Timeout),
     (InvalidRequest, re.compile(r"API key (?:not valid|expired|not found)", re.I), AuthenticationFailed),
     (RateLimited, re.compile(r"credits are depleted|limit: 0\b|spend(?:ing)? (?:cap|limit)", re.I), QuotaExhausted),
 )
+
+# finishReason (google-genai 3.4.0, types.FinishReason: it knows more than this SDK): how the answer ended, or which
+# failure it is. A reason that is not here is new, and told as unknown.
+FINISH_REASONS: Mapping[str, FinishReason | type[Failure]] = {
+    "STOP": FinishReason.STOP,
+    "MAX_TOKENS": FinishReason.LENGTH,
+    "CONTINUATION": FinishReason.LENGTH,
+    "BLOCKLIST": ContentBlocked,
+    "ESCALATION": ContentBlocked,
+    "IMAGE_PROHIBITED_CONTENT": ContentBlocked,
+    "IMAGE_RECITATION": ContentBlocked,
+    "IMAGE_SAFETY": ContentBlocked,
+    "LANGUAGE": ContentBlocked,
+    "MODEL_ARMOR": ContentBlocked,
+    "PROHIBITED_CONTENT": ContentBlocked,
+    "PUP_LIMITED_DISABLED": ContentBlocked,
+    "RECITATION": ContentBlocked,
+    "SAFETY": ContentBlocked,
+    "SPII": ContentBlocked,
+    "IMAGE_OTHER": MalformedResponse,
+    "MALFORMED_FUNCTION_CALL": MalformedResponse,
+    "MALFORMED_RESPONSE": MalformedResponse,
+    "MISSING_THOUGHT_SIGNATURE": MalformedResponse,
+    "NO_IMAGE": MalformedResponse,
+    "OTHER": MalformedResponse,
+    "TOO_MANY_TOOL_CALLS": MalformedResponse,
+    "UNEXPECTED_TOOL_CALL": MalformedResponse,
+}
 
 # Exceptions of urllib3 by the names of their classes, the most telling first; the core's table knows the rest. A
 # connection that was refused comes first, because urllib3 counts it among the timeouts.
@@ -106,13 +157,14 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)s")  # a protobuf Duration in JSON: "48.
 _REQUEST_ID_HEADERS = ("x-goog-request-id", "x-request-id")
 
 
-def failure_of_reply(status: int, headers: Mapping[str, str], body: Any) -> Failure:
+def failure_of_reply(status: int, headers: Mapping[str, str], body: Any, key_form: KeyForm | None = None) -> Failure:
     """Return the failure that a reply means.
 
     Args:
         status: the HTTP status; 200 for an error inside a stream.
         headers: the reply's headers, their names in any case.
         body: the reply's body, as text, bytes or parsed JSON.
+        key_form: whether the key has the form that Google refuses by now; None where no key was sent.
     """
     document = _parsed(body)
     found = error_of(document)
@@ -124,14 +176,23 @@ def failure_of_reply(status: int, headers: Mapping[str, str], body: Any) -> Fail
         status = _number(error.get("code")) or 500
     kind = _kind(status, code, _reason(details), _quotas(details), message)
     lower = {name.lower(): value for name, value in headers.items()}
+    reason = _reason(details)
     return kind(
-        message,
+        message + _advice(kind, reason, message, key_form),
         status=status,
-        code=_reason(details) or code,
+        code=reason or code,
         request_id=_request_id(details, lower),
         # Google tells to come back in half a minute even where only tomorrow helps.
         retry_after=None if kind is QuotaExhausted else _retry_after(details, lower),
     )
+
+
+def _advice(kind: type[Failure], reason: str | None, message: str, key_form: KeyForm | None) -> str:
+    """Return what to do about a reply that does not say it itself."""
+    if kind is ModelNotFound and _OLD_PROJECTS_ONLY.search(message):
+        return _NEWER_MODEL_ADVICE
+    misleading = key_form == "old" or reason == "ACCESS_TOKEN_TYPE_UNSUPPORTED"
+    return _KEY_ADVICE[key_form] if key_form is not None and kind is AuthenticationFailed and misleading else ""
 
 
 def failure_of_exception(exception: BaseException) -> Failure:

@@ -30,6 +30,7 @@ from understudy import InvalidRequest, is_this_machine
 json_format: Any = import_module("google.protobuf.json_format")  # it has no types
 
 CONNECT_TIMEOUT = 5.0  # seconds
+MODELS_AT_ONCE = 1000  # the most that a page of a list may have: https://ai.google.dev/api/models, read 2026-11-30
 CONNECTIONS = 100  # kept open for calls from several threads at once
 
 logging.getLogger("understudy").warning(
@@ -59,11 +60,12 @@ class Adapter(HTTPAdapter):
         Raises:
             ReplyOpened: there is a reply.
         """
-        # The SDK asks for the numbers of enum values, which only newer SDKs could name; the names come by default.
-        request.url = (request.url or "").partition("?")[0]
+        if request.method == "POST":
+            # The SDK asks for the numbers of enum values, which only newer SDKs could name; the names come by default.
+            request.url = (request.url or "").partition("?")[0]
         seconds = float(options.pop("timeout"))
         connect = min(seconds, CONNECT_TIMEOUT)
-        streamed = request.url.endswith(":streamGenerateContent")  # there the time is for each piece
+        streamed = (request.url or "").endswith(":streamGenerateContent")  # there the time is for each piece
         # requests takes limits of urllib3's as they are, although its types do not say so.
         limits: Any = Timeout(connect=connect, read=seconds) if streamed else Timeout(connect=connect, total=seconds)
         raise ReplyOpened(super().send(request, **{**options, "stream": True}, timeout=limits))
@@ -94,6 +96,7 @@ class Client:
             credentials=_credentials(key),
             client_info=ClientInfo(user_agent=agent),  # type: ignore[no-untyped-call]  # google-api-core has no types here
         )
+        self._base_url = base_url.rstrip("/")
         self._session: requests.Session = transport._session
         _isolate(self._session, base_url)
         self._client = GenerativeServiceClient(
@@ -119,6 +122,21 @@ class Client:
         except ReplyOpened as opened:
             return opened.response
         raise AssertionError("google-generativeai went on with a reply that was taken from it")
+
+    def open_list(self, seconds: float) -> requests.Response:
+        """Ask for the list of models, and return its reply unread.
+
+        Args:
+            seconds: how long the connection may take, and each wait after it.
+
+        Raises:
+            Exception: of requests and urllib3, where there is no reply.
+        """
+        try:
+            self._session.get(f"{self._base_url}/v1beta/models", params={"pageSize": MODELS_AT_ONCE}, timeout=seconds)
+        except ReplyOpened as opened:
+            return opened.response
+        raise AssertionError("google-auth went on with a reply that was taken from it")
 
     def close(self) -> None:
         """Close all connections; a later request opens new ones."""

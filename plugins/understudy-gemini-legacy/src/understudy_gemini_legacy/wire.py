@@ -13,12 +13,12 @@ import json
 import mimetypes
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from understudy import (
     ContentBlocked,
     EmptyResponse,
-    Failure,
     File,
     FinishReason,
     Image,
@@ -37,10 +37,11 @@ from understudy import (
     Usage,
     structured_output,
 )
+from understudy.thinking import check_room
 from understudy_gemini_legacy import models, schema
-from understudy_gemini_legacy.failures import error_of, failure_of_reply, text_of, unreadable
+from understudy_gemini_legacy.failures import FINISH_REASONS, error_of, failure_of_reply, text_of, unreadable
+from understudy_gemini_legacy.options import PROVIDER, add_options, own_config, plain
 
-PROVIDER = "gemini-legacy"  # the key of options: what the newer SDK takes there, this one may not know
 FAMILY = "gemini"  # the key of provider_data, shared with understudy-gemini: one vendor, one form
 _ROLES = {"user": "user", "assistant": "model", "tool": "user"}
 _MODES = {"auto": {"mode": "AUTO"}, "none": {"mode": "NONE"}, "required": {"mode": "ANY"}}
@@ -50,45 +51,12 @@ _EXACT = 2**53  # the largest whole number up to which floating point knows them
 # The parts of other kinds that google-generativeai has a place for, and what it knows of each.
 _KINDS = {"executableCode": ("language", "code"), "codeExecutionResult": ("outcome", "output")}
 
-# The members of a request; any other option belongs into its generationConfig.
-_MEMBERS = frozenset(
-    ("contents", "systemInstruction", "tools", "toolConfig", "generationConfig", "safetySettings", "cachedContent")
-)
-
-# finishReason (google-genai 3.4.0, types.FinishReason: it knows more than this SDK): how the answer ended, or which
-# failure it is. A reason that is not here is new, and told as unknown.
-_OF_REASON: Mapping[str, FinishReason | type[Failure]] = {
-    "STOP": FinishReason.STOP,
-    "MAX_TOKENS": FinishReason.LENGTH,
-    "CONTINUATION": FinishReason.LENGTH,
-    "BLOCKLIST": ContentBlocked,
-    "ESCALATION": ContentBlocked,
-    "IMAGE_PROHIBITED_CONTENT": ContentBlocked,
-    "IMAGE_RECITATION": ContentBlocked,
-    "IMAGE_SAFETY": ContentBlocked,
-    "LANGUAGE": ContentBlocked,
-    "MODEL_ARMOR": ContentBlocked,
-    "PROHIBITED_CONTENT": ContentBlocked,
-    "PUP_LIMITED_DISABLED": ContentBlocked,
-    "RECITATION": ContentBlocked,
-    "SAFETY": ContentBlocked,
-    "SPII": ContentBlocked,
-    "IMAGE_OTHER": MalformedResponse,
-    "MALFORMED_FUNCTION_CALL": MalformedResponse,
-    "MALFORMED_RESPONSE": MalformedResponse,
-    "MISSING_THOUGHT_SIGNATURE": MalformedResponse,
-    "NO_IMAGE": MalformedResponse,
-    "OTHER": MalformedResponse,
-    "TOO_MANY_TOOL_CALLS": MalformedResponse,
-    "UNEXPECTED_TOOL_CALL": MalformedResponse,
-}
-
 
 # ---- The request ---------------------------------------------------------------------------------------------------
 
 
 def request_body(
-    request: Request, model: str, provider: str = PROVIDER
+    request: Request, model: str, provider: str, today: date
 ) -> tuple[dict[str, Any], tuple[ResponseWarning, ...]]:
     """Write a request as the JSON of the SDK's GenerateContentRequest.
 
@@ -96,6 +64,7 @@ def request_body(
         request: what is asked; it is not changed.
         model: the model that will be asked.
         provider: the name that the provider goes by, whose options count besides those of gemini-legacy.
+        today: the day, which decides who answers.
 
     Returns:
         The body with the model in it, and a warning for each setting that is not passed on.
@@ -106,28 +75,29 @@ def request_body(
     """
     if not _MODEL.fullmatch(model):
         raise InvalidRequest(f"expected a model's name such as {models.DEFAULT_MODEL}, found {model!r}")
-    if request.messages[-1].role == "assistant" and models.takes_prefill(model) is False:
+    answering = models.answering_model(model, today)
+    if request.messages[-1].role == "assistant" and models.takes_prefill(answering) is False:
         raise UnsupportedRequest(f"{model} does not go on from a conversation that ends with the assistant's words")
-    if models.wants_signed_calls(model) and _has_open_calls(request.messages):
+    if models.wants_signed_calls(answering) and _has_open_calls(request.messages):
         raise UnsupportedRequest(
             f"{model} wants its tool calls back with their signatures, which google-generativeai cannot carry: ask "
             f"{models.DEFAULT_MODEL}, or use understudy-gemini"
         )
-    warnings = list(models.ending_warnings(model))
+    warnings = list(models.ending_warnings(model, today))
     body: dict[str, Any] = {"model": model if "/" in model else f"models/{model}"}
     body["contents"] = _contents(request.messages)
     if request.system:
         body["systemInstruction"] = {"parts": [{"text": request.system}]}
     if request.tools:
         body |= _tools(request, warnings)
-    config = _generation_config(request, warnings)
-    if "temperature" in config and not models.takes_sampling(model):
+    room = models.room_for(request, model, own_config(request.options, provider), today)
+    config = _generation_config(request, room.tokens, warnings)
+    if "temperature" in config and not models.takes_sampling(answering):
         del config["temperature"]
         warnings.append(ResponseWarning("temperature", f"{model} ignores temperature: it was not sent"))
     if config:
         body["generationConfig"] = config
-    for name in dict.fromkeys((PROVIDER, provider)):
-        _add_options(body, request.options.get(name, {}))
+    add_options(body, request.options, provider)
     return body, tuple(warnings)
 
 
@@ -189,9 +159,9 @@ def _countable(arguments: Mapping[str, Any], name: str) -> Any:
         for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
             check(inner)
 
-    plain = _plain(arguments)
-    check(plain)
-    return plain
+    copy = plain(arguments)
+    check(copy)
+    return copy
 
 
 def _attachment(part: Image | File) -> dict[str, Any]:
@@ -233,12 +203,12 @@ def _tools(request: Request, warnings: list[ResponseWarning]) -> dict[str, Any]:
     return {"tools": [{"functionDeclarations": declarations}], "toolConfig": {"functionCallingConfig": dict(mode)}}
 
 
-def _generation_config(request: Request, warnings: list[ResponseWarning]) -> dict[str, Any]:
+def _generation_config(request: Request, room: int, warnings: list[ResponseWarning]) -> dict[str, Any]:
     config: dict[str, Any] = {}
     if request.temperature is not None:
         config["temperature"] = request.temperature
     if request.max_tokens is not None:
-        config["maxOutputTokens"] = request.max_tokens
+        config["maxOutputTokens"] = request.max_tokens + room
     if request.stop:
         config["stopSequences"] = list(request.stop)
     if request.output_schema is not None:
@@ -256,33 +226,6 @@ def _left_out(setting: str, where: str, keywords: Sequence[str]) -> list[Respons
         return []
     message = f"google-generativeai cannot carry {', '.join(keywords)} in {where}: not sent"
     return [ResponseWarning(setting, message)]
-
-
-def _add_options(body: dict[str, Any], options: Mapping[str, Any]) -> None:
-    for name, value in options.items():
-        if name == "tools":
-            body["tools"] = [*body.get("tools", ()), *_plain(value)]
-        elif name in _MEMBERS:
-            _merge(body, name, _plain(value))
-        else:
-            _merge(body.setdefault("generationConfig", {}), name, _plain(value))
-
-
-def _merge(target: dict[str, Any], name: str, value: Any) -> None:
-    if isinstance(value, dict) and isinstance(target.get(name), dict):
-        for inner, inner_value in value.items():
-            _merge(target[name], inner, inner_value)
-    else:
-        target[name] = value
-
-
-def _plain(value: Any) -> Any:
-    """Copy a value so that it is of dicts and lists, which JSON can be written of."""
-    if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return value
 
 
 # ---- The reply -----------------------------------------------------------------------------------------------------
@@ -309,6 +252,8 @@ def response_of(
     *,
     provider: str = PROVIDER,
     model: str | None = None,
+    adaptation: str | None = None,
+    given: bool = False,
 ) -> LLMResponse:
     """Read a reply.
 
@@ -319,9 +264,11 @@ def response_of(
         warnings: what the request was sent without.
         provider: who was asked.
         model: the model that was asked.
+        adaptation: how the answer may come after all where thinking used up its tokens; None where nothing helps.
+        given: whether the caller of a stream holds some of it already.
 
     Raises:
-        Failure: the reply is an error, a refusal, empty, or not what the API promises.
+        Failure: the reply is an error, a refusal, empty, cut short by thinking, or not what the API promises.
     """
     if error_of(body) is not None:
         raise failure_of_reply(200, headers, body)
@@ -330,9 +277,11 @@ def response_of(
     reason = _finish_reason(candidate, parts)
     content = "".join(part.text for part in parts if isinstance(part, Text))
     response_id = text_of(body.get("responseId"))
+    usage = _usage(_mapping(body.get("usageMetadata")))
     if not content.strip() and not any(isinstance(part, ToolCall | Image | File) for part in parts):
-        cut = ": max_tokens was used up before it" if reason is FinishReason.LENGTH else ""
-        raise EmptyResponse(f"expected text or a tool call, found none{cut}", status=200, request_id=response_id)
+        raise _empty(reason, usage, response_id, adaptation)
+    settled = given or adaptation is None
+    told = check_room(request, reason, usage, thought=usage.thinking_tokens > 0, given=settled)
     return LLMResponse(
         True,
         content,
@@ -340,11 +289,26 @@ def response_of(
         metadata=_metadata(body, candidate),
         model=text_of(body.get("modelVersion")) or model,
         finish_reason=reason,
-        usage=_usage(_mapping(body.get("usageMetadata"))),
+        usage=usage,
         parts=parts,
         structured=structured_output(request, content, reason),
-        warnings=warnings,
+        warnings=warnings + told,
         request_id=response_id,
+    )
+
+
+def _empty(reason: FinishReason, usage: Usage, response_id: str | None, adaptation: str | None) -> EmptyResponse:
+    """Return the failure of an answer without anything in it, and what may help where its tokens were used up."""
+    words = "expected text or a tool call, found none"
+    if reason is not FinishReason.LENGTH:
+        return EmptyResponse(words, status=200, request_id=response_id)
+    by = f", by {usage.thinking_tokens} tokens of thinking" if usage.thinking_tokens else ""
+    return EmptyResponse(
+        f"{words}: max_tokens was used up before it{by}",
+        status=200,
+        request_id=response_id,
+        adaptation=adaptation,
+        usage=usage if usage.output_tokens else None,
     )
 
 
@@ -438,7 +402,7 @@ def _finish_reason(candidate: Mapping[str, Any], parts: tuple[Part, ...]) -> Fin
     told = text_of(candidate.get("finishReason"))
     if told is None:
         raise MalformedResponse("expected a reason why the model stopped, found none", status=200)
-    reason = _OF_REASON.get(told, FinishReason.UNKNOWN)
+    reason = FINISH_REASONS.get(told, FinishReason.UNKNOWN)
     if not isinstance(reason, FinishReason):
         message = text_of(candidate.get("finishMessage")) or f"the model stopped for {told}"
         raise reason(message, status=200, code=told)

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from understudy import ProviderUnavailable, Secret, Settings
-from understudy_gemini.models import DEFAULT_MODEL
+from understudy_gemini.failures import KeyForm
+from understudy_gemini.models import DEFAULT_MODEL, misplaced
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 _REGIONS = ("us", "eu")  # of several locations each, with hosts of another form
+# Our own first: many environments have Google's, for things that are in a single region, where newer models are not.
+_LOCATIONS = ("VERTEX_LOCATION", "GOOGLE_CLOUD_LOCATION")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,7 @@ class Connection:
         key: the key for Google AI Studio.
         project: the Google Cloud project, for Vertex AI.
         location: the region, for Vertex AI.
+        location_variable: the setting that names the region.
         credentials_file: a file with credentials, for Vertex AI; None for those that Google's library finds itself.
         unavailable: what is missing, in one sentence; None where nothing is.
     """
@@ -40,6 +44,7 @@ class Connection:
     key: Secret | None = None
     project: str | None = None
     location: str | None = None
+    location_variable: str = "VERTEX_LOCATION"
     credentials_file: str | None = None
     unavailable: str | None = None
 
@@ -72,7 +77,7 @@ class Connection:
             ConfigurationError: the URL is malformed.
         """
         project = settings.get("GOOGLE_CLOUD_PROJECT")
-        location = settings.get("GOOGLE_CLOUD_LOCATION") or "global"
+        location, variable, _ = settings.find(*_LOCATIONS) or ("global", _LOCATIONS[0], "")
         file = settings.get("GOOGLE_APPLICATION_CREDENTIALS")
         default = _vertex_url(location)
         base_url = settings.base_url("VERTEX_BASE_URL", "GOOGLE_VERTEX_BASE_URL", default=default)
@@ -84,9 +89,21 @@ class Connection:
             credential=_account(project, location, file) + settings.credential(None, base_url, default=default),
             project=project,
             location=location,
+            location_variable=variable,
             credentials_file=file,
             unavailable=_refusal(settings) or (None if project else settings.missing("GOOGLE_CLOUD_PROJECT")),
         )
+
+    @property
+    def key_form(self) -> KeyForm | None:
+        """Whether the key has the form that Google refuses by now; None where there is none."""
+        if self.key is None:
+            return None
+        return "old" if self.key.reveal().startswith("AIza") else "new"
+
+    def misplaced(self, model: str) -> str | None:
+        """Say that Vertex AI does not have a model in the chosen region, and what to set; None where it may."""
+        return misplaced(model, self.location, self.location_variable)
 
     def read_credentials(self) -> Any:
         """Return Google's credentials for Vertex AI; may read files, and ask Google Cloud where it runs there.

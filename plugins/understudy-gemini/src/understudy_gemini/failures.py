@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from understudy import (
     AuthenticationFailed,
@@ -79,11 +79,34 @@ _OF_CODE: Mapping[str, type[Failure]] = {
 # QuotaFailure.violations[].quotaId, and quota_limit of an ErrorInfo: GenerateRequestsPerDayPerProjectPerModel-FreeTier.
 _LASTING_QUOTA = re.compile(r"Per(?:Day|Month)", re.IGNORECASE)
 
+# The adaptation of a request whose signatures Gemini refuses: they are left out, and its tool calls marked as unsigned.
+WITHOUT_SIGNATURES = "without thought signatures"
+
+# "Corrupted thought signature.", "Invalid thought signature.", "Thought signature is not valid", "Function call is
+# missing a thought_signature": of another account or model, or changed on the way.
+# https://github.com/decolua/9router/issues/4136 and https://github.com/google-gemini/gemini-cli/issues/13467,
+# read 2026-11-30.
+_OF_SIGNATURES = re.compile(r"thought[ _]signature", re.I)
+
+KeyForm = Literal["old", "new"]
+# What is added where a key of Google AI Studio is refused, since Google speaks of OAuth then, or of a wrong key.
+# https://ai.google.dev/gemini-api/docs/api-key, https://github.com/NousResearch/hermes-agent/pull/114315 (the old ones)
+# and https://discuss.ai.google.dev/t/187509 (the new ones), read 2026-11-30.
+_KEY_ADVICE: Mapping[KeyForm, str] = {
+    "old": "; Google is cutting off keys that begin with AIza: make a new key in AI Studio, at "
+    "https://aistudio.google.com/apikey",
+    "new": "; it is the key that is not accepted: copy it again, or make a new key in AI Studio, at "
+    "https://aistudio.google.com/apikey",
+}
+
 # The last resort, for what has nothing else to tell it by: the kind that the table gave, the words, the kind they mean.
 _OF_WORDS: tuple[tuple[type[Failure], re.Pattern[str], type[Failure]], ...] = (
     (InvalidRequest, re.compile(r"token count .*exceeds|exceeds the maximum number of tokens", re.I), ContextTooLong),
     (InvalidRequest, re.compile(r"payload size exceeds the limit", re.I), ContextTooLong),
     (InvalidRequest, re.compile(r"requests ending with a model turn are not supported", re.I), UnsupportedRequest),
+    (InvalidRequest, _OF_SIGNATURES, UnsupportedRequest),
+    # "Manually set deadline 8s is too short. Minimum allowed deadline is 10s.": livekit/agents#3723, read 2026-11-30.
+    (InvalidRequest, re.compile(r"minimum allowed deadline", re.I), Timeout),
     (InvalidRequest, re.compile(r"API key (?:not valid|expired|not found)", re.I), AuthenticationFailed),
     (RateLimited, re.compile(r"credits are depleted|limit: 0\b|spend(?:ing)? (?:cap|limit)", re.I), QuotaExhausted),
 )
@@ -94,13 +117,14 @@ _CREDENTIALS = frozenset(["DefaultCredentialsError", "RefreshError", "MalformedE
 _CURE = "; run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a credentials file"
 
 
-def failure_of_reply(status: int, headers: Mapping[str, str], body: Any) -> Failure:
+def failure_of_reply(status: int, headers: Mapping[str, str], body: Any, key_form: KeyForm | None = None) -> Failure:
     """Return the failure that a reply means.
 
     Args:
         status: the HTTP status; 200 for an error inside a stream.
         headers: the reply's headers, their names in any case.
         body: the reply's body, as text, bytes or parsed JSON.
+        key_form: whether the key has the form that Google refuses by now; None where no key was sent.
     """
     document = _parsed(body)
     found = error_of(document)
@@ -112,18 +136,30 @@ def failure_of_reply(status: int, headers: Mapping[str, str], body: Any) -> Fail
         status = _number(error.get("code")) or 500
     kind = _kind(status, code, _reason(details), _quotas(details), message)
     lower = {name.lower(): value for name, value in headers.items()}
+    reason = _reason(details)
+    unsigned = kind is UnsupportedRequest and _OF_SIGNATURES.search(message) is not None
     return kind(
-        message,
+        message + _key_advice(kind, reason, key_form),
         status=status,
-        code=_reason(details) or code,
+        code=reason or code,
         request_id=_request_id(details, lower),
         # Google tells to come back in half a minute even where only tomorrow helps.
         retry_after=None if kind is QuotaExhausted else _retry_after(details, lower),
+        adaptation=WITHOUT_SIGNATURES if unsigned else None,
     )
 
 
-def failure_of_exception(exception: BaseException) -> Failure:
+def _key_advice(kind: type[Failure], reason: str | None, key_form: KeyForm | None) -> str:
+    misleading = key_form == "old" or reason == "ACCESS_TOKEN_TYPE_UNSUPPORTED"
+    return _KEY_ADVICE[key_form] if key_form is not None and kind is AuthenticationFailed and misleading else ""
+
+
+def failure_of_exception(exception: BaseException, key_form: KeyForm | None = None) -> Failure:
     """Return the failure that an exception of the SDK, or of the libraries below it, means.
+
+    Args:
+        exception: what was raised.
+        key_form: whether the key has the form that Google refuses by now; None where no key was sent.
 
     Returns:
         The failure, without the exception as its cause: the exception, and the frames of its traceback, hold the
@@ -133,7 +169,8 @@ def failure_of_exception(exception: BaseException) -> Failure:
         return exception
     response: Any = getattr(exception, "response", None)
     if response is not None:
-        return failure_of_reply(response.status_code, response.headers, getattr(exception, "details", None))
+        body = getattr(exception, "details", None)
+        return failure_of_reply(response.status_code, response.headers, body, key_form)
     failure = classify_exception(exception)
     failure.__cause__ = failure.__context__ = None
     if _CREDENTIALS & {kind.__name__ for kind in type(exception).__mro__}:

@@ -18,7 +18,8 @@ from understudy import (
     ToolCallDelta,
 )
 from understudy_gemini.failures import error_of, failure_of_reply, unreadable
-from understudy_gemini.wire import FAMILY, CallNames, checked_call, raw_parts, read_json, response_of
+from understudy_gemini.options import FAMILY
+from understudy_gemini.wire import CallNames, checked_call, raw_parts, read_json, response_of
 
 
 class EventReader:
@@ -85,6 +86,7 @@ class StreamReader:
         warnings: what the request was sent without.
         provider: who was asked.
         model: the model that was asked.
+        adaptation: how the answer may come after all where thinking used up its tokens; None where nothing helps.
     """
 
     def __init__(
@@ -95,12 +97,14 @@ class StreamReader:
         *,
         provider: str = FAMILY,
         model: str | None = None,
+        adaptation: str | None = None,
     ) -> None:
         self._headers, self._request, self._warnings = headers, request, warnings
-        self._provider, self._model = provider, model
+        self._provider, self._model, self._adaptation = provider, model, adaptation
         self._events = EventReader()
         self._name = CallNames(request)
         self._calls = 0
+        self._given = False  # whether the caller holds a piece of the answer
         self._body: dict[str, Any] = {}
         self._candidate: dict[str, Any] = {}
         self._parts: list[dict[str, Any]] = []
@@ -148,7 +152,9 @@ class StreamReader:
         if not isinstance(candidates, list) or not candidates or not isinstance(candidates[0], Mapping):
             return []
         self._candidate |= {name: value for name, value in candidates[0].items() if name != "content"}
-        return [event for part in raw_parts(candidates[0]) if (event := self._take(part)) is not None]
+        events = [event for part in raw_parts(candidates[0]) if (event := self._take(part)) is not None]
+        self._given = self._given or bool(events)
+        return events
 
     def finish(self) -> Finish:
         """End the stream.
@@ -167,7 +173,11 @@ class StreamReader:
         if self._candidate:
             body["candidates"] = [{**self._candidate, "content": {"parts": self._parts}}]
         response = response_of(
-            body, self._headers, self._request, self._warnings, provider=self._provider, model=self._model
+            *(body, self._headers, self._request, self._warnings),
+            provider=self._provider,
+            model=self._model,
+            adaptation=self._adaptation,
+            given=self._given,
         )
         return Finish(response)
 

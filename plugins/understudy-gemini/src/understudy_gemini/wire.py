@@ -11,6 +11,7 @@ import binascii
 import json
 import mimetypes
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from understudy import (
@@ -34,23 +35,17 @@ from understudy import (
     Usage,
     structured_output,
 )
+from understudy.thinking import check_room
 from understudy_gemini import models
-from understudy_gemini.failures import error_of, failure_of_reply, text_of, unreadable
+from understudy_gemini.failures import WITHOUT_SIGNATURES, error_of, failure_of_reply, text_of, unreadable
+from understudy_gemini.options import FAMILY, add_options, plain
+from understudy_gemini.thinking import Plan, plan_thinking
 
-FAMILY = "gemini"  # the key of provider_data and of options, on Vertex AI too
 _ROLES = {"user": "user", "assistant": "model", "tool": "user"}
 _MODES = {"auto": {"mode": "AUTO"}, "none": {"mode": "NONE"}, "required": {"mode": "ANY"}}
 
 # Stands for the signature of a tool call that Gemini did not make (https://ai.google.dev/gemini-api/docs/thought-signatures).
 _UNSIGNED = "skip_thought_signature_validator"
-
-# The members of a request; any other option belongs into its generationConfig.
-_MEMBERS = frozenset(
-    (
-        *("contents", "systemInstruction", "tools", "toolConfig", "generationConfig", "safetySettings"),
-        *("cachedContent", "continuationToken", "labels", "serviceTier", "store"),
-    )
-)
 
 # finishReason (google-genai 3.4.0, types.FinishReason): how the answer ended, or the failure that it is. A reason that
 # is not here is new, and told as unknown.
@@ -85,7 +80,7 @@ _OF_REASON: Mapping[str, FinishReason | type[Failure]] = {
 
 
 def request_body(
-    request: Request, model: str, provider: str = FAMILY
+    request: Request, model: str, provider: str, today: date
 ) -> tuple[dict[str, Any], tuple[ResponseWarning, ...]]:
     """Write a request as Gemini's JSON.
 
@@ -93,6 +88,7 @@ def request_body(
         request: what is asked; it is not changed.
         model: the model that will be asked.
         provider: "gemini" or "vertex", whose options count besides those of the family.
+        today: the day, which decides who answers.
 
     Returns:
         The body, and a warning for each setting that the model does not take.
@@ -100,26 +96,34 @@ def request_body(
     Raises:
         UnsupportedRequest: the conversation ends with the model's own words, and the model does not go on from there.
     """
-    if request.messages[-1].role == "assistant" and models.takes_prefill(model) is False:
+    answering = models.answering_model(model, today, provider)
+    if request.messages[-1].role == "assistant" and models.takes_prefill(answering) is False:
         raise UnsupportedRequest(f"{model} does not go on from a conversation that ends with the assistant's words")
-    warnings = list(models.ending_warnings(model))
-    body: dict[str, Any] = {"contents": _contents(request.messages, model)}
+    warnings = list(models.ending_warnings(model, today, provider))
+    unsigned = request.adaptation == WITHOUT_SIGNATURES
+    signs = models.wants_signed_calls(answering) or unsigned
+    body: dict[str, Any] = {"contents": _contents(request.messages, signs=signs, unsigned=unsigned)}
     if request.system:
         body["systemInstruction"] = {"parts": [{"text": request.system}]}
     if request.tools:
         body |= _tools(request)
-    config = _generation_config(request)
-    if "temperature" in config and not models.takes_sampling(model):
+    config = _generation_config(request, plan_thinking(request, model, provider, today))
+    if "temperature" in config and not models.takes_sampling(answering):
         del config["temperature"]
         warnings.append(ResponseWarning("temperature", f"{model} ignores temperature: it was not sent"))
     if config:
         body["generationConfig"] = config
-    for name in dict.fromkeys((FAMILY, provider)):
-        _add_options(body, request.options.get(name, {}))
+    add_options(body, request.options, provider)
     return body, tuple(warnings)
 
 
-def _contents(messages: Sequence[Message], model: str) -> list[dict[str, Any]]:
+def has_signatures(request: Request) -> bool:
+    """Return whether a part of the conversation is signed by Gemini, or might have to be."""
+    parts = (part for message in request.messages for part in message.parts)
+    return any(isinstance(part, ToolCall) or "thoughtSignature" in part.provider_data.get(FAMILY, {}) for part in parts)
+
+
+def _contents(messages: Sequence[Message], *, signs: bool, unsigned: bool) -> list[dict[str, Any]]:
     contents: list[dict[str, Any]] = []
     calls: dict[str, ToolCall] = {}
     after_tools = False
@@ -131,26 +135,27 @@ def _contents(messages: Sequence[Message], model: str) -> list[dict[str, Any]]:
                 continue
         else:
             calls |= {part.id: part for part in message.parts if isinstance(part, ToolCall)}
-            parts = [written for part in message.parts if (written := _part(part)) is not None]
+            parts = [written for part in message.parts if (written := _part(part, unsigned)) is not None]
         after_tools = message.role == "tool"
-        if message.role == "assistant" and models.wants_signed_calls(model):
+        if message.role == "assistant" and signs:
             _sign_first_call(parts)
         contents.append({"role": _ROLES[message.role], "parts": parts or [{"text": ""}]})
     return contents
 
 
-def _part(part: Part) -> dict[str, Any] | None:
+def _part(part: Part, unsigned: bool) -> dict[str, Any] | None:
     own = part.provider_data.get(FAMILY, {})
     if "part" in own:  # of a kind that only Gemini has
-        return dict(_plain(own["part"]))
-    signature = {"thoughtSignature": own["thoughtSignature"]} if "thoughtSignature" in own else {}
+        return dict(plain(own["part"]))
+    signed = "thoughtSignature" in own and not unsigned
+    signature = {"thoughtSignature": own["thoughtSignature"]} if signed else {}
     if isinstance(part, Text):
         return {"text": part.text, **signature}
     if isinstance(part, Image | File):
         return {**_attachment(part), **signature}
     if isinstance(part, ToolCall):
         identity = {"id": own["id"]} if "id" in own else {}
-        return {"functionCall": {**identity, "name": part.name, "args": _plain(part.arguments)}, **signature}
+        return {"functionCall": {**identity, "name": part.name, "args": plain(part.arguments)}, **signature}
     if isinstance(part, Thinking) and signature:
         return {"text": part.text, "thought": True, **signature}
     return None  # thinking of another vendor, or without a signature, which Gemini makes nothing of
@@ -193,52 +198,27 @@ def _sign_first_call(parts: list[dict[str, Any]]) -> None:
 
 def _tools(request: Request) -> dict[str, Any]:
     declarations = [
-        {"name": tool.name, "description": tool.description, "parametersJsonSchema": _plain(tool.parameters)}
+        {"name": tool.name, "description": tool.description, "parametersJsonSchema": plain(tool.parameters)}
         for tool in request.tools
     ]
     mode = _MODES.get(request.tool_choice, {"mode": "ANY", "allowedFunctionNames": [request.tool_choice]})
     return {"tools": [{"functionDeclarations": declarations}], "toolConfig": {"functionCallingConfig": dict(mode)}}
 
 
-def _generation_config(request: Request) -> dict[str, Any]:
+def _generation_config(request: Request, plan: Plan) -> dict[str, Any]:
     config: dict[str, Any] = {}
     if request.temperature is not None:
         config["temperature"] = request.temperature
     if request.max_tokens is not None:
-        config["maxOutputTokens"] = request.max_tokens
+        config["maxOutputTokens"] = request.max_tokens + plan.room
+    if plan.config is not None:
+        config["thinkingConfig"] = plain(plan.config)
     if request.stop:
         config["stopSequences"] = list(request.stop)
     if request.output_schema is not None:
         config["responseMimeType"] = "application/json"
-        config["responseJsonSchema"] = _plain(request.output_schema)
+        config["responseJsonSchema"] = plain(request.output_schema)
     return config
-
-
-def _add_options(body: dict[str, Any], options: Mapping[str, Any]) -> None:
-    for name, value in options.items():
-        if name == "tools":
-            body["tools"] = [*body.get("tools", ()), *_plain(value)]
-        elif name in _MEMBERS:
-            _merge(body, name, _plain(value))
-        else:
-            _merge(body.setdefault("generationConfig", {}), name, _plain(value))
-
-
-def _merge(target: dict[str, Any], name: str, value: Any) -> None:
-    if isinstance(value, dict) and isinstance(target.get(name), dict):
-        for inner, inner_value in value.items():
-            _merge(target[name], inner, inner_value)
-    else:
-        target[name] = value
-
-
-def _plain(value: Any) -> Any:
-    """Copy a value so that it is of dicts and lists, which JSON can be written of."""
-    if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return value
 
 
 # ---- The reply -----------------------------------------------------------------------------------------------------
@@ -265,6 +245,8 @@ def response_of(
     *,
     provider: str = FAMILY,
     model: str | None = None,
+    adaptation: str | None = None,
+    given: bool = False,
 ) -> LLMResponse:
     """Read a reply.
 
@@ -275,9 +257,11 @@ def response_of(
         warnings: what the request was sent without.
         provider: who was asked.
         model: the model that was asked.
+        adaptation: how the answer may come after all where thinking used up its tokens; None where nothing helps.
+        given: whether the caller of a stream holds some of it already.
 
     Raises:
-        Failure: the reply is an error, a refusal, empty, or not what the API promises.
+        Failure: the reply is an error, a refusal, empty, cut short by thinking, or not what the API promises.
     """
     if error_of(body) is not None:
         raise failure_of_reply(200, headers, body)
@@ -286,9 +270,11 @@ def response_of(
     reason = _finish_reason(candidate, parts)
     content = "".join(part.text for part in parts if isinstance(part, Text))
     response_id = text_of(body.get("responseId"))
+    usage = _usage(_mapping(body.get("usageMetadata")))
     if not content.strip() and not any(isinstance(part, ToolCall | Image | File) for part in parts):
-        cut = ": max_tokens was used up before it" if reason is FinishReason.LENGTH else ""
-        raise EmptyResponse(f"expected text or a tool call, found none{cut}", status=200, request_id=response_id)
+        raise _empty(reason, usage, response_id, adaptation)
+    settled = given or adaptation is None
+    told = check_room(request, reason, usage, thought=usage.thinking_tokens > 0, given=settled)
     return LLMResponse(
         True,
         content,
@@ -296,11 +282,26 @@ def response_of(
         metadata=_metadata(body, candidate),
         model=text_of(body.get("modelVersion")) or model,
         finish_reason=reason,
-        usage=_usage(_mapping(body.get("usageMetadata"))),
+        usage=usage,
         parts=parts,
         structured=structured_output(request, content, reason),
-        warnings=warnings,
+        warnings=warnings + told,
         request_id=response_id,
+    )
+
+
+def _empty(reason: FinishReason, usage: Usage, response_id: str | None, adaptation: str | None) -> EmptyResponse:
+    """Return the failure of an answer without anything in it, and what may help where its tokens were used up."""
+    words = "expected text or a tool call, found none"
+    if reason is not FinishReason.LENGTH:
+        return EmptyResponse(words, status=200, request_id=response_id)
+    by = f", by {usage.thinking_tokens} tokens of thinking" if usage.thinking_tokens else ""
+    return EmptyResponse(
+        f"{words}: max_tokens was used up before it{by}",
+        status=200,
+        request_id=response_id,
+        adaptation=adaptation,
+        usage=usage if usage.output_tokens else None,
     )
 
 

@@ -28,6 +28,7 @@ from understudy import (
     is_this_machine,
     parse_retry_after,
 )
+from understudy_ollama.models import LEAST_CONTEXT
 
 PROVIDER = "ollama"
 
@@ -60,6 +61,11 @@ _OF_WORDS: tuple[tuple[type[Failure], str, type[Failure]], ...] = (
     (Overloaded, "server busy", Overloaded),
 )
 
+# Where another num_ctx does not help: a server in between that takes no such body, and models of ollama.com, which have
+# their largest window already.
+_BODY_TOO_LARGE = 413
+_FIXED_WINDOW = "exceeded max context length"
+
 # Failures of the server that no second request heals.
 _LASTING = ("requires more system memory",)
 
@@ -80,6 +86,9 @@ def failure_of_reply(status: int, headers: Mapping[str, str], body: Any, *, mode
     kind = _kind(status, error is not None, type_, message)
     if kind is ModelNotFound and model:
         message += f"; `ollama pull {model}` brings it" if "pull" not in message else f": ollama pull {model}"
+    if kind is ContextTooLong and status != _BODY_TOO_LARGE and _FIXED_WINDOW not in message:
+        cure = "set options={'ollama': {'num_ctx': 16384}} or more"
+        message += f"; {cure}: the window has {LEAST_CONTEXT} tokens on most machines"
     return kind(
         message,
         provider=PROVIDER,

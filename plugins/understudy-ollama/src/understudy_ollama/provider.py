@@ -31,9 +31,19 @@ from understudy import (
 )
 from understudy_ollama.address import DEFAULT_URL, read_address, without_credentials
 from understudy_ollama.failures import PROVIDER, failure_of_exception, failure_of_reply
-from understudy_ollama.models import DEFAULT_MODEL, takes_prefill
+from understudy_ollama.models import DEFAULT_MODEL, full_name, runs_elsewhere, takes_prefill
 from understudy_ollama.streaming import StreamReader
-from understudy_ollama.wire import Json, Warnings, request_body, response_of
+from understudy_ollama.wire import (
+    Json,
+    Warnings,
+    loading_body,
+    names_in,
+    request_body,
+    response_of,
+    thinking_in,
+    thinking_room,
+    thought_in,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -41,8 +51,15 @@ if TYPE_CHECKING:
     from understudy_ollama import transport
 
 PATH = "/api/chat"
+MODELS = "/api/tags"
+LOADED = "/api/ps"
 TIMEOUT = 60.0  # seconds: the attempt timeout of every policy preset
 AVAILABLE_WITHIN = 1.0  # seconds: a server that runs answers this at once, whatever its models are doing
+# Of the time that a request has, so much is kept back to ask whether its model is being loaded, where nothing came: the
+# call still ends in time, also where the SDK had to be imported first.
+KEPT_BACK = 0.05  # of the whole
+MOST_KEPT_BACK = 2.0  # seconds
+_WAITS = 4  # in an answer that is asked for within a time: to connect, for its beginning, and for its pieces
 
 _JSON = ("application/json",)
 _LINES = ("application/x-ndjson", "application/json")  # the second of servers that stand in for Ollama
@@ -73,6 +90,7 @@ class OllamaProvider(ChatProvider):
         self.default_model: str = settings.model("OLLAMA_MODEL", default=DEFAULT_MODEL)
         self.capabilities = replace(self.capabilities, prefill=takes_prefill(self.default_model))
         self.credential = settings.credential(self._key, self._address, default=DEFAULT_URL)
+        self._thinking: set[str] = set()  # full names of models that were seen, or said, to think
         self._clients: Clients[transport.Client, transport.AsyncClient] = Clients(
             prepare=lambda: import_module("understudy_ollama.transport"),
             open=self._open,
@@ -104,6 +122,51 @@ class OllamaProvider(ChatProvider):
         except Exception:  # whatever it is, nobody can be asked there
             return False
 
+    def thinking_room(self, request: Request) -> int:
+        """Return how many tokens are asked for besides `max_tokens`: none for models that are not known to think."""
+        return thinking_room(request, request.model or self.default_model, self._thinking)
+
+    def list_models(self, timeout: float = 10.0) -> tuple[str, ...]:
+        """Ask the server which models were pulled; which of them think is remembered, where it says so."""
+        with self._failures_of(None):
+            document = self._ask(MODELS, timeout)
+            names = names_in(document)
+            self._thinking |= thinking_in(document)
+            return names
+
+    def is_loaded(self, model: str, seconds: float) -> bool | None:
+        """Ask the server whether a model is in memory; the first request for one that is not loads it first.
+
+        Args:
+            model: the model's name.
+            seconds: for the whole answer, above 0.
+
+        Returns:
+            Whether it is; None where the server does not say so in time, or has the model run elsewhere.
+        """
+        if runs_elsewhere(model):
+            return None
+        try:
+            return _lists(self._ask(LOADED, seconds), model)
+        except Exception:  # it is asked to explain a failure, which must not become another one
+            return None
+
+    async def ais_loaded(self, model: str, seconds: float) -> bool | None:
+        """Ask as `is_loaded` does, on the running event loop."""
+        if runs_elsewhere(model):
+            return None
+        try:
+            client = await self._clients.aget()
+            async with asyncio.timeout(seconds):
+                response = await client.open("GET", LOADED, seconds)
+                try:
+                    content = await response.aread()
+                finally:
+                    await response.aclose()
+            return _lists(_parse(response, content, model), model)
+        except Exception:  # as above
+            return None
+
     # ---- the four calls ----
 
     def generate(self, request: Request) -> LLMResponse:
@@ -112,27 +175,28 @@ class OllamaProvider(ChatProvider):
         with self._failures_of(model):
             seconds = _seconds(request)
             until = time.monotonic() + seconds
-            response = self._clients.get().open("POST", PATH, seconds, body)
+            response = self._begin(body, model, seconds)
             try:
                 content = _read(response, until)
             finally:
                 response.close()
-            return response_of(_parse(response, content, model), response.headers, request, warnings)
+            return self._response(_parse(response, content, model), response, request, body, warnings)
 
     def stream(self, request: Request) -> Iterator[StreamEvent]:
         """Answer a request piece by piece; the timeout bounds the wait for each piece."""
         model, body, warnings = self._prepare(request)
         with self._failures_of(model):
             seconds = _seconds(request)
-            response = self._clients.get().open("POST", PATH, seconds, {**body, "stream": True})
+            response = self._begin({**body, "stream": True}, model, seconds)
+            reader = StreamReader(response.headers, request, warnings, body)
             try:
                 if not _is_of(response, _LINES):
                     raise _unexpected(response, _read(response, time.monotonic() + seconds), model)
-                reader = StreamReader(response.headers, request, warnings)
                 for data in response.iter_bytes():
                     yield from reader.read(data)
                 yield from reader.end()
             finally:
+                self._remember(model, reader.thought)
                 response.close()
 
     async def agenerate(self, request: Request) -> LLMResponse:
@@ -142,12 +206,12 @@ class OllamaProvider(ChatProvider):
             client = await self._clients.aget()
             seconds = _seconds(request)
             async with asyncio.timeout(seconds):
-                response = await client.open("POST", PATH, seconds, body)
+                response = await self._abegin(client, body, model, seconds)
                 try:
                     content = await response.aread()
                 finally:
                     await response.aclose()
-            return response_of(_parse(response, content, model), response.headers, request, warnings)
+            return self._response(_parse(response, content, model), response, request, body, warnings)
 
     async def astream(self, request: Request) -> AsyncIterator[StreamEvent]:
         """Answer a request piece by piece on the running event loop; the timeout bounds the wait for each piece."""
@@ -155,19 +219,20 @@ class OllamaProvider(ChatProvider):
         with self._failures_of(model):
             client = await self._clients.aget()
             seconds = _seconds(request)
-            response = await client.open("POST", PATH, seconds, {**body, "stream": True})
+            response = await self._abegin(client, {**body, "stream": True}, model, seconds)
+            reader = StreamReader(response.headers, request, warnings, body)
             pieces = response.aiter_bytes()
             try:
                 if not _is_of(response, _LINES):
                     async with asyncio.timeout(seconds):
                         raise _unexpected(response, await response.aread(), model)
-                reader = StreamReader(response.headers, request, warnings)
                 async for data in pieces:
                     for event in reader.read(data):
                         yield event
                 for event in reader.end():
                     yield event
             finally:
+                self._remember(model, reader.thought)
                 await response.aclose()
                 await unwind(pieces)
 
@@ -176,11 +241,64 @@ class OllamaProvider(ChatProvider):
             raise ProviderUnavailable(self._unavailable, provider=PROVIDER)
         model = request.model or self.default_model
         with self._failures_of(model):
-            body, warnings = request_body(request, model)
+            body, warnings = request_body(request, model, self._thinking)
         return model, body, warnings
 
+    def _begin(self, body: Json, model: str, seconds: float) -> httpx.Response:
+        """Send a request, and wait until its reply begins."""
+        client, kept_back = self._clients.get(), _kept_back(seconds)
+        from understudy_ollama.transport import NOTHING_CAME
+
+        try:
+            return client.open("POST", PATH, seconds - kept_back, body)
+        except NOTHING_CAME as silence:
+            if self.is_loaded(model, kept_back) is False:
+                raise self._loading(body, model, seconds) from silence
+            raise
+
+    async def _abegin(self, client: transport.AsyncClient, body: Json, model: str, seconds: float) -> httpx.Response:
+        from understudy_ollama.transport import NOTHING_CAME
+
+        kept_back = _kept_back(seconds)
+        try:
+            return await client.open("POST", PATH, seconds - kept_back, body)
+        except NOTHING_CAME as silence:
+            if await self.ais_loaded(model, kept_back) is False:
+                raise self._loading(body, model, seconds) from silence
+            raise
+
+    def _loading(self, body: Json, model: str, seconds: float) -> Timeout:
+        """Return the failure of a request that was given up while its model was being loaded."""
+        return Timeout(
+            f"{model} was not loaded within {seconds:.3g} s, and loading it stops when its request is given up: give "
+            "the call a longer timeout, or load the model beforehand, with the same settings: "
+            f"curl {self._url}{PATH} -d '{json.dumps(loading_body(body))}'",
+            provider=PROVIDER,
+        )
+
+    def _response(
+        self, document: Any, response: httpx.Response, request: Request, body: Json, warnings: Warnings
+    ) -> LLMResponse:
+        self._remember(body["model"], thought_in(document))
+        return response_of(document, response.headers, request, warnings, sent=body)
+
+    def _remember(self, model: str, thought: bool) -> None:
+        """Keep in mind that a model thinks."""
+        if thought:
+            self._thinking.add(full_name(model))
+
+    def _ask(self, path: str, seconds: float) -> Any:
+        """Ask the server for a document, within so many seconds."""
+        until = time.monotonic() + seconds
+        response = self._clients.get().open("GET", path, seconds / _WAITS)
+        try:
+            content = _read(response, until)
+        finally:
+            response.close()
+        return _parse(response, content, None)
+
     @contextmanager
-    def _failures_of(self, model: str) -> Iterator[None]:
+    def _failures_of(self, model: str | None) -> Iterator[None]:
         """Turn whatever goes wrong into one of our failures, with the model's name on it."""
         try:
             yield
@@ -224,6 +342,14 @@ def _seconds(request: Request) -> float:
     return TIMEOUT if request.timeout is None else request.timeout
 
 
+def _kept_back(seconds: float) -> float:
+    return min(seconds * KEPT_BACK, MOST_KEPT_BACK)
+
+
+def _lists(document: Any, model: str) -> bool:
+    return full_name(model) in map(full_name, names_in(document))
+
+
 # ---- what the SDK gives back ----
 
 
@@ -236,7 +362,7 @@ def _read(response: httpx.Response, until: float) -> bytes:
     return b"".join(pieces)
 
 
-def _parse(response: httpx.Response, content: bytes, model: str) -> Any:
+def _parse(response: httpx.Response, content: bytes, model: str | None) -> Any:
     if not _is_of(response, _JSON):
         raise _unexpected(response, content, model)
     try:
@@ -251,7 +377,7 @@ def _is_of(response: httpx.Response, types: tuple[str, ...]) -> bool:
     return response.status_code == 200 and found.partition(";")[0].strip().lower() in types
 
 
-def _unexpected(response: httpx.Response, content: bytes, model: str) -> Failure:
+def _unexpected(response: httpx.Response, content: bytes, model: str | None) -> Failure:
     failure = failure_of_reply(response.status_code, response.headers, content, model=model)
     if type(failure) is MalformedResponse:
         found = response.headers.get("content-type", "no content type")

@@ -31,10 +31,17 @@ class StreamReader:
         headers: the reply's headers.
         request: what was asked.
         warnings: what the request was sent without.
+        sent: the request's JSON, as it was sent.
     """
 
-    def __init__(self, headers: Mapping[str, str], request: Request, warnings: Sequence[ResponseWarning] = ()) -> None:
-        self._headers, self._request, self._warnings = headers, request, warnings
+    def __init__(
+        self,
+        headers: Mapping[str, str],
+        request: Request,
+        warnings: Sequence[ResponseWarning] = (),
+        sent: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._headers, self._request, self._warnings, self._sent = headers, request, warnings, sent
         self._line: list[bytes] = []  # the pieces of the line that has not ended
         self._last: Json = {}
         self._text: list[str] = []
@@ -113,7 +120,13 @@ class StreamReader:
             )
         message = {"content": text, "thinking": "".join(self._thinking), "tool_calls": self._calls}
         body = {**self._last, "message": message, "logprobs": self._logprobs or None}
-        return Finish(response_of(body, self._headers, self._request, self._warnings))
+        given = bool(text or self._calls)
+        return Finish(response_of(body, self._headers, self._request, self._warnings, sent=self._sent, given=given))
+
+    @property
+    def thought(self) -> bool:
+        """Whether some thinking has come."""
+        return bool(self._thinking)
 
     def _take(self, chunk: Mapping[str, Any]) -> Iterator[StreamEvent]:
         message = chunk["message"]

@@ -19,6 +19,7 @@ import ollama
 from understudy import Secret, close_half_open, is_this_machine
 
 CONNECT_TIMEOUT = 5.0  # seconds, as httpx's own default
+NOTHING_CAME = httpx.ReadTimeout  # the request was taken, and nothing was said to it in time
 
 
 class Client(ollama.Client):

@@ -6,11 +6,10 @@ No SDK is imported and nothing is sent or read here.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from understudy import (
-    EmptyResponse,
     Failure,
     File,
     FinishReason,
@@ -32,7 +31,8 @@ from understudy import (
     structured_output,
 )
 from understudy_ollama.failures import PROVIDER, error_of, failure_of_reply
-from understudy_ollama.models import MODEL_SETTINGS
+from understudy_ollama.lengths import Ending, check_length, empty_response
+from understudy_ollama.models import LOAD_SETTINGS, MODEL_SETTINGS, full_name, least_thinking, room_for
 
 Json = dict[str, Any]
 Warnings = tuple[ResponseWarning, ...]
@@ -49,12 +49,13 @@ WRONG_SHAPE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 # ---- the request ----
 
 
-def request_body(request: Request, model: str) -> tuple[Json, Warnings]:
+def request_body(request: Request, model: str, learned: Container[str] = ()) -> tuple[Json, Warnings]:
     """Return a request as the API wants it, and what was left out of it.
 
     Args:
         request: what to ask.
         model: the model to ask.
+        learned: full names of models that were seen to think.
 
     Raises:
         InvalidRequest: nothing is left to send, or options["ollama"] cannot be merged.
@@ -76,13 +77,36 @@ def request_body(request: Request, model: str) -> tuple[Json, Warnings]:
     if request.temperature is not None:
         settings["temperature"] = request.temperature
     if request.max_tokens is not None:
-        settings["num_predict"] = request.max_tokens
+        settings["num_predict"] = request.max_tokens + thinking_room(request, model, learned)
     if request.stop:
         settings["stop"] = list(request.stop)
     _merge(body, settings, request.options.get(PROVIDER, {}))
     if settings:
         body["options"] = settings
+    if level := least_thinking(request, model, body.get("think")):
+        body["think"] = level
     return body, warnings
+
+
+def thinking_room(request: Request, model: str, learned: Container[str] = ()) -> int:
+    """Return how many tokens are asked for besides `max_tokens`."""
+    return room_for(request, model, _own_options(request), learned, request.adaptation)
+
+
+def loading_body(body: Json) -> Json:
+    """Return the JSON that has the server load the model as this request wants it, and do nothing else."""
+    settings = {name: value for name, value in body.get("options", {}).items() if name in LOAD_SETTINGS}
+    loading: Json = {name: body[name] for name in ("model", "shift") if name in body}
+    return {**loading, "keep_alive": "1h", **({"options": settings} if settings else {})}
+
+
+def _own_options(request: Request) -> Mapping[str, Any]:
+    """Return what the caller wants of Ollama alone, the model's settings as if they stood beside the rest."""
+    options = request.options.get(PROVIDER, {})
+    if not isinstance(options, Mapping):
+        return {}
+    settings = options.get("options", {})
+    return {**(settings if isinstance(settings, Mapping) else {}), **options}
 
 
 def _messages(messages: Iterable[Message]) -> list[Json]:
@@ -201,7 +225,13 @@ def _plain(value: Any) -> Any:
 
 
 def response_of(
-    body: Any, headers: Mapping[str, str], request: Request, warnings: Sequence[ResponseWarning] = ()
+    body: Any,
+    headers: Mapping[str, str],
+    request: Request,
+    warnings: Sequence[ResponseWarning] = (),
+    *,
+    sent: Mapping[str, Any] | None = None,
+    given: bool = False,
 ) -> LLMResponse:
     """Return the answer that a reply with status 200 holds.
 
@@ -210,15 +240,18 @@ def response_of(
         headers: the reply's headers, their names in lower case or in any case at all.
         request: what was asked.
         warnings: what the request was sent without.
+        sent: the request's JSON, as it was sent.
+        given: whether the caller of a stream holds some of the answer already.
 
     Raises:
         EmptyResponse: neither text nor a tool call came.
+        AnswerCutShort: thinking left too few tokens for the answer.
         MalformedResponse: it is not an answer as the API promises it.
         Failure: it is an error.
     """
     request_id = headers.get("x-request-id")
     try:
-        return _response(body, headers, request, tuple(warnings))
+        return _response(body, headers, request, tuple(warnings), sent or {}, given)
     except Failure as failure:
         failure.provider, failure.request_id = PROVIDER, request_id
         raise
@@ -230,7 +263,14 @@ def response_of(
         ) from error
 
 
-def _response(body: Any, headers: Mapping[str, str], request: Request, warnings: Warnings) -> LLMResponse:
+def _response(
+    body: Any,
+    headers: Mapping[str, str],
+    request: Request,
+    warnings: Warnings,
+    sent: Mapping[str, Any],
+    given: bool,
+) -> LLMResponse:
     if error_of(body) is not None:
         raise failure_of_reply(200, headers, body)
     if not isinstance(body, Mapping) or body.get("done") is not True:
@@ -238,12 +278,14 @@ def _response(body: Any, headers: Mapping[str, str], request: Request, warnings:
     parts = _parts(body["message"], CallNames(request))
     text = "".join(part.text for part in parts if isinstance(part, Text))
     called = any(isinstance(part, ToolCall) for part in parts)
-    done_reason = body.get("done_reason")
+    usage = _usage(body)
+    ending = Ending(request, _own_options(request), sent, body, usage, given)
     if not text.strip() and not called:
-        raise EmptyResponse(f"neither text nor a tool call came; the model stopped by {done_reason}", status=200)
-    finish_reason = _FINISH_REASONS.get(str(done_reason), FinishReason.UNKNOWN)
+        raise empty_response(ending)
+    finish_reason = _FINISH_REASONS.get(str(body.get("done_reason")), FinishReason.UNKNOWN)
     if called and finish_reason is FinishReason.STOP:
         finish_reason = FinishReason.TOOL_CALLS
+    warnings += check_length(ending, text, finish_reason)
     return LLMResponse(
         True,
         text,
@@ -251,7 +293,7 @@ def _response(body: Any, headers: Mapping[str, str], request: Request, warnings:
         metadata={name: body[name] for name in _METADATA if body.get(name) is not None},
         model=body.get("model"),
         finish_reason=finish_reason,
-        usage=_usage(body),
+        usage=usage,
         parts=parts,
         structured=structured_output(request, text, finish_reason),
         warnings=warnings,
@@ -270,6 +312,12 @@ def _parts(message: Mapping[str, Any], names: CallNames) -> tuple[Part, ...]:
         for call in message.get("tool_calls") or ()
     ]
     return tuple(parts)
+
+
+def thought_in(body: Any) -> bool:
+    """Return whether a reply holds some thinking, whatever else it is."""
+    message = body.get("message") if isinstance(body, Mapping) else None
+    return isinstance(message, Mapping) and bool(message.get("thinking"))
 
 
 def checked(text: Any) -> str:
@@ -325,6 +373,29 @@ def _usage(body: Mapping[str, Any]) -> Usage:
         output_tokens=int(body.get("eval_count") or 0),
         cache_read_tokens=int(body.get("prompt_eval_cached_count") or 0),
     )
+
+
+# ---- the server's lists of models ----
+
+
+def names_in(document: Any) -> tuple[str, ...]:
+    """Return the names of the models in a list of the server's, as it writes them.
+
+    Raises:
+        MalformedResponse: it is no such list.
+    """
+    try:
+        return tuple(checked(one["name"]) for one in document["models"])
+    except WRONG_SHAPE as error:
+        raise MalformedResponse(
+            f"expected a list of models, found {excerpt(document)} ({type(error).__name__}: {error})", provider=PROVIDER
+        ) from error
+
+
+def thinking_in(document: Any) -> frozenset[str]:
+    """Return the full names of the models that a list of the server's says can think; servers before 0.30 do not."""
+    able = (one for one in document["models"] if "thinking" in (one.get("capabilities") or ()))
+    return frozenset(full_name(one["name"]) for one in able)
 
 
 def excerpt(body: Any) -> str:

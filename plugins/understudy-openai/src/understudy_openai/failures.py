@@ -32,6 +32,9 @@ from understudy import (
     parse_retry_after,
 )
 
+# The adaptation of a request whose reasoning items were refused: they belong to one organization, and to one answer.
+WITHOUT_REASONING = "without reasoning items"
+
 # error.code: OpenAI's page of error codes, and openai 3.54.0, types/responses/response_error.py; others are named.
 _OF_CODE: Mapping[str, type[Failure]] = {
     "account_deactivated": PermissionDenied,
@@ -55,6 +58,7 @@ _OF_CODE: Mapping[str, type[Failure]] = {
     "insufficient_quota": QuotaExhausted,
     "invalid_api_key": AuthenticationFailed,
     "invalid_base64_image": InvalidRequest,
+    "invalid_encrypted_content": UnsupportedRequest,  # openai/codex#13724: of another organization
     "invalid_image": InvalidRequest,
     "invalid_image_format": UnsupportedRequest,
     "invalid_image_mode": UnsupportedRequest,
@@ -74,6 +78,8 @@ _OF_CODE: Mapping[str, type[Failure]] = {
     "timeout": Timeout,
     "unsupported_country_region_territory": PermissionDenied,
     "unsupported_image_media_type": UnsupportedRequest,
+    "unsupported_parameter": UnsupportedRequest,  # this model takes it not; another may
+    "unsupported_value": UnsupportedRequest,
     "vector_store_timeout": Timeout,
 }
 
@@ -99,6 +105,15 @@ _OF_TYPE_IN_STREAM: Mapping[str, type[Failure]] = {
     "tokens": RateLimited,
 }
 
+# What is said of reasoning items that cannot be used, without a code where other servers or the pairing refuse them:
+# anomalyco/opencode#48773, and replies in public reports, read 2026-11-30.
+_UNUSABLE_REASONING = (
+    "encrypted content",
+    "`encrypted_content`",
+    "of type 'reasoning' was provided without",
+    "without its required 'reasoning' item",
+    "items are not persisted when",
+)
 # The last resort: compatible servers that give these a status of 400 or 429 and nothing else to tell them by.
 _OF_WORDS: Mapping[type[Failure], tuple[tuple[str, type[Failure]], ...]] = {
     InvalidRequest: (
@@ -106,6 +121,8 @@ _OF_WORDS: Mapping[type[Failure], tuple[tuple[str, type[Failure]], ...]] = {
         ("context window", ContextTooLong),
         ("prompt is too long", ContextTooLong),
         ("prompt too long", ContextTooLong),
+        ("unsupported parameter", UnsupportedRequest),  # the Responses API sends no code with it for temperature
+        *((words, UnsupportedRequest) for words in _UNUSABLE_REASONING),
     ),
     RateLimited: (("request too large", RequestTooLarge),),
 }
@@ -140,6 +157,7 @@ def failure_of_reply(provider: str, status: int, headers: Mapping[str, str], bod
         request_id=request_id_of(lower),
         retry_after=retry_after,
         retryable=False if lower.get("x-should-retry") == "false" else None,
+        adaptation=WITHOUT_REASONING if kind is UnsupportedRequest and _is_about_reasoning(code, message) else None,
     )
 
 
@@ -209,6 +227,11 @@ def _kind(status: int, error: Mapping[str, Any], message: str) -> type[Failure]:
             kind = InvalidRequest  # something that the request names is not there, and it is not the model
     words = message.lower()
     return next((meant for said, meant in _OF_WORDS.get(kind, ()) if said in words), kind)
+
+
+def _is_about_reasoning(code: str | None, message: str) -> bool:
+    words = message.lower()
+    return code == "invalid_encrypted_content" or any(told in words for told in _UNUSABLE_REASONING)
 
 
 def _is_full(headers: Mapping[str, str]) -> bool:

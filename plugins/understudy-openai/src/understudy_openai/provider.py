@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -23,17 +23,20 @@ from understudy import (
     Failure,
     LLMResponse,
     MalformedResponse,
+    Pace,
     ProviderUnavailable,
     Request,
     Settings,
     StreamEvent,
     Timeout,
+    UnsupportedRequest,
     unwind,
 )
 from understudy_openai import streaming, streaming_responses, wire, wire_responses
 from understudy_openai.failures import failure_of_exception, failure_of_reply
 from understudy_openai.models import DEFAULT_MODEL, Api, Endpoint, choose_api, ending_warnings
-from understudy_openai.shared import Json, Warnings, options_of
+from understudy_openai.reasoning import level_of, room
+from understudy_openai.shared import Json, Warnings, models_of, options_of
 
 if TYPE_CHECKING:
     import httpx2
@@ -65,13 +68,13 @@ class OpenAIProvider(ChatProvider):
         self._key = settings.api_key("OPENAI_API_KEY")
         self._unavailable = None if self._key or not settings.needs_key else settings.missing("OPENAI_API_KEY")
         self._base_url = settings.base_url("OPENAI_BASE_URL", default=BASE_URL)
-        self._endpoint = Endpoint.at(self._base_url, settings.provider_name)
+        self.credential = settings.credential(self._key, self._base_url, default=BASE_URL)
+        self._endpoint = Endpoint.at(self._base_url, settings.provider_name, self.credential)
         self.default_model: str = settings.model("OPENAI_MODEL", default=DEFAULT_MODEL)
         self._has_own_name = settings.provider_name is not None
         charged = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
         found = {} if self._has_own_name else {name: settings.get(variable) for name, variable in charged.items()}
         self._charged = {name: value for name, value in found.items() if value is not None}
-        self.credential = settings.credential(self._key, self._base_url, default=BASE_URL)
         self._clients: Clients[openai.OpenAI, openai.AsyncOpenAI] = Clients(
             prepare=lambda: import_module("understudy_openai.transport"),
             open=self._open,
@@ -96,6 +99,56 @@ class OpenAIProvider(ChatProvider):
         """Say when a model ends, where its end is known."""
         return "; ".join(map(str, ending_warnings(model, self._endpoint))) or None
 
+    def pace(self, request: Request) -> Pace:
+        """Say whether the model will reason at more than a low effort."""
+        level = level_of(request, request.model or self.default_model, options_of(request, self._endpoint))
+        return Pace(thinks=level not in ("none", "minimal", "low"))
+
+    def thinking_room(self, request: Request) -> int:
+        """Return how many tokens are asked for besides `max_tokens`: where the model reasons, that counts as well."""
+        return room(request, request.model or self.default_model, options_of(request, self._endpoint))
+
+    def list_models(self, timeout: float = 10.0) -> tuple[str, ...]:
+        """Ask the server which models this account may use: no model is called, and nothing is charged.
+
+        Args:
+            timeout: seconds for the whole answer, above 0.
+
+        Raises:
+            UnsupportedRequest: the server has no list of models.
+            Failure: there is no answer.
+        """
+        if self._unavailable is not None:
+            raise ProviderUnavailable(self._unavailable, provider=self._endpoint.name)
+        try:
+            with self._failures_of(None):
+                return self._list_models(timeout)
+        except Failure as failure:
+            if failure.status not in (404, 405):
+                raise
+            lack = f"does not list its models: GET /models is answered with status {failure.status}"
+            raise UnsupportedRequest(lack, provider=self._endpoint.name, status=failure.status) from None
+
+    def _list_models(self, timeout: float) -> tuple[str, ...]:
+        until = time.monotonic() + timeout
+        client = self._clients.get()
+        import httpx2
+        import openai
+
+        unread = client.get(
+            "/models",
+            cast_to=httpx2.Response,
+            options=_options(timeout),
+            stream=True,
+            stream_cls=openai.Stream[object],
+        )
+        response = cast("httpx2.Response", unread)
+        try:
+            content = self._read(response, until)
+        finally:
+            response.close()
+        return models_of(self._parse(response, content), response.headers, self._endpoint)
+
     # ---- the four calls ----
 
     def generate(self, request: Request) -> LLMResponse:
@@ -109,7 +162,7 @@ class OpenAIProvider(ChatProvider):
             finally:
                 response.close()
             body = self._parse(response, content)
-            return call.api.response_of(body, response.headers, request, self._endpoint, call.warnings)
+            return call.api.response_of(body, response.headers, call.request, self._endpoint, call.warnings)
 
     def stream(self, request: Request) -> Iterator[StreamEvent]:
         """Answer a request piece by piece; the timeout bounds the wait for each piece."""
@@ -121,7 +174,7 @@ class OpenAIProvider(ChatProvider):
             try:
                 if not _has_type(response, "text/event-stream"):
                     raise self._unexpected(response, response.read())
-                reader = call.api.reader(response.headers, request, self._endpoint, call.warnings)
+                reader = call.api.reader(response.headers, call.request, self._endpoint, call.warnings)
                 with _breaks_after_the_end(reader):
                     for event in httpx2.EventSource(response, max_event_size=None):
                         yield from reader.feed(event.event, event.data)
@@ -140,7 +193,7 @@ class OpenAIProvider(ChatProvider):
                 finally:
                     await response.aclose()
             body = self._parse(response, content)
-            return call.api.response_of(body, response.headers, request, self._endpoint, call.warnings)
+            return call.api.response_of(body, response.headers, call.request, self._endpoint, call.warnings)
 
     async def astream(self, request: Request) -> AsyncIterator[StreamEvent]:
         """Answer a request piece by piece on the running event loop; the timeout bounds the wait for each piece."""
@@ -153,7 +206,7 @@ class OpenAIProvider(ChatProvider):
             try:
                 if not _has_type(response, "text/event-stream"):
                     raise self._unexpected(response, await response.aread())
-                reader = call.api.reader(response.headers, request, self._endpoint, call.warnings)
+                reader = call.api.reader(response.headers, call.request, self._endpoint, call.warnings)
                 with _breaks_after_the_end(reader):
                     async for event in events:
                         for piece in reader.feed(event.event, event.data):
@@ -170,7 +223,7 @@ class OpenAIProvider(ChatProvider):
         with self._failures_of(model):
             api = _APIS[choose_api(request, model, self._endpoint, options_of(request, self._endpoint))]
             body, warnings = api.request_body(request, model, self._endpoint, stream=stream)
-        return _Call(api, model, body, warnings)
+        return _Call(api, model, body, warnings, request if request.model else replace(request, model=model))
 
     # ---- clients ----
 
@@ -227,7 +280,7 @@ class OpenAIProvider(ChatProvider):
             call.api.path,
             cast_to=httpx2.Response,
             body=call.body,
-            options=_options(request),
+            options=_options(_seconds(request)),
             stream=True,
             stream_cls=openai.Stream[object],
         )
@@ -242,15 +295,15 @@ class OpenAIProvider(ChatProvider):
             call.api.path,
             cast_to=httpx2.Response,
             body=call.body,
-            options=_options(request),
+            options=_options(_seconds(request)),
             stream=True,
             stream_cls=openai.AsyncStream[object],
         )
         return cast("httpx2.Response", unread)
 
     @contextmanager
-    def _failures_of(self, model: str) -> Iterator[None]:
-        """Turn whatever goes wrong into one of our failures, with the model's name on it."""
+    def _failures_of(self, model: str | None) -> Iterator[None]:
+        """Turn whatever goes wrong into one of our failures, with the model's name on it, where one was asked."""
         try:
             yield
         except Exception as exception:
@@ -307,6 +360,7 @@ class _Call:
     model: str
     body: Json
     warnings: Warnings
+    request: Request  # what was asked, with the model's name in it
 
 
 _APIS: dict[Api, _Api] = {
@@ -317,10 +371,9 @@ _APIS: dict[Api, _Api] = {
 }
 
 
-def _options(request: Request) -> openai.RequestOptions:
+def _options(seconds: float) -> openai.RequestOptions:
     import httpx2
 
-    seconds = _seconds(request)
     return {"timeout": httpx2.Timeout(seconds, connect=min(seconds, CONNECT_TIMEOUT))}
 
 

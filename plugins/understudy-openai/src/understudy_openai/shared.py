@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from understudy import (
+    AnswerCutShort,
     EmptyResponse,
     Failure,
     File,
@@ -27,14 +28,18 @@ from understudy import (
     Request,
     ResponseWarning,
     Text,
+    Thinking,
     Tool,
     ToolCall,
     ToolResult,
     Usage,
     structured_output,
 )
+from understudy.thinking import MORE_ROOM, check_room
 from understudy_openai.failures import error_in, failure_of_reply, numeric_status, request_id_of
 from understudy_openai.models import FAMILY, Endpoint
+from understudy_openai.reasoning import can_have_more_room, room
+from understudy_openai.stops import cut_parts
 
 Json = dict[str, Any]
 Warnings = tuple[ResponseWarning, ...]
@@ -95,8 +100,9 @@ def attachment_warnings(message: Message) -> Warnings:
 
 
 def own_data(part: Part, endpoint: Endpoint) -> Json:
-    """Return what this endpoint alone understands of a part; `item` is for the Responses API only."""
-    return {name: value for name, value in part.provider_data.get(endpoint.name, {}).items() if name != "item"}
+    """Return what this endpoint alone understands of a part; `item` is for the Responses API, `account` for nobody."""
+    own = part.provider_data.get(endpoint.name, {})
+    return {name: value for name, value in own.items() if name not in ("item", "account")}
 
 
 def data_url(part: Image | File) -> str:
@@ -196,21 +202,27 @@ def answer(
     metadata: Json,
     usage: Usage | None,
     warnings: Warnings,
+    given: bool,
 ) -> LLMResponse:
-    """Return the parts of a reply as an answer.
+    """Return the parts of a reply as an answer, up to the first stop text.
 
     Raises:
         EmptyResponse: neither text nor a tool call is among them.
+        AnswerCutShort: reasoning used up the limit before the text was complete, and more room may help.
         MalformedResponse: it is no JSON, where a schema asked for some.
     """
+    thought = bool(usage and usage.thinking_tokens) or any(isinstance(part, Thinking) and part.text for part in parts)
+    starved = thought and finish_reason is FinishReason.LENGTH
+    parts, stop = cut_parts(parts, request.stop)
+    if stop is not None:
+        finish_reason, metadata = FinishReason.STOP, {**metadata, "cut_at_stop_text": stop}
     text = "".join(part.text for part in parts if isinstance(part, Text))
     called = any(isinstance(part, ToolCall) for part in parts)
     if called and finish_reason is FinishReason.STOP:
         finish_reason = FinishReason.TOOL_CALLS  # where one tool was forced, the API itself says stop
     if not text.strip() and not called and finish_reason is not FinishReason.PAUSED:
-        cut = finish_reason is FinishReason.LENGTH
-        why = ": max_tokens was used up before, and reasoning counts; raise it, or lower the effort" if cut else ""
-        raise EmptyResponse(f"neither text nor a tool call came{why}")
+        raise _empty(request, endpoint, finish_reason, usage, starved=starved and stop is None, given=given)
+    warnings += _room_warnings(request, endpoint, finish_reason, usage, thought=thought, given=given)
     return LLMResponse(
         True,
         text,
@@ -224,6 +236,73 @@ def answer(
         warnings=warnings,
         request_id=request_id_of({name.lower(): value for name, value in headers.items()}),
     )
+
+
+def _empty(
+    request: Request,
+    endpoint: Endpoint,
+    finish_reason: FinishReason,
+    usage: Usage | None,
+    *,
+    starved: bool,
+    given: bool,
+) -> EmptyResponse:
+    if not starved:
+        why = ": max_tokens was used up before" if finish_reason is FinishReason.LENGTH else ""
+        return EmptyResponse(f"neither text nor a tool call came{why}", usage=usage)
+    told = f"{usage.thinking_tokens} tokens of reasoning" if usage and usage.thinking_tokens else "reasoning"
+    more = not given and _can_have_more_room(request, endpoint)
+    return EmptyResponse(
+        f"neither text nor a tool call came: max_tokens was used up before by {told}, which counts within the limit; "
+        f"raise max_tokens, or lower the effort: options={{{endpoint.name!r}: {{'effort': 'low'}}}}",
+        adaptation=MORE_ROOM if more else None,
+        usage=usage,
+    )
+
+
+def _room_warnings(
+    request: Request,
+    endpoint: Endpoint,
+    finish_reason: FinishReason,
+    usage: Usage | None,
+    *,
+    thought: bool,
+    given: bool,
+) -> Warnings:
+    """Return a warning where reasoning used up the limit, and more room would not help.
+
+    Raises:
+        AnswerCutShort: it did, and more room may help.
+    """
+    more = not given and _can_have_more_room(request, endpoint)
+    is_counted = usage is not None and usage.thinking_tokens > 0
+    cut = thought and finish_reason is FinishReason.LENGTH and request.max_tokens is not None
+    if not cut or is_counted or room(request, request.model or "", options_of(request, endpoint)):
+        return check_room(request, finish_reason, usage, thought=thought, given=not more)
+    words = f"reasoning took a part of the limit: the answer was cut before it had {request.max_tokens} tokens"
+    if more:
+        raise AnswerCutShort(words, adaptation=MORE_ROOM, usage=usage)
+    return (ResponseWarning("max_tokens", words),)
+
+
+def _can_have_more_room(request: Request, endpoint: Endpoint) -> bool:
+    return can_have_more_room(request, request.model or "", options_of(request, endpoint))
+
+
+def models_of(body: Any, headers: Mapping[str, str], endpoint: Endpoint) -> tuple[str, ...]:
+    """Return the names of the models in a reply to a question for them.
+
+    Compatible servers send {"data": [{"id": ...}]} as OpenAI does, or the list alone (Together), and some other names.
+    """
+    listed = body.get("data", body.get("models")) if isinstance(body, Mapping) else body
+    if not isinstance(listed, list) or not all(isinstance(model, Mapping) for model in listed):
+        raise MalformedResponse(
+            f"expected a list of models under data, found {excerpt(body)}",
+            provider=endpoint.name,
+            request_id=request_id_of({name.lower(): value for name, value in headers.items()}),
+        )
+    names = (model.get("id") or model.get("name") for model in listed)
+    return tuple(name for name in names if isinstance(name, str))
 
 
 def read_arguments(name: str, arguments: Any, finish_reason: FinishReason) -> Mapping[str, Any] | ResponseWarning:
@@ -257,10 +336,13 @@ def count_tokens(counted: Any, read: str, written: str) -> Usage | None:
     if not counted:
         return None
     details, thought = counted.get(f"{read}_tokens_details") or {}, counted.get(f"{written}_tokens_details") or {}
+    prompt, answered = int(counted.get(f"{read}_tokens") or 0), int(counted.get(f"{written}_tokens") or 0)
+    reasoned = int(thought.get("reasoning_tokens") or 0)
+    apart = reasoned and counted.get("total_tokens") == prompt + answered + reasoned  # xAI's way: vercel/ai#12425
     return Usage(
-        input_tokens=int(counted.get(f"{read}_tokens") or 0),
-        output_tokens=int(counted.get(f"{written}_tokens") or 0),
-        thinking_tokens=int(thought.get("reasoning_tokens") or 0),
+        input_tokens=prompt,
+        output_tokens=answered + reasoned if apart else answered,
+        thinking_tokens=reasoned,
         cache_read_tokens=int(details.get("cached_tokens") or 0),
         cache_write_tokens=int(details.get("cache_write_tokens") or 0),
     )

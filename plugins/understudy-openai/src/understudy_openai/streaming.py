@@ -6,7 +6,7 @@ No SDK is imported and nothing is sent or read here. The Responses API's events 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from understudy import (
@@ -23,6 +23,7 @@ from understudy import (
 from understudy_openai.failures import error_in, failure_of_reply, request_id_of
 from understudy_openai.models import Endpoint
 from understudy_openai.shared import WRONG_SHAPE, Json, excerpt
+from understudy_openai.stops import StopFilter
 from understudy_openai.wire import CALL_FIELDS, THINKING_FIELDS, pieces_of, response_of
 
 DONE = "[DONE]"
@@ -33,7 +34,7 @@ class StreamReader:
 
     Args:
         headers: the reply's headers.
-        request: what was asked.
+        request: what was asked, and of which model.
         endpoint: who was asked.
         warnings: what the request was sent without.
     """
@@ -52,7 +53,7 @@ class StreamReader:
         self._calls: list[Json] = []
         self._call_of: dict[Any, int] = {}
         self._finish_reason: str | None = None
-        self._text: list[str] = []
+        self._stops = StopFilter(request.stop)
         self._done = False
 
     @property
@@ -73,12 +74,12 @@ class StreamReader:
         """
         if data.startswith(DONE):
             self._done = True
-            return []
+            return self._shown(())
         chunk = parse_event(data, self._endpoint)
         try:
             if chunk.get("error") or event == "error" or chunk.get("object") == "error":
                 raise failure_of_reply(self._endpoint.name, 200, self._headers, error_of(chunk))
-            return list(self._read(chunk))
+            return self._shown(self._read(chunk))
         except WRONG_SHAPE as error:
             raise unexpected_event(chunk, error, self._endpoint) from error
 
@@ -92,11 +93,16 @@ class StreamReader:
         """
         said = (self._finish_reason is not None, self._done)
         if not (all(said) if self._endpoint.is_openai else any(said)):
-            raise interrupted("a finish_reason and [DONE]", self._text, self._headers, self._endpoint)
+            raise interrupted("a finish_reason and [DONE]", self._stops.text, self._headers, self._endpoint)
         message = {**self._message, "content": self._content, "tool_calls": self._calls}
         choice = {"message": message, "finish_reason": self._finish_reason or "unknown"}
         body = {**self._body, "choices": [choice]}
-        return Finish(response_of(body, self._headers, self._request, self._endpoint, self._warnings))
+        told = self._headers, self._request, self._endpoint, self._warnings
+        return Finish(response_of(body, *told, given=self._stops.given))
+
+    def _shown(self, events: Iterable[StreamEvent]) -> list[StreamEvent]:
+        told = list(events)  # reading them may end the answer
+        return self._stops.shown(told, ended=self._done or self._finish_reason is not None)
 
     def _read(self, chunk: Json) -> Iterator[StreamEvent]:
         self._body |= {name: value for name, value in chunk.items() if value is not None and name != "choices"}
@@ -116,7 +122,6 @@ class StreamReader:
                 yield ThinkingDelta(text)
             elif text:
                 self._content.append({"type": "text", "text": text})
-                self._text.append(text)
                 yield TextDelta(text)
         if delta.get("refusal"):
             self._message["refusal"] = self._message.get("refusal", "") + delta["refusal"]
@@ -180,11 +185,11 @@ def unexpected_event(event: Any, error: Exception, endpoint: Endpoint) -> Malfor
     )
 
 
-def interrupted(marker: str, text: Sequence[str], headers: Mapping[str, str], endpoint: Endpoint) -> StreamInterrupted:
+def interrupted(marker: str, text: str, headers: Mapping[str, str], endpoint: Endpoint) -> StreamInterrupted:
     """Return the failure of a stream that ended without its end marker."""
     return StreamInterrupted(
         f"the stream ended without {marker}",
-        partial="".join(text),
+        partial=text,
         provider=endpoint.name,
         request_id=request_id_of({name.lower(): value for name, value in headers.items()}),
     )

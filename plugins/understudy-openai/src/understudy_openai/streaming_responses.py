@@ -19,6 +19,7 @@ from understudy import (
 from understudy_openai.failures import failure_of_reply
 from understudy_openai.models import Endpoint
 from understudy_openai.shared import WRONG_SHAPE, Json
+from understudy_openai.stops import StopFilter
 from understudy_openai.streaming import DONE, error_of, interrupted, parse_event, unexpected_event
 from understudy_openai.wire_responses import response_of
 
@@ -28,7 +29,7 @@ class StreamReader:
 
     Args:
         headers: the reply's headers.
-        request: what was asked.
+        request: what was asked, and of which model.
         endpoint: who was asked.
         warnings: what the request was sent without.
     """
@@ -44,7 +45,7 @@ class StreamReader:
         self._response: Json | None = None
         self._items: dict[int, Json] = {}
         self._calls: dict[int, tuple[int, Json]] = {}
-        self._text: list[str] = []
+        self._stops = StopFilter(request.stop)
         self._readers: Mapping[str, Callable[[Json], Iterator[StreamEvent]]] = {
             "response.output_item.added": self._begin_item,
             "response.output_item.done": self._end_item,
@@ -81,7 +82,8 @@ class StreamReader:
         try:
             kind = "error" if "error" in body and "type" not in body else body.get("type", event)
             read = self._readers.get(kind)
-            return list(read(body)) if read is not None else []
+            told = list(read(body)) if read is not None else []  # reading them may end the answer
+            return self._stops.shown(told, ended=self.ended)
         except WRONG_SHAPE as error:
             raise unexpected_event(body, error, self._endpoint) from error
 
@@ -93,11 +95,12 @@ class StreamReader:
             Failure: as `response_of`.
         """
         if self._response is None:
-            raise interrupted("response.completed", self._text, self._headers, self._endpoint)
+            raise interrupted("response.completed", self._stops.text, self._headers, self._endpoint)
         body = self._response
         if not body.get("output"):  # some servers tell the items only on the way
             body = {**body, "output": [self._items[index] for index in sorted(self._items)]}
-        return Finish(response_of(body, self._headers, self._request, self._endpoint, self._warnings))
+        told = self._headers, self._request, self._endpoint, self._warnings
+        return Finish(response_of(body, *told, given=self._stops.given))
 
     def _begin_item(self, event: Json) -> Iterator[StreamEvent]:
         item = event["item"]
@@ -110,7 +113,6 @@ class StreamReader:
         yield from ()
 
     def _say(self, event: Json) -> Iterator[StreamEvent]:
-        self._text.append(event["delta"])
         yield TextDelta(event["delta"])
 
     def _begin_summary(self, event: Json) -> Iterator[StreamEvent]:

@@ -29,7 +29,8 @@ from understudy import (
     ToolResult,
     UnsupportedRequest,
 )
-from understudy_openai.models import MOST_STOPS, Endpoint, ending_warnings, leave_out_refused, reasons
+from understudy_openai.models import MOST_STOPS, Endpoint, ending_warnings, reasons
+from understudy_openai.reasoning import leave_out_refused, limit_of, set_effort
 from understudy_openai.shared import (
     Json,
     Warnings,
@@ -89,21 +90,17 @@ def request_body(request: Request, model: str, endpoint: Endpoint, *, stream: bo
     if request.system and request.system.strip():
         messages.insert(0, {"role": "system", "content": request.system})
     body: Json = {"model": model, "messages": messages}
-    if request.max_tokens is not None:
+    limit, lowered = limit_of(request, model, options)
+    if limit is not None:
         newer = endpoint.is_openai or reasons(model)  # many compatible servers know only the older name
-        body["max_completion_tokens" if newer else "max_tokens"] = request.max_tokens
+        body["max_completion_tokens" if newer else "max_tokens"] = limit
     if request.tools:
         body["tools"] = [{"type": "function", "function": describe_tool(tool)} for tool in request.tools]
         body["tool_choice"] = _tool_choice(request.tool_choice)
     if request.output_schema is not None:
         body["response_format"] = {"type": "json_schema", "json_schema": describe_schema(request.output_schema)}
-    if request.stop:
-        body["stop"] = list(request.stop)
-        if endpoint.is_openai and len(request.stop) > MOST_STOPS:
-            del body["stop"][MOST_STOPS:]
-            lost += (
-                ResponseWarning("stop", f"only the first {MOST_STOPS} stop texts were sent: OpenAI takes no more"),
-            )
+    if request.stop and not reasons(model):
+        body["stop"] = list(request.stop[:MOST_STOPS])  # the answer is cut at the others where it is read
     if request.temperature is not None:
         body["temperature"] = request.temperature
     if stream:
@@ -111,7 +108,8 @@ def request_body(request: Request, model: str, endpoint: Endpoint, *, stream: bo
     _merge(body, options)
     if not stream:
         body.pop("stream_options", None)
-    return body, lost + leave_out_refused(body, model) + ending_warnings(model, endpoint)
+    changed = lost + lowered + set_effort(body, request, model, options, in_chat=True)
+    return body, changed + leave_out_refused(body, model) + ending_warnings(model, endpoint)
 
 
 def _messages(messages: Iterable[Message], endpoint: Endpoint) -> tuple[list[Json], Warnings]:
@@ -212,19 +210,23 @@ def response_of(
     request: Request,
     endpoint: Endpoint,
     warnings: Sequence[ResponseWarning] = (),
+    *,
+    given: bool = False,
 ) -> LLMResponse:
     """Return the answer that a reply with status 200 holds.
 
     Args:
         body: the reply's JSON, parsed.
         headers: the reply's headers, their names in any case.
-        request: what was asked.
+        request: what was asked, and of which model.
         endpoint: who was asked.
         warnings: what the request was sent without.
+        given: whether the caller of a stream holds some of it already.
 
     Raises:
         ContentBlocked: the model refused, or a filter stopped it.
         EmptyResponse: neither text nor a tool call came.
+        AnswerCutShort: reasoning used up the limit before the text was complete.
         MalformedResponse: it is not a completion as the API promises it.
     """
     with reading(body, "choices", headers, endpoint):
@@ -251,6 +253,7 @@ def response_of(
             metadata={**told, "finish_reason": reason},
             usage=count_tokens(body.get("usage"), "prompt", "completion"),
             warnings=(*warnings, *cut),
+            given=given,
         )
 
 

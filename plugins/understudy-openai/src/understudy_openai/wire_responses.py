@@ -3,13 +3,14 @@
 No SDK is imported and nothing is sent or read here. The order is that of wire.py, which is Chat Completions.
 
 Nothing is stored at OpenAI: what a model's reasoning and OpenAI's own tools leave for the next turn comes with the
-reply, encrypted, and travels in the message's parts, as `provider_data[name]["item"]`.
+reply, encrypted, and travels in the message's parts, as `provider_data[name]["item"]`, with the account that it is
+encrypted for beside it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from understudy import (
@@ -29,8 +30,9 @@ from understudy import (
     ToolCall,
     ToolResult,
 )
-from understudy_openai.failures import failure_of_reply
-from understudy_openai.models import Endpoint, ending_warnings, leave_out_refused, reasons
+from understudy_openai.failures import WITHOUT_REASONING, failure_of_reply
+from understudy_openai.models import LEAST_TOKENS, Endpoint, ending_warnings, reasons
+from understudy_openai.reasoning import leave_out_refused, level_of, limit_of, set_effort
 from understudy_openai.shared import (
     Json,
     Warnings,
@@ -67,7 +69,8 @@ _OPTION_PLACES: Mapping[str, tuple[str, str]] = {
     "verbosity": ("text", "verbosity"),
 }
 _ENCRYPTED = "reasoning.encrypted_content"
-_LEAST_TOKENS = 16  # fewer are refused with integer_below_min_value
+_FOREIGN = "reasoning of another account was left out: it is encrypted for the account that it came from"
+_REFUSED = "reasoning of earlier answers was left out: the server could not use it"
 
 
 # ---- the request ----
@@ -86,56 +89,77 @@ def request_body(request: Request, model: str, endpoint: Endpoint, *, stream: bo
         InvalidRequest: nothing is left to send, or the options cannot be merged.
     """
     options = options_of(request, endpoint)
-    items, lost = _items(request.messages, endpoint, is_stored=bool(options.get("store")))
+    items, lost = _items(request, endpoint, is_stored=bool(options.get("store")))
     if not items:
         raise nothing_to_send(endpoint)
     body: Json = {"model": model, "input": items, "store": False}
-    if reasons(model):
+    if reasons(model) and level_of(request, model, options) != "none":
         body["include"] = [_ENCRYPTED]  # refused by models that do not reason
     if request.system and request.system.strip():
         body["instructions"] = request.system
-    if request.max_tokens is not None:
-        body["max_output_tokens"] = max(request.max_tokens, _LEAST_TOKENS)
-        if request.max_tokens < _LEAST_TOKENS:
-            raised = f"max_tokens {request.max_tokens} became {_LEAST_TOKENS}, the least that the Responses API takes"
-            lost += (ResponseWarning("max_tokens", raised),)
+    limit, lowered = limit_of(request, model, options)
+    if limit is not None:
+        body["max_output_tokens"] = max(limit, LEAST_TOKENS)
+        if limit < LEAST_TOKENS:
+            raised = f"max_tokens {limit} became {LEAST_TOKENS}, the least that the Responses API takes"
+            lowered += (ResponseWarning("max_tokens", raised),)
     if request.tools:
         # strict is the default here, and would make every optional parameter a required one
         body["tools"] = [{"type": "function", "strict": False, **describe_tool(tool)} for tool in request.tools]
         body["tool_choice"] = _tool_choice(request.tool_choice)
     if request.output_schema is not None:
         body["text"] = {"format": {"type": "json_schema", **describe_schema(request.output_schema)}}
-    if request.stop:
-        lost += (ResponseWarning("stop", "stop was left out: the Responses API takes none"),)
     if request.temperature is not None:
         body["temperature"] = request.temperature
     if stream:
         body["stream"] = True
     _merge(body, options)
-    return body, lost + leave_out_refused(body, model) + ending_warnings(model, endpoint)
+    changed = lost + lowered + set_effort(body, request, model, options, in_chat=False)
+    return body, changed + leave_out_refused(body, model) + ending_warnings(model, endpoint)
 
 
-def _items(messages: Iterable[Message], endpoint: Endpoint, *, is_stored: bool) -> tuple[list[Json], Warnings]:
+def _items(request: Request, endpoint: Endpoint, *, is_stored: bool) -> tuple[list[Json], Warnings]:
     items: list[Json] = []
     lost: list[ResponseWarning] = []
-    for message in messages:
+    for message in request.messages:
         if message.role == "assistant":
-            items += _assistant_items(message, endpoint, is_stored)
-            lost += attachment_warnings(message)
+            came, why = _items_kept(message, request, endpoint, is_stored)
+            items += _assistant_items(message, came, endpoint)
+            lost += [*attachment_warnings(message), *(ResponseWarning("messages", told) for told in why)]
         elif message.role == "tool":
             items += (_result_item(part, endpoint) for part in message.parts if isinstance(part, ToolResult))
         else:
             content = [piece for part in message.parts if (piece := _piece(part, endpoint)) is not None]
             if content:
                 items.append({"role": "user", "content": content})
-    return items, tuple(lost)
+    return items, tuple(dict.fromkeys(lost))
 
 
-def _assistant_items(message: Message, endpoint: Endpoint, is_stored: bool) -> list[Json]:
+def _items_kept(
+    message: Message, request: Request, endpoint: Endpoint, is_stored: bool
+) -> tuple[list[Json], tuple[str, ...]]:
+    """Return the item that each part of an answer came in; none of them where its reasoning cannot be told again.
+
+    Reasoning is encrypted for one account. Without it the API knows none of the answer's items any more.
+
+    Returns:
+        The items, and why they were left out, where that is worth a warning.
+    """
+    data = [part.provider_data.get(endpoint.name, {}) for part in message.parts]
+    came = [dict(own.get("item", {})) for own in data]
+    reasoning = [(own, item) for own, item in zip(data, came, strict=True) if item.get("type") == "reasoning"]
+    nothing: list[Json] = [{} for _ in came]
+    if reasoning and request.adaptation == WITHOUT_REASONING:
+        return nothing, (_REFUSED,)
+    if any(own.get("account", endpoint.account) != endpoint.account for own, _ in reasoning):
+        return nothing, (_FOREIGN,)
+    if not is_stored and any(not item.get("encrypted_content") for _, item in reasoning):
+        return nothing, ()
+    return came, ()
+
+
+def _assistant_items(message: Message, came: Sequence[Json], endpoint: Endpoint) -> list[Json]:
     """Turn an answer back into the items that it came in; neighbouring texts of one message into that message."""
-    came = [dict(part.provider_data.get(endpoint.name, {}).get("item", {})) for part in message.parts]
-    if not is_stored and any(item.get("type") == "reasoning" and not item.get("encrypted_content") for item in came):
-        came = [{} for _ in came]  # without its reasoning the API knows none of the answer's items any more
     items: list[Json] = []
     for part, own in zip(message.parts, came, strict=True):
         if isinstance(part, Thinking):
@@ -210,19 +234,23 @@ def response_of(
     request: Request,
     endpoint: Endpoint,
     warnings: Sequence[ResponseWarning] = (),
+    *,
+    given: bool = False,
 ) -> LLMResponse:
     """Return the answer that a reply with status 200 holds.
 
     Args:
         body: the reply's JSON, parsed.
         headers: the reply's headers, their names in any case.
-        request: what was asked.
+        request: what was asked, and of which model.
         endpoint: who was asked.
         warnings: what the request was sent without.
+        given: whether the caller of a stream holds some of it already.
 
     Raises:
         ContentBlocked: the model refused, or a filter stopped it.
         EmptyResponse: neither text nor a tool call came.
+        AnswerCutShort: reasoning used up the limit before the text was complete.
         MalformedResponse: it is not a response as the API promises it.
         Failure: the response says that it failed, and why.
     """
@@ -246,6 +274,7 @@ def response_of(
             metadata={**told, "reason": reason if status == "incomplete" else None},
             usage=count_tokens(body.get("usage"), "input", "output"),
             warnings=(*warnings, *cut),
+            given=given,
         )
 
 
@@ -273,7 +302,8 @@ def _parts(
             data = {endpoint.name: {"item": kept}}
             parts.append(ToolCall(id=item["call_id"], name=item["name"], arguments=arguments, provider_data=data))
         else:  # reasoning, and what OpenAI's own tools did: carried along, the next turn goes on from it
-            parts.append(Thinking(_thought(item), {endpoint.name: {"item": dict(item)}}))
+            bound = {"account": endpoint.account} if endpoint.account and item.get("encrypted_content") else {}
+            parts.append(Thinking(_thought(item), {endpoint.name: {"item": dict(item), **bound}}))
     return parts, tuple(cut)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from understudy_sandbox.exchange import Frame, RecordedRequest, Reply, empty_event, json_reply, stream_reply
 from understudy_sandbox.text import Answer, Asked, Tool, as_text, compose, count, identifier, pieces
-from understudy_sandbox.vendors import anthropic_checks, anthropic_failures
+from understudy_sandbox.vendors import anthropic_checks, anthropic_failures, anthropic_thinking
 from understudy_sandbox.vendors.anthropic_failures import event_frame, identity, model_name
 
 NAME = "claude"
@@ -47,7 +47,12 @@ def reply(request: RecordedRequest, scripted: str | Mapping[str, Any] | None) ->
     """See :class:`understudy_sandbox.vendors.Vendor`."""
     if isinstance(scripted, Mapping):
         return _deliver(request, scripted)
-    return _deliver(request, _message(request, compose(_asked(request.json), scripted)))
+    limit, thought = request.json["max_tokens"], anthropic_thinking.tokens(request.json)
+    if thought > limit:  # thinking uses it up
+        message = _envelope(request, [anthropic_thinking.block(request)], "max_tokens", limit)
+        message["usage"]["output_tokens_details"] = {"thinking_tokens": limit}
+        return _deliver(request, message)
+    return _deliver(request, _message(request, compose(_asked(request.json, limit - thought), scripted), thought))
 
 
 def contentless(request: RecordedRequest, kind: str) -> Reply:
@@ -92,7 +97,7 @@ def _model(name: str) -> dict[str, Any]:
     }
 
 
-def _asked(body: Mapping[str, Any]) -> Asked:
+def _asked(body: Mapping[str, Any], left: int) -> Asked:
     last = body["messages"][-1]
     blocks = anthropic_checks.blocks(last)
     choice = body.get("tool_choice") or {}
@@ -115,9 +120,8 @@ def _asked(body: Mapping[str, Any]) -> Asked:
         ),
         one_tool=choice.get("disable_parallel_tool_use") is True,
         schema=output.get("schema"),
-        thinking=anthropic_checks.thinks(body),
         stop=tuple(body.get("stop_sequences") or ()),
-        max_tokens=body["max_tokens"],
+        max_tokens=left,
         begun="".join(block["text"] for block in anthropic_checks.begun(body) if block["type"] == "text"),
     )
 
@@ -140,23 +144,20 @@ def _input_tokens(body: Any) -> int:
     return count(sent.get("system"), sent.get("messages"), sent.get("tools"))
 
 
-def _message(request: RecordedRequest, answer: Answer) -> dict[str, Any]:
+def _message(request: RecordedRequest, answer: Answer, thought: int) -> dict[str, Any]:
     content: list[dict[str, Any]] = []
-    if answer.thought:
-        hidden = request.json["thinking"].get("display") == "omitted"
-        signature = identifier("Eq", "signature", request.number, length=40)
-        thought = "" if hidden else answer.thought
-        content.append({"type": "thinking", "thinking": thought, "signature": signature})
+    if thought:
+        content.append(anthropic_thinking.block(request))
     if answer.text:
         content.append({"type": "text", "text": answer.text})
     for position, call in enumerate(answer.tool_calls):
         name = identifier("toolu_01", "tool", request.number, position)
         content.append({"type": "tool_use", "id": name, "name": call.name, "input": dict(call.arguments)})
     reason = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}.get(answer.finish, answer.finish)
-    message = _envelope(request, content, reason, answer.text_tokens + answer.thought_tokens)
+    message = _envelope(request, content, reason, answer.text_tokens + thought)
     message["stop_sequence"] = answer.stop_sequence
-    if answer.thought_tokens:
-        message["usage"]["output_tokens_details"] = {"thinking_tokens": answer.thought_tokens}
+    if thought:
+        message["usage"]["output_tokens_details"] = {"thinking_tokens": thought}
     return message
 
 

@@ -8,12 +8,35 @@ from dataclasses import dataclass
 from typing import Any
 
 from understudy_sandbox.exchange import RecordedRequest
+from understudy_sandbox.vendors import anthropic_thinking
 
 UNKNOWN_MODEL = "no-such-model"
+NEWEST_VERSION = "2026-10-21"
+VERSIONS = ("2023-01-01", "2023-06-01", NEWEST_VERSION)
 #: Claude Opus 4.7 and later, Sonnet 5, Haiku 5.5, Fable and Mythos take no sampling parameters.
 _NO_SAMPLING = re.compile(r"claude-(opus-(4-[78]|5)|sonnet-5|haiku-5|fable|mythos)")
 #: Claude 4.6 and later, Fable and Mythos go on from no message that was begun for them.
 _NO_PREFILL = re.compile(r"claude-((opus|sonnet)-(4-[6-9]|[5-9])|haiku-[5-9]|fable|mythos)")
+#: Sonnet 5.5, Opus 5.5, Fable 5.1 and Mythos 5.1 and later take no tool that must be called.
+_NO_FORCING = re.compile(r"claude-((opus|sonnet)-5-[5-9]|(fable|mythos)-5-[1-9])")
+#: The types of thinking that a model takes, by the first name that fits.
+_THINKING = (
+    (re.compile(r"claude-sonnet-5-[5-9]"), ("adaptive", "between_tools")),
+    (re.compile(r"claude-(opus-5-[5-9]|fable|mythos-5)"), ("adaptive",)),
+    (re.compile(r"claude-mythos"), ("adaptive", "enabled")),
+    (re.compile(r"claude-(opus-(4-[78]|5)|sonnet-5|haiku-5)"), ("adaptive", "disabled")),
+    (re.compile(r"claude-(opus|sonnet)-4-6"), ("adaptive", "enabled", "disabled")),
+    (re.compile(r"claude-(opus|sonnet|haiku)-4"), ("enabled", "disabled")),
+)
+#: Thinking of these is turned off only at effort "high" or below.
+_OFF_BELOW = re.compile(r"claude-(opus-5|haiku-5|sonnet-5-[5-9])")
+_NO_EFFORT = re.compile(r"claude-(haiku-4|sonnet-4(?!-6)|opus-4(?!-[5-9]))")
+#: Most tokens of output, by the first name that fits.
+_MOST = (
+    (re.compile(r"claude-opus-4(?!-[5-9])"), 32_000),
+    (re.compile(r"claude-(opus-4-5|sonnet-4(?!-6)|haiku-4)"), 64_000),
+    (re.compile(r"claude-(opus|sonnet|haiku|fable|mythos)-"), 128_000),
+)
 #: The blocks of a message that is only begun: what a tool of Anthropic's own left behind is a turn that paused.
 _OPEN = ("text", "thinking", "redacted_thinking")
 #: The top-level fields that the SDK's MessageCreateParams (stable and beta, 2.12.0) know.
@@ -72,8 +95,11 @@ def find_problem(request: RecordedRequest) -> Problem | None:
         return Problem(404, "not_found_error", "Not Found")
     if request.method != method:
         return Problem(405, "invalid_request_error", "Method Not Allowed")
-    if not headers.get("anthropic-version"):
+    version = headers.get("anthropic-version")
+    if not version:
         return _invalid("anthropic-version: header is required")
+    if version not in VERSIONS:
+        return _invalid(f'anthropic-version: "{version}" is not a valid version')
     if method == "GET":
         return _missing_model(request.path.rpartition("/")[2])
     if not isinstance(request.json, Mapping):
@@ -83,9 +109,12 @@ def find_problem(request: RecordedRequest) -> Problem | None:
         lambda body: _wrong_fields(body, counting),
         _wrong_messages,
         _wrong_tool_results,
-        _wrong_sampling,
+        lambda body: _removed(body) if version == NEWEST_VERSION else _wrong_sampling(body),
+        _wrong_tool_choice,
         _wrong_thinking,
+        _wrong_effort,
         _wrong_prefill,
+        lambda _: anthropic_thinking.find_problem(request),
     )
     for check in checks:
         complaint = check(request.json)
@@ -107,10 +136,8 @@ def begun(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found if all(block["type"] in _OPEN for block in found) else []
 
 
-def thinks(body: Mapping[str, Any]) -> bool:
-    """Whether the request turns thinking on."""
-    thinking = body.get("thinking")
-    return isinstance(thinking, Mapping) and thinking.get("type") in ("enabled", "adaptive")
+def _thinks_by_request(body: Mapping[str, Any]) -> bool:
+    return body.get("thinking") is not None and anthropic_thinking.kind(body) in ("enabled", "adaptive")
 
 
 def _invalid(message: str) -> Problem:
@@ -135,6 +162,9 @@ def _wrong_fields(body: Mapping[str, Any], counting: bool) -> str | None:
         return "max_tokens: Input should be greater than or equal to 1"
     if not isinstance(body["model"], str) or not body["model"]:
         return "model: String should have at least 1 character"
+    most = next((most for names, most in _MOST if names.match(body["model"])), None)
+    if limit is not None and most is not None and limit > most:
+        return f"max_tokens: {limit} > {most}, which is the maximum allowed number of output tokens for {body['model']}"
     return None
 
 
@@ -189,6 +219,27 @@ def _answers(message: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
             yield str(block.get("tool_use_id")), place
 
 
+def _removed(body: Mapping[str, Any]) -> str | None:
+    """What version 2026-10-21 has taken out."""
+    for name in ("temperature", "top_p", "top_k"):
+        if name in body:
+            return f"{name}: Extra inputs are not permitted"
+    for position, message in enumerate(body["messages"]):
+        for place, block in enumerate(blocks(message)):
+            where = f"messages.{position}.content.{place}"
+            if message["role"] == "assistant" and block["type"] == "document":
+                return f"{where}: Input tag 'document' found using 'type' does not match any of the expected tags"
+            if message["role"] == "user" and any(inner.get("citations") for inner in _texts(block)):
+                return f"{where}.{block['type']}.citations: Extra inputs are not permitted"
+    return None
+
+
+def _texts(block: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    if block["type"] == "search_result":
+        return [inner for inner in block.get("content") or () if isinstance(inner, Mapping)]
+    return [block] if block["type"] == "text" else []
+
+
 def _wrong_sampling(body: Mapping[str, Any]) -> str | None:
     for name in ("temperature", "top_p", "top_k"):
         if body.get(name) is None:
@@ -197,19 +248,45 @@ def _wrong_sampling(body: Mapping[str, Any]) -> str | None:
             return f"`{name}` is deprecated for this model."
         if name == "temperature" and not 0 <= body[name] <= 1:
             return "temperature: range: 0..1"
-        if name == "temperature" and thinks(body) and body[name] != 1:
+        if name == "temperature" and _thinks_by_request(body) and body[name] != 1:
             return "`temperature` may only be set to 1 when thinking is enabled."
     return None
 
 
-def _wrong_thinking(body: Mapping[str, Any]) -> str | None:
-    if not thinks(body):
-        return None
+def _wrong_tool_choice(body: Mapping[str, Any]) -> str | None:
     choice = (body.get("tool_choice") or {}).get("type")
-    if choice in ("any", "tool"):
-        return "Thinking may not be enabled when tool_choice forces tool use."
-    if body["thinking"]["type"] == "adaptive":
+    if choice not in ("any", "tool"):
         return None
+    if _NO_FORCING.match(body["model"]):
+        return 'tool_choice: type "tool" and "any" are not supported for this model.'
+    if anthropic_thinking.kind(body) == "enabled":
+        return "Thinking may not be enabled when tool_choice forces tool use."
+    return None
+
+
+def _wrong_thinking(body: Mapping[str, Any]) -> str | None:
+    if body.get("thinking") is None:
+        return None
+    kind, model = anthropic_thinking.kind(body), body["model"]
+    taken = next((types for names, types in _THINKING if names.match(model)), None)
+    if taken is not None and kind not in taken:
+        if kind == "adaptive":
+            return "adaptive thinking is not supported on this model"
+        least = '"thinking.type.between_tools" for the lowest thinking setting, or ' * ("between_tools" in taken)
+        return (
+            f'"thinking.type.{kind}" is not supported for this model. Use {least}"thinking.type.adaptive" and '
+            '"output_config.effort" to control thinking behavior.'
+        )
+    level = anthropic_thinking.effort(body)
+    if kind in ("disabled", "between_tools") and level in ("xhigh", "max") and _OFF_BELOW.match(model):
+        return (
+            f"output_config.effort '{level}' is not supported when thinking is disabled on this model. Use effort "
+            "'high' or below, or enable thinking."
+        )
+    return _wrong_budget(body) if kind == "enabled" else None
+
+
+def _wrong_budget(body: Mapping[str, Any]) -> str | None:
     budget = body["thinking"].get("budget_tokens")
     if not isinstance(budget, int):
         return "thinking.enabled.budget_tokens: Field required"
@@ -217,6 +294,27 @@ def _wrong_thinking(body: Mapping[str, Any]) -> str | None:
         return "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024"
     if budget >= body.get("max_tokens", budget + 1):
         return "`max_tokens` must be greater than `thinking.budget_tokens`."
+    *_, last = body["messages"]
+    if any(block["type"] == "tool_result" for block in blocks(last)):
+        position = len(body["messages"]) - 2
+        found = blocks(body["messages"][position])[0]["type"]
+        if found not in ("thinking", "redacted_thinking"):
+            return (
+                f"messages.{position}.content.0.type: Expected `thinking` or `redacted_thinking`, but found `{found}`. "
+                "When `thinking` is enabled, a final `assistant` message must start with a thinking block (preceeding "
+                "the lastmost set of `tool_use` and `tool_result` blocks)."
+            )
+    return None
+
+
+def _wrong_effort(body: Mapping[str, Any]) -> str | None:
+    asked = (body.get("output_config") or {}).get("effort")
+    if asked is None:
+        return None
+    if _NO_EFFORT.match(body["model"]):
+        return "This model does not support the effort parameter."
+    if asked not in anthropic_thinking.TOKENS:
+        return "output_config.effort: Input should be 'low', 'medium', 'high', 'xhigh' or 'max'"
     return None
 
 
@@ -226,7 +324,7 @@ def _wrong_prefill(body: Mapping[str, Any]) -> str | None:
         return None
     if _NO_PREFILL.match(body["model"]):
         return "This model does not support assistant message prefill. The conversation must end with a user message."
-    if thinks(body) and given[0]["type"] == "text":
+    if _thinks_by_request(body) and given[0]["type"] == "text":
         return (
             f"messages.{len(body['messages']) - 1}.content.0.type: Expected `thinking` or `redacted_thinking`, but "
             "found `text`. When `thinking` is enabled, a final `assistant` message must start with a thinking block."

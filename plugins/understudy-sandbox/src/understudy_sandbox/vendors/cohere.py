@@ -15,8 +15,8 @@ from understudy_sandbox.exchange import (
     spelled_out,
     stream_reply,
 )
-from understudy_sandbox.text import Answer, Asked, compose, count, identifier, pieces
-from understudy_sandbox.vendors import cohere_checks, cohere_failures, conversation
+from understudy_sandbox.text import Answer, Asked, count, identifier, pieces
+from understudy_sandbox.vendors import cohere_checks, cohere_failures, cohere_thinking, conversation
 from understudy_sandbox.vendors.cohere_failures import trace
 
 NAME = "cohere"
@@ -51,11 +51,11 @@ def reply(request: RecordedRequest, scripted: str | Mapping[str, Any] | None) ->
     """See :class:`understudy_sandbox.vendors.Vendor`."""
     if isinstance(scripted, Mapping):
         return _deliver(request, scripted)
-    answer = compose(_asked(request.json), scripted)
+    answer = cohere_thinking.answer_after_thinking(_asked(request.json), request.json, scripted)
     reason = {"length": "MAX_TOKENS", "tool_calls": "TOOL_CALL", "stop_sequence": "STOP_SEQUENCE"}
-    tokens = answer.text_tokens + answer.thought_tokens
     message = _message(request, answer)
-    return _deliver(request, _body(request, message, reason.get(answer.finish, "COMPLETE"), tokens))
+    ending = reason.get(answer.finish, "COMPLETE")
+    return _deliver(request, _body(request, message, ending, answer.text_tokens, answer.thought_tokens))
 
 
 def contentless(request: RecordedRequest, kind: str) -> Reply:
@@ -111,9 +111,8 @@ def _asked(body: Mapping[str, Any]) -> Asked:
         tools=conversation.offered(body.get("tools")),
         tool_choice=str(body.get("tool_choice") or "auto").lower(),
         schema=form if wanted.get("type") == "json_object" else None,
-        thinking=(body.get("thinking") or {}).get("type") == "enabled",
         stop=tuple(body.get("stop_sequences") or ()),
-        max_tokens=body.get("max_tokens"),
+        max_tokens=cohere_thinking.limit(body),
     )
 
 
@@ -140,14 +139,17 @@ def _message(request: RecordedRequest, answer: Answer) -> dict[str, Any]:
     return message
 
 
-def _body(request: RecordedRequest, message: Mapping[str, Any], reason: str, tokens: int) -> dict[str, Any]:
+def _body(
+    request: RecordedRequest, message: Mapping[str, Any], reason: str, tokens: int, thoughts: int = 0
+) -> dict[str, Any]:
     prompt = count(request.json.get("messages"), request.json.get("tools"))
-    used = {"input_tokens": prompt, "output_tokens": tokens}
+    used = {"input_tokens": prompt, "output_tokens": tokens + thoughts}
+    counted = {**used, "reasoning_tokens": thoughts} if thoughts else used
     return {
         "id": cohere_failures.identity(request),
         "message": {"role": "assistant", **message},
         "finish_reason": reason,
-        "usage": {"billed_units": used, "tokens": used, "cached_tokens": 0},
+        "usage": {"billed_units": used, "tokens": counted, "cached_tokens": 0},
     }
 
 
@@ -170,7 +172,8 @@ def _events(body: Mapping[str, Any]) -> Iterator[Frame]:
         name = "thinking" if part.get("type") == "thinking" else "text"
         yield _event("content-start", index=index, delta={"message": {"content": {"type": name, name: ""}}})
         for piece in pieces(part.get(name) or ""):
-            yield _event("content-delta", True, index=index, delta={"message": {"content": {name: piece}}})
+            is_answer = name == "text"  # faults are counted from the answer's first piece
+            yield _event("content-delta", is_answer, index=index, delta={"message": {"content": {name: piece}}})
         yield _event("content-end", index=index)
     for piece in pieces(message.get("tool_plan") or ""):
         yield _event("tool-plan-delta", True, delta={"message": {"tool_plan": piece}})

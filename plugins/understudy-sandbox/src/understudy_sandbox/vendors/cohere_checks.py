@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from understudy_sandbox.exchange import RecordedRequest
-from understudy_sandbox.vendors import conversation
+from understudy_sandbox.vendors import cohere_thinking, conversation
 
 CHAT = "/v2/chat"
 MODELS = "/v1/models"
@@ -42,6 +42,7 @@ def find_problem(request: RecordedRequest) -> Problem | None:
         _wrong_messages,
         _wrong_tools,
         _wrong_numbers,
+        cohere_thinking.wrong_thinking,
     )
     problem = next((found for check in checks if (found := check(request.json)) is not None), None)
     return problem or _missing_model(str(request.json["model"]))
@@ -107,6 +108,8 @@ def _wrong_tools(body: Mapping[str, Any]) -> Problem | None:
         return 400, f"invalid request: tool_choice must be one of 'REQUIRED', 'NONE', not '{choice}'"
     if choice == "REQUIRED" and not body.get("tools"):
         return 400, "invalid request: tool_choice needs tools"
+    if choice is not None and cohere_thinking.thinks(body):
+        return 400, "invalid request: tool_choice is not supported for this model"
     return None
 
 

@@ -7,14 +7,22 @@ from dataclasses import replace
 from typing import Any
 
 from understudy_sandbox.exchange import Frame, RecordedRequest, Reply, compact, empty_event, json_reply, stream_reply
-from understudy_sandbox.text import Answer, Asked, Tool, as_text, compose, count, identifier, pieces
-from understudy_sandbox.vendors import gemini_failures
-from understudy_sandbox.vendors.gemini_checks import begun, counted, find_problem, pick, route
+from understudy_sandbox.text import THOUGHT, Answer, Asked, Tool, as_text, compose, count, identifier, pieces
+from understudy_sandbox.vendors import gemini_failures, gemini_thinking
+from understudy_sandbox.vendors.gemini_checks import (
+    SIGNATURE,
+    begun,
+    counted,
+    find_problem,
+    pick,
+    route,
+    thinking_config,
+)
 from understudy_sandbox.vendors.gemini_enums import calling_mode, named_types, numbered, wants_numbers
 
 NAME = "gemini"
 TITLE = "Gemini"
-MODELS = ("gemini-3.8-flash", "gemini-3.5-flash-lite", "gemini-2.5-flash")
+MODELS = ("gemini-3.8-flash", "gemini-3.5-flash-lite", "gemini-2.5-flash", "gemini-2.5-flash-lite")
 _SAFETY = {"category": "HARM_CATEGORY_DANGEROUS_CONTENT", "probability": "HIGH", "blocked": True}
 
 
@@ -34,6 +42,8 @@ def reply_without_model(request: RecordedRequest) -> Reply | None:
     if problem is not None:
         return gemini_failures.error_reply(request, problem.status, problem.message, problem.details)
     where = route(request.path)
+    if where is not None and where.method == "listModels" and where.vertex:
+        return json_reply(200, {"publisherModels": [{"name": f"publishers/google/models/{name}"} for name in MODELS]})
     if where is None or where.method == "listModels":
         return json_reply(200, {"models": [_model(name) for name in MODELS]})
     if where.method == "getModel":
@@ -47,10 +57,17 @@ def reply(request: RecordedRequest, scripted: str | Mapping[str, Any] | None) ->
     """See :class:`understudy_sandbox.vendors.Vendor`."""
     if isinstance(scripted, Mapping):
         return _deliver(request, scripted)
-    answer = compose(_asked(request.json), scripted)
-    thinking = pick(pick(request.json, "generationConfig", {}), "thinkingConfig", {})
-    shown = pick(thinking, "includeThoughts", False) is True
-    return _deliver(request, _body(request, _parts(request, answer, shown), answer))
+    where, config = route(request.path), thinking_config(request.json)
+    thoughts = gemini_thinking.thought(where.model if where else "", config)
+    limit = pick(pick(request.json, "generationConfig", {}), "maxOutputTokens")
+    if limit is not None and thoughts >= limit:  # thinking counts within it, and comes first
+        answer, thoughts = Answer("", "", (), "length", None, 0, 0), limit
+    else:
+        answer = compose(_asked(request.json, None if limit is None else limit - thoughts), scripted)
+    shown = bool(thoughts) and config["includeThoughts"] is True
+    signed = shown or (bool(thoughts) and gemini_thinking.is_of_3(where.model if where else ""))
+    parts = _parts(request, answer, shown, signed)
+    return _deliver(request, _body(request, parts, answer, thoughts))
 
 
 def contentless(request: RecordedRequest, kind: str) -> Reply:
@@ -96,9 +113,8 @@ def _model(name: str) -> dict[str, Any]:
     }
 
 
-def _asked(body: Mapping[str, Any]) -> Asked:
+def _asked(body: Mapping[str, Any], most: int | None) -> Asked:
     config = pick(body, "generationConfig", {})
-    thinking = pick(config, "thinkingConfig", {})
     calling = pick(pick(body, "toolConfig", {}), "functionCallingConfig", {})
     allowed = pick(calling, "allowedFunctionNames", [])
     declared = [one for tool in body.get("tools") or () for one in pick(tool, "functionDeclarations", [])]
@@ -117,9 +133,8 @@ def _asked(body: Mapping[str, Any]) -> Asked:
         tools=tuple(_tool(one) for one in declared if not allowed or one["name"] in allowed),
         tool_choice={"ANY": "required", "NONE": "none"}.get(calling_mode(pick(calling, "mode", "AUTO")), "auto"),
         schema=(named_types(schema) or {"type": "object"}) if wants_json else None,
-        thinking=bool(thinking) and pick(thinking, "thinkingBudget") != 0,
         stop=tuple(pick(config, "stopSequences", [])),
-        max_tokens=pick(config, "maxOutputTokens"),
+        max_tokens=most,
         begun=begun(body),
     )
 
@@ -139,29 +154,29 @@ def _prompt_tokens(body: Mapping[str, Any]) -> int:
     return count(pick(body, "systemInstruction"), pick(body, "contents"), pick(body, "tools"))
 
 
-def _parts(request: RecordedRequest, answer: Answer, shown: bool) -> list[dict[str, Any]]:
+def _parts(request: RecordedRequest, answer: Answer, shown: bool, signed: bool) -> list[dict[str, Any]]:
     parts: list[dict[str, Any]] = []
-    signature = identifier("Cg", "signature", request.number, length=42)
-    if answer.thought and shown:
-        parts.append({"text": answer.thought, "thought": True})
+    signature = identifier(SIGNATURE, "signature", request.number, length=42)
+    if shown:
+        parts.append({"text": THOUGHT, "thought": True})
     if answer.text:
         parts.append({"text": answer.text})
     parts += [{"functionCall": {"name": call.name, "args": dict(call.arguments)}} for call in answer.tool_calls]
     first = len(parts) - len(answer.tool_calls)
     if answer.tool_calls:
         parts[first]["thoughtSignature"] = signature
-    elif answer.thought and answer.text:
+    elif signed and answer.text:
         parts[-1]["thoughtSignature"] = signature
     return parts
 
 
-def _body(request: RecordedRequest, parts: list[dict[str, Any]], answer: Answer) -> dict[str, Any]:
+def _body(request: RecordedRequest, parts: list[dict[str, Any]], answer: Answer, thoughts: int) -> dict[str, Any]:
     reason = "MAX_TOKENS" if answer.finish == "length" else "STOP"
     content = {"parts": parts, "role": "model"} if parts else {"role": "model"}
     candidate: dict[str, Any] = {"content": content, "finishReason": reason, "index": 0}
     if answer.tool_calls:
         candidate["finishMessage"] = "Model generated function call(s)."
-    return {"candidates": [candidate]} | _ending(request, answer.text_tokens, answer.thought_tokens)
+    return {"candidates": [candidate]} | _ending(request, answer.text_tokens, thoughts)
 
 
 def _ending(request: RecordedRequest, candidates: int, thoughts: int) -> dict[str, Any]:

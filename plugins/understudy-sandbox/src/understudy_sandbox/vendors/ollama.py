@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from understudy_sandbox.exchange import CREATED_AT, Frame, RecordedRequest, Reply, compact, json_reply, stream_reply
 from understudy_sandbox.text import Answer, Asked, as_text, compose, count, identifier, pieces
-from understudy_sandbox.vendors import conversation, ollama_checks, ollama_failures
+from understudy_sandbox.vendors import conversation, ollama_checks, ollama_failures, ollama_thinking
 from understudy_sandbox.vendors.ollama_failures import SIGNED, model_name
 
 NAME = "ollama"
 TITLE = "Ollama"
+#: Models that were pulled; all of them are in memory, and no others.
 MODELS = ("gemma4:latest", "qwen3.6:latest", "gpt-oss:20b")
 #: Models whose template leaves an assistant's message at the end open, so that they go on from it.
 _PREFILL = ("llama3.1", "llama3.2", "llama3.3", "qwen3-coder")
@@ -41,16 +43,18 @@ def reply_without_model(request: RecordedRequest) -> Reply | None:
             return json_reply(200, {"version": "0.0.0-sandbox"})
         case "/api/show":
             return json_reply(200, _shown(model_name(request)))
-        case _ if not request.json.get("messages"):  # this only loads the model
+        case ollama_checks.CHAT if not request.json.get("messages"):  # this only loads the model
             return json_reply(200, _body(request, {"content": ""}, "load", 0))
     return None
 
 
 def reply(request: RecordedRequest, scripted: str | Mapping[str, Any] | None) -> Reply:
-    """See :class:`understudy_sandbox.vendors.Vendor`."""
+    """See :class:`understudy_sandbox.vendors.Vendor`. A scripted body says which models are in memory, where asked."""
+    if request.path == ollama_checks.LOADED:
+        return json_reply(200, scripted if isinstance(scripted, Mapping) else {"models": [_loaded(m) for m in MODELS]})
     if isinstance(scripted, Mapping):
         return _deliver(request, scripted)
-    answer = compose(_asked(request.json), scripted)
+    answer = _answer(request.json, scripted)
     reason = "length" if answer.finish == "length" else "stop"
     return _deliver(
         request, _body(request, _message(request, answer), reason, answer.text_tokens + answer.thought_tokens)
@@ -61,7 +65,9 @@ def contentless(request: RecordedRequest, kind: str) -> Reply:
     """See :class:`understudy_sandbox.vendors.Vendor`. Nothing blocks here: a model that refuses says so in words."""
     if kind.startswith("blocked"):
         return _deliver(request, _body(request, {"content": f"I can't help with that.{SIGNED}"}, "stop", 4))
-    return _deliver(request, _body(request, {"content": ""}, "length" if kind == "out_of_tokens" else "stop", 0))
+    spent = ollama_thinking.limit(_sent(request).get("options") or {}, _count(_sent(request))) or 0
+    cut = kind == "out_of_tokens"
+    return _deliver(request, _body(request, {"content": ""}, "length" if cut else "stop", spent if cut else 0))
 
 
 def failure(request: RecordedRequest, kind: str, options: Mapping[str, Any]) -> Reply:
@@ -92,7 +98,19 @@ def _model(name: str) -> dict[str, Any]:
         "size": 0,
         "digest": identifier("", "digest", name, length=40),
         "details": _details(name),
+        "capabilities": _capabilities(name),
     }
+
+
+def _loaded(name: str) -> dict[str, Any]:
+    model = _model(name)
+    kept = ("name", "model", "size", "digest", "details")
+    times = {"expires_at": CREATED_AT, "size_vram": 0, "context_length": 4096}
+    return {**{field: model[field] for field in kept}, **times}
+
+
+def _capabilities(name: str) -> list[str]:
+    return ["completion", "tools", *(["thinking"] if ollama_thinking.can_think(name) else []), "vision"]
 
 
 def _details(name: str) -> dict[str, Any]:
@@ -114,14 +132,26 @@ def _shown(name: str) -> dict[str, Any]:
         "template": "{{ .Prompt }}",
         "details": _details(name),
         "model_info": {"general.architecture": "sandbox", "sandbox.context_length": 131_072},
-        "capabilities": ["completion", "tools", "thinking", "vision"],
+        "capabilities": _capabilities(name),
         "modified_at": CREATED_AT,
     }
 
 
+def _answer(body: Mapping[str, Any], scripted: str | None) -> Answer:
+    """Think, where the model does, and answer with what that leaves of the limit."""
+    limit = ollama_thinking.limit(body.get("options") or {}, _count(body))
+    words = pieces(ollama_thinking.thought(body))
+    thought = words if limit is None else words[:limit]
+    left = None if limit is None else limit - len(thought)
+    answer = compose(replace(_asked(body), max_tokens=left), scripted)
+    if len(thought) < len(words):  # cut before it was thought to its end
+        answer = replace(answer, tool_calls=(), finish="length")
+    return replace(answer, thought="".join(thought), thought_tokens=len(thought))
+
+
 def _asked(body: Mapping[str, Any]) -> Asked:
     options, wanted = body.get("options") or {}, body.get("format")
-    stop, limit = options.get("stop") or (), options.get("num_predict")
+    stop = options.get("stop") or ()
     messages = body["messages"]
     return Asked(
         title=TITLE,
@@ -130,9 +160,7 @@ def _asked(body: Mapping[str, Any]) -> Asked:
         tool_results=conversation.final_results(messages),
         tools=conversation.offered(body.get("tools")),
         schema={"type": "object"} if wanted == "json" else wanted or None,
-        thinking=bool(body.get("think")),
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
-        max_tokens=limit if isinstance(limit, int) and limit >= 0 else None,  # less than none means no limit
         begun=str(messages[-1].get("content") or "") if _goes_on(body) else "",
     )
 
@@ -164,11 +192,19 @@ def _body(request: RecordedRequest, message: Mapping[str, Any], reason: str, tok
         "done": True,
         "done_reason": reason,
         **_DURATIONS,
-        "prompt_eval_count": count(request.json.get("messages"), request.json.get("tools")),
+        "prompt_eval_count": _count(_sent(request)),
         "prompt_eval_duration": _PART,
         "eval_count": tokens,
         "eval_duration": _PART,
     }
+
+
+def _sent(request: RecordedRequest) -> Mapping[str, Any]:
+    return request.json if isinstance(request.json, Mapping) else {}
+
+
+def _count(body: Mapping[str, Any]) -> int:
+    return count(body.get("messages"), body.get("tools"))
 
 
 def _deliver(request: RecordedRequest, body: Mapping[str, Any]) -> Reply:
@@ -190,10 +226,11 @@ def _chunks(body: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], bool]]:
     message = body.get("message") or {}
     shared = {name: body[name] for name in ("model", "created_at") if name in body}
     role, calls = message.get("role", "assistant"), message.get("tool_calls") or ()
+    for piece in ollama_thinking.lines(as_text(message.get("thinking") or "")):  # no delta: it is none of the answer
+        yield {**shared, "message": {"role": role, "content": "", "thinking": piece}, "done": False}, False
     deltas: list[dict[str, Any]] = [
-        {"role": role, "content": "", "thinking": piece} for piece in pieces(as_text(message.get("thinking") or ""))
+        {"role": role, "content": piece} for piece in pieces(as_text(message.get("content") or ""))
     ]
-    deltas += [{"role": role, "content": piece} for piece in pieces(as_text(message.get("content") or ""))]
     deltas += [{"role": role, "content": "", "tool_calls": [call]} for call in calls]
     for delta in deltas:
         yield {**shared, "message": delta, "done": False}, True

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from understudy_sandbox.exchange import RecordedRequest, Reply, text_reply
+from understudy_sandbox.text import count
+from understudy_sandbox.vendors import ollama_thinking
 from understudy_sandbox.vendors.ollama_failures import error_reply
 
 CHAT = "/api/chat"
+LOADED = "/api/ps"
 UNKNOWN_MODEL = "no-such-model"
-_METHODS = {CHAT: "POST", "/api/show": "POST", "/api/tags": "GET", "/api/version": "GET", "/": "GET"}
+_METHODS = {CHAT: "POST", "/api/show": "POST", **dict.fromkeys(("/api/tags", LOADED, "/api/version", "/"), "GET")}
 #: How Go's JSON decoder calls a value where it wanted another.
 _GO = {str: "string", bool: "bool", int: "number", float: "number", list: "array", dict: "object"}
 
@@ -38,6 +41,17 @@ def find_problem(request: RecordedRequest) -> Reply | None:
         return error_reply(400, "model is required")
     if str(name).startswith(UNKNOWN_MODEL):
         return error_reply(404, f"model '{name}' not found")
+    return _beyond(request.json) if request.path == CHAT else None
+
+
+def _beyond(body: Mapping[str, Any]) -> Reply | None:
+    """The reply to a request that goes beyond its model: it cannot think, or the prompt fills its window."""
+    refusal = ollama_thinking.refusal(body)
+    if refusal is not None:
+        return error_reply(400, refusal)
+    window, prompt = (body.get("options") or {}).get("num_ctx"), count(body.get("messages"), body.get("tools"))
+    if body.get("truncate") is False and isinstance(window, int) and prompt >= window:
+        return error_reply(400, f"request ({prompt} tokens) exceeds the available context size ({window} tokens)")
     return None
 
 

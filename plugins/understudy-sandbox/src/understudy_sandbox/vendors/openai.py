@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from understudy_sandbox.exchange import CREATED, Frame, RecordedRequest, Reply, empty_event, json_reply
-from understudy_sandbox.text import compose
 from understudy_sandbox.vendors import openai_chat, openai_checks, openai_failures, openai_responses
 from understudy_sandbox.vendors.openai_failures import identity
+from understudy_sandbox.vendors.openai_reasoning import answer_after_reasoning
 
 NAME = "openai"
 TITLE = "OpenAI"
@@ -42,9 +42,9 @@ def reply(request: RecordedRequest, scripted: str | Mapping[str, Any] | None) ->
     if isinstance(scripted, Mapping):
         return _deliver(request, scripted)
     if _is_response(request):
-        answer = compose(openai_responses.asked(request.json, TITLE), scripted)
+        answer = answer_after_reasoning(openai_responses.asked(request.json, TITLE), request.json, scripted)
         return _deliver(request, openai_responses.body_of(request, answer))
-    answer = compose(openai_chat.asked(request.json, TITLE), scripted)
+    answer = answer_after_reasoning(openai_chat.asked(request.json, TITLE), request.json, scripted)
     return _deliver(request, openai_chat.body_of(request, answer))
 
 

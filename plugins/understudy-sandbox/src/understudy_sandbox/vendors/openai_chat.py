@@ -17,7 +17,6 @@ from understudy_sandbox.exchange import (
 )
 from understudy_sandbox.text import Answer, Asked, count, identifier, pieces
 from understudy_sandbox.vendors import conversation, openai_schemas
-from understudy_sandbox.vendors.openai_checks import reasoning
 from understudy_sandbox.vendors.openai_failures import SIGNED, identity, model_name
 
 DONE = Frame(b"data: [DONE]\n\n")
@@ -40,7 +39,6 @@ def asked(body: Mapping[str, Any], title: str) -> Asked:
         tool_choice=choice if isinstance(choice, str) else choice["function"]["name"],
         one_tool=body.get("parallel_tool_calls") is False,
         schema={"type": "object"} if form.get("type") == "json_object" else form.get("schema"),
-        thinking=reasoning(body).effort not in (None, "none"),
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
     )

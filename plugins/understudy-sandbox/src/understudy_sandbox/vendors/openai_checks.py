@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from understudy_sandbox.exchange import RecordedRequest
 from understudy_sandbox.vendors import openai_input, openai_schemas
 from understudy_sandbox.vendors.openai_problem import Problem, missing, unsupported
+from understudy_sandbox.vendors.openai_reasoning import most_tokens, reasoning, wrong_effort
 
 CHAT = "/v1/chat/completions"
 RESPONSES = "/v1/responses"
 MODELS = "/v1/models"
 UNKNOWN_MODEL = "no-such-model"
-#: The fields that the SDK's CompletionCreateParams and ResponseCreateParams (3.54.0) know.
+#: The fields that the SDK's CompletionCreateParams and ResponseCreateParams (3.57.0) know.
 _BOTH = (
     "access_programs include metadata model moderation parallel_tool_calls prompt_cache_key prompt_cache_options "
     "prompt_cache_retention safety_identifier service_tier store stream stream_options temperature tool_choice tools "
@@ -40,34 +40,11 @@ _RANGES: Mapping[str, tuple[int, int | None]] = {
     "max_completion_tokens": (1, None),
     "max_output_tokens": (16, None),
 }
-#: gpt-5 and later (but their -chat- variants) and the o series reason, and take no sampling parameters then.
-_REASONING = re.compile(r"gpt-(?P<major>[5-9]|\d\d)(\.(?P<minor>\d+))?(?!.*-chat)|o\d")
 #: These never reasoned and refuse to be told how much; what other names mean is not known here.
 _NOT_REASONING = re.compile(r"gpt-(3|4)|chatgpt-")
 _NEEDS_RESPONSES = (5, 6)  # reported for function tools with reasoning from gpt-5.6 on
-_TAKES_STOP = (5, 5)  # reported: refused up to gpt-5.4
-
-
-@dataclass(frozen=True, slots=True)
-class Reasoning:
-    """Whether a request's model reasons, the version in its name, and the effort that it is asked for."""
-
-    model: bool
-    version: tuple[int, int]
-    effort: str | None
-
-    @property
-    def on(self) -> bool:
-        """Whether the model will reason: it does unless it is told not to."""
-        return self.model and self.effort != "none"
-
-
-def reasoning(body: Mapping[str, Any]) -> Reasoning:
-    """Read what a request says about reasoning, in either API."""
-    found = _REASONING.match(str(body.get("model")))
-    version = (int(found["major"] or 0), int(found["minor"] or 0)) if found else (0, 0)
-    effort = (body.get("reasoning") or {}).get("effort") or body.get("reasoning_effort")
-    return Reasoning(found is not None, version, effort)
+#: Reported: refused up to gpt-5.4 and by gpt-6-astra, and taken by later ones that do not reason.
+_TAKES_STOP = (5, 5)
 
 
 def find_problem(request: RecordedRequest) -> Problem | None:
@@ -89,9 +66,11 @@ def find_problem(request: RecordedRequest) -> Problem | None:
         return _missing_model(path.removeprefix(MODELS).removeprefix("/"))
     if not isinstance(request.json, Mapping):
         return Problem(400, "We could not parse the JSON body of your request: expected an object.")
+    account = account_of(request)
     checks: Sequence[Callable[[Mapping[str, Any]], Problem | None]] = (
         lambda body: _wrong_fields(body, path),
         openai_input.wrong_messages if path == CHAT else openai_input.wrong_input,
+        lambda body: None if path == CHAT else openai_input.foreign_reasoning(body, account),
         openai_schemas.wrong_tools,
         openai_schemas.wrong_format,
         _wrong_numbers,
@@ -99,6 +78,11 @@ def find_problem(request: RecordedRequest) -> Problem | None:
     )
     problem = next((found for check in checks if (found := check(request.json)) is not None), None)
     return problem or _missing_model(str(request.json["model"]))
+
+
+def account_of(request: RecordedRequest) -> str:
+    """The account that a request's key belongs to: each key is one of its own."""
+    return request.headers.get("authorization", "").removeprefix("Bearer").strip()
 
 
 def _missing_model(name: str) -> Problem | None:
@@ -137,6 +121,12 @@ def _wrong_numbers(body: Mapping[str, Any]) -> Problem | None:
         if most is not None and value > most:
             message = f"Invalid '{name}': {kind} above maximum value. Expected a value <= {most}, but got {value}."
             return Problem(400, message, name, f"{kind}_above_max_value")
+    most = most_tokens(body)
+    for name in ("max_completion_tokens", "max_output_tokens"):
+        if most is not None and (body.get(name) or 0) > most:
+            wanted = f"Expected a value <= {most}, but got {body[name]} instead."
+            message = f"Invalid '{name}': integer above maximum value. {wanted}"
+            return Problem(400, message, name, "integer_above_max_value")
     if isinstance(body.get("stop"), list) and len(body["stop"]) > 4:
         message = "Invalid 'stop': array too long. Expected an array with maximum length 4."
         return Problem(400, message, "stop", "array_above_max_length")
@@ -151,8 +141,10 @@ def _wrong_for_reasoning_chat(body: Mapping[str, Any]) -> Problem | None:
         return None
     if body.get("max_tokens") is not None:
         return unsupported("max_tokens", " Use 'max_completion_tokens' instead.")
-    if body.get("stop") and asked.version < _TAKES_STOP and not body["model"].startswith("o1"):
+    if body.get("stop") and (asked.on or asked.version < _TAKES_STOP) and not body["model"].startswith("o1"):
         return unsupported("stop")
+    if (problem := wrong_effort(body)) is not None:
+        return problem
     if not asked.on:
         return None
     if body.get("tools") and asked.version >= _NEEDS_RESPONSES:
@@ -178,6 +170,8 @@ def _wrong_for_reasoning_responses(body: Mapping[str, Any]) -> Problem | None:
     asked = reasoning(body)
     if not asked.model and asked.effort is not None and _NOT_REASONING.match(body["model"]):
         return unsupported("reasoning.effort")
+    if (problem := wrong_effort(body)) is not None:
+        return problem
     if asked.on:
         for name in ("temperature", "top_p"):
             if body.get(name) not in (None, 1):  # this API sends no code with it

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from understudy_sandbox.text import identifier
 from understudy_sandbox.vendors.conversation import unpaired
 from understudy_sandbox.vendors.openai_problem import Problem, missing
 
@@ -82,6 +83,27 @@ def wrong_input(body: Mapping[str, Any]) -> Problem | None:
         if problem is not None:
             return problem
     return _wrong_pairs(items)
+
+
+def sealed(account: str, *seeds: object) -> str:
+    """Encrypt a thought for an account: others can do nothing with it."""
+    return identifier("gAAAAA", account, length=12) + identifier("", account, *seeds, length=40)
+
+
+def foreign_reasoning(body: Mapping[str, Any], account: str) -> Problem | None:
+    """What Responses has against reasoning that was encrypted for another account, or that nobody encrypted."""
+    items = body.get("input")
+    for item in items if isinstance(items, list) else ():
+        content = item.get("encrypted_content") if item.get("type") == "reasoning" else None
+        if content is None or str(content).startswith(identifier("gAAAAA", account, length=12)):
+            continue
+        reason = "Encrypted content could not be decrypted or parsed."
+        if str(content).startswith("gAAAAA"):
+            reason = "Encrypted content organization_id did not match the target organization."
+        shown = f"{str(content)[:4]}...{str(content)[-4:]}"
+        message = f"The encrypted content {shown} could not be verified. Reason: {reason}"
+        return Problem(400, message, None, "invalid_encrypted_content")
+    return None
 
 
 def _wrong_item(item: Mapping[str, Any], where: str) -> Problem | None:

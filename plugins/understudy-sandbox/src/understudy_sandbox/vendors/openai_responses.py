@@ -16,8 +16,8 @@ from understudy_sandbox.exchange import (
     stream_reply,
 )
 from understudy_sandbox.text import Answer, Asked, Tool, as_text, count, identifier, pieces
-from understudy_sandbox.vendors import conversation, openai_failures, openai_schemas
-from understudy_sandbox.vendors.openai_checks import reasoning
+from understudy_sandbox.vendors import conversation, openai_failures, openai_input, openai_schemas
+from understudy_sandbox.vendors.openai_checks import account_of
 from understudy_sandbox.vendors.openai_failures import SIGNED, identity, model_name
 
 #: What a response repeats of its request, with what stands there when the request does not say.
@@ -67,7 +67,6 @@ def asked(body: Mapping[str, Any], title: str) -> Asked:
         tool_choice=choice if isinstance(choice, str) else choice.get("name", "required"),
         one_tool=body.get("parallel_tool_calls") is False,
         schema={"type": "object"} if form.get("type") == "json_object" else form.get("schema"),
-        thinking=reasoning(body).effort not in (None, "none"),
         max_tokens=body.get("max_output_tokens"),
     )
 
@@ -119,7 +118,7 @@ def _thought(request: RecordedRequest, thought: str) -> dict[str, Any]:
     item: dict[str, Any] = {"id": identifier("rs_", "thought", request.number, length=40), "type": "reasoning"}
     item["summary"] = [{"type": "summary_text", "text": thought}] if shown else []
     if "reasoning.encrypted_content" in (request.json.get("include") or ()):
-        item["encrypted_content"] = identifier("gAAAAA", "encrypted", request.number, length=40)
+        item["encrypted_content"] = openai_input.sealed(account_of(request), request.number)
     return item
 
 

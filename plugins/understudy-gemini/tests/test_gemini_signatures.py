@@ -1,0 +1,102 @@
+"""Signatures that Gemini refuses: the request is made once more without them, its calls marked as unsigned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from understudy import (
+    Finish,
+    InvalidRequest,
+    LLMFactory,
+    LLMResponse,
+    Message,
+    Request,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    UnsupportedRequest,
+)
+from understudy_gemini import GeminiProvider
+from understudy_gemini.failures import WITHOUT_SIGNATURES, failure_of_reply
+from understudy_sandbox import Sandbox, faults
+
+Ask = Callable[[GeminiProvider, Request], LLMResponse]
+FOREIGN = {"gemini": {"thoughtSignature": "c2lnbmVkIGVsc2V3aGVyZQ=="}}
+FIRST, SECOND = ToolCall(id="1", name="weather"), ToolCall(id="2", name="weather", provider_data=FOREIGN)
+MESSAGES = (
+    Message.user("Use weather"),
+    Message.assistant(Thinking("hm", FOREIGN), Text("I look.", FOREIGN), FIRST, SECOND),
+    Message.tool(ToolResult(call_id="1", content="hot"), ToolResult(call_id="2", content="cold")),
+)
+UNSIGNED = [
+    {"text": "I look."},
+    {"functionCall": {"name": "weather", "args": {}}, "thoughtSignature": "skip_thought_signature_validator"},
+    {"functionCall": {"name": "weather", "args": {}}},
+]
+
+
+@pytest.fixture
+def factory(sandbox_environment: dict[str, str]) -> Iterator[LLMFactory]:
+    with LLMFactory("gemini", [], settings=sandbox_environment, extensions=[]) as made:
+        yield made
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
+def test_what_is_refused_is_left_out_once_more(sandbox: Sandbox, factory: LLMFactory, streamed: bool) -> None:
+    if streamed:
+        *_, last = factory.stream_content(MESSAGES)
+        assert isinstance(last, Finish)
+        response = last.response
+    else:
+        response = factory.generate_content(MESSAGES)
+    assert response.content.endswith('The tools said: {"output": "hot"}, {"output": "cold"}')
+    first, second = response.attempts
+    assert isinstance(first.failure, UnsupportedRequest)
+    assert second.reason == "once more, without thought signatures"
+    assert sandbox.gemini.requests[1].json["contents"][1]["parts"] == UNSIGNED
+
+
+def test_a_name_that_does_not_tell_of_signatures_gets_them_when_they_are_missed(
+    provider: GeminiProvider, sandbox: Sandbox, ask: Ask
+) -> None:
+    error = {"code": 400, "message": "Function call is missing a thought_signature", "status": "INVALID_ARGUMENT"}
+    sandbox.gemini.next(faults.status(400, {"error": error}))
+    result = Message.tool(ToolResult(call_id="1", content="hot"))
+    plain = (MESSAGES[0], Message.assistant(FIRST), result)
+    with pytest.raises(UnsupportedRequest) as caught:
+        ask(provider, Request(messages=plain, model="a-model-of-mine"))
+    assert caught.value.adaptation == WITHOUT_SIGNATURES
+    assert "thoughtSignature" not in sandbox.gemini.requests[0].json["contents"][1]["parts"][0]
+    ask(provider, Request(messages=plain, model="a-model-of-mine", adaptation=WITHOUT_SIGNATURES))
+    assert "thoughtSignature" in sandbox.gemini.requests[1].json["contents"][1]["parts"][0]
+
+
+def test_a_request_without_any_is_not_made_once_more(provider: GeminiProvider, sandbox: Sandbox, ask: Ask) -> None:
+    error = {"code": 400, "message": "Corrupted thought signature.", "status": "INVALID_ARGUMENT"}
+    sandbox.gemini.next(faults.status(400, {"error": error}))
+    with pytest.raises(UnsupportedRequest) as caught:
+        ask(provider, Request(messages=(Message.user("hello"),)))
+    assert caught.value.adaptation is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Corrupted thought signature.",
+        "Invalid thought signature.",
+        "Unable to submit request because Thought signature is not valid..",
+        "Function call is missing a thought_signature in functionCall parts.",
+        "Invalid value at 'contents[1].parts[0].thought_signature' (TYPE_BYTES), Base64 decoding failed",
+    ],
+)
+def test_the_wordings_of_it(message: str) -> None:
+    body: dict[str, Any] = {"error": {"code": 400, "message": message, "status": "INVALID_ARGUMENT"}}
+    found = failure_of_reply(400, {}, body)
+    assert (type(found), found.adaptation) == (UnsupportedRequest, WITHOUT_SIGNATURES)
+    body["error"]["message"] = "Please use a valid role: user, model."
+    other = failure_of_reply(400, {}, body)
+    assert (type(other), other.adaptation) == (InvalidRequest, None)
