@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from understudy_sandbox import Fault, faults
 
-NEEDED: dict[str, tuple[Any, ...]] = {"status": (503,), "slow_first_token": (1.5,), "dribble": (0.1,)}
+NEEDED: dict[str, tuple[Any, ...]] = {"status": (503,), "slow_first_token": (1.5,), "dribble": (0.1,), "loading": (2,)}
 
 
 @pytest.mark.parametrize("name", faults.ALL)

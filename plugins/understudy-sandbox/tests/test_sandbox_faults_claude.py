@@ -136,6 +136,7 @@ SILENT: list[tuple[Fault, str, Check, str, str, str]] = [
     (faults.stall(after=3), "APITimeoutError", lambda e: e.__cause__, "ReadTimeout", "This is the", "timed out"),
     (faults.black_hole(), "APITimeoutError", lambda e: e.__cause__, "APITimeoutError", "", "timed out"),
     (faults.black_hole(seconds=0.01), "APIConnectionError", lambda e: e.__cause__, "APIConnectionError", "", ""),
+    (faults.heartbeats(seconds=0.01), "APIConnectionError", lambda e: e.__cause__, "RemoteProtocolError", "", "peer"),
     (faults.malformed_json(), "JSONDecodeError", str, "JSONDecodeError", "", ""),
     (faults.malformed_json(after=2), "JSONDecodeError", str, "JSONDecodeError", "This is", ""),
     (faults.stream_end(after=2), "JSONDecodeError", str, "", "This is", ""),
@@ -202,6 +203,7 @@ def test_replies_without_content(
     "fault",
     [
         faults.slow_first_token(0.05),
+        faults.loading(0.02),
         faults.dribble(0.001),
         faults.dribble(0, size=7),
         faults.wrong_content_type(),

@@ -99,6 +99,7 @@ SILENT: list[tuple[Fault, str, str, str]] = [
     (faults.reset(), "ReadError", "ReadError", ""),
     (faults.stall(after=3), "ReadTimeout", "ReadTimeout", "This is the"),
     (faults.black_hole(), "ReadTimeout", "ReadTimeout", ""),
+    (faults.heartbeats(seconds=0.01), "RemoteProtocolError", "RemoteProtocolError", ""),
     (faults.malformed_json(), "ApiError", "", " is the"),  # the SDK leaves such an event out and logs it
     (faults.stream_end(after=2), "ApiError", "", "This is"),
     (faults.empty_body(), "ApiError", "", ""),
@@ -132,7 +133,11 @@ def test_replies_without_content(sandbox: Sandbox, cohere_client: Any, stream: b
     assert (raised, (last.delta if stream else last).finish_reason, text) == ("", reason, "")
 
 
-@pytest.mark.parametrize("fault", [faults.slow_first_token(0.02), faults.dribble(0.001), faults.dribble(0, 7)], ids=str)
+@pytest.mark.parametrize(
+    "fault",
+    [faults.slow_first_token(0.02), faults.loading(0.02), faults.dribble(0.001), faults.dribble(0, 7)],
+    ids=str,
+)
 def test_strange_but_whole_replies(sandbox: Sandbox, cohere_client: Any, stream: bool, fault: Fault) -> None:
     sandbox.cohere.reply("Grüße ☕ aus dem Sandkasten")
     sandbox.cohere.next(fault)

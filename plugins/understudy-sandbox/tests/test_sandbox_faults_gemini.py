@@ -148,6 +148,7 @@ BROKEN: list[tuple[Fault, str, str, str]] = [
     (faults.stall(seconds=0.01), "RemoteProtocolError", "RemoteProtocolError", "This"),
     (faults.black_hole(), "ReadTimeout", "ReadTimeout", ""),
     (faults.black_hole(seconds=0.01), "RemoteProtocolError", "RemoteProtocolError", ""),
+    (faults.heartbeats(seconds=0.01), "RemoteProtocolError", "RemoteProtocolError", ""),
     (faults.malformed_json(), "JSONDecodeError", "UnknownApiResponseError", ""),
     (faults.malformed_json(after=2), "JSONDecodeError", "UnknownApiResponseError", "This is"),
     (faults.stream_end(after=2), "JSONDecodeError", "", "This is"),
@@ -196,6 +197,7 @@ def test_blocked_prompt(sandbox: Sandbox, gemini_client: genai.Client, stream: b
     "fault",
     [
         faults.slow_first_token(0.05),
+        faults.loading(0.02),
         faults.dribble(0.001),
         faults.dribble(0, size=7),
         faults.wrong_content_type(),

@@ -88,6 +88,7 @@ SILENT: list[tuple[Fault, str, str, str]] = [
     (faults.reset(), "ReadError", "ReadError", ""),
     (faults.stall(after=3), "ReadTimeout", "ReadTimeout", "This is the"),
     (faults.black_hole(), "ReadTimeout", "ReadTimeout", ""),
+    (faults.heartbeats(seconds=0.01), "RemoteProtocolError", "RemoteProtocolError", ""),
     (faults.malformed_json(), "JSONDecodeError", "JSONDecodeError", ""),
     (faults.malformed_json(after=2), "JSONDecodeError", "JSONDecodeError", "This is"),
     (faults.stream_end(after=2), "JSONDecodeError", "", "This is"),
@@ -129,7 +130,10 @@ def test_replies_without_content(
 
 @pytest.mark.parametrize(
     "fault",
-    [faults.slow_first_token(0.02), faults.dribble(0.001), faults.dribble(0, size=7), faults.wrong_content_type()],
+    [
+        *(faults.slow_first_token(0.02), faults.loading(0.02), faults.dribble(0.001), faults.dribble(0, size=7)),
+        faults.wrong_content_type(),
+    ],
     ids=str,
 )
 def test_strange_but_whole_replies(sandbox: Sandbox, ollama_client: Any, stream: bool, fault: Fault) -> None:

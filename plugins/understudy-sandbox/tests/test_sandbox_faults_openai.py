@@ -149,6 +149,7 @@ SILENT: list[tuple[Fault, str, Check, str, str]] = [
     (faults.reset(), "APIConnectionError", lambda e: e.__cause__, "APIConnectionError", ""),
     (faults.stall(after=3), "APITimeoutError", lambda e: e.__cause__, "APITimeoutError", "This is the"),
     (faults.black_hole(), "APITimeoutError", lambda e: e.__cause__, "APITimeoutError", ""),
+    (faults.heartbeats(seconds=0.01), "APIConnectionError", lambda e: e.__cause__, "APIConnectionError", ""),
     (faults.malformed_json(), "JSONDecodeError", str, "JSONDecodeError", ""),
     (faults.malformed_json(after=2), "JSONDecodeError", str, "JSONDecodeError", "This is"),
     (faults.stream_end(after=2), "JSONDecodeError", str, "", "This is"),
@@ -211,7 +212,10 @@ def test_where_a_schema_is_asked_for_a_block_is_a_refusal(sandbox: Sandbox, open
 
 @pytest.mark.parametrize(
     "fault",
-    [faults.slow_first_token(0.02), faults.dribble(0.001), faults.dribble(0, size=7), faults.wrong_content_type()],
+    [
+        *(faults.slow_first_token(0.02), faults.loading(0.02), faults.dribble(0.001), faults.dribble(0, size=7)),
+        faults.wrong_content_type(),
+    ],
     ids=str,
 )
 def test_strange_but_whole_replies(sandbox: Sandbox, openai_client: Any, api: str, stream: bool, fault: Fault) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote
 import h11
 
 from understudy_sandbox import control, faults
-from understudy_sandbox.delivery import Body, Drop, End, Head, Pause, Reset, Step, plan
+from understudy_sandbox.delivery import Body, Drop, End, Head, Loaded, Pause, Reset, Step, plan
 from understudy_sandbox.exchange import RecordedRequest, Reply, json_reply
 from understudy_sandbox.schedule import Schedule
 from understudy_sandbox.spoiled import make_reply
@@ -99,12 +99,14 @@ class Connection:
         request, fault = server.schedule.meet(request, own)
         await server.settle()
         try:
-            reply = make_reply(server.vendor, request, fault, server.schedule.take_reply)
+            early = server.vendor.while_loading(request) if fault is not None and fault.name == "loading" else None
+            fault = fault if early is None else None
+            reply = early or make_reply(server.vendor, request, fault, server.schedule.take_reply)
         except Exception as error:  # the vendors' checks do not foresee every malformed body
             reply = _complaint(500, f"the sandbox cannot make sense of this request: {error!r}")
-        return await self._play(plan(reply, fault))
+        return await self._play(plan(reply, fault), number=request.number)
 
-    async def _play(self, steps: Iterable[Step], close: bool = False) -> bool:
+    async def _play(self, steps: Iterable[Step], close: bool = False, number: int = 0) -> bool:
         for step in steps:
             match step:
                 case Head(status, headers):
@@ -118,6 +120,8 @@ class Connection:
                 case Pause(seconds):
                     if await self._client_left(seconds):
                         return False
+                case Loaded():
+                    self._server.schedule.loaded(number)
                 case End():
                     await self._send(h11.EndOfMessage())
                 case Drop():

@@ -36,6 +36,11 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class Loaded:
+    """Send nothing: what this request had to wait for is in memory now."""
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """End the body properly."""
 
@@ -50,7 +55,7 @@ class Reset:
     """Reset the connection (RST)."""
 
 
-Step = Head | Body | Pause | End | Drop | Reset
+Step = Head | Body | Pause | Loaded | End | Drop | Reset
 
 
 def plan(reply: Reply, fault: Fault | None) -> Iterator[Step]:
@@ -114,15 +119,40 @@ def _black_hole(reply: Reply, fault: Fault) -> Iterator[Step]:
 
 def _slow_first_token(reply: Reply, fault: Fault) -> Iterator[Step]:
     """A stream's head and opening come at once, a plain reply as a whole comes late: as the vendors do."""
+    left = fault.options["seconds"]
     if not reply.streamed:
-        yield Pause(fault.options["seconds"])
+        yield Pause(left)
     yield Head(reply.status, reply.headers)
     waited = not reply.streamed
     for frame in reply.frames:
-        if frame.delta and not waited:
+        if frame.beat:
+            yield Pause(fault.options["every"])
+            left -= fault.options["every"]
+        elif frame.delta and not waited:
             waited = True
-            yield Pause(fault.options["seconds"])
+            yield Pause(max(left, 0))
         yield Body(frame.data)
+    yield End()
+
+
+def _heartbeats(reply: Reply, fault: Fault) -> Iterator[Step]:
+    left = fault.options["seconds"]
+    if reply.streamed:
+        yield Head(reply.status, reply.headers)
+    for frame in reply.frames if reply.streamed else ():
+        if frame.beat:
+            yield Pause(fault.options["every"])
+            left -= fault.options["every"]
+        yield Body(frame.data)
+    yield Pause(max(left, 0))
+    yield Drop()
+
+
+def _loading(reply: Reply, fault: Fault) -> Iterator[Step]:
+    yield Pause(fault.options["seconds"])
+    yield Loaded()
+    yield Head(reply.status, reply.headers)
+    yield from _bodies(reply.frames)
     yield End()
 
 
@@ -146,5 +176,7 @@ _TRAVELS = {
     "reset": _reset,
     "black_hole": _black_hole,
     "slow_first_token": _slow_first_token,
+    "heartbeats": _heartbeats,
+    "loading": _loading,
     "dribble": _dribble,
 }

@@ -38,10 +38,11 @@ class RecordedRequest:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One piece of a reply's body; ``delta`` marks a piece that carries content of a stream."""
+    """One piece of a reply's body; ``delta`` marks content of a stream, ``beat`` a sign of life before the first."""
 
     data: bytes
     delta: bool = False
+    beat: bool = False
 
 
 @dataclass(frozen=True, slots=True)

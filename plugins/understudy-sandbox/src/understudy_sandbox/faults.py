@@ -37,6 +37,8 @@ FAILURES = (
     "invalid_request",
 )
 
+#: Seconds between two heartbeats at least: a stream holds all of them.
+SHORTEST = 0.001
 _HEADER_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 
 
@@ -233,10 +235,24 @@ def black_hole(seconds: float = 60) -> Fault:
     return _fault("black_hole", seconds=seconds)
 
 
-def slow_first_token(seconds: float) -> Fault:
-    """A healthy reply whose first content comes after so many seconds."""
+def slow_first_token(seconds: float, every: float = 30) -> Fault:
+    """A healthy reply whose first content comes after so many seconds; until then a heartbeat every so many."""
     _at_least("seconds", seconds, 0)
-    return _fault("slow_first_token", seconds=seconds)
+    _at_least("every", every, SHORTEST)
+    return _fault("slow_first_token", seconds=seconds, every=every)
+
+
+def heartbeats(every: float = 1, seconds: float = 60) -> Fault:
+    """A stream in which only heartbeats come, one every so many seconds, where the vendor sends any, and no answer."""
+    _at_least("every", every, SHORTEST)
+    _at_least("seconds", seconds, 0)
+    return _fault("heartbeats", every=every, seconds=seconds)
+
+
+def loading(seconds: float) -> Fault:
+    """A healthy reply whose first byte comes after so many seconds, as when a model is loaded first."""
+    _at_least("seconds", seconds, 0)
+    return _fault("loading", seconds=seconds)
 
 
 def dribble(seconds: float, size: int | None = None) -> Fault:
@@ -290,8 +306,8 @@ ALL: Mapping[str, Callable[..., Fault]] = MappingProxyType(
             *(status, rate_limited, quota_exhausted, billing, request_too_large, overloaded, server_error, timeout),
             *(authentication_failed, permission_denied, model_not_found, context_too_long, invalid_request),
             *(blocked, empty, out_of_tokens, stream_error, stream_end, cut, cut_character, stall, reset, refuse),
-            *(black_hole, slow_first_token, dribble, malformed_json, html_page, empty_body, null_object, huge),
-            wrong_content_type,
+            *(black_hole, slow_first_token, heartbeats, loading, dribble, malformed_json, html_page, empty_body),
+            *(null_object, huge, wrong_content_type),
         )
     }
 )

@@ -38,6 +38,7 @@ class Schedule:
         self._standing: Entry | None = None
         self._replies: deque[Scripted] = deque()
         self._requests: list[RecordedRequest] = []
+        self._loads: dict[int, Entry] = {}  # by the number of the request that waits for it
         self._connections = 0
 
     def add(self, faults: Iterable[Fault | None]) -> None:
@@ -63,6 +64,7 @@ class Schedule:
             self._standing = None
             self._replies.clear()
             self._requests.clear()
+            self._loads.clear()
             self._connections = 0
 
     def script_replies(self, replies: Iterable[Scripted]) -> None:
@@ -78,16 +80,29 @@ class Schedule:
     def meet(self, request: RecordedRequest, fault: Fault | None) -> tuple[RecordedRequest, Fault | None]:
         """Number and record a request, and take the fault that it meets: its own (from a header) or the next.
 
-        A request that was under way when a refusal began meets nothing and leaves the refusal where it is.
+        A request that was under way when a refusal began meets nothing and leaves the refusal where it is. What is to
+        be loaded stays where it is too, until it is loaded.
         """
         with self._lock:
+            number = len(self._requests) + 1
             if fault is None and self._refusal() is None:
-                entry = self._script.popleft() if self._script else self._standing
+                entry = self._script[0] if self._script else self._standing
                 fault = None if entry is None else entry.fault
-            number, text = len(self._requests) + 1, None if fault is None else str(fault)
+                if entry is not None and fault is not None and fault.name == "loading":
+                    self._loads[number] = entry
+                elif self._script:
+                    self._script.popleft()
+            text = None if fault is None else str(fault)
             recorded = replace(request, number=number, at=time.monotonic(), fault=text)
             self._requests.append(recorded)
             return recorded, fault
+
+    def loaded(self, number: int) -> None:
+        """Take from the script what the request of this number has waited for; others may have waited for it too."""
+        with self._lock:
+            entry = self._loads.pop(number, None)
+            if entry is not None and self._script and self._script[0] is entry:
+                self._script.popleft()
 
     def refusal(self) -> Entry | None:
         """The refusal whose turn it is: it concerns connections, so no request can take it."""

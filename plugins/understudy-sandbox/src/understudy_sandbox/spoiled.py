@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -48,6 +49,8 @@ def make_reply(vendor: Vendor, request: RecordedRequest, fault: Fault | None, ta
             return _sound(vendor, request, lambda: take() or ACCENTED)
         case "stream_error":
             return _stream_error(vendor, request, fault, take)
+        case "slow_first_token" | "heartbeats" if request.stream:
+            return _with_heartbeats(vendor, request, fault, take)
         case "malformed_json":
             return _malformed(_sound(vendor, request, take), options["after"])
         case "wrong_content_type":
@@ -95,6 +98,20 @@ def _stream_error(vendor: Vendor, request: RecordedRequest, fault: Fault, take: 
     sound = _sound(vendor, request, take)
     before, _ = split_after(sound, after)
     return replace(sound, frames=(*before, vendor.error_frame(request, kind, len(before))))
+
+
+def _with_heartbeats(vendor: Vendor, request: RecordedRequest, fault: Fault, take: TakeReply) -> Reply:
+    """Put the vendor's heartbeats before the first delta: as many as fit into the wait; or nothing but them."""
+    sound, every, seconds = _sound(vendor, request, take), fault.options["every"], fault.options["seconds"]
+    if not sound.streamed:
+        return sound
+    place = next((place for place, frame in enumerate(sound.frames) if frame.delta), None)
+    if fault.name == "heartbeats":
+        place = 1 if place is None else place
+        sound = replace(sound, frames=sound.frames[:place])
+    if place is None:
+        return sound
+    return vendor.with_heartbeats(request, sound, place, max(math.ceil(seconds / every) - 1, 0))
 
 
 def _malformed(reply: Reply, after: int) -> Reply:

@@ -52,6 +52,12 @@ class Vendor(Protocol):
     def null_stream(self, request: RecordedRequest) -> Reply:
         """A stream, framed as the vendor frames it, with nothing in it but the JSON object ``{}``."""
 
+    def with_heartbeats(self, request: RecordedRequest, stream: Reply, place: int, count: int) -> Reply:
+        """The stream with so many of the vendor's heartbeats before the frame at ``place``; as it is, without any."""
+
+    def while_loading(self, request: RecordedRequest) -> Reply | None:
+        """The reply to a request that waits for no model while one is being loaded; None for one that does."""
+
 
 VENDORS: Mapping[str, Vendor] = MappingProxyType(
     {vendor.NAME: vendor for vendor in (gemini, anthropic, openai, cohere, ollama)}

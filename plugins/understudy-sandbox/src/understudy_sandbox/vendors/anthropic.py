@@ -85,6 +85,17 @@ def null_stream(request: RecordedRequest) -> Reply:
     return empty_event()
 
 
+def with_heartbeats(request: RecordedRequest, stream: Reply, place: int, count: int) -> Reply:
+    """See :class:`understudy_sandbox.vendors.Vendor`."""
+    pings = [replace(event_frame({"type": "ping"}), beat=True)] * count
+    return replace(stream, frames=(*stream.frames[:place], *pings, *stream.frames[place:]))
+
+
+def while_loading(request: RecordedRequest) -> Reply | None:
+    """See :class:`understudy_sandbox.vendors.Vendor`."""
+    return reply_without_model(request)
+
+
 def _model(name: str) -> dict[str, Any]:
     return {
         "type": "model",

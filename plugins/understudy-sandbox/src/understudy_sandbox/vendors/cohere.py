@@ -88,6 +88,16 @@ def null_stream(request: RecordedRequest) -> Reply:
     return empty_event()
 
 
+def with_heartbeats(request: RecordedRequest, stream: Reply, place: int, count: int) -> Reply:
+    """See :class:`understudy_sandbox.vendors.Vendor`. Cohere sends none."""
+    return stream
+
+
+def while_loading(request: RecordedRequest) -> Reply | None:
+    """See :class:`understudy_sandbox.vendors.Vendor`."""
+    return reply_without_model(request)
+
+
 def _model(name: str) -> dict[str, Any]:
     return {
         "name": name,

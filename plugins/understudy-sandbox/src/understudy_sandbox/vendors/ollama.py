@@ -90,6 +90,19 @@ def null_stream(request: RecordedRequest) -> Reply:
     return _lines([_line({})])
 
 
+def with_heartbeats(request: RecordedRequest, stream: Reply, place: int, count: int) -> Reply:
+    """See :class:`understudy_sandbox.vendors.Vendor`. Ollama sends none."""
+    return stream
+
+
+def while_loading(request: RecordedRequest) -> Reply | None:
+    """See :class:`understudy_sandbox.vendors.Vendor`. Nothing is in memory meanwhile."""
+    if request.path == ollama_checks.LOADED:
+        return json_reply(200, {"models": []})
+    waits = request.path == ollama_checks.CHAT
+    return ollama_checks.find_problem(request) if waits else reply_without_model(request)
+
+
 def _model(name: str) -> dict[str, Any]:
     return {
         "name": name,

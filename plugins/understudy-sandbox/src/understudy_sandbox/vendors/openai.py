@@ -81,6 +81,16 @@ def null_stream(request: RecordedRequest) -> Reply:
     return empty_event()
 
 
+def with_heartbeats(request: RecordedRequest, stream: Reply, place: int, count: int) -> Reply:
+    """See :class:`understudy_sandbox.vendors.Vendor`. Chat Completions sends none."""
+    return openai_responses.with_keepalives(stream, place, count) if _is_response(request) else stream
+
+
+def while_loading(request: RecordedRequest) -> Reply | None:
+    """See :class:`understudy_sandbox.vendors.Vendor`."""
+    return reply_without_model(request)
+
+
 def _deliver(request: RecordedRequest, body: Mapping[str, Any]) -> Reply:
     return openai_responses.deliver(request, body) if _is_response(request) else openai_chat.deliver(request, body)
 

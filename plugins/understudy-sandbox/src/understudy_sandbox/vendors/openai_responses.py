@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from understudy_sandbox.exchange import (
@@ -170,6 +172,14 @@ def deliver(request: RecordedRequest, body: Mapping[str, Any]) -> Reply:
     return stream_reply(frames, identity(request), "text/event-stream; charset=utf-8")
 
 
+def with_keepalives(stream: Reply, place: int, count: int) -> Reply:
+    """A stream with so many events ``keepalive`` before a frame: they are numbered like all others."""
+    before, rest = stream.frames[:place], stream.frames[place:]
+    beats = [replace(_event(place + number, {"type": "keepalive"}), beat=True) for number in range(count)]
+    moved = [_event(place + count + number, _read(frame)) for number, frame in enumerate(rest)]
+    return replace(stream, frames=(*before, *beats, *moved))
+
+
 def error_body(request: RecordedRequest, kind: str) -> Reply:
     """A plain response that failed."""
     return json_reply(200, _failed(request, kind), identity(request))
@@ -196,6 +206,11 @@ def _failed(request: RecordedRequest, kind: str) -> dict[str, Any]:
 def _event(number: int, event: Mapping[str, Any]) -> Frame:
     data = compact({**event, "sequence_number": number})
     return Frame(f"event: {event['type']}\ndata: {data}\n\n".encode(), str(event["type"]).endswith(".delta"))
+
+
+def _read(frame: Frame) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads(frame.data.partition(b"data: ")[2])
+    return {name: value for name, value in event.items() if name != "sequence_number"}
 
 
 def _opened(body: Mapping[str, Any]) -> dict[str, Any]:
