@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
 
-from understudy import ModelRule, ResponseWarning
+from understudy import File, Image, ModelRule, Part, Request, ResponseWarning, Text, Thinking, ToolCall, ToolResult
 from understudy.thinking import ROOM, SHORT_ANSWER
 
 Version = tuple[int, int]
@@ -37,6 +37,18 @@ NEVER_OFF = ("xhigh", "max")
 
 # What is asked for where a model thinks within a budget only, and the caller named none. The least is 1024.
 DEFAULT_BUDGET = 4096
+
+# Seconds between the pings of a stream that has nothing to show: 30.01 were measured at
+# https://github.com/frontman-ai/frontman/issues/731, "every ~30s" is in https://github.com/BerriAI/litellm/pull/36024,
+# 15 to 30 in https://github.com/anthropics/anthropic-sdk-typescript/issues/998; the longest counts. In bad hours
+# streams were silent for longer and went on: https://github.com/anthropics/claude-code/issues/66095. Read 2026-11-30
+HEARTBEAT = 30.0
+# No ping is known to come before message_start, which waits until the prompt was read: for that, 15 s and 240 s for a
+# million tokens are allowed at https://github.com/experientiallabs/experiential/pull/681, read 2026-11-30. So no
+# heartbeat is relied on with more than this many tokens.
+LONG_PROMPT = 100_000
+_BYTES = 4  # of text in a token, as usual for English
+_IMAGE = 1600  # tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +184,33 @@ def takes_prefill(model: str) -> bool | None:
     """Return whether a model goes on from an assistant's message at the end; None where the name does not tell."""
     traits = traits_of(model)
     return None if traits is None else traits.prefill
+
+
+def heartbeat(request: Request) -> float | None:
+    """Return the seconds between the pings of a stream that has nothing to show; None where they are not relied on."""
+    tokens = _tokens_of(request.system or "") + _tokens_of("".join(str(tool.parameters) for tool in request.tools))
+    tokens += sum(_count(part) for message in request.messages for part in message.parts)
+    return HEARTBEAT if tokens <= LONG_PROMPT else None
+
+
+def _count(part: Part) -> float:
+    """Estimate the tokens of a part of a message; a file whose size is not known may be as long as any."""
+    match part:
+        case Text() | Thinking():
+            return _tokens_of(part.text)
+        case ToolCall():
+            return _tokens_of(str(part.arguments))
+        case ToolResult():
+            content = part.content
+            return _tokens_of(content) if isinstance(content, str) else sum(map(_count, content))
+        case File():
+            return LONG_PROMPT + 1 if part.data is None else len(part.data) / _BYTES
+        case Image():
+            return _IMAGE
+
+
+def _tokens_of(text: str) -> float:
+    return (len(text) if text.isascii() else len(text.encode(errors="replace"))) / _BYTES
 
 
 def ending_warnings(model: str) -> tuple[ResponseWarning, ...]:

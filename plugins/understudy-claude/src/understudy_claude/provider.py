@@ -1,7 +1,8 @@
 """The provider: the SDK's clients and the four calls. The only module that touches Anthropic's SDK.
 
-The SDK is asked for the vendor's JSON as it is (`client.post` with a plain type): no models are built from it, a page
-of HTML is seen for what it is, and no setting is refused on this side of the wire. Its retries are off.
+The SDK is asked for the reply as it is: no models are built from it, a page of HTML is seen for what it is, and no
+setting is refused on this side of the wire. Streams are read here too, because the SDK's reader keeps pings to itself.
+Its retries are off.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from understudy import (
 )
 from understudy_claude.failures import PROVIDER, failure_of_exception, failure_of_reply
 from understudy_claude.history import Json, account_mark
-from understudy_claude.models import DEFAULT_MODEL, NEWEST_VERSION, ending_warnings, takes_prefill
+from understudy_claude.models import DEFAULT_MODEL, NEWEST_VERSION, ending_warnings, heartbeat, takes_prefill
 from understudy_claude.streaming import StreamReader
 from understudy_claude.thinking import plan
 from understudy_claude.wire import Asked, model_ids, request_body, response_of
@@ -99,22 +100,10 @@ class ClaudeProvider(ChatProvider):
     def generate(self, request: Request) -> LLMResponse:
         """Answer a request; the timeout bounds the whole attempt, give or take one wait."""
         model, body, asked = self._prepare(request)
-        import anthropic
-        import httpx2
-
         with _failures_of(model):
             until = time.monotonic() + _seconds(request)
-            client = self._clients.get()
             # asked for as a stream, so that it is read here, where the time is watched
-            unread = client.post(
-                PATH,
-                cast_to=httpx2.Response,
-                body=body,
-                options=_options(_seconds(request), asked.version),
-                stream=True,
-                stream_cls=anthropic.Stream[object],
-            )
-            response = cast("httpx2.Response", unread)
+            response = self._send(body, asked, request)
             try:
                 content = _read(response, until)
             finally:
@@ -124,27 +113,17 @@ class ClaudeProvider(ChatProvider):
     def stream(self, request: Request) -> Iterator[StreamEvent]:
         """Answer a request piece by piece; the timeout bounds the wait for each piece."""
         model, body, asked = self._prepare(request)
-        import anthropic
-
         with _failures_of(model):
-            client = self._clients.get()
-            events = client.post(
-                PATH,
-                cast_to=object,
-                body={**body, "stream": True},
-                options=_options(_seconds(request), asked.version),
-                stream=True,
-                stream_cls=anthropic.Stream[object],
-            )
+            response = self._send({**body, "stream": True}, asked, request)
             try:
-                if not _has_type(events.response, "text/event-stream"):
-                    raise _unexpected(events.response, events.response.read())
-                reader = StreamReader(events.response.headers, asked)
-                for event in events:
-                    yield from reader.feed(event)
+                if not _has_type(response, "text/event-stream"):
+                    raise _unexpected(response, response.read())
+                reader = StreamReader(response.headers, asked)
+                for data in response.iter_bytes():
+                    yield from reader.read(data)
                 yield reader.finish()
             finally:
-                events.close()
+                response.close()
 
     async def agenerate(self, request: Request) -> LLMResponse:
         """Answer a request on the running event loop; the timeout bounds the whole attempt."""
@@ -165,27 +144,29 @@ class ClaudeProvider(ChatProvider):
         with _failures_of(model):
             client = await self._clients.aget()
             import anthropic
+            import httpx2
 
-            events = await client.post(
+            unread = await client.post(
                 PATH,
-                cast_to=object,
+                cast_to=httpx2.Response,
                 body={**body, "stream": True},
                 options=_options(_seconds(request), asked.version),
                 stream=True,
                 stream_cls=anthropic.AsyncStream[object],
             )
-            replies = aiter(events)
+            response = cast("httpx2.Response", unread)
+            pieces = response.aiter_bytes()
             try:
-                if not _has_type(events.response, "text/event-stream"):
-                    raise _unexpected(events.response, await events.response.aread())
-                reader = StreamReader(events.response.headers, asked)
-                async for event in replies:
-                    for piece in reader.feed(event):
-                        yield piece
+                if not _has_type(response, "text/event-stream"):
+                    raise _unexpected(response, await response.aread())
+                reader = StreamReader(response.headers, asked)
+                async for data in pieces:
+                    for event in reader.read(data):
+                        yield event
                 yield reader.finish()
             finally:
-                await events.close()
-                await unwind(replies)
+                await response.aclose()
+                await unwind(pieces)
 
     def _prepare(self, request: Request) -> tuple[str, Json, Asked]:
         if self._unavailable is not None:
@@ -194,6 +175,22 @@ class ClaudeProvider(ChatProvider):
         with _failures_of(model):
             body, asked = request_body(request, model, self._account)
         return model, body, asked
+
+    def _send(self, body: Json, asked: Asked, request: Request) -> httpx2.Response:
+        """Send a request, and return the reply with its body unread."""
+        client = self._clients.get()
+        import anthropic
+        import httpx2
+
+        unread = client.post(
+            PATH,
+            cast_to=httpx2.Response,
+            body=body,
+            options=_options(_seconds(request), asked.version),
+            stream=True,
+            stream_cls=anthropic.Stream[object],
+        )
+        return cast("httpx2.Response", unread)
 
     # ---- what is known beforehand ----
 
@@ -206,8 +203,12 @@ class ClaudeProvider(ChatProvider):
         return plan(request, request.model or self.default_model).room
 
     def pace(self, request: Request) -> Pace:
-        """Say whether the model will think for a while."""
-        return Pace(thinks=plan(request, request.model or self.default_model).level not in ("none", "minimal", "low"))
+        """Say whether the model will think for a while, and how often Anthropic pings; gateways may drop the pings."""
+        level = plan(request, request.model or self.default_model).level
+        return Pace(
+            thinks=level not in ("none", "minimal", "low"),
+            heartbeat=heartbeat(request) if self._base_url == BASE_URL else None,
+        )
 
     def list_models(self, timeout: float = 10.0) -> tuple[str, ...]:
         """Ask which models this account may use, as many as one page holds: 1000, the newest first."""

@@ -1,6 +1,7 @@
-"""A stream's events put together to the message that they are about, each piece told on the way.
+"""A stream's bytes cut into events, and the events put together to the message that they are about.
 
-No SDK is imported and nothing is sent or read here.
+No SDK is imported and nothing is sent or read here. The SDK's own reader keeps the vendor's pings to itself, and with
+them the difference between a model that thinks and one that is gone.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 from understudy import (
     Finish,
+    Heartbeat,
     MalformedResponse,
     StreamEvent,
     StreamInterrupted,
@@ -21,6 +23,58 @@ from understudy import (
 from understudy_claude.failures import PROVIDER, failure_of_reply
 from understudy_claude.history import Json
 from understudy_claude.wire import WRONG_SHAPE, Asked, Overlap, excerpt, response_of
+
+_ALIVE = Heartbeat()
+
+
+class EventReader:
+    """Cuts the bytes of a stream into the JSON of its events, each with its type.
+
+    Args:
+        headers: the reply's headers.
+    """
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = headers
+        self._line: list[bytes] = []  # the pieces of the line that has not ended
+        self._data: list[bytes] = []  # the lines of the event that has not ended
+        self._name = b""
+
+    def feed(self, data: bytes) -> Iterator[Any]:
+        """Take the next bytes, and yield the events that they complete.
+
+        Raises:
+            Failure: an event named error is not JSON.
+            MalformedResponse: another one is not.
+        """
+        first, *rest = data.split(b"\n")  # never at U+2028 and its like, which may stand inside JSON
+        self._line.append(first)
+        for piece in rest:
+            line = b"".join(self._line).removesuffix(b"\r")
+            self._line = [piece]
+            if line.startswith(b"data:"):
+                self._data.append(line[5:].strip())
+            elif line.startswith(b"event:"):
+                self._name = line[6:].strip()
+            elif not line:
+                event, name = b"\n".join(self._data), self._name
+                self._data, self._name = [], b""
+                if event or name:
+                    yield from self._event(event or b"{}", name.decode("utf-8", "replace"))
+
+    def _event(self, data: bytes, name: str) -> Iterator[Any]:
+        try:
+            event = json.loads(data)
+        except ValueError:  # or UnicodeDecodeError, which is one
+            if name == "error":
+                raise failure_of_reply(200, self._headers, data) from None
+            found = excerpt(data.decode("utf-8", "replace"))
+            raise MalformedResponse(f"expected an event in JSON, found {found}", provider=PROVIDER) from None
+        if isinstance(event, Mapping) and "type" not in event:
+            if name:  # what has no type at all says nothing
+                yield {**event, "type": name}
+        else:
+            yield event
 
 
 class StreamReader:
@@ -33,6 +87,7 @@ class StreamReader:
 
     def __init__(self, headers: Mapping[str, str], asked: Asked) -> None:
         self._headers, self._asked = headers, asked
+        self._events = EventReader(headers)
         self._message: Json = {}
         self._blocks: dict[int, Json] = {}
         self._pieces: dict[int, list[str]] = {}
@@ -49,8 +104,19 @@ class StreamReader:
             "error": self._fail,
         }
 
+    def read(self, data: bytes) -> Iterator[StreamEvent]:
+        """Take the next bytes of the stream.
+
+        Raises:
+            Failure: as `feed`.
+        """
+        for event in self._events.feed(data):
+            yield from self.feed(event)
+
     def feed(self, event: Any) -> list[StreamEvent]:
-        """Take the next event; kinds of events that are not known are passed over, as the API asks.
+        """Take the next event; what brings nothing to the caller (a ping, say) is a heartbeat.
+
+        Kinds of events that are not known are passed over, as the API asks: they too show that it is at work.
 
         Raises:
             Failure: the event is an error.
@@ -58,7 +124,8 @@ class StreamReader:
         """
         try:
             read = self._readers.get(event["type"])
-            return list(read(event)) if read is not None else []
+            told = list(read(event)) if read is not None else []
+            return told if told or self._ended else [_ALIVE]
         except WRONG_SHAPE as error:
             raise MalformedResponse(
                 f"expected an event of a message, found {excerpt(event)} ({type(error).__name__}: {error})",
@@ -105,7 +172,8 @@ class StreamReader:
                     yield TextDelta(text)
             case "thinking_delta":
                 pieces.append(delta["thinking"])
-                yield ThinkingDelta(delta["thinking"])
+                if delta["thinking"]:
+                    yield ThinkingDelta(delta["thinking"])
             case "input_json_delta":
                 pieces.append(delta["partial_json"])
                 if index in self._tool_calls and delta["partial_json"]:
