@@ -191,10 +191,10 @@ def test_another_attempt_has_four_times_the_room() -> None:
 
 def test_a_provider_tells_the_room_and_the_pace() -> None:
     provider = OpenAIProvider(Settings(environment={"OPENAI_API_KEY": "not-a-real-key"}))
-    assert (provider.thinking_room(SHORT), provider.pace(SHORT)) == (0, Pace(thinks=False))
-    assert (provider.thinking_room(LONG), provider.pace(LONG)) == (16_384, Pace(thinks=True))
+    assert (provider.thinking_room(SHORT), provider.pace(SHORT)) == (0, Pace(thinks=False, heartbeat=30.0))
+    assert (provider.thinking_room(LONG), provider.pace(LONG)) == (16_384, Pace(thinks=True, heartbeat=30.0))
     low = replace(SHORT, model="gpt-6-astra")
-    assert (provider.thinking_room(low), provider.pace(low)) == (4096, Pace(thinks=False))
+    assert (provider.thinking_room(low), provider.pace(low)) == (4096, Pace(thinks=False, heartbeat=30.0))
     assert provider.thinking_room(replace(LONG, model="gpt-4.1")) == 0
 
 

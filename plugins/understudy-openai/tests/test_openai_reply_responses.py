@@ -12,6 +12,7 @@ from understudy import (
     EmptyResponse,
     Failure,
     FinishReason,
+    Heartbeat,
     LLMResponse,
     MalformedResponse,
     Message,
@@ -188,7 +189,8 @@ def test_a_tool_call_cut_at_the_token_limit_is_left_out_with_a_warning() -> None
 
 def _told(*events: Any) -> tuple[StreamReader, list[Any]]:
     reader = StreamReader(HEADERS, REQUEST, OPENAI)
-    return reader, [piece for event in events for piece in reader.feed(event.get("type", ""), json.dumps(event))]
+    told = [piece for event in events for piece in reader.feed(event.get("type", ""), json.dumps(event))]
+    return reader, [piece for piece in told if piece != Heartbeat()]
 
 
 def _end(*items: Any, kind: str = "completed", **fields: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 from understudy import (
     ContentBlocked,
     FinishReason,
+    Heartbeat,
     MalformedResponse,
     Message,
     Overloaded,
@@ -48,7 +49,7 @@ def _chunks(*deltas: Any, finish_reason: str | None = "stop") -> list[Any]:
 def _reader(*chunks: Any, endpoint: Endpoint = OPENAI) -> tuple[StreamReader, list[Any]]:
     reader = StreamReader(HEADERS, REQUEST, endpoint)
     data = [chunk if isinstance(chunk, str) else json.dumps(chunk) for chunk in chunks]
-    return reader, [piece for one in data for piece in reader.feed("message", one)]
+    return reader, [piece for one in data for piece in reader.feed("message", one) if piece != Heartbeat()]
 
 
 def test_a_stream_adds_up_to_the_completion() -> None:

@@ -40,6 +40,15 @@ LEAST_TOKENS = 16  # of Responses: fewer are refused with integer_below_min_valu
 _ONLY_RESPONSES = ("-pro", "-codex", "-deep-research")
 _ONLY_CHAT = ("gpt-audio", "chatgpt-4o")
 
+# Seconds: a stream of Responses in which nothing comes for so long has an event `keepalive`. OpenAI documents it
+# nowhere; that it is sent: https://github.com/openai/openai-node/issues/1964, after how long:
+# https://github.com/AntigmaLabs/ante/issues/187, where the first event came within a second. Chat Completions sends
+# nothing while a model reasons: 79 s of silence, https://github.com/BerriAI/litellm/issues/36992. Read 2026-11-30.
+HEARTBEAT = 30.0
+# Tiers that may have a request wait for a machine before its first event: OpenAI's page of flex processing raises the
+# timeout to 15 minutes, https://developers.openai.com/api/docs/guides/flex-processing, read 2026-11-30.
+_WAITING = ("flex",)
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -98,6 +107,22 @@ def choose_api(request: Request, model: str, endpoint: Endpoint, options: Mappin
     if version is None or version < _FIRST_ON_RESPONSES:
         return "chat" if version is not None or model.startswith(_ONLY_CHAT) else "responses"
     return "responses"
+
+
+def heartbeat(request: Request, model: str, endpoint: Endpoint, options: Mapping[str, Any]) -> float | None:
+    """Return the seconds after which a silent stream has a sign of life; None where none can be relied on.
+
+    Gateways drop OpenAI's, and other servers that speak its API have others or none.
+
+    Args:
+        request: what is asked.
+        model: the model's name.
+        endpoint: who is asked.
+        options: the request's options for this endpoint.
+    """
+    if not endpoint.is_openai or choose_api(request, model, endpoint, options) != "responses":
+        return None
+    return None if options.get("background") or options.get("service_tier") in _WAITING else HEARTBEAT
 
 
 def reasons(model: str) -> bool:

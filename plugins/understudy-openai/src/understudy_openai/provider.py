@@ -30,11 +30,12 @@ from understudy import (
     StreamEvent,
     Timeout,
     UnsupportedRequest,
+    is_this_machine,
     unwind,
 )
 from understudy_openai import streaming, streaming_responses, wire, wire_responses
 from understudy_openai.failures import failure_of_exception, failure_of_reply
-from understudy_openai.models import DEFAULT_MODEL, Api, Endpoint, choose_api, ending_warnings
+from understudy_openai.models import DEFAULT_MODEL, Api, Endpoint, choose_api, ending_warnings, heartbeat
 from understudy_openai.reasoning import level_of, room
 from understudy_openai.shared import Json, Warnings, models_of, options_of
 
@@ -100,9 +101,13 @@ class OpenAIProvider(ChatProvider):
         return "; ".join(map(str, ending_warnings(model, self._endpoint))) or None
 
     def pace(self, request: Request) -> Pace:
-        """Say whether the model will reason at more than a low effort."""
-        level = level_of(request, request.model or self.default_model, options_of(request, self._endpoint))
-        return Pace(thinks=level not in ("none", "minimal", "low"))
+        """Say whether the model will reason at more than a low effort, and how often OpenAI shows that it works."""
+        model, options = request.model or self.default_model, options_of(request, self._endpoint)
+        return Pace(
+            thinks=level_of(request, model, options) not in ("none", "minimal", "low"),
+            heartbeat=heartbeat(request, model, self._endpoint, options),
+            local=self._has_own_name and is_this_machine(self._base_url),
+        )
 
     def thinking_room(self, request: Request) -> int:
         """Return how many tokens are asked for besides `max_tokens`: where the model reasons, that counts as well."""

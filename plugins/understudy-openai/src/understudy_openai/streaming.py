@@ -11,6 +11,7 @@ from typing import Any
 
 from understudy import (
     Finish,
+    Heartbeat,
     MalformedResponse,
     Request,
     ResponseWarning,
@@ -27,6 +28,7 @@ from understudy_openai.stops import StopFilter
 from understudy_openai.wire import CALL_FIELDS, THINKING_FIELDS, pieces_of, response_of
 
 DONE = "[DONE]"
+ALIVE = Heartbeat()
 
 
 class StreamReader:
@@ -64,6 +66,9 @@ class StreamReader:
     def feed(self, event: str, data: str) -> list[StreamEvent]:
         """Take the next event; what is not known in a chunk is passed over.
 
+        A chunk that brings nothing to the caller is a heartbeat. Comments (": keepalive"), which some servers send, end
+        in the reader of the HTTP library.
+
         Args:
             event: the event's name; chunks have none of their own.
             data: its data.
@@ -79,7 +84,7 @@ class StreamReader:
         try:
             if chunk.get("error") or event == "error" or chunk.get("object") == "error":
                 raise failure_of_reply(self._endpoint.name, 200, self._headers, error_of(chunk))
-            return self._shown(self._read(chunk))
+            return self._shown(self._read(chunk)) or [ALIVE]
         except WRONG_SHAPE as error:
             raise unexpected_event(chunk, error, self._endpoint) from error
 
@@ -135,8 +140,9 @@ class StreamReader:
         return ThinkingDelta(text)
 
     def _read_call(self, piece: Json) -> Iterator[StreamEvent]:
-        function = piece.get("function") or {}
+        function, known = piece.get("function") or {}, len(self._calls)
         position = self._position(piece)
+        begins = len(self._calls) > known
         call = self._calls[position]
         call["function"]["name"] = call["function"]["name"] or function.get("name") or ""
         arguments = function.get("arguments") or ""
@@ -144,7 +150,8 @@ class StreamReader:
             arguments = json.dumps(arguments)  # some compatible servers parse them
         call["function"]["arguments"] += arguments
         call |= {name: value for name, value in piece.items() if name not in CALL_FIELDS and value is not None}
-        yield ToolCallDelta(position, call["id"], call["function"]["name"], arguments)
+        if arguments or begins:
+            yield ToolCallDelta(position, call["id"], call["function"]["name"], arguments)
 
     def _position(self, piece: Json) -> int:
         """Return which call a piece belongs to; some compatible servers give several calls one index, or none."""

@@ -20,7 +20,7 @@ from understudy_openai.failures import failure_of_reply
 from understudy_openai.models import Endpoint
 from understudy_openai.shared import WRONG_SHAPE, Json
 from understudy_openai.stops import StopFilter
-from understudy_openai.streaming import DONE, error_of, interrupted, parse_event, unexpected_event
+from understudy_openai.streaming import ALIVE, DONE, error_of, interrupted, parse_event, unexpected_event
 from understudy_openai.wire_responses import response_of
 
 
@@ -66,7 +66,9 @@ class StreamReader:
         return self._response is not None
 
     def feed(self, event: str, data: str) -> list[StreamEvent]:
-        """Take the next event; kinds of events that are not known are passed over.
+        """Take the next event; what brings nothing to the caller (that a response was created, say) is a heartbeat.
+
+        So are kinds of events that are not known, and `keepalive`, which OpenAI sends and documents nowhere.
 
         Args:
             event: the event's name.
@@ -83,7 +85,8 @@ class StreamReader:
             kind = "error" if "error" in body and "type" not in body else body.get("type", event)
             read = self._readers.get(kind)
             told = list(read(body)) if read is not None else []  # reading them may end the answer
-            return self._stops.shown(told, ended=self.ended)
+            shown = self._stops.shown(told, ended=self.ended)
+            return shown if shown or self.ended else [ALIVE]
         except WRONG_SHAPE as error:
             raise unexpected_event(body, error, self._endpoint) from error
 
@@ -113,18 +116,21 @@ class StreamReader:
         yield from ()
 
     def _say(self, event: Json) -> Iterator[StreamEvent]:
-        yield TextDelta(event["delta"])
+        if event["delta"]:
+            yield TextDelta(event["delta"])
 
     def _begin_summary(self, event: Json) -> Iterator[StreamEvent]:
         if event["summary_index"] > 0:
             yield ThinkingDelta("\n\n")  # as the parts stand apart in the whole answer
 
     def _think(self, event: Json) -> Iterator[StreamEvent]:
-        yield ThinkingDelta(event["delta"])
+        if event["delta"]:
+            yield ThinkingDelta(event["delta"])
 
     def _call(self, event: Json) -> Iterator[StreamEvent]:
         index, item = self._calls[event["output_index"]]
-        yield ToolCallDelta(index, item["call_id"], item["name"], event["delta"])
+        if event["delta"]:
+            yield ToolCallDelta(index, item["call_id"], item["name"], event["delta"])
 
     def _end(self, event: Json) -> Iterator[StreamEvent]:
         self._response = dict(event["response"])
