@@ -17,6 +17,7 @@ from understudy import (
     File,
     Finish,
     FinishReason,
+    Heartbeat,
     Image,
     LLMResponse,
     MalformedResponse,
@@ -158,7 +159,7 @@ def test_what_is_no_json_is_malformed(text: str | bytes) -> None:
 
 def events_of(chunks: list[Any], request: Request = ASKED) -> tuple[list[Any], LLMResponse]:
     reader = StreamReader({}, request, model="m")
-    events = [event for chunk in chunks for event in reader.feed(chunk)]
+    events = [event for chunk in chunks for event in reader.feed(chunk) if event != Heartbeat()]
     end = reader.finish()
     assert isinstance(end, Finish)
     return events, end.response

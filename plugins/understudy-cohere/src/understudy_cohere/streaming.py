@@ -12,6 +12,7 @@ from typing import Any
 
 from understudy import (
     Finish,
+    Heartbeat,
     MalformedResponse,
     Request,
     ResponseWarning,
@@ -25,6 +26,7 @@ from understudy_cohere.failures import PROVIDER, failure_of_reply, request_id_of
 from understudy_cohere.wire import WRONG_SHAPE, Json, checked_text, excerpt, own_name, response_of
 
 _DONE = b"[DONE]"  # what closes a stream besides message-end, and says nothing more
+_ALIVE = Heartbeat()
 
 
 class EventReader:
@@ -96,7 +98,9 @@ class StreamReader:
             yield from self.feed(event)
 
     def feed(self, event: Any) -> list[StreamEvent]:
-        """Take the next event; kinds of events that are not known are passed over.
+        """Take the next event; what brings nothing to the caller (that a message starts, say) is a heartbeat.
+
+        So are kinds of events that are not known, which are passed over otherwise.
 
         Raises:
             Failure: the event is an error.
@@ -109,7 +113,7 @@ class StreamReader:
             read = self._readers.get(kind)
             told = list(read(event)) if read is not None else []
             self._given = self._given or any(map(_is_given, told))
-            return told
+            return told if told or self._end is not None else [_ALIVE]
         except WRONG_SHAPE as error:
             raise MalformedResponse(
                 f"expected an event of a message, found {excerpt(event)} ({type(error).__name__}: {error})",

@@ -9,6 +9,7 @@ from typing import Any
 
 from understudy import (
     Finish,
+    Heartbeat,
     Request,
     ResponseWarning,
     StreamEvent,
@@ -21,6 +22,7 @@ from understudy_gemini_legacy.failures import error_of, failure_of_reply, unread
 from understudy_gemini_legacy.options import PROVIDER
 from understudy_gemini_legacy.wire import CallNames, checked_call, raw_parts, read_json, response_of
 
+_ALIVE = Heartbeat()
 # What cuts JSON into objects: quotes, braces, and a backslash with what it escapes; and what no string may hold.
 _STRUCTURE = re.compile(rb'["{}\x00-\x1f]|\\.', re.DOTALL)
 
@@ -154,7 +156,7 @@ class StreamReader:
         return "".join(texts)
 
     def feed(self, chunk: Any) -> list[StreamEvent]:
-        """Take one chunk of the stream.
+        """Take one chunk of the stream; one that brings nothing to the caller (a signature alone, say) is a heartbeat.
 
         Raises:
             Failure: the chunk is an error, or not what the API promises.
@@ -166,11 +168,11 @@ class StreamReader:
         self._body |= {name: value for name, value in chunk.items() if name != "candidates"}
         candidates = chunk.get("candidates")
         if not isinstance(candidates, list) or not candidates or not isinstance(candidates[0], Mapping):
-            return []
+            return [_ALIVE]
         self._candidate |= {name: value for name, value in candidates[0].items() if name != "content"}
         events = [event for part in raw_parts(candidates[0]) if (event := self._take(part)) is not None]
         self._given = self._given or bool(events)
-        return events
+        return events or [_ALIVE]
 
     def finish(self) -> Finish:
         """End the stream.

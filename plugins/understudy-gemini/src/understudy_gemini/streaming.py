@@ -8,6 +8,7 @@ from typing import Any
 
 from understudy import (
     Finish,
+    Heartbeat,
     MalformedResponse,
     Request,
     ResponseWarning,
@@ -20,6 +21,8 @@ from understudy import (
 from understudy_gemini.failures import error_of, failure_of_reply, unreadable
 from understudy_gemini.options import FAMILY
 from understudy_gemini.wire import CallNames, checked_call, raw_parts, read_json, response_of
+
+_ALIVE = Heartbeat()
 
 
 class EventReader:
@@ -138,7 +141,7 @@ class StreamReader:
         return "".join(texts)
 
     def feed(self, chunk: Any) -> list[StreamEvent]:
-        """Take one chunk of the stream.
+        """Take one chunk of the stream; one that brings nothing to the caller (a signature alone, say) is a heartbeat.
 
         Raises:
             Failure: the chunk is an error, or not what the API promises.
@@ -150,11 +153,11 @@ class StreamReader:
         self._body |= {name: value for name, value in chunk.items() if name != "candidates"}
         candidates = chunk.get("candidates")
         if not isinstance(candidates, list) or not candidates or not isinstance(candidates[0], Mapping):
-            return []
+            return [_ALIVE]
         self._candidate |= {name: value for name, value in candidates[0].items() if name != "content"}
         events = [event for part in raw_parts(candidates[0]) if (event := self._take(part)) is not None]
         self._given = self._given or bool(events)
-        return events
+        return events or [_ALIVE]
 
     def finish(self) -> Finish:
         """End the stream.

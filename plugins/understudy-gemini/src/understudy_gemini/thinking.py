@@ -32,8 +32,10 @@ def plan_thinking(request: Request, model: str, provider: str, today: date) -> P
     """Decide how much a model shall think for a request.
 
     Thoughts are not asked to be shown, although they cost nothing then (https://ai.google.dev/gemini-api/docs/thinking
-    prices all of them, shown or not, read 2026-11-30): whoever holds the first of a stream holds a piece of it, and
-    nobody can answer in its place any more without the caller noticing.
+    prices all of them, shown or not): whoever holds the first of a stream holds a piece of it, and nobody can answer in
+    its place any more without the caller noticing. As mere signs of life they would not do either: gemini-3.5 and 3.8
+    were seen to show none (https://discuss.ai.google.dev/t/187725), and asking for them is refused where a model does
+    not think (https://github.com/google-gemini/gemini-cli/issues/1953). Read 2026-11-30.
 
     Args:
         request: what is asked.
