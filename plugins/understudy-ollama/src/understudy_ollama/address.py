@@ -38,6 +38,12 @@ def without_credentials(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
+def is_hosted(url: str) -> bool:
+    """Return whether a URL is that of Ollama's own servers, which load nothing that a user would wait for."""
+    host = urlsplit(url).hostname or ""
+    return host == "ollama.com" or host.endswith(".ollama.com")
+
+
 def _read_host(settings: Settings) -> str | None:
     found = settings.find("OLLAMA_HOST")
     if found is None:

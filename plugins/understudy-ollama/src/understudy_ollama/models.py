@@ -104,6 +104,23 @@ def least_thinking(request: Request, model: str, think: Any = None) -> str | Non
     return LEAST.get(full_name(model).partition(":")[0])
 
 
+def level_of(request: Request, model: str, options: Mapping[str, Any], learned: Container[str] = ()) -> str:
+    """Return how much a model will think, as far as is known: a level of understudy.thinking.ROOM.
+
+    Args:
+        request: what to ask.
+        model: the model to ask.
+        options: what the caller wants of Ollama alone, the model's settings among them.
+        learned: full names of models that were seen to think.
+    """
+    think = options.get("think")
+    return _level(request, model, think) if thinks(model, think, learned) else "none"
+
+
+def _level(request: Request, model: str, think: Any) -> str:
+    return least_thinking(request, model, think) or (think if isinstance(think, str) and think in ROOM else USUAL)
+
+
 def room_for(
     request: Request,
     model: str,
@@ -125,7 +142,7 @@ def room_for(
     think, window = options.get("think"), options.get("num_ctx")
     if not thinks(model, think, learned) and adaptation != MORE_ROOM:
         return 0
-    level = least_thinking(request, model, think) or (think if isinstance(think, str) and think in ROOM else USUAL)
+    level = _level(request, model, think)
     return room_to_think(level, request.max_tokens, window if isinstance(window, int) else None, adaptation)
 
 

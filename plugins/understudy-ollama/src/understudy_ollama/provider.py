@@ -22,22 +22,26 @@ from understudy import (
     Failure,
     LLMResponse,
     MalformedResponse,
+    Pace,
     ProviderUnavailable,
     Request,
     Settings,
     StreamEvent,
     Timeout,
+    is_this_machine,
     unwind,
 )
-from understudy_ollama.address import DEFAULT_URL, read_address, without_credentials
+from understudy_ollama.address import DEFAULT_URL, is_hosted, read_address, without_credentials
 from understudy_ollama.failures import PROVIDER, failure_of_exception, failure_of_reply
-from understudy_ollama.models import DEFAULT_MODEL, full_name, runs_elsewhere, takes_prefill
+from understudy_ollama.memory import Memory
+from understudy_ollama.models import DEFAULT_MODEL, full_name, level_of, runs_elsewhere, takes_prefill
 from understudy_ollama.streaming import StreamReader
 from understudy_ollama.wire import (
     Json,
     Warnings,
     loading_body,
     names_in,
+    own_options,
     request_body,
     response_of,
     thinking_in,
@@ -91,6 +95,7 @@ class OllamaProvider(ChatProvider):
         self.capabilities = replace(self.capabilities, prefill=takes_prefill(self.default_model))
         self.credential = settings.credential(self._key, self._address, default=DEFAULT_URL)
         self._thinking: set[str] = set()  # full names of models that were seen, or said, to think
+        self._memory = Memory(time.monotonic)
         self._clients: Clients[transport.Client, transport.AsyncClient] = Clients(
             prepare=lambda: import_module("understudy_ollama.transport"),
             open=self._open,
@@ -126,6 +131,16 @@ class OllamaProvider(ChatProvider):
         """Return how many tokens are asked for besides `max_tokens`: none for models that are not known to think."""
         return thinking_room(request, request.model or self.default_model, self._thinking)
 
+    def pace(self, request: Request) -> Pace:
+        """Say whether the model will think for a while, and how long it may take to be loaded; nobody is asked."""
+        model, options = request.model or self.default_model, own_options(request)
+        elsewhere = runs_elsewhere(model) or is_hosted(self._url)
+        return Pace(
+            thinks=level_of(request, model, options, self._thinking) not in ("none", "minimal", "low"),
+            loading=0.0 if elsewhere else self._memory.loading(model, options),
+            local=not elsewhere and is_this_machine(self._url),
+        )
+
     def list_models(self, timeout: float = 10.0) -> tuple[str, ...]:
         """Ask the server which models were pulled; which of them think is remembered, where it says so."""
         with self._failures_of(None):
@@ -147,7 +162,7 @@ class OllamaProvider(ChatProvider):
         if runs_elsewhere(model):
             return None
         try:
-            return _lists(self._ask(LOADED, seconds), model)
+            return self._told(_lists(self._ask(LOADED, seconds), model))
         except Exception:  # it is asked to explain a failure, which must not become another one
             return None
 
@@ -163,7 +178,7 @@ class OllamaProvider(ChatProvider):
                     content = await response.aread()
                 finally:
                     await response.aclose()
-            return _lists(_parse(response, content, model), model)
+            return self._told(_lists(_parse(response, content, model), model))
         except Exception:  # as above
             return None
 
@@ -196,7 +211,7 @@ class OllamaProvider(ChatProvider):
                     yield from reader.read(data)
                 yield from reader.end()
             finally:
-                self._remember(model, reader.thought)
+                self._remember(request, model, reader.thought, answered=reader.began)
                 response.close()
 
     async def agenerate(self, request: Request) -> LLMResponse:
@@ -232,7 +247,7 @@ class OllamaProvider(ChatProvider):
                 for event in reader.end():
                     yield event
             finally:
-                self._remember(model, reader.thought)
+                self._remember(request, model, reader.thought, answered=reader.began)
                 await response.aclose()
                 await unwind(pieces)
 
@@ -279,13 +294,21 @@ class OllamaProvider(ChatProvider):
     def _response(
         self, document: Any, response: httpx.Response, request: Request, body: Json, warnings: Warnings
     ) -> LLMResponse:
-        self._remember(body["model"], thought_in(document))
+        self._remember(request, body["model"], thought_in(document), answered=True)
         return response_of(document, response.headers, request, warnings, sent=body)
 
-    def _remember(self, model: str, thought: bool) -> None:
-        """Keep in mind that a model thinks."""
+    def _remember(self, request: Request, model: str, thought: bool, *, answered: bool) -> None:
+        """Keep in mind that a model thinks, and that it is in memory."""
         if thought:
             self._thinking.add(full_name(model))
+        if answered:
+            self._memory.answered(model, own_options(request))
+
+    def _told(self, loaded: bool) -> bool:
+        """Keep in mind what the server has said of its memory."""
+        if not loaded:
+            self._memory.is_gone()
+        return loaded
 
     def _ask(self, path: str, seconds: float) -> Any:
         """Ask the server for a document, within so many seconds."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from understudy import (
     Finish,
+    Heartbeat,
     MalformedResponse,
     Request,
     ResponseWarning,
@@ -22,6 +23,8 @@ from understudy import (
 )
 from understudy_ollama.failures import PROVIDER, error_of, failure_of_reply
 from understudy_ollama.wire import WRONG_SHAPE, CallNames, Json, arguments_of, checked, excerpt, response_of
+
+_ALIVE = Heartbeat()
 
 
 class StreamReader:
@@ -86,7 +89,7 @@ class StreamReader:
         return self._last.get("done") is True  # nothing that comes after it is looked at
 
     def feed(self, chunk: Any) -> Iterator[StreamEvent]:
-        """Take one line's JSON.
+        """Take one line's JSON; one that brings nothing to the caller is a heartbeat.
 
         Raises:
             Failure: it is an error.
@@ -95,13 +98,14 @@ class StreamReader:
         if error_of(chunk) is not None:
             raise failure_of_reply(200, self._headers, chunk)
         try:
-            yield from self._take(chunk)
+            told = list(self._take(chunk))
         except WRONG_SHAPE as error:
             raise MalformedResponse(
                 f"expected a piece of an answer, found {excerpt(chunk)} ({type(error).__name__}: {error})",
                 provider=PROVIDER,
                 status=200,
             ) from error
+        yield from told if told or self._done else (_ALIVE,)
 
     def finish(self) -> Finish:
         """Return the whole answer, once there is no more of it.
@@ -122,6 +126,11 @@ class StreamReader:
         body = {**self._last, "message": message, "logprobs": self._logprobs or None}
         given = bool(text or self._calls)
         return Finish(response_of(body, self._headers, self._request, self._warnings, sent=self._sent, given=given))
+
+    @property
+    def began(self) -> bool:
+        """Whether a line of the answer has come, so that the model is in memory."""
+        return bool(self._last)
 
     @property
     def thought(self) -> bool:

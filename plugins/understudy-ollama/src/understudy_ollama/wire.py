@@ -90,7 +90,7 @@ def request_body(request: Request, model: str, learned: Container[str] = ()) -> 
 
 def thinking_room(request: Request, model: str, learned: Container[str] = ()) -> int:
     """Return how many tokens are asked for besides `max_tokens`."""
-    return room_for(request, model, _own_options(request), learned, request.adaptation)
+    return room_for(request, model, own_options(request), learned, request.adaptation)
 
 
 def loading_body(body: Json) -> Json:
@@ -100,7 +100,7 @@ def loading_body(body: Json) -> Json:
     return {**loading, "keep_alive": "1h", **({"options": settings} if settings else {})}
 
 
-def _own_options(request: Request) -> Mapping[str, Any]:
+def own_options(request: Request) -> Mapping[str, Any]:
     """Return what the caller wants of Ollama alone, the model's settings as if they stood beside the rest."""
     options = request.options.get(PROVIDER, {})
     if not isinstance(options, Mapping):
@@ -279,7 +279,7 @@ def _response(
     text = "".join(part.text for part in parts if isinstance(part, Text))
     called = any(isinstance(part, ToolCall) for part in parts)
     usage = _usage(body)
-    ending = Ending(request, _own_options(request), sent, body, usage, given)
+    ending = Ending(request, own_options(request), sent, body, usage, given)
     if not text.strip() and not called:
         raise empty_response(ending)
     finish_reason = _FINISH_REASONS.get(str(body.get("done_reason")), FinishReason.UNKNOWN)
