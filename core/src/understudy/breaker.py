@@ -11,15 +11,17 @@ from enum import StrEnum
 
 from understudy.policy import Policy
 
-LIMIT_GROWTH = 60.0  # seconds: vendors count by the minute, so a cooldown without a hint does not grow beyond it
+LIMIT_GROWTH = 8.8  # seconds: a cooldown without a hint does not grow beyond it, so that a target is used again soon
 REFUSAL_GROWTH = 10.0  # times the first rest of a target that refuses its key
 LATELY = (
-    10.0  # seconds in which refusals for a quota are weighed against answers, or the vendor's hint if that is longer
+    5.0  # seconds in which refusals for a quota are weighed against answers, or the vendor's hint if that is longer
 )
 BUSY = 2.0  # seconds: of the attempts in them a quarter must fail in a row, so that many calls at once open nothing
 QUARTER = 0.25
 MOST_REFUSED = 100  # calls that are remembered
 FEW_ATTEMPTS = 10  # fewer make no share
+LASTING, BURST = 18.0, 12.0  # seconds: what lasts longer than a burst of errors of a healthy vendor is none
+RELAPSE = 2  # calls that must fail where it was closed a moment ago
 FEW, SOME_TIME = 3, 60.0  # failures in a row over so many seconds are enough where there is little traffic
 
 
@@ -80,6 +82,7 @@ class Breaker:
         until: when an open or cooling breaker lets a probe through, on the caller's clock.
         trips: openings in a row.
         failing_calls: the latest distinct calls that failed, each with its latest failure; oldest first.
+        hangs: whether its latest failure was that it did not answer.
         refused: why it cools down, where its key, right or model was refused; empty otherwise.
     """
 
@@ -99,6 +102,7 @@ class Breaker:
         "_wanted",
         "failing_calls",
         "generation",
+        "hangs",
         "refused",
         "state",
         "trips",
@@ -108,6 +112,7 @@ class Breaker:
     def __init__(self) -> None:
         self.state = BreakerState.CLOSED
         self.generation = 0
+        self.hangs = False
         self.until = 0.0
         self.trips = 0
         self.failing_calls: OrderedDict[int, float] = OrderedDict()
@@ -169,6 +174,7 @@ class Breaker:
         draw: float,
         hint: float | None,
         why: str = "",
+        late: bool = False,
     ) -> None:
         """Take note of an attempt's outcome.
 
@@ -182,9 +188,11 @@ class Breaker:
             draw: a random number of at least 0 and below 1.
             hint: seconds after which the vendor says to come back.
             why: what was refused, where a key, a right or a model was.
+            late: whether it failed by not answering.
         """
         if generation != self.generation:
             return
+        self.hangs = late if effect is Effect.FAILURE else self.hangs
         if self.state is BreakerState.HALF_OPEN:
             # A probe that was overtaken by the next one says something still where it is answered.
             if probe and (probe == self._probe or effect is Effect.SUCCESS):
@@ -212,6 +220,7 @@ class Breaker:
         """Open a closed breaker, because the target seems to answer nobody."""
         if policy.breaker:
             self._open(Signal.FAILURES, now, policy, 0.5)
+            self.hangs = True
 
     def share(self, now: float, policy: Policy) -> float:
         """Return the share of attempts that failed within the policy's window, but for the latest of them."""
@@ -252,7 +261,7 @@ class Breaker:
     def _close(self, now: float) -> None:
         self._go(Signal.PROBES_SUCCEEDED)
         self._closed_at = now
-        self.trips = self._cooldowns = self._refusals = 0
+        self.trips = self._refusals = 0
         self._streak.clear()
         self._buckets.clear()
         self.failing_calls.clear()
@@ -269,7 +278,9 @@ class Breaker:
         while len(self.failing_calls) > max(policy.breaker_requests, FEW):
             self.failing_calls.popitem(last=False)
         distinct = len(self.failing_calls)
-        if self._is_quiet_and_failing(now, distinct, attempts, policy):
+        if self._is_quiet_and_failing(now, distinct, attempts, policy) or (
+            self._is_relapse(now, policy) and distinct >= RELAPSE and failed >= attempts * policy.breaker_rate
+        ):
             self._open(Signal.FAILURES, now, policy, draw)
             return
         if distinct < policy.breaker_requests:
@@ -281,6 +292,7 @@ class Breaker:
         in_a_row = len(self._streak) >= enough and self._streak[0] >= now - policy.breaker_memory
         streak_counts = oldest >= max(self._streak_began, now - policy.breaker_memory)
         share = attempts >= policy.breaker_failures and failed >= attempts * policy.breaker_rate
+        share = share or self._is_lasting(now, policy)
         if (in_a_row and streak_counts) or (share and oldest >= now - policy.breaker_window):
             self._open(Signal.FAILURES, now, policy, draw)
 
@@ -290,6 +302,17 @@ class Breaker:
         calls = min(FEW, policy.breaker_requests)
         lasting = self._streak_began >= now - policy.breaker_memory and now - self._streak_began >= SOME_TIME
         return lasting and len(self._streak) >= few and distinct >= calls and attempts < policy.breaker_failures
+
+    def _is_lasting(self, now: float, policy: Policy) -> bool:
+        """Whether the share of a whole window failed in a part of it already, and has done so for some seconds."""
+        recent = [bucket for bucket in self._buckets if bucket[0] > now - LASTING]
+        attempts, failed = sum(bucket[1] for bucket in recent), sum(bucket[2] for bucket in recent)
+        early = sum(bucket[2] for bucket in recent if bucket[0] <= now - BURST)
+        return early >= FEW and attempts >= policy.breaker_failures and failed >= attempts * policy.breaker_rate
+
+    def _is_relapse(self, now: float, policy: Policy) -> bool:
+        """Whether it was closed a moment ago: perhaps too soon."""
+        return now - self._closed_at < policy.breaker_window
 
     def _attempts_since(self, moment: float) -> int:
         return sum(bucket[1] for bucket in self._buckets if bucket[0] >= moment - 1.0)
@@ -303,7 +326,8 @@ class Breaker:
         while next(iter(refused.values())) < now - window or len(refused) > MOST_REFUSED:
             refused.popitem(last=False)
         answered = sum(bucket[1] - bucket[2] for bucket in self._buckets if bucket[0] > now - window)
-        if len(refused) < policy.quota_calls or len(refused) < min(answered, MOST_REFUSED):
+        again = self._cooldowns > 0 and self._is_relapse(now, policy)
+        if not again and (len(refused) < policy.quota_calls or len(refused) < min(answered, MOST_REFUSED)):
             return False
         refused.clear()
         return True
@@ -327,10 +351,13 @@ class Breaker:
     def _open(self, signal: Signal, now: float, policy: Policy, draw: float) -> None:
         self._go(signal)
         self.trips += 1
+        if signal is Signal.FAILURES and self._is_relapse(now, policy):
+            self.trips += 1
+            self._wanted = policy.breaker_successes + 1
+        elif signal is Signal.FAILURES:
+            self._wanted = policy.breaker_successes
         seconds = min(policy.breaker_open * 2.0 ** min(self.trips - 1, 64), policy.breaker_longest)
         self.until = now + seconds * (1 + policy.breaker_jitter * draw)
-        again = now - self._closed_at < policy.breaker_window  # it was closed too soon
-        self._wanted = policy.breaker_successes + (1 if again and signal is Signal.FAILURES else 0)
         self._limited = False
 
     def _cool(self, effect: Effect, now: float, policy: Policy, hint: float | None) -> None:
@@ -341,12 +368,13 @@ class Breaker:
         else:
             grown = policy.rate_limit_cooldown * 2.0 ** min(self._cooldowns, 64)
             seconds = min(grown, max(LIMIT_GROWTH, policy.rate_limit_cooldown))
+        was_closed = self.state is BreakerState.CLOSED
         self._go(Signal.QUOTA)
         self._cooldowns += 1
         self.until = now + seconds
         self._wanted = 1  # a quota comes back whole: one answer shows it
         # After the first cooldown all may ask again; where that was too soon, one request finds out the next time.
-        self._limited = effect is Effect.RATE_LIMITED and self._cooldowns == 1
+        self._limited = effect is Effect.RATE_LIMITED and self._cooldowns == 1 and was_closed
         self.refused = ""
 
     def _rest(self, seconds: float, now: float, why: str) -> None:

@@ -42,7 +42,7 @@ class Enter:
     """Command: count the call among those under way. Answer with an Outcome; `skip` says that there is no room."""
 
 
-Beside: TypeAlias = Literal["", "hedge", "late", "probe"]
+Beside: TypeAlias = Literal["", "hedge", "late", "turn", "probe"]
 
 
 @dataclass(slots=True)
@@ -54,7 +54,8 @@ class Admit:
         number: the attempt that is meant, from 1.
         forced: it is the only one left: the breaker is not asked.
         beside: it would be asked beside another: one that has not answered after a time that somebody named ("hedge"),
-            one that is late by what was learnt ("late"), or a probe.
+            one that is late by what was learnt ("late"), one that has had its share of the time before the deadline
+            ("turn"), or a probe.
         other: the one beside which it would be asked.
         early: whether that one is not late yet: then this may be asked only if that one seems to answer nobody.
     """
@@ -173,6 +174,8 @@ class Outcome:
         most: seconds that the attempt may take: a whole answer, or a stream's first piece.
         beside_after: seconds after which another target is asked beside this one; None for never.
         look_after: seconds after which it is looked whether the target answers anybody; None for never.
+        usual: seconds that 95 of 100 answers took; None where that is not known.
+        median: seconds that half of them took; likewise.
         probe: whether the attempt is the probe of a half-open breaker.
         failing: the share of the target's attempts that failed lately, but for this one.
         alive: the attempt was late, and one that began later was answered.
@@ -196,6 +199,8 @@ class Outcome:
     most: float = ATTEMPT
     beside_after: float | None = None
     look_after: float | None = None
+    usual: float | None = None
+    median: float | None = None
     probe: bool = False
     failing: float = 0.0
     alive: bool = False

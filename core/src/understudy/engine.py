@@ -26,9 +26,9 @@ of them; every driver (sync, async, streams, the simulator) runs this same code.
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Sequence
-from dataclasses import replace
 from typing import TypeAlias
 
+from understudy.call_state import CallState, TargetState
 from understudy.commands import (
     Admit,
     Await,
@@ -51,14 +51,12 @@ from understudy.errors import (
     CircuitOpen,
     ContentBlocked,
     Failure,
-    LimitReached,
     RateLimited,
     Scope,
     StreamInterrupted,
     Timeout,
 )
 from understudy.policy import Policy
-from understudy.response import Attempt
 
 Procedure: TypeAlias = Generator[Command, Outcome, Verdict]
 Part: TypeAlias = Generator[Command, Outcome, End | None]  # None: the call goes on
@@ -87,57 +85,10 @@ def decide(targets: Sequence[Target], policy: Policy, started: float, unable: Co
     return _Run(targets, policy, started, unable).perform()
 
 
-class _TargetState:
-    """What this call knows of one target. Defaults of the class, because every call makes several."""
+class _Run(CallState):
+    """One call on its way."""
 
-    visited = False  # come to, and not to be come to again but by a retry
-    tries = 0
-    skips = 0
-    adapted = 0  # attempts with an adapted request that were asked for: 1 at most
-    adaptation: str | None = None  # how its request is adapted
-    again = False  # whether that attempt is next
-    quick = False  # whether a quick retry is next
-    quick_retries = 0
-    busy_for = 0.0  # seconds waited for other requests to end
-    wait = 0.0  # seconds waited before the attempt that is next
-    due: float | None = None  # when it may be asked again; None for not in this call
-    pause = 0.0  # seconds until then, counted from its failure
-    since = 0.0  # when it failed
-    free_at: float | None = None  # when the breaker or a cooldown lets go of it, where it was never asked
-    failure: Failure | None = None  # of its own, or why it was skipped where it was never asked
-    rest: Failure | None = None  # why it is waited for only where nobody else is left
-    attempt = -1  # its latest place in the record
-
-
-class _Run:
-    """The state of one call; it belongs to nobody else."""
-
-    __slots__ = (
-        "asked",
-        "attempts",
-        "broken",
-        "deadline",
-        "failure",
-        "latest",
-        "now",
-        "policy",
-        "states",
-        "targets",
-        "unable",
-    )
-
-    def __init__(self, targets: Sequence[Target], policy: Policy, started: float, unable: Collection[int]) -> None:
-        self.targets = targets
-        self.policy = policy
-        self.unable = unable
-        self.now = started
-        self.deadline = None if policy.deadline is None else started + policy.deadline
-        self.attempts: list[Attempt] = []
-        self.states = [_TargetState() for _ in targets]
-        self.asked = 0
-        self.latest = 0  # who failed or was skipped last
-        self.broken: StreamInterrupted | None = None  # the caller holds a part of an answer that broke off
-        self.failure: Failure | None = None
+    __slots__ = ()
 
     def perform(self) -> Procedure:
         if self.policy.max_concurrent_calls is not None:
@@ -148,26 +99,26 @@ class _Run:
         index = 0
         reason = "primary" if routing == "ordered" else f"first by {getattr(routing, '__name__', routing)}"
         while True:
-            if self._late():
-                return self._verdict("deadline")
+            if self.late():
+                return self.verdict("deadline")
             end = yield from self._visit(index, reason)
             if end is not None:
-                return self._verdict(end)
-            if self._late():
-                return self._verdict("deadline")
+                return self.verdict(end)
+            if self.late():
+                return self.verdict("deadline")
             step = yield from self._next(index)
             if step is None:
                 break
             index, reason = step
         resting = sorted((state.free_at, i) for i, state in enumerate(self.states) if state.free_at is not None)
         for _, index in resting:  # nobody is passed over where the call would fail
-            if self._late():
+            if self.late():
                 break
             if not self.states[index].tries:
                 end = yield from self._visit(index, "nobody else is left, this one is free soonest", forced=True)
                 if end is not None:
-                    return self._verdict(end)
-        return self._verdict("deadline" if self._late() else "exhausted")
+                    return self.verdict(end)
+        return self.verdict("deadline" if self.late() else "exhausted")
 
     def _visit(self, index: int, reason: str, forced: bool = False) -> Part:
         """Ask one target once, unless it must be skipped."""
@@ -177,23 +128,22 @@ class _Run:
         admission = yield Admit(index, state.tries + 1, forced)
         self.now = admission.at
         if admission.skip is not None:
-            self._note_skip(index, admission)
+            self.note_skip(index, admission)
             return None
-        if self._late():  # the store took its time
+        if self.late():  # the store took its time
             return "deadline"
         beside, after = self._beside(index, admission)
-        asked = self.now
-        timeout = self._timeout(index, forced, admission, alone=after is None)
-        look = after if after is None or beside != "late" or admission.look_after is None else admission.look_after
-        wait = None if after is None or look is None else min(after, look)
+        timeout = self.timeout_of(index, admission, alone=after is None, forced=forced)
+        look = None if after is None or beside in ("probe", "hedge") else admission.look_after
+        wait = after if after is None or look is None else min(after, look)
         outcome = yield Call(index, state.tries + 1, timeout, reason, wait, adaptation=state.adaptation)
         self.now = outcome.at
         if outcome.pending:
             assert after is not None
-            return (yield from self._ask_beside(index, reason, asked, admission, beside, asked + after))
-        return self._take_in(index, reason, outcome, asked, admission)
+            return (yield from self._ask_beside(index, reason, admission, beside, admission.at + after))
+        return self._take_in(index, reason, outcome, admission)
 
-    def _take_in(self, index: int, reason: str, outcome: Outcome, asked: float, admission: Outcome) -> End | None:
+    def _take_in(self, index: int, reason: str, outcome: Outcome, admission: Outcome) -> End | None:
         """Note an attempt's outcome, and say whether it ends the call."""
         state, failure = self.states[index], outcome.failure
         self.latest = index
@@ -201,11 +151,11 @@ class _Run:
         state.tries += 1
         state.due = None
         end, decision = self._judge(state, outcome)
-        self._note_attempt(index, reason, outcome, asked, admission, decision)
+        self.note_attempt(index, reason, outcome, admission, decision)
         state.failure = failure
         return end
 
-    def _judge(self, state: _TargetState, outcome: Outcome) -> tuple[End | None, str]:
+    def _judge(self, state: TargetState, outcome: Outcome) -> tuple[End | None, str]:
         """Say whether an outcome ends the call, and why its target is not retried where its failure would be."""
         failure = outcome.failure
         if failure is None:
@@ -218,7 +168,7 @@ class _Run:
         if self._is_final(failure):
             self.failure = failure
             return "failed", ""
-        if failure.adaptation is not None and not state.adapted and self._fits(self.now):
+        if failure.adaptation is not None and not state.adapted and self.fits(self.now):
             state.adapted, state.adaptation, state.again = 1, failure.adaptation, True
             return None, ""
         limited = isinstance(failure, RateLimited) and (failure.retry_after is not None or self.policy.switch_first)
@@ -229,7 +179,7 @@ class _Run:
             return None, ""
         if isinstance(failure, Timeout) and outcome.alive:
             return None, "no retry: it is slow, and answered others meanwhile"
-        if isinstance(failure, Timeout) and outcome.took > self.policy.max_delay and self._fresh() is not None:
+        if isinstance(failure, Timeout) and outcome.took > self.policy.max_delay and self.fresh() is not None:
             return None, "no retry: it took longer than any wait, and another target is left"
         if passing and self._is_quick(state, outcome, failure):
             return None, ""
@@ -243,7 +193,7 @@ class _Run:
             return False
         return failure.scope in (Scope.REQUEST, Scope.CANCELLED)
 
-    def _is_quick(self, state: _TargetState, outcome: Outcome, failure: Failure) -> bool:
+    def _is_quick(self, state: TargetState, outcome: Outcome, failure: Failure) -> bool:
         """Whether a target that is otherwise well is retried soon, and set when."""
         policy = self.policy
         if state.quick_retries >= policy.quick_retries or isinstance(failure, Timeout) or outcome.took > FAST:
@@ -252,13 +202,13 @@ class _Run:
         if outcome.failing >= WELL or outcome.free_in or hint > SHORT_HINT:
             return False
         wait = max(QUICK * (0.5 + outcome.draw), hint)
-        if not self._fits(self.now + wait):
+        if not self.fits(self.now + wait):
             return False
         state.due, state.pause, state.since, state.quick = self.now + wait, wait, self.now, True
         state.quick_retries += 1
         return True
 
-    def _set_due(self, state: _TargetState, outcome: Outcome, failure: Failure) -> str:
+    def _set_due(self, state: TargetState, outcome: Outcome, failure: Failure) -> str:
         """Set when the target may be asked again; return why it may not, where it may not."""
         hint = failure.retry_after
         if hint is not None and hint > self.policy.max_delay:
@@ -273,7 +223,7 @@ class _Run:
             wait = max(wait, hint or 0.0)
             if outcome.free_in:
                 return f"no retry: the circuit is {outcome.breaker}"
-        if not self._fits(self.now + wait):
+        if not self.fits(self.now + wait):
             state.rest = None
             return "no retry: it would begin too late for the deadline"
         state.due, state.pause, state.since = self.now + wait, wait, self.now
@@ -295,7 +245,7 @@ class _Run:
             for failed in sorted(tried, key=lambda i: i != index):  # two, where one was asked beside the other
                 if (yield from self._wait_for(failed)):
                     return failed, self._retry_reason(failed)
-        fresh = self._fresh()
+        fresh = self.fresh()
         if fresh is not None:
             failure = self.states[self.latest].failure
             assert failure is not None  # it failed or was skipped, or the call would have ended
@@ -319,15 +269,15 @@ class _Run:
         state.due = None
         if due is None or failure is None:
             return False
-        if not self._fits(max(due, self.now)):
-            self._note_decision(state, "no retry: it would begin too late for the deadline")
+        if not self.fits(max(due, self.now)):
+            self.note_decision(state, "no retry: it would begin too late for the deadline")
             return False
         just_now = state.since == self.now  # then the wait is the policy's own number, to the last digit
         if state.tries:
             budget = yield Withdraw(index)
             self.now = budget.at
             if budget.refused:
-                self._note_decision(state, "no retry: the retry budget is used up")
+                self.note_decision(state, "no retry: the retry budget is used up")
                 return False
         state.wait = state.pause if just_now else max(due - self.now, 0.0)
         self.now = (
@@ -339,7 +289,7 @@ class _Run:
 
     def _beside(self, index: int, admission: Outcome) -> tuple[Beside, float | None]:
         """Return for which reason, and after how many seconds, another target is asked beside this one."""
-        if self.broken is not None or self._partner() is None:
+        if self.broken is not None or self.fresh(able=True) is None:
             return "", None
         if admission.probe:
             return "probe", 0.0
@@ -348,49 +298,51 @@ class _Run:
             return "", None
         if after != "late":
             return ("hedge", admission.beside_after) if not self.states[index].tries else ("", None)
-        seconds = admission.beside_after
         if self.deadline is not None:
-            seconds = min(seconds, self._slice(index, False))
-        return "late", seconds
+            turn = self.share_of(index, admission)
+            if turn < admission.beside_after:
+                return "turn", turn
+        return "late", admission.beside_after
 
-    def _ask_beside(
-        self, index: int, reason: str, asked: float, admission: Outcome, beside: Beside, late_at: float
-    ) -> Part:
-        """Ask another target beside one that is a probe or takes long; whoever answers first is taken."""
-        partner = self._partner()
-        assert partner is not None  # else nothing would have been pending
-        early = self.now < late_at
-        admitted = yield Admit(partner, self.states[partner].tries + 1, beside=beside, other=index, early=early)
-        self.now = admitted.at
-        while admitted.skip is not None:  # it may still be come to in its turn
-            patience = max((self.now - asked) / 2, SLICE) if beside == "late" else None
-            if early and patience is not None:
-                patience = min(patience, max(late_at - self.now, 0.0))
-            outcome = yield Await(index, self._patience(index, asked, patience))
+    def _ask_beside(self, index: int, reason: str, admission: Outcome, beside: Beside, due: float) -> Part:
+        """Ask another target beside one that is a probe or takes long; whoever answers first is taken.
+
+        Args:
+            index: the target that is under way.
+            reason: why it was asked.
+            admission: with what it was let through, and when.
+            beside: for which reason another one is asked.
+            due: when that is; before that it is asked only if the first seems to answer nobody.
+        """
+        asked = admission.at
+        while True:
+            partner, admitted = yield from self._admit_beside(index, beside, early=self.now < due)
+            if admitted is not None:
+                break
+            patience = None if beside in ("probe", "hedge") else max((self.now - asked) / 2, SLICE)
+            if patience is not None and self.now < due:
+                patience = min(patience, due - self.now)
+            outcome = yield Await(index, patience)
             self.now = outcome.at
-            if not outcome.pending or self._is_used_up(index, asked):
-                return (yield from self._end_alone(index, reason, asked, admission, outcome, admitted.skip))
-            early = self.now < late_at
-            admitted = yield Admit(partner, self.states[partner].tries + 1, beside=beside, other=index, early=early)
-            self.now = admitted.at
-        parts = {index: (reason, asked, admission)}
-        waited = self.now - asked
-        words = f"no answer from {self.targets[index].label} within {waited:.3g} s"
+            if not outcome.pending:
+                return self._take_in(index, reason, outcome, admission)
+        parts = {index: (reason, admission)}
+        words = f"no answer from {self.targets[index].label} within {self.now - asked:.3g} s"
         why = f"beside the probe of {self.targets[index].label}" if beside == "probe" else f"hedge: {words}"
-        parts[partner] = (why, self.now, admitted)
+        parts[partner] = (why, admitted)
         state = self.states[partner]
         state.visited = True
-        timeout = self._timeout(partner, False, admitted, alone=True)
+        timeout = self.timeout_of(partner, admitted, alone=True)
         outcome = yield Call(partner, state.tries + 1, timeout, why, alongside=True, adaptation=state.adaptation)
         self.now = outcome.at
         first = outcome.index
         last = partner if first == index else index
         if outcome.failure is not None:
-            end = self._take_in(first, parts[first][0], outcome, *parts[first][1:])
+            end = self._take_in(first, parts[first][0], outcome, parts[first][1])
             if end is None:
                 outcome = yield Await(last)
                 self.now = outcome.at
-                return self._take_in(last, parts[last][0], outcome, *parts[last][1:])
+                return self._take_in(last, parts[last][0], outcome, parts[last][1])
             yield from self._end_other(last, parts[last], beside, late=last == index)
             return end
         yield from self._end_other(last, parts[last], beside, late=last == index)
@@ -399,88 +351,36 @@ class _Run:
             self.now = outcome.at
             if outcome.failure is not None and self.states[last].tries <= self.policy.max_retries:
                 self.states[last].visited = False  # it was given up for one that broke off: it may still answer
-        return self._take_in(first, parts[first][0], outcome, *parts[first][1:])
+        return self._take_in(first, parts[first][0], outcome, parts[first][1])
 
-    def _patience(self, index: int, asked: float, seconds: float | None) -> float | None:
-        """Return the seconds after which it is looked again at an attempt beside which nobody could be asked."""
-        if self.deadline is None:
-            return seconds
-        share = max(asked + self._slice_at(index, asked) - self.now, 0.0)
-        return share if seconds is None else min(seconds, share)
-
-    def _is_used_up(self, index: int, asked: float) -> bool:
-        """Whether an attempt that is alone has had its share of the time."""
-        return self.deadline is not None and self.now >= asked + self._slice_at(index, asked)
-
-    def _end_alone(
-        self, index: int, reason: str, asked: float, admission: Outcome, outcome: Outcome, skip: Failure
-    ) -> Part:
-        """Take in an attempt beside which nobody could be asked, or give it up at the end of its share of the time."""
-        if outcome.pending:
-            outcome = yield Cancel(index, late=True)
-            self.now = outcome.at
-            words = f"no answer within {self.now - asked:.3g} s"
-            outcome.failure = Timeout(words, provider=self.targets[index].provider)
-        end = self._take_in(index, reason, outcome, asked, admission)
-        if not self.attempts[-1].decision:
-            self._note_decision(self.states[index], f"nobody was asked beside it: {skip.brief}")
-        return end
+    def _admit_beside(
+        self, index: int, beside: Beside, *, early: bool
+    ) -> Generator[Command, Outcome, tuple[int, Outcome | None]]:
+        """Find a target that may be asked beside this one; those that may not may still be come to in their turn."""
+        for i, state in enumerate(self.states):
+            if not state.visited and i not in self.unable:
+                admitted = yield Admit(i, state.tries + 1, beside=beside, other=index, early=early)
+                self.now = admitted.at
+                if admitted.skip is None:
+                    return i, admitted
+        return index, None
 
     def _end_other(
-        self, index: int, part: tuple[str, float, Outcome], beside: Beside, *, late: bool
+        self, index: int, part: tuple[str, Outcome], beside: Beside, *, late: bool
     ) -> Generator[Command, Outcome, None]:
         """End the attempt that was not taken: a probe goes on by itself, since it shows how its target is."""
-        reason, asked, admission = part
+        reason, admission = part
         if beside == "probe" and late:
             outcome = yield Leave(index)
         else:
-            outcome = yield Cancel(index, late=late and beside == "late")
+            outcome = yield Cancel(index, late=late and beside in ("late", "turn"))
         self.now = outcome.at
         state = self.states[index]
         state.tries += 1
         state.failure = outcome.failure = Cancelled("another target was quicker", provider=self.targets[index].provider)
-        self._note_attempt(index, reason, outcome, asked, admission, "", left=beside == "probe" and late)
+        self.note_attempt(index, reason, outcome, admission, "", left=beside == "probe" and late)
 
-    # ---- the time ----
-
-    def _late(self) -> bool:
-        return self.deadline is not None and self.now >= self.deadline
-
-    def _fits(self, begin: float) -> bool:
-        return self.deadline is None or begin + self.policy.minimum_attempt < self.deadline
-
-    def _timeout(self, index: int, forced: bool, admission: Outcome, *, alone: bool) -> float:
-        """Return the seconds for an attempt: all that is left where another target can be asked beside it."""
-        if self.deadline is None:
-            return admission.most
-        share = self._slice(index, forced) if alone else self.deadline - self.now
-        return max(min(admission.most, share), SHORTEST)
-
-    def _slice(self, index: int, forced: bool) -> float:
-        """Return an attempt's share of the time: the last target that is left gets all that remains."""
-        return self._slice_at(index, self.now, forced)
-
-    def _slice_at(self, index: int, moment: float, forced: bool = False) -> float:
-        """Return the share from a moment on.
-
-        What has failed already takes no time from a first attempt, only from another retry.
-        """
-        assert self.deadline is not None
-        retry, left = self.states[index].tries > 0, 1
-        if not forced:
-            for i, state in enumerate(self.states):
-                waits = not state.visited or (retry and state.due is not None)
-                if i != index and i not in self.unable and waits:
-                    left += 1
-        return (self.deadline - moment) / left
-
-    def _fresh(self) -> int | None:
-        return next((i for i, state in enumerate(self.states) if not state.visited), None)
-
-    def _partner(self) -> int | None:
-        return next((i for i, state in enumerate(self.states) if not state.visited and i not in self.unable), None)
-
-    # ---- the record ----
+    # ---- words ----
 
     def _retry_reason(self, index: int) -> str:
         state = self.states[index]
@@ -491,90 +391,3 @@ class _Run:
         if number <= state.quick_retries:
             return f"quick retry after {state.failure.brief}"
         return f"retry {number - state.quick_retries} of {self.policy.max_retries} after {state.failure.brief}"
-
-    def _note_attempt(
-        self,
-        index: int,
-        reason: str,
-        outcome: Outcome,
-        asked: float,
-        admission: Outcome,
-        decision: str,
-        *,
-        left: bool = False,
-    ) -> None:
-        target, state, failure = self.targets[index], self.states[index], outcome.failure
-        source = failure if outcome.response is None else outcome.response
-        cancelled = failure is not None and failure.scope is Scope.CANCELLED
-        state.attempt = len(self.attempts)
-        usage = source.usage if source is not None else None
-        self.attempts.append(
-            Attempt(
-                target=target.label,
-                provider=target.provider,
-                model=(source.model if source else None) or target.model,
-                outcome="left to end"
-                if left
-                else "succeeded"
-                if failure is None
-                else "cancelled"
-                if cancelled
-                else "failed",
-                reason=reason,
-                number=state.tries,
-                failure=failure,
-                seconds=outcome.at - asked,
-                wait=state.wait,
-                usage=usage,
-                request_id=source.request_id if source else None,
-                breaker=admission.breaker,
-                decision=decision,
-                price_list=target.price_list,
-                wasted=0 if usage is not None or left else outcome.wasted,
-            )
-        )
-        state.wait = 0.0
-
-    def _note_skip(self, index: int, admission: Outcome) -> None:
-        target, state, failure, free_in = self.targets[index], self.states[index], admission.skip, admission.free_in
-        assert failure is not None
-        if not state.tries:
-            state.failure = failure
-        state.skips += 1
-        state.attempt = len(self.attempts)
-        if free_in is not None and free_in < float("inf"):
-            if not isinstance(failure, LimitReached):
-                state.free_at = self.now + free_in
-            pause, often = free_in, state.skips > self.policy.max_retries
-            if admission.busy:  # it may be free at any moment: look again and again, less and less often
-                pause = min(free_in, POLL * 2.0 ** min(state.skips - 1, 16) * (1 - admission.draw / 2))
-                often = self.policy.max_retries == 0
-                state.busy_for += pause
-            soon = max(pause, state.busy_for) <= self.policy.max_delay + SLICE and not often
-            worth = soon and not (state.tries and isinstance(failure, CircuitOpen))  # it is no better probe than others
-            if worth and self._fits(self.now + pause):
-                state.rest, state.due, state.pause, state.since = failure, self.now + pause, pause, self.now
-        self.attempts.append(
-            Attempt(
-                target=target.label,
-                provider=target.provider,
-                model=target.model,
-                outcome="skipped",
-                reason=f"skipped: {failure.brief}",
-                failure=failure,
-                wait=state.wait,
-                breaker=admission.breaker,
-            )
-        )
-        state.wait = 0.0
-
-    def _note_decision(self, state: _TargetState, decision: str) -> None:
-        self.attempts[state.attempt] = replace(self.attempts[state.attempt], decision=decision)
-
-    def _verdict(self, end: End) -> Verdict:
-        if end == "success":
-            return Verdict(end, tuple(self.attempts), {})
-        failures = {i: state.failure for i, state in enumerate(self.states) if state.failure is not None}
-        if self.broken is not None:
-            return Verdict("interrupted", tuple(self.attempts), failures, self.broken)
-        return Verdict(end, tuple(self.attempts), failures, self.failure)

@@ -44,7 +44,8 @@ class Learned:
         first_p95: 95 of 100 first pieces of streams.
         first_median: half of them.
         gap_p95: the longest pauses in 95 of 100 streams.
-        end_median: half of all answers, to their end.
+        end_p95: 95 of 100 answers of either kind, to their end.
+        end_median: half of them.
     """
 
     answer_p95: float | None = None
@@ -52,6 +53,7 @@ class Learned:
     first_p95: float | None = None
     first_median: float | None = None
     gap_p95: float | None = None
+    end_p95: float | None = None
     end_median: float | None = None
 
 
@@ -170,8 +172,10 @@ class Durations:
         return self.learned
 
     def _learn(self) -> None:
-        answers, first = self.answers, self.first
-        self.learned = Learned(answers.p95, answers.median, first.p95, first.median, self.gaps.p95, self.ends.median)
+        answers, first, ends = self.answers, self.first, self.ends
+        self.learned = Learned(
+            answers.p95, answers.median, first.p95, first.median, self.gaps.p95, ends.p95, ends.median
+        )
 
 
 class Failing:

@@ -247,9 +247,7 @@ class Performance:
         if lease.granted:
             if (lease.probe or lease.doubt) and not streamed:
                 claim.streamed = streamed = self._streams(index)
-            times = times_for(
-                self.policy, request, pace, lease.learned, streamed=streamed, whole=not streaming
-            )
+            times = times_for(self.policy, request, pace, lease.learned, streamed=streamed, whole=not streaming)
             self._approaches[index] = Approach(times, streamed, pace)
             return self._admitted(index, times, lease)
         if command.beside in ("hedge", "late"):
@@ -264,15 +262,16 @@ class Performance:
         policy, streaming = self.policy, self.delivery is not None
         after: float | None = None
         look: float | None = None
+        learned = lease.learned
+        usual = learned.first_p95 if streaming else learned.end_p95
+        median = learned.first_median if streaming else learned.end_median
         if not self.concurrent:
             pass
         elif policy.hedge_after == "late":
             after = times.late
-            known = lease.learned.first_p95 if streaming else lease.learned.answer_p95
-            look = None if known is None else max(known, SOONEST)
+            look = None if usual is None else max(usual, SOONEST)
         elif policy.hedge_after == "p95":
-            known = lease.learned.first_p95 if streaming else lease.learned.answer_p95
-            after = None if known is None else max(known, SOONEST)
+            after = None if usual is None else max(usual, SOONEST)
         elif policy.hedge_after is not None:
             after = float(policy.hedge_after)
         most = times.first if streaming else times.answer
@@ -285,6 +284,8 @@ class Performance:
             most=most,
             beside_after=after,
             look_after=look,
+            usual=usual,
+            median=median,
             probe=lease.probe > 0 and self.concurrent,
         )
 
@@ -347,16 +348,19 @@ class Performance:
         target, limit = self.targets[command.index], self.policy.hedge_cost
         if command.beside == "probe":
             return None  # it is asked in the probe's place, and not besides
+        suspect = command.beside != "hedge" and self._is_suspect(command.other)
+        if command.early and not suspect:
+            return LimitReached("it is not late yet", provider=target.provider)
         if command.beside == "late" and self._leaves_this_machine(command):
             return LimitReached("a request to this machine is not sent elsewhere unasked", provider=target.provider)
+        if command.beside == "turn":
+            return None  # it would be asked instead, were it not asked besides
         if limit is not None:
             cost = self.admission.estimate(target.position, self._request_for(target))
             if cost is None or cost > limit:
                 return LimitReached(f"hedge_cost of {limit:g} dollars", provider=target.provider)
-        if command.beside == "late" and self._is_suspect(command.other):
+        if suspect:
             return None
-        if command.early:
-            return LimitReached("it is not late yet", provider=target.provider)
         if not self.admission.hedges.withdraw():
             return LimitReached(f"hedge_share of {self.policy.hedge_share:g}", provider=target.provider)
         return None

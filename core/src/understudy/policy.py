@@ -136,7 +136,7 @@ class Policy:
     breaker_memory: float = 300.0
     breaker_requests: int = 5
     breaker_open: float = 5.0
-    breaker_longest: float = 9.0
+    breaker_longest: float = 8.5
     breaker_jitter: float = 0.1
     breaker_successes: int = 1
 
@@ -301,16 +301,18 @@ _CHECKS: tuple[tuple[Callable[[Any], str | None], tuple[str, ...]], ...] = (
 
 _EAGER: dict[str, Any] = {
     "retry_delay": 0.5,
-    "max_delay": 8.0,
+    "max_delay": 30.0,
     "jitter": "full",
     "switch_first": True,
     "quick_retries": 1,
-    "breaker_failures": 5,
+    "breaker_failures": 8,
     "breaker_rate": 0.25,
     "breaker_requests": 3,
     "quota_cooldown": True,
     "refusal_cooldown": 30.0,
-    "retry_reserve": 1.0,
+    "retry_budget": 0.2,
+    "retry_reserve": 2.0,
+    "longest_hint": 8.8,
     "hedge_after": "late",
 }
 

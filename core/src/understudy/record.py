@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from math import log
+from math import inf, log
 from typing import Literal
 
 from understudy.breaker import Breaker, BreakerState, Effect
@@ -20,7 +20,9 @@ from understudy.windows import Allowance
 # A target answers nobody where requests are under way that all began after the last one that was answered, and that a
 # healthy target would have left unanswered once in e ** ENOUGH times.
 ENOUGH, DOUBT = 18.0, 5.0  # so that a target that is three times as slow for a minute passes, but for one in a hundred
-SUSPECT, SILENT = 6, 5.0  # so many requests at least, and so many seconds
+SIGN = 3.0  # seconds for a sign of life, once there is doubt
+SLOWEST_SIGN = 4.0  # seconds for a probe of a target that failed at once, before another one is sent
+SUSPECT, SILENT = 6, 4.0  # so many requests at least, and so many seconds
 UNTOLD, MOST_TOLD = 0.25, 3.0  # times the median before which nothing is expected; and what one request tells at most
 HALVING = log(2) / (1 - UNTOLD)  # half of the requests are answered within the median
 LOOK = 0.2  # seconds after which it is looked at anew, since that takes a while
@@ -36,12 +38,12 @@ class TargetRecord:
         "_allowances",
         "_answered",
         "_closed",
+        "_doubted",
         "_durations",
         "_failing",
         "_looked",
         "_silent",
         "_slots",
-        
         "_under_way",
         "breaker",
         "lock",
@@ -54,7 +56,7 @@ class TargetRecord:
         self._durations = Durations(), Durations()  # without thinking, with it
         self._failing = Failing()
         self._slots = 0
-        self._looked, self._silent = float("-inf"), 0.0
+        self._looked, self._silent, self._doubted = -inf, 0.0, inf
         self._answered = float("-inf")  # the latest beginning of a request that was answered
         self._under_way: dict[int, float] = {}  # calls that wait for it, with when they began; the oldest first
         self._closed = [Lease(True), Lease(True)]  # what nearly every call is given, made once for each generation
@@ -85,7 +87,7 @@ class TargetRecord:
         if breaker.state is BreakerState.CLOSED:
             silence = self._silence(self._durations[claim.thinks].learned.end_median, now)
             doubt = silence >= DOUBT
-            if silence >= ENOUGH:
+            if self._is_silent(silence, now):
                 breaker.open_for_silence(now, claim.policy)
         wait = breaker.admit(now)
         changed = breaker.generation != before
@@ -108,7 +110,11 @@ class TargetRecord:
         lease = self._granted(claim, now)
         lease.doubt = doubt
         lease.state, lease.slot, lease.reserved, lease.changed = breaker.state, slot, reserved, changed
-        lease.probe = breaker.send_probe(now, min(claim.lease, claim.policy.breaker_longest)) if half_open else 0
+        if half_open:
+            longest = (
+                claim.policy.breaker_longest * (1 + claim.policy.breaker_jitter) if breaker.hangs else SLOWEST_SIGN
+            )
+            lease.probe = breaker.send_probe(now, min(claim.lease, longest))
         self._begin(claim.call, now)
         return lease
 
@@ -138,6 +144,7 @@ class TargetRecord:
             draw=0.0 if effect is Effect.SUCCESS else random(),
             hint=report.hint,
             why=report.why,
+            late=report.late is not None,
         )
         changed = breaker.generation != before
         closed = breaker.state is BreakerState.CLOSED
@@ -166,7 +173,7 @@ class TargetRecord:
             self._failing.look(now),
             (plain.look(now), thinking.look(now)),
             breaker.refused if state is BreakerState.COOLING else "",
-            any(self._silence(one.learned.end_median, now) >= ENOUGH for one in self._durations),
+            any(self._is_silent(self._silence(one.learned.end_median, now), now) for one in self._durations),
         )
 
     def is_idle(self) -> bool:
@@ -199,7 +206,15 @@ class TargetRecord:
             told = (min(HALVING * (age / median - UNTOLD), MOST_TOLD) for age in waiting if age > UNTOLD * median)
             enough = len(waiting) >= SUSPECT and waiting[0] >= SILENT
             self._silent = sum(told) if enough else 0.0
+            if self._silent < DOUBT:
+                self._doubted = inf
+            elif self._doubted == inf:
+                self._doubted = now
         return self._silent
+
+    def _is_silent(self, silence: float, now: float) -> bool:
+        """Whether the target answers nobody: those who were asked in doubt have had time for a sign of life."""
+        return silence >= ENOUGH and now - self._doubted >= SIGN
 
     def _take_note(self, claim: Claim, report: Report, began: float | None, now: float) -> bool:
         """Take note of what an attempt took; return whether one that began later than it was answered."""

@@ -64,6 +64,9 @@ class ResponseWarning:
         return self.message
 
 
+AttemptOutcome: TypeAlias = Literal["succeeded", "failed", "skipped", "cancelled", "left to end"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One target's part in a call: an attempt on it, or the reason why it was passed over.
@@ -91,7 +94,7 @@ class Attempt:
     target: str
     provider: str
     model: str | None = None
-    outcome: Literal["succeeded", "failed", "skipped", "cancelled", "left to end"]
+    outcome: AttemptOutcome
     reason: str = ""
     number: int = 0
     failure: Failure | None = None

@@ -27,15 +27,15 @@ _BEFORE_WRITING = 30.0
 _SLOWEST = 15.0  # tokens a second
 _FIRST, _FIRST_THINKING = 60.0, 600.0
 _IDLE, _IDLE_THINKING = 60.0, 300.0
-_LATE, _LATE_THINKING = 60.0, 300.0
+_LATE, _LATE_THINKING = 60.0, 540.0
 
 # What was learnt counts so many times: the 95th percentile of the answers, below a bound and above another.
 _PATIENCE = 4.0
 _LEAST, _MOST = 90.0, 600.0  # seconds for a whole answer: as long as the vendors' SDKs wait at most
 _LEAST_FIRST, _LEAST_FIRST_THINKING = 30.0, 600.0
 _LATENESS = 4.0
-_LEAST_LATE, _LEAST_LATE_THINKING = 10.0, 120.0
-_MOST_LATE, _MOST_LATE_THINKING = 90.0, 300.0
+_LEAST_LATE, _LEAST_LATE_THINKING = 10.0, 540.0
+_MOST_LATE, _MOST_LATE_THINKING = 90.0, 570.0
 
 _BEATS = 1.5  # heartbeats: one that is half as late again is missing
 
