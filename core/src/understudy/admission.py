@@ -38,6 +38,7 @@ from understudy.limits import Limits, find_limits
 from understudy.messages import Request
 from understudy.policy import Policy
 from understudy.provider import ChatProvider
+from understudy.reporting import PassedOver
 from understudy.response import LLMResponse
 from understudy.store import Claim, HealthStore, Lease, Report, TargetHealth
 
@@ -78,6 +79,7 @@ class Admission:
         "_usual",
         "bulkhead",
         "hedges",
+        "passed_over",
         "policy",
         "retries",
         "spends",
@@ -109,6 +111,7 @@ class Admission:
         self._told: set[tuple[str, str, float]] = set()  # likewise
         # Who has nothing to import before its first call is ready at once.
         self._ready = [type(provider).warm_up is ChatProvider.warm_up for provider in providers]
+        self.passed_over = PassedOver(clock)
         self.unwell: set[str] = set()  # targets whose breakers were last seen in another state than closed
         self._limits = [find_limits(limits, target.label, target.provider) for target in targets]
         self.spends = any(limit is not None and limit.spend_per_day is not None for limit in self._limits)

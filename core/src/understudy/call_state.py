@@ -96,8 +96,9 @@ class CallState:
     def share_of(self, index: int, admission: Outcome) -> float:
         """Return the seconds that a target has for itself before the next one must get its turn.
 
-        Twice what each of the others gets, and more where its answers are known to come in time. The last target that is
-        left gets all that remains. What has failed already takes no time from a first attempt, only from another retry.
+        Twice what each of the others gets, and more where its answers are known to come in time. The last target
+        that is left gets all that remains. What has failed already takes no time from a first attempt, only from
+        another retry.
         """
         assert self.deadline is not None
         retry, others = self.states[index].tries > 0, 0

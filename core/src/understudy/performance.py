@@ -182,7 +182,7 @@ class Performance:
         policy = self.policy
         if policy.routing != "ordered":
             self.arrange(streaming=streaming)
-        self.reporter = Reporter(self.targets, self.extensions)
+        self.reporter = Reporter(self.targets, self.extensions, self.admission.passed_over)
         self.holdings = Holdings(self.admission, policy, self.reporter.breaker)
         self._call = self.admission.begin()
         now = self.runtime.clock()

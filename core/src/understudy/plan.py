@@ -13,8 +13,8 @@ from typing import Literal
 from understudy.admission import refusal
 from understudy.breaker import BreakerState
 from understudy.budgets import WINDOW
+from understudy.call_state import SLICE
 from understudy.commands import Admit, Call, Command, Enter, Outcome, State, Withdraw
-from understudy.engine import SLICE
 from understudy.errors import Failure, LimitReached, ServerError, TargetFailure, TargetResting, TooManyCalls
 from understudy.explaining import listed, title_of
 from understudy.performance import Performance
@@ -46,6 +46,7 @@ class PlannedTarget:
         price: US dollars for one attempt at most, by estimate; None where it is not known.
         left: what is left of each of the caller's own limits.
         on_failure: what follows a failure that may pass; empty where it is not asked.
+        warning: that ordinary answers do not keep the time which the caller named; empty where they do.
     """
 
     label: str
@@ -59,6 +60,7 @@ class PlannedTarget:
     price: float | None = None
     left: dict[str, float] = field(default_factory=dict)
     on_failure: str = ""
+    warning: str = ""
 
     @property
     def now(self) -> str:
@@ -122,7 +124,7 @@ class _Seat:
         streamed = provider.capabilities.streaming and is_long(performance.policy, request, self.pace)
         learned = self.health.learned[self.pace.thinks]
         self.times = times_for(performance.policy, request, self.pace, learned, streamed=streamed, whole=True)
-        self.p95 = learned.answer_p95
+        self.usual, self.median = learned.end_p95, learned.end_median
         self.room_in: float | None = None  # seconds until a limit has room, at most; None where it never will have
         self.lack, self.resting, self.limited = performance.lack(index), self._resting(), self._limited(claim)
         self.skip = self.lack or self.resting or self.limited
@@ -132,7 +134,10 @@ class _Seat:
         if self.health.free_in <= 0:
             return None
         reason = "cooldown" if self.health.state is BreakerState.COOLING else "breaker"
-        return refusal(Lease(False, self.health.state, self.health.free_in, reason), self.target.provider)
+        if self.health.refused:
+            reason = "refusal"
+        lease = Lease(False, self.health.state, self.health.free_in, reason, refused=self.health.refused)
+        return refusal(lease, self.target.provider)
 
     def _limited(self, claim: Claim) -> Failure | None:
         """Return which limit of the caller's passes the target over, and note when it has room at the latest."""
@@ -160,7 +165,8 @@ class _Seat:
         if len(recent) >= left:
             free_in = recent[0] + LONGEST_MINUTE - now
             return Outcome(now, skip=LimitReached("played"), free_in=free_in, breaker=state)
-        return Outcome(now, breaker=state, most=min(self.times.answer, self.times.first))
+        most = min(self.times.answer, self.times.first)
+        return Outcome(now, breaker=state, most=most, usual=self.usual, median=self.median)
 
 
 class _Stage:
@@ -250,7 +256,7 @@ class _Stage:
         after, seat = self.policy.hedge_after, self.seats[index]
         if after == "late":
             return seat.times.late
-        return seat.p95 if isinstance(after, str) else after
+        return seat.usual if isinstance(after, str) else after
 
     def _on_failure(self, index: int, before: list[int]) -> str:
         """Say what follows a failure that may pass."""
@@ -299,7 +305,15 @@ class _Stage:
             price=seat.price,
             left=seat.left,
             on_failure=on_failure,
+            warning=self._warning(seat) if timeout is not None else "",
         )
+
+    def _warning(self, seat: _Seat) -> str:
+        """Say where the caller's own time does not suffice for ordinary answers."""
+        named = [time for time in (self.policy.attempt_timeout, self.policy.deadline) if time is not None]
+        if not named or seat.usual is None or min(named) >= seat.usual:
+            return ""
+        return f"95 of 100 answers take {seat.usual:.3g} s: many will be cut after {min(named):g} s"
 
     def _names(self, indices: Sequence[int]) -> str:
         return listed([self.targets[index].label for index in indices])
@@ -346,3 +360,5 @@ def _words(one: PlannedTarget) -> Iterator[str]:
     yield ", ".join(numbers)
     if one.on_failure:
         yield f"on a passing failure: {one.on_failure}"
+    if one.warning:
+        yield one.warning

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from understudy import events
 from understudy.commands import Call, State, Switch, Target, Wait
-from understudy.errors import Failure
+from understudy.errors import Failure, TargetResting
 from understudy.response import LLMResponse
 from understudy.store import Lease
 
@@ -18,18 +18,48 @@ if TYPE_CHECKING:
 logger = logging.getLogger("understudy")
 
 
+SUMMARY = 60.0  # seconds from one summary to the next, while a target is left alone
+
+
+class PassedOver:
+    """Counts for the log how many calls pass a target over: a line now and then, instead of one for each call.
+
+    Args:
+        clock: gives seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._counts: dict[str, list[float]] = {}  # since when, and how many
+
+    def add(self, label: str, why: str) -> None:
+        """Take note of one; the first is told of by the line about the circuit itself."""
+        now = self._clock()
+        since = self._counts.setdefault(label, [now, 0])
+        since[1] += 1
+        if now - since[0] >= SUMMARY:
+            logger.warning("%s is left alone (%s): %d calls in %.0f s", label, why, since[1], now - since[0])
+            self._counts[label] = [now, 0]
+
+    def forget(self, label: str) -> None:
+        """Begin anew, where a circuit has changed."""
+        self._counts.pop(label, None)
+
+
 class Reporter:
     """Writes to the log of the name "understudy", and passes events on to extensions.
 
     Args:
         targets: the call's targets, in the order in which they are asked.
         extensions: the listeners, or None.
+        passed_over: counts the calls that pass a target over.
     """
 
-    __slots__ = ("_extensions", "_latest", "_targets", "_told", "listens")
+    __slots__ = ("_extensions", "_latest", "_passed_over", "_targets", "_told", "listens")
 
-    def __init__(self, targets: Sequence[Target], extensions: Extensions | None) -> None:
+    def __init__(self, targets: Sequence[Target], extensions: Extensions | None, passed_over: PassedOver) -> None:
         self._targets = targets
+        self._passed_over = passed_over
         self._extensions = extensions if extensions is not None and extensions.listens else None
         self.listens = self._extensions is not None
         self._latest = ""  # who was asked last
@@ -51,6 +81,8 @@ class Reporter:
 
     def skipped(self, index: int, failure: Failure, state: State) -> None:
         """Report a target that is passed over."""
+        if isinstance(failure, TargetResting):
+            self._passed_over.add(self._targets[index].label, failure.summary)
         self._tell(events.TargetSkipped, self._targets[index].label, failure.brief, state)
 
     def wait(self, command: Wait) -> None:
@@ -63,17 +95,27 @@ class Reporter:
     def switch(self, command: Switch) -> None:
         """Report that another target takes the part."""
         label, following = self._targets[command.index].label, self._targets[command.next_index].label
-        level = logging.ERROR if command.failure.needs_attention else logging.WARNING
+        level = logging.WARNING
+        if isinstance(command.failure, TargetResting):
+            level = logging.DEBUG  # the line about the circuit has said it, for all calls
+        elif command.failure.needs_attention:
+            level = logging.ERROR
         logger.log(level, "%s %s, switching to %s", label, command.failure.brief, following)
         self._tell(events.Switched, label, following, command.failure)
 
     def breaker(self, index: int, lease: Lease) -> None:
         """Report a circuit breaker that has just changed."""
         label, state, seconds = self._targets[index].label, lease.state.value, lease.free_in
-        resting = state in ("open", "cooling")
-        words = f" for {seconds:.3g} s" if resting else ""
-        logger.log(logging.WARNING if resting else logging.INFO, "%s circuit %s%s", label, state, words)
-        self._tell(events.BreakerChanged, label, state, seconds)
+        self._passed_over.forget(label)
+        if lease.refused:
+            words = "%s %s: it is left alone for %.3g s, and longer each time, until its key, model or URL is another"
+            logger.error(words, label, lease.refused, seconds)
+        else:
+            resting = state in ("open", "cooling")
+            words = f" for {seconds:.3g} s" if resting else ""
+            logger.log(logging.WARNING if resting else logging.INFO, "%s circuit %s%s", label, state, words)
+        if self._extensions is not None:  # also after the call: a probe may end later
+            self._extensions.tell(events.BreakerChanged(label, state, seconds))
 
     def unclosed(self, index: int) -> None:
         """Report a stream that raised when it was closed: what it had given counts all the same."""
