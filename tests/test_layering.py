@@ -116,6 +116,7 @@ def test_the_core_reads_its_surroundings_in_one_place(what: str, only: str) -> N
 def test_a_plugin_imports_only_public_names_of_the_core(plugin: Path) -> None:
     public = {"understudy": public_names(CORE / "__init__.py") | {"testing", ""}}
     public["understudy.testing"] = public_names(CORE / "testing" / "__init__.py") | {""}
+    public["understudy.thinking"] = public_names(CORE / "thinking.py")
     private = [
         f"{place(module)}:{line} imports {name} from {source}"
         for module in sorted(plugin.rglob("*.py"))

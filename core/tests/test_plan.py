@@ -306,7 +306,8 @@ def test_prices_tokens_and_models_are_those_of_each_target() -> None:
     assert [one.model for one in plan.targets] == ["gemini-3.8-flash", "claude-haiku-4-5", "own-model"]
     assert (plan.input_tokens, plan.output_tokens) == (5, 100)
     request = factory._perform("Why is the sky blue?", 0.0, 100, 5, 5, {}).request
-    expected = [estimate(one.provider, one.model, request) for one in plan.targets]
+    rooms = [4096, 0, 0]  # what a model thinks counts as output
+    expected = [estimate(one.provider, one.model, request, room) for one, room in zip(plan.targets, rooms, strict=True)]
     assert [one.price for one in plan.targets] == expected
     assert expected[1] is not None
     assert expected[2] == 0.0

@@ -73,7 +73,7 @@ class Guard:
 
 GUARDS = (
     # ---- one call ----
-    Guard("I1", _Run, "_judge", " or seat.tries > self.policy.max_retries", "", (3, 5)),
+    Guard("I1", _Run, "_judge", " or seat.tries - seat.adapted > self.policy.max_retries", "", (3, 5)),
     Guard(
         "I1",
         drivers,

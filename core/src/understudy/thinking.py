@@ -12,6 +12,8 @@ from understudy.errors import AnswerCutShort
 from understudy.messages import Request
 from understudy.response import FinishReason, ResponseWarning, Usage
 
+__all__ = ["MORE_ROOM", "ROOM", "SHORT_ANSWER", "check_room", "room_to_think"]
+
 # An answer of at most so many tokens is a short one: the documented default of `max_tokens`. For it a model is asked to
 # think little, where it lets one choose and the caller says nothing of thinking.
 SHORT_ANSWER = 1024

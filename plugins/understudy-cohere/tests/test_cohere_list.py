@@ -62,10 +62,14 @@ def serve() -> Iterator[Serve]:
         seconds = pause
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        return CohereProvider(Settings(environment={"COHERE_API_KEY": "not-a-real-key", "COHERE_BASE_URL": url}))
+        made.append(CohereProvider(Settings(environment={"COHERE_API_KEY": "not-a-real-key", "COHERE_BASE_URL": url})))
+        return made[-1]
 
     thread = threading.Thread(target=answer, daemon=True)
+    made: list[CohereProvider] = []
     yield start
+    for provider in made:
+        provider.close()
     listener.shutdown(socket.SHUT_RDWR)
     listener.close()
     thread.join(10)

@@ -254,7 +254,7 @@ def test_head_and_expect_continue_and_nonsense_do_no_harm(sandbox: Sandbox) -> N
     payload = json.dumps(BODY).encode()
     head = f"POST /v1/messages HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {len(payload)}"
     with socket.create_connection(("127.0.0.1", claude.port), timeout=5) as raw:
-        raw.sendall(head.encode() + b"\r\nx-api-key: k\r\nanthropic-version: 1\r\n\r\n")
+        raw.sendall(head.encode() + b"\r\nx-api-key: k\r\nanthropic-version: 2023-06-01\r\n\r\n")
         assert raw.recv(100).startswith(b"HTTP/1.1 100")
         raw.sendall(payload)
         assert raw.recv(100).startswith(b"HTTP/1.1 200")

@@ -90,6 +90,8 @@ def _list(found: Found) -> tuple[tuple[str, ...] | None, Failure | None]:
         return None, None
     except Failure as failure:
         return None, failure
+    finally:
+        found.provider.close()
 
 
 def findings_of(visit: Visit) -> Iterator[Finding]:

@@ -25,6 +25,8 @@ _FAULTS: Mapping[str, Callable[[], Fault]] = {
     "dribble": lambda: faults.dribble(0.1, size=10),
 }
 
+LONG = "on and on " * 6000
+
 
 class SandboxFaults(ContractSetup):
     """Stands before ProviderContract in the bases of a conformance class, and arranges every fault.
@@ -66,6 +68,8 @@ class SandboxFaults(ContractSetup):
     def reply(self, kind: str) -> None:
         """Let the stand-in be healthy; it answers what it is asked, tool calls, JSON, thinking and limits included."""
         self.vendor_stand_in.heal()
+        if kind == "length":  # longer than the answer and the room that a model which thinks is given besides
+            self.vendor_stand_in.reply(LONG)
 
     def request_count(self) -> int:
         """Return how many requests have come."""
