@@ -13,7 +13,7 @@ _CHAT, _THINKING = WORLDS["chat-stream"], WORLDS["thinking-stream"]
 _WEB = World(name="web", primary=WEB, backup=WEB, length=1800.0, max_tokens=300)
 _NIGHT = World(name="night", night=0.5, noon=0.7, length=3600.0, max_tokens=500, allowed=1.0)
 
-_CHAT_POLICY = Policy.eager(first_token_timeout=5, stream_recovery="restart")
+_CHAT_POLICY = Policy.eager(stream_recovery="restart")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
