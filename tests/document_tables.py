@@ -27,6 +27,7 @@ from understudy import (
     Request,
     Settings,
     TargetResting,
+    Timeout,
     Tool,
     ToolCall,
     ToolResult,
@@ -70,7 +71,8 @@ def play(kind: type[Failure], policy: str, *, alone: bool = False) -> tuple[str,
     """
     clock = VirtualClock()
     able = Capabilities(keeps_deadline=True)  # so that no thread is needed
-    primary = ScriptedProvider("primary", [kind()], capabilities=able)
+    seconds = 30 if issubclass(kind, Timeout) else 0
+    primary = ScriptedProvider("primary", [kind()], capabilities=able, act=lambda request: clock.advance(seconds))
     fallback = ScriptedProvider("fallback", capabilities=able)
     longest = clock.runtime(random=lambda: 1 - 2**-53)
     others = [] if alone else [fallback]

@@ -239,6 +239,7 @@ class Breaker:
         self.generation += 1
         self._probe = 0
         self._successes = 0
+        self.refused = ""
         return state
 
     def _record_probe(
@@ -270,15 +271,19 @@ class Breaker:
         if not policy.breaker:
             return
         attempts, failed = self._count(now, policy, failed=1)
-        if not self._streak:
+        streak = self._streak
+        while streak and streak[0] < now - policy.breaker_memory:
+            streak.popleft()
+            self._streak_began = streak[0] if streak else now
+        if not streak:
             self._streak_began = now
-        self._streak.append(now)
+        streak.append(now)
         self.failing_calls[call] = now
         self.failing_calls.move_to_end(call)
         while len(self.failing_calls) > max(policy.breaker_requests, FEW):
             self.failing_calls.popitem(last=False)
         distinct = len(self.failing_calls)
-        if self._is_quiet_and_failing(now, distinct, attempts, policy) or (
+        if self._is_quiet_and_failing(now, attempts, policy) or (
             self._is_relapse(now, policy) and distinct >= RELAPSE and failed >= attempts * policy.breaker_rate
         ):
             self._open(Signal.FAILURES, now, policy, draw)
@@ -287,21 +292,21 @@ class Breaker:
             return
         oldest = list(self.failing_calls.values())[-policy.breaker_requests]
         enough = max(policy.breaker_failures, int(QUARTER * self._attempts_since(now - BUSY)))
-        while len(self._streak) > enough:
-            self._streak.popleft()
-        in_a_row = len(self._streak) >= enough and self._streak[0] >= now - policy.breaker_memory
+        while len(streak) > enough:
+            streak.popleft()
+        in_a_row = len(streak) >= enough
         streak_counts = oldest >= max(self._streak_began, now - policy.breaker_memory)
         share = attempts >= policy.breaker_failures and failed >= attempts * policy.breaker_rate
         share = share or self._is_lasting(now, policy)
         if (in_a_row and streak_counts) or (share and oldest >= now - policy.breaker_window):
             self._open(Signal.FAILURES, now, policy, draw)
 
-    def _is_quiet_and_failing(self, now: float, distinct: int, attempts: int, policy: Policy) -> bool:
+    def _is_quiet_and_failing(self, now: float, attempts: int, policy: Policy) -> bool:
         """Whether several calls in a row failed over a while, and there are too few to wait for more."""
-        few = min(FEW, policy.breaker_failures)
-        calls = min(FEW, policy.breaker_requests)
-        lasting = self._streak_began >= now - policy.breaker_memory and now - self._streak_began >= SOME_TIME
-        return lasting and len(self._streak) >= few and distinct >= calls and attempts < policy.breaker_failures
+        if now - self._streak_began < SOME_TIME or attempts >= policy.breaker_failures:
+            return False
+        distinct = sum(latest >= self._streak_began for latest in self.failing_calls.values())
+        return len(self._streak) >= min(FEW, policy.breaker_failures) and distinct >= min(FEW, policy.breaker_requests)
 
     def _is_lasting(self, now: float, policy: Policy) -> bool:
         """Whether the share of a whole window failed in a part of it already, and has done so for some seconds."""
@@ -375,7 +380,6 @@ class Breaker:
         self._wanted = 1  # a quota comes back whole: one answer shows it
         # After the first cooldown all may ask again; where that was too soon, one request finds out the next time.
         self._limited = effect is Effect.RATE_LIMITED and self._cooldowns == 1 and was_closed
-        self.refused = ""
 
     def _rest(self, seconds: float, now: float, why: str) -> None:
         """Leave a target alone that refuses its key, its right or its model: only somebody's hand changes that."""

@@ -27,7 +27,7 @@ class TargetState:
     again = False  # whether that attempt is next
     quick = False  # whether a quick retry is next
     quick_retries = 0
-    busy_for = 0.0  # seconds waited for other requests to end
+    busy_for = 0.0  # seconds waited for other requests to end, or for a limit
     wait = 0.0  # seconds waited before the attempt that is next
     due: float | None = None  # when it may be asked again; None for not in this call
     pause = 0.0  # seconds until then, counted from its failure
@@ -177,6 +177,7 @@ class CallState:
             pause, often = free_in, state.skips > self.policy.max_retries
             if admission.busy:  # it may be free at any moment: look again and again, less and less often
                 pause = min(free_in, POLL * 2.0 ** min(state.skips - 1, 16) * (1 - admission.draw / 2))
+            if admission.busy or isinstance(failure, LimitReached):  # many may wait for room, and others be quicker
                 often = self.policy.max_retries == 0
                 state.busy_for += pause
             soon = max(pause, state.busy_for) <= self.policy.max_delay + SLICE and not often

@@ -51,6 +51,7 @@ from understudy.errors import (
     CircuitOpen,
     ContentBlocked,
     Failure,
+    NeedsAttention,
     RateLimited,
     Scope,
     StreamInterrupted,
@@ -258,8 +259,12 @@ class _Run(CallState):
         return None
 
     def _waiting(self) -> list[int]:
-        """Return who may be asked after a wait. Before anybody was asked no circuit is waited for: it may be wrong."""
-        due = [i for i, state in enumerate(self.states) if state.due is not None]
+        """Return who may be asked after a wait. Before anybody was asked no circuit is waited for: it may be wrong.
+
+        Nor is a target that refuses its key, a right or its model: a wait changes none of them.
+        """
+        rests = [(i, state.rest) for i, state in enumerate(self.states) if state.due is not None]
+        due = [i for i, rest in rests if not isinstance(rest, NeedsAttention)]
         return due if self.asked else [i for i in due if not isinstance(self.states[i].rest, CircuitOpen)]
 
     def _wait_for(self, index: int) -> Generator[Command, Outcome, bool]:

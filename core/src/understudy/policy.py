@@ -301,7 +301,7 @@ _CHECKS: tuple[tuple[Callable[[Any], str | None], tuple[str, ...]], ...] = (
 
 _EAGER: dict[str, Any] = {
     "retry_delay": 0.5,
-    "max_delay": 30.0,
+    "max_delay": 10.0,
     "jitter": "full",
     "switch_first": True,
     "quick_retries": 1,

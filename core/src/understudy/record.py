@@ -27,6 +27,7 @@ UNTOLD, MOST_TOLD = 0.25, 3.0  # times the median before which nothing is expect
 HALVING = log(2) / (1 - UNTOLD)  # half of the requests are answered within the median
 LOOK = 0.2  # seconds after which it is looked at anew, since that takes a while
 MOST_UNDER_WAY = 10_000  # requests that are remembered
+RENEWED = 60.0  # seconds after which it is looked anew whether what was learnt is too old
 CENSORED = 2.0  # times the seconds after which an answer was given up: what it would have taken, at a guess
 
 
@@ -42,6 +43,7 @@ class TargetRecord:
         "_durations",
         "_failing",
         "_looked",
+        "_renew_at",
         "_silent",
         "_slots",
         "_under_way",
@@ -58,15 +60,18 @@ class TargetRecord:
         self._slots = 0
         self._looked, self._silent, self._doubted = -inf, 0.0, inf
         self._answered = float("-inf")  # the latest beginning of a request that was answered
-        self._under_way: dict[int, float] = {}  # calls that wait for it, with when they began; the oldest first
+        # The calls that wait for it, without thinking and with it, with when they began; the oldest first.
+        self._under_way: tuple[dict[int, float], dict[int, float]] = {}, {}
         self._closed = [Lease(True), Lease(True)]  # what nearly every call is given, made once for each generation
+        self._renew_at = [-inf, -inf]  # when it is made anew, since what was learnt grows old
         self.begin_anew()
 
     def begin_anew(self) -> None:
         """Make the lock anew in a forked process, and free what was leased to calls: these are another process's."""
         self.lock = threading.Lock()
         self.breaker._probe = 0
-        self._under_way.clear()
+        for under_way in self._under_way:
+            under_way.clear()
         for allowance in self._allowances.values():
             allowance._slots.clear()
 
@@ -76,16 +81,19 @@ class TargetRecord:
         """Give the right to ask the target once, or say why not."""
         breaker = self.breaker
         if claim.limits is None and breaker.state is BreakerState.CLOSED:
-            lease = self._closed[claim.thinks]
-            if lease.generation != breaker.generation or lease.learned is not self._durations[claim.thinks].learned:
-                lease = self._closed[claim.thinks] = self._granted(claim, now)
-            if self._silence(lease.learned.end_median, now) < DOUBT:
-                self._begin(claim.call, now)
+            thinks = claim.thinks
+            lease = self._closed[thinks]
+            known = lease.learned is self._durations[thinks].learned and now < self._renew_at[thinks]
+            if lease.generation != breaker.generation or not known:
+                lease = self._closed[thinks] = self._granted(claim, now)
+                self._renew_at[thinks] = now + RENEWED
+            if self._silence(now) < DOUBT:
+                self._begin(claim, now)
                 return lease
         before = breaker.generation
         doubt = False
         if breaker.state is BreakerState.CLOSED:
-            silence = self._silence(self._durations[claim.thinks].learned.end_median, now)
+            silence = self._silence(now)
             doubt = silence >= DOUBT
             if self._is_silent(silence, now):
                 breaker.open_for_silence(now, claim.policy)
@@ -115,13 +123,13 @@ class TargetRecord:
                 claim.policy.breaker_longest * (1 + claim.policy.breaker_jitter) if breaker.hangs else SLOWEST_SIGN
             )
             lease.probe = breaker.send_probe(now, min(claim.lease, longest))
-        self._begin(claim.call, now)
+        self._begin(claim, now)
         return lease
 
     def give(self, lease: Lease, claim: Claim, report: Report, now: float, random: Callable[[], float]) -> Lease:
         """Take note of what came of it, and free or settle what was taken."""
         breaker, effect = self.breaker, report.effect
-        began = self._under_way.pop(claim.call, None)
+        began = self._under_way[claim.thinks].pop(claim.call, None)
         alive = self._take_note(claim, report, began, now)
         if report.late is not None and alive:
             effect = Effect.NOTHING  # it was long, and the target is not down
@@ -173,7 +181,7 @@ class TargetRecord:
             self._failing.look(now),
             (plain.look(now), thinking.look(now)),
             breaker.refused if state is BreakerState.COOLING else "",
-            any(self._is_silent(self._silence(one.learned.end_median, now), now) for one in self._durations),
+            self._is_silent(self._silence(now), now),
         )
 
     def is_idle(self) -> bool:
@@ -185,32 +193,39 @@ class TargetRecord:
     def _granted(self, claim: Claim, now: float) -> Lease:
         return Lease(True, generation=self.breaker.generation, learned=self._durations[claim.thinks].look(now))
 
-    def _begin(self, call: int, now: float) -> None:
-        under_way = self._under_way
-        under_way[call] = now
+    def _begin(self, claim: Claim, now: float) -> None:
+        under_way = self._under_way[claim.thinks]
+        under_way[claim.call] = now
         if len(under_way) > MOST_UNDER_WAY:
             del under_way[next(iter(under_way))]
 
-    def _silence(self, median: float | None, now: float) -> float:
-        """Return how much speaks for it that the target answers nobody, as a power of e.
-
-        Args:
-            median: seconds that half of the answers took.
-            now: seconds on the caller's clock.
-        """
-        if median is None or len(self._under_way) < SUSPECT:
+    def _silence(self, now: float) -> float:
+        """Return how much speaks for it that the target answers nobody, as a power of e."""
+        plain, thinking = self._under_way
+        if len(plain) + len(thinking) < SUSPECT:
+            self._doubted = inf
             return 0.0
         if now - self._looked >= LOOK:
             self._looked = now
-            waiting = [now - began for began in self._under_way.values() if began > self._answered]
-            told = (min(HALVING * (age / median - UNTOLD), MOST_TOLD) for age in waiting if age > UNTOLD * median)
-            enough = len(waiting) >= SUSPECT and waiting[0] >= SILENT
-            self._silent = sum(told) if enough else 0.0
+            self._silent = self._weigh(now)
             if self._silent < DOUBT:
                 self._doubted = inf
             elif self._doubted == inf:
                 self._doubted = now
         return self._silent
+
+    def _weigh(self, now: float) -> float:
+        """Weigh the requests under way that began after the last one which was answered, each by its own kind."""
+        count, longest, told = 0, 0.0, 0.0
+        for under_way, durations in zip(self._under_way, self._durations, strict=True):
+            median = durations.learned.end_median
+            if median is None:
+                continue
+            waiting = [now - began for began in under_way.values() if began > self._answered]
+            count += len(waiting)
+            longest = max(longest, *waiting[:1])
+            told += sum(min(HALVING * (age / median - UNTOLD), MOST_TOLD) for age in waiting if age > UNTOLD * median)
+        return told if count >= SUSPECT and longest >= SILENT else 0.0
 
     def _is_silent(self, silence: float, now: float) -> bool:
         """Whether the target answers nobody: those who were asked in doubt have had time for a sign of life."""
