@@ -223,7 +223,7 @@ class TargetRecord:
                 continue
             waiting = [now - began for began in under_way.values() if began > self._answered]
             count += len(waiting)
-            longest = max(longest, *waiting[:1])
+            longest = max(longest, waiting[0] if waiting else 0.0)
             told += sum(min(HALVING * (age / median - UNTOLD), MOST_TOLD) for age in waiting if age > UNTOLD * median)
         return told if count >= SUSPECT and longest >= SILENT else 0.0
 
