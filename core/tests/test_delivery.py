@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from understudy import (
     Continuation,
+    Heartbeat,
     LLMResponse,
     Message,
     Overloaded,
@@ -20,18 +21,27 @@ from understudy import (
     ToolCall,
     ToolCallDelta,
 )
+from understudy.clocks import Clocks
 from understudy.delivery import Delivery
+from understudy.provider import PLAIN_PACE, Pace
 from understudy.testing import VirtualClock
+from understudy.times import times_for
 
 CUT = Overloaded("cut")
 HELLO = Request(messages=(Message.user("hello"),), max_tokens=100)
 
 
-def delivery_of(deadline=None, **changes):
+def delivery_of(deadline=None, pace=PLAIN_PACE, **changes):
     clock = VirtualClock()
     delivery = Delivery(Policy(**changes), lambda: clock.now, deadline)
-    delivery.begin("a", 60.0)
+    begin(delivery, "a", pace)
     return delivery, clock
+
+
+def begin(delivery, target, pace=PLAIN_PACE):
+    """Begin an attempt, with the times that its policy gives it."""
+    times = times_for(delivery._policy, HELLO, pace, streamed=True, whole=False)
+    delivery.begin(target, Clocks(times, delivery._clock))
 
 
 def take(delivery, *events):
@@ -45,7 +55,7 @@ def take(delivery, *events):
 def go_on(delivery, target="b"):
     """Break off, and begin on another target; return what that is asked."""
     delivery.broke_off(CUT)
-    delivery.begin(target, 60.0)
+    begin(delivery, target)
     return delivery.resume(HELLO)
 
 
@@ -67,7 +77,7 @@ def test_pieces_are_given_as_they_come():
 def test_white_space_is_held_until_there_is_more():
     delivery, _ = delivery_of()
     assert take(delivery, "\n", " ", ThinkingDelta(" ")) == []
-    assert (delivery.began, delivery.pieces, delivery.first_at) == (False, None, None)
+    assert (delivery.began, delivery.pieces, delivery.clocks.first_at) == (False, None, None)
     assert take(delivery, "a") == ["\n", " ", ThinkingDelta(" "), "a"]
     assert delivery.began
     assert delivery.pieces == ["\n", " ", "a"]
@@ -82,10 +92,19 @@ def test_thinking_and_tool_calls_are_something(event):
 def test_the_first_piece_comes_when_it_comes_even_at_the_clocks_beginning():
     delivery, clock = delivery_of()
     take(delivery, "a")
-    assert delivery.first_at == 0.0
+    assert delivery.clocks.first_at == 0.0
     clock.advance(5)
     take(delivery, "b")
-    assert delivery.first_at == 0.0
+    assert delivery.clocks.first_at == 0.0
+
+
+@pytest.mark.parametrize("recovery", ["raise", "restart", "continue", "buffer"])
+def test_a_heartbeat_is_never_given_and_is_no_first_piece(recovery):
+    delivery, _ = delivery_of(stream_recovery=recovery, buffer_tokens=1)
+    assert take(delivery, Heartbeat(), "\n", Heartbeat()) == []
+    assert (delivery.began, delivery.clocks.first_at, delivery.pieces) == (False, None, None)
+    assert take(delivery, "four", Heartbeat(), "five", Heartbeat()) == ["\n", "four", "five"]
+    assert delivery.release() == []
 
 
 # ---- how long a piece may take ----
@@ -97,44 +116,72 @@ def test_the_first_piece_has_its_own_time_and_every_other_one_too():
     clock.advance(10)
     take(delivery, " ")  # nothing yet
     assert delivery.patience() == 5
-    assert delivery.allowed == 15
     take(delivery, "a")
-    clock.advance(100)
-    assert delivery.patience() == delivery.allowed == 20
+    assert delivery.patience() == 20
+    clock.advance(20)
+    assert delivery.patience() == 0
+    assert take(delivery, "b") == ["b"]
+    assert delivery.patience() == 20
 
 
-def test_a_slice_and_an_attempts_time_are_never_passed():
-    delivery, _ = delivery_of(first_token_timeout=15, idle_timeout=20, attempt_timeout=12)
-    delivery.begin("a", 8.0)
-    assert delivery.patience() == 8
-    take(delivery, "a")
-    assert delivery.patience() == 12
+@pytest.mark.parametrize(("pieces", "message"), [("", "no answer within 15 s"), ("a", "no further piece within 20 s")])
+def test_a_piece_that_came_too_late_is_not_given(pieces, message):
+    delivery, clock = delivery_of(first_token_timeout=15, idle_timeout=20)
+    take(delivery, *pieces)
+    clock.advance(20.1)
+    with pytest.raises(Timeout, match=message):
+        take(delivery, "late")
+    assert delivery.pieces == (["a"] if pieces else None)
+
+
+def test_each_attempt_has_its_own_time_for_the_first_piece():
+    delivery, clock = delivery_of(first_token_timeout=15, idle_timeout=20)
+    clock.advance(10)
+    begin(delivery, "b")
+    assert delivery.patience() == 15
+
+
+def test_heartbeats_are_waited_for_as_long_as_the_vendor_may_be_silent_and_no_longer():
+    delivery, clock = delivery_of(pace=Pace(heartbeat=10), first_token_timeout=100, silence_timeout=30)
+    for _ in range(3):
+        assert delivery.patience() == 30
+        clock.advance(29)
+        assert take(delivery, Heartbeat()) == []
+    assert delivery.patience() == 13  # the first piece is still to come
+    clock.advance(13.1)
+    with pytest.raises(Timeout, match="no answer within 100 s"):
+        take(delivery, "late")
 
 
 def test_near_the_deadline_a_piece_has_what_is_left():
     delivery, clock = delivery_of(deadline=30.0, idle_timeout=20)
     take(delivery, "a")
-    clock.advance(25)
+    clock.advance(15)
     assert delivery.patience() == 5
+    take(delivery, "b")
     clock.advance(5)
+    assert delivery.patience() == 10
+    clock.advance(10)
     for step in (delivery.patience, lambda: take(delivery, "late")):
         with pytest.raises(Timeout, match="the deadline passed in the middle of the stream"):
             step()
-    assert delivery.allowed == 0.0  # which is no evidence against the target
-    assert delivery.pieces == ["a"]
+    assert delivery.pieces == ["a", "b"]
 
 
 def test_a_timeout_says_what_did_not_come():
-    delivery, clock = delivery_of(deadline=100.0, first_token_timeout=15, idle_timeout=20)
-    delivery.patience()
-    assert delivery.timed_out().message == "no answer within 15 s"
+    delivery, clock = delivery_of(pace=Pace(heartbeat=10), first_token_timeout=60, idle_timeout=20, silence_timeout=50)
+    assert delivery.timed_out().message == "no answer within 60 s"
+    clock.advance(50)
+    assert delivery.timed_out().message == "no sign of life within 50 s"
     take(delivery, "a")
-    delivery.patience()
     assert delivery.timed_out().message == "no further piece within 20 s"
-    clock.advance(90)
-    delivery.patience()
-    clock.advance(10)
-    assert "the deadline passed" in delivery.timed_out().message
+    delivery, clock = delivery_of(deadline=20.0)
+    clock.advance(20)
+    assert delivery.timed_out().message == "no answer within 60 s"  # nothing is cut that had begun
+    delivery, clock = delivery_of(deadline=20.0)
+    take(delivery, "a")
+    clock.advance(20)
+    assert delivery.timed_out().message == "the deadline passed in the middle of the stream"
 
 
 # ---- buffer ----
@@ -145,7 +192,7 @@ def test_a_buffer_holds_four_characters_a_token(tokens, pieces):
     delivery, _ = delivery_of(stream_recovery="buffer", buffer_tokens=tokens)
     assert take(delivery, *"x" * (pieces - 1)) == []
     assert not delivery.began
-    assert delivery.first_at == 0.0
+    assert delivery.clocks.first_at == 0.0
     assert take(delivery, "y") == [*"x" * (pieces - 1), "y"]
     assert take(delivery, "z") == ["z"]
 
@@ -166,7 +213,7 @@ def test_without_a_size_the_whole_answer_is_held():
 def test_what_is_held_of_one_attempt_is_not_given_with_the_next():
     delivery, _ = delivery_of(stream_recovery="buffer", buffer_tokens=2)
     assert take(delivery, "lost", "los") == []
-    delivery.begin("b", 60.0)
+    begin(delivery, "b")
     assert take(delivery, "kept", "kep") == []
     assert take(delivery, "t") == ["kept", "kep", "t"]
 
@@ -196,7 +243,7 @@ def test_who_fails_without_a_piece_is_not_told_of():
     take(delivery, "half")
     go_on(delivery, "b")
     take(delivery, " ")
-    delivery.begin("c", 60.0)
+    begin(delivery, "c")
     delivery.resume(HELLO)
     assert take(delivery, "whole") == [Restart("a", "c", CUT), "whole"]
 
@@ -209,6 +256,49 @@ def test_a_second_break_is_told_too():
     go_on(delivery, "c")
     assert take(delivery, "three") == [Restart("b", "c", CUT), "three"]
     assert delivery.pieces == ["three"]
+
+
+def tool_call(number, *pieces):
+    return [ToolCallDelta(0, f"call {number}", "add", piece) for piece in pieces]
+
+
+def test_a_restart_names_the_tool_calls_that_are_void():
+    delivery, _ = delivery_of(stream_recovery="restart")
+    take(delivery, "Let me see.", *tool_call(1, "{", "}"), *tool_call(2, "{"))
+    go_on(delivery)
+    assert take(delivery, *tool_call(3, "{}")) == [Restart("a", "b", CUT, ("call 1", "call 2")), *tool_call(3, "{}")]
+
+
+def test_only_what_the_caller_holds_is_void():
+    """A second restart does not name what the first one did, nor what was held back of the attempt between."""
+    delivery, _ = delivery_of(stream_recovery="restart")
+    take(delivery, *tool_call(1, "{}"))
+    go_on(delivery, "b")
+    assert take(delivery, *tool_call(2, "{}"))[0].voided == ("call 1",)
+    go_on(delivery, "c")
+    assert take(delivery, " ") == []
+    begin(delivery, "d")
+    assert take(delivery, *tool_call(4, "{}"))[0].voided == ("call 2",)
+    go_on(delivery, "e")
+    assert take(delivery, "fine")[0].voided == ("call 4",)
+    go_on(delivery, "f")
+    assert take(delivery, "fine")[0].voided == ()
+
+
+def test_a_tool_call_of_a_refused_answer_is_void_whoever_could_go_on():
+    delivery, _ = delivery_of(stream_recovery="continue")
+    take(delivery, "one", *tool_call(1, "{}"))
+    delivery.complete(LLMResponse(True, "one", "a"))
+    go_on(delivery)
+    assert take(delivery, "two") == [Restart("a", "b", CUT, ("call 1",)), "two"]
+
+
+def test_a_tool_call_that_a_buffer_held_is_nobodys():
+    delivery, _ = delivery_of(stream_recovery="buffer")
+    assert take(delivery, *tool_call(1, "{}")) == []
+    begin(delivery, "b")
+    assert take(delivery, *tool_call(2, "{}")) == []
+    assert delivery.release() == tool_call(2, "{}")
 
 
 # ---- going on ----
@@ -354,7 +444,7 @@ def test_pieces_joined_are_the_text_for_every_chunking(parts, recovery):
                 assert begun(asked) == held.rstrip()
                 assert begun(asked) == begun(asked).rstrip()
         else:  # nothing that the caller could see: the next one begins as this one did
-            delivery.begin(f"target {number}", 60.0)
+            begin(delivery, f"target {number}")
             asked = delivery.resume(HELLO)
 
 

@@ -16,7 +16,9 @@ from understudy import (
     InvalidRequest,
     Limits,
     MalformedResponse,
+    ModelNotFound,
     Overloaded,
+    PermissionDenied,
     Policy,
     ProviderUnavailable,
     QuotaExhausted,
@@ -28,13 +30,16 @@ from understudy import (
     Timeout,
     UnsupportedRequest,
 )
-from understudy.admission import effect_of
+from understudy.admission import effect_of, report_of
 from understudy.breaker import Effect
-from understudy.health import MOST_TARGETS, HealthStore, Lease, Report
+from understudy.health import MOST_TARGETS
 from understudy.latencies import Latency
+from understudy.record import SLOWEST_SIGN
+from understudy.store import HealthStore, Lease, Report
 from understudy.testing import VirtualClock
 
 EAGER = Policy.eager(breaker_jitter=0.0)
+OPEN = EAGER.breaker_open  # seconds
 
 
 def store_of():
@@ -74,45 +79,73 @@ def test_an_unknown_target_is_well_and_asking_how_it_is_changes_nothing():
 
 def test_the_report_that_opens_it_says_so():
     store, _ = store_of()
-    assert fail(store, times=9) == Lease(True)
+    before = fail(store, times=7)
+    assert (before.granted, before.state, before.changed) == (True, "closed", False)
+    assert before.failing == 0.6  # six of ten, the latest left out
     last = fail(store, times=1)
-    assert (last.granted, last.state, last.free_in, last.reason, last.changed) == (False, "open", 30, "breaker", True)
+    assert (last.granted, last.state, last.free_in, last.reason, last.changed) == (False, "open", OPEN, "breaker", True)
     health = store.look("a", EAGER)
-    assert (health.state, health.free_in, health.failures) == ("open", 30, 10)
+    assert (health.state, health.free_in, health.failures) == ("open", OPEN, 8)
 
 
 def test_an_open_target_is_refused_with_the_time_that_is_left():
     store, clock = opened()
-    clock.advance(10)
+    clock.advance(2)
     lease = store.take("a", claim())
-    assert (lease.granted, lease.state, lease.free_in, lease.reason) == (False, "open", 20, "breaker")
+    assert (lease.granted, lease.state, lease.free_in, lease.reason) == (False, "open", OPEN - 2, "breaker")
     assert store.take("b", claim()).granted
 
 
-def test_the_probe_is_granted_once_and_says_that_it_is_one():
+def test_the_probe_is_granted_once_and_one_success_closes():
     store, clock = opened()
-    clock.advance(30)
-    probe = store.take("a", claim(lease=61))
+    clock.advance(OPEN)
+    probe = store.take("a", claim())
     assert (probe.granted, probe.state, probe.changed) == (True, "half-open", True)
     assert probe.probe
-    other = store.take("a", claim())
-    assert (other.granted, other.free_in, other.state) == (False, 61, "half-open")
+    other = store.take("a", claim(2))
+    assert (other.granted, other.free_in, other.state, other.busy) == (False, SLOWEST_SIGN, "half-open", True)
     assert not other.changed
-    assert store.give("a", probe, claim(), Report(Effect.SUCCESS)).granted
-    second = store.take("a", claim())
-    assert second.probe
-    after = store.give("a", second, claim(), Report(Effect.SUCCESS))
-    assert (after.state, after.changed) == ("closed", True)
+    after = store.give("a", probe, claim(), Report(Effect.SUCCESS))
+    assert (after.granted, after.state, after.changed) == (True, "closed", True)
+    assert not store.take("a", claim(2)).probe
 
 
-def test_an_abandoned_probes_lease_ends():
+def test_a_target_that_was_closed_too_soon_opens_sooner_and_wants_two_successes():
     store, clock = opened()
-    clock.advance(30)
-    assert store.take("a", claim(lease=5)).granted
-    clock.advance(4.9)
-    assert not store.take("a", claim()).granted
-    clock.advance(0.1)
-    assert store.take("a", claim()).granted
+    clock.advance(OPEN)
+    store.give("a", store.take("a", claim()), claim(), Report(Effect.SUCCESS))
+    assert fail(store, times=2).free_in == EAGER.breaker_longest
+    clock.advance(EAGER.breaker_longest)
+    for state in ("half-open", "closed"):
+        assert store.give("a", store.take("a", claim()), claim(), Report(Effect.SUCCESS)).state == state
+
+
+@pytest.mark.parametrize(
+    ("late", "lease", "seconds"),
+    [(None, 60.0, SLOWEST_SIGN), (30.0, 60.0, EAGER.breaker_longest), (30.0, 5.0, 5.0), (None, 1.0, 1.0)],
+)
+def test_a_probe_that_takes_long_or_was_abandoned_is_followed_by_another(late, lease, seconds):
+    """One of a target that hung gets more time than one of a target that failed at once."""
+    store, clock = store_of()
+    fail(store, late=late)
+    clock.advance(OPEN)
+    first = store.take("a", claim(1, EAGER, lease))
+    clock.advance(seconds - 0.01)
+    assert not store.take("a", claim(2, EAGER, lease)).granted
+    clock.advance(0.01)
+    second = store.take("a", claim(2, EAGER, lease))
+    assert second.probe > first.probe
+    assert store.give("a", first, claim(), Report(Effect.FAILURE)).state == "half-open"
+    assert store.give("a", second, claim(2), Report(Effect.SUCCESS)).state == "closed"
+
+
+def test_a_probe_that_was_overtaken_and_is_answered_closes():
+    store, clock = opened()
+    clock.advance(OPEN)
+    first = store.take("a", claim())
+    clock.advance(SLOWEST_SIGN)
+    assert store.take("a", claim(2)).probe
+    assert store.give("a", first, claim(), Report(Effect.SUCCESS)).state == "closed"
 
 
 def test_a_late_outcome_of_an_older_generation_changes_nothing():
@@ -121,19 +154,19 @@ def test_a_late_outcome_of_an_older_generation_changes_nothing():
     fail(store)
     clock.advance(1)
     assert not store.give("a", early, claim(99), Report(Effect.SUCCESS)).granted
-    assert store.look("a", EAGER).free_in == 29
-    clock.advance(29)
+    assert store.look("a", EAGER).free_in == OPEN - 1
+    clock.advance(OPEN - 1)
     probe = store.take("a", claim())
     store.give("a", early, claim(99), Report(Effect.FAILURE))
     assert store.look("a", EAGER).state == "half-open"
     assert probe.generation > early.generation
 
 
-@pytest.mark.parametrize("seconds", [1, 30])
+@pytest.mark.parametrize("seconds", [1, OPEN])
 def test_a_forced_attempt_is_granted_and_neither_probe_nor_evidence(seconds):
     store, clock = opened()
     clock.advance(seconds)
-    if seconds == 30:
+    if seconds == OPEN:
         assert store.take("a", claim()).probe
     forced = store.take("a", claim(forced=True))
     assert (forced.granted, forced.probe) == (True, 0)
@@ -145,7 +178,7 @@ def test_a_forced_attempt_is_granted_and_neither_probe_nor_evidence(seconds):
 
 def test_a_forced_attempt_is_the_probe_where_it_may_be():
     store, clock = opened()
-    clock.advance(30)
+    clock.advance(OPEN)
     assert store.take("a", claim(forced=True)).probe
 
 
@@ -160,7 +193,7 @@ def test_limits_hold_for_a_forced_attempt_too():
 def test_a_full_limit_takes_no_probe():
     store, clock = opened()
     limits = Limits(concurrent=1)
-    clock.advance(29)
+    clock.advance(OPEN - 1)
     slot = store.take("a", claim(limits=limits, forced=True))
     clock.advance(1)
     refused = store.take("a", claim(limits=limits))
@@ -228,9 +261,180 @@ def test_threads_get_one_probe_and_lose_no_failure():
         list(pool.map(lambda call: fail(store, policy=Policy.eager(breaker_failures=400)), range(39)))
         assert store.look("a", EAGER).failures == 390
         fail(store, policy=Policy.eager(breaker_failures=400, breaker_jitter=0.0))
-        clock.advance(30)
+        clock.advance(OPEN)
         leases = list(pool.map(lambda call: store.take("a", claim(call)), range(200)))
     assert sum(lease.granted for lease in leases) == 1
+
+
+# ---- who is late ----
+
+
+def answered(store, clock, seconds=2.0, times=20):
+    """Let a target answer after so many seconds, one call after the other."""
+    for call in range(times):
+        wanted = claim(-1 - call)
+        lease = store.take("a", wanted)
+        clock.advance(seconds)
+        store.give("a", lease, wanted, Report(Effect.SUCCESS, seconds, end=seconds))
+
+
+def begin(store, number):
+    wanted = claim(number)
+    return store.take("a", wanted), wanted
+
+
+def test_who_is_late_while_one_that_began_later_was_answered_is_not_down():
+    store, clock = store_of()
+    for number in range(20):
+        early, wanted = begin(store, 2 * number)
+        clock.advance(1)
+        later, other = begin(store, 2 * number + 1)
+        store.give("a", later, other, Report(Effect.SUCCESS))
+        after = store.give("a", early, wanted, Report(Effect.FAILURE, late=50.0, failed=True))
+        assert (after.alive, after.granted) == (True, True)
+    health = store.look("a", EAGER)
+    assert (health.state, health.failures, health.failing) == ("closed", 0, 0.0)
+
+
+def test_who_is_late_and_answered_nobody_since_has_failed():
+    store, clock = store_of()
+    answered(store, clock, times=1)
+    for number in range(7):
+        lease, wanted = begin(store, number)
+        clock.advance(1)
+        after = store.give("a", lease, wanted, Report(Effect.FAILURE, late=50.0, failed=True))
+        assert not after.alive
+    assert (after.state, store.look("a", EAGER).failures, store.look("a", EAGER).failing) == ("open", 7, 1.0)
+
+
+def test_an_answer_to_one_that_began_earlier_shows_nothing():
+    store, clock = store_of()
+    early, wanted = begin(store, 1)
+    clock.advance(1)
+    late, other = begin(store, 2)
+    store.give("a", early, wanted, Report(Effect.SUCCESS))
+    assert not store.give("a", late, other, Report(Effect.FAILURE, late=50.0, failed=True)).alive
+
+
+# ---- who answers nobody ----
+
+
+def crowd(store, clock, number=60, every=0.25, first=0):
+    """Have a call begin every so many seconds, and return their leases."""
+    leases = []
+    for call in range(first, first + number):
+        leases.append(begin(store, call))
+        clock.advance(every)
+    return leases
+
+
+def test_a_target_that_answers_nobody_is_doubted_and_then_left_alone():
+    store, clock = store_of()
+    answered(store, clock)
+    began = clock.now
+    leases = [lease for lease, _ in crowd(store, clock)]
+    doubted = [lease.granted and lease.doubt for lease in leases].index(True)
+    refused = [lease.granted for lease in leases].index(False)
+    assert 4.0 <= doubted * 0.25  # some of those under way have waited for long enough to tell
+    assert (refused - doubted) * 0.25 >= 3.0  # those who were asked in doubt had time for a sign of life
+    assert refused * 0.25 <= 12.0
+    assert all(lease.doubt for lease in leases[doubted:refused])
+    assert (leases[refused].state, leases[refused].reason, leases[refused].changed) == ("open", "breaker", True)
+    assert clock.now - began == 15.0
+
+
+def test_whether_it_answers_anybody_is_told_without_asking_it():
+    store, clock = store_of()
+    answered(store, clock)
+    crowd(store, clock, 20)
+    suspect = []
+    for _ in range(8):
+        health = store.look("a", EAGER)
+        suspect.append(health.suspect)
+        assert health.state == "closed"
+        clock.advance(1)
+    assert (suspect[0], suspect[-1]) == (False, True)
+
+
+def test_one_sign_of_life_of_a_later_request_ends_all_doubt():
+    store, clock = store_of()
+    answered(store, clock)
+    leases = crowd(store, clock, 24)
+    assert leases[-1][0].doubt
+    store.give("a", *leases[-1], Report(Effect.SUCCESS, first=0.5))
+    clock.advance(1)
+    lease, _ = begin(store, 100)
+    assert (lease.granted, lease.doubt) == (True, False)
+    assert not store.look("a", EAGER).suspect
+
+
+def test_a_sign_of_life_of_an_earlier_request_ends_no_doubt():
+    store, clock = store_of()
+    answered(store, clock)
+    leases = crowd(store, clock, 18)
+    assert leases[-1][0].doubt
+    store.give("a", *leases[0], Report(Effect.SUCCESS, first=0.5))
+    clock.advance(0.5)
+    assert begin(store, 100)[0].doubt
+
+
+def test_a_target_three_times_as_slow_is_asked_on_once_it_gave_a_sign_of_life():
+    store, clock = store_of()
+    answered(store, clock)
+    waiting, doubted = [], 0
+    for call in range(200):
+        lease, wanted = begin(store, call)
+        assert lease.granted
+        doubted += lease.doubt
+        waiting.append((clock.now + (1.5 if lease.doubt else 6.0), lease, wanted))
+        clock.advance(0.25)
+        for each in [each for each in waiting if each[0] <= clock.now]:
+            waiting.remove(each)
+            seconds = None if each[1].doubt else 6.0
+            store.give("a", *each[1:], Report(Effect.SUCCESS, seconds, end=seconds, first=None if seconds else 1.5))
+    assert doubted
+    assert store.look("a", EAGER).state == "closed"
+
+
+def test_thinking_requests_are_doubted_by_what_thinking_answers_take():
+    store, clock = store_of()
+    answered(store, clock)
+    leases = []
+    for call in range(60):
+        leases.append(store.take("a", claim(call, thinks=True)))
+        clock.advance(0.25)
+    assert [(lease.granted, lease.doubt) for lease in leases] == [(True, False)] * 60
+
+
+@pytest.mark.parametrize(("learnt", "number"), [(0, 60), (20, 5)])
+def test_where_nothing_is_known_or_few_wait_nobody_is_doubted(learnt, number):
+    store, clock = store_of()
+    answered(store, clock, times=learnt)
+    leases = crowd(store, clock, number, every=10.0)
+    assert [(lease.granted, lease.doubt) for lease, _ in leases] == [(True, False)] * number
+    assert not store.look("a", EAGER).suspect
+
+
+@pytest.mark.parametrize("policy", [EAGER, Policy(), Policy(breaker=False)])
+def test_a_policy_without_a_breaker_asks_on(policy):
+    store, clock = store_of()
+    answered(store, clock)
+    granted = []
+    for call in range(60):
+        granted.append(store.take("a", claim(call, policy)).granted)
+        clock.advance(0.25)
+    assert all(granted) is not policy.breaker
+
+
+@pytest.mark.parametrize("effect", [Effect.SUCCESS, Effect.FAILURE, Effect.NOTHING, Effect.ALIVE])
+def test_whoever_has_ended_is_not_under_way(effect):
+    store, clock = store_of()
+    answered(store, clock)
+    leases = crowd(store, clock, 24)
+    for lease, wanted in leases:
+        store.give("a", lease, wanted, Report(effect))
+    assert not any(store._records["a"]._under_way)
+    assert not store.look("a", EAGER).suspect
 
 
 # ---- what an outcome says ----
@@ -250,7 +454,9 @@ def test_threads_get_one_probe_and_lose_no_failure():
         (RequestTooLarge(), Effect.ALIVE),
         (InvalidRequest(), Effect.ALIVE),
         (ContextTooLong(), Effect.ALIVE),
-        (AuthenticationFailed(), Effect.ALIVE),
+        (AuthenticationFailed(), Effect.REFUSED),
+        (PermissionDenied(), Effect.REFUSED),
+        (ModelNotFound(), Effect.REFUSED),
         (MalformedResponse(), Effect.ALIVE),
         (EmptyResponse(), Effect.REPLIED),
         (ContentBlocked(), Effect.REPLIED),
@@ -261,13 +467,7 @@ def test_threads_get_one_probe_and_lose_no_failure():
     ],
 )
 def test_a_failure_says_something_of_its_target(failure, effect):
-    assert effect_of(failure, 60.0) is effect
-
-
-def test_a_timeout_of_less_than_a_second_tells_of_the_callers_hurry():
-    assert effect_of(Timeout(), 0.99) is Effect.NOTHING
-    assert effect_of(Timeout(), 1.0) is Effect.FAILURE
-    assert effect_of(ServerError(), 0.01) is Effect.FAILURE
+    assert effect_of(failure) is effect
 
 
 def test_what_broke_a_stream_off_says_it():
@@ -278,4 +478,50 @@ def test_what_broke_a_stream_off_says_it():
     ):
         interrupted = StreamInterrupted(partial="a")
         interrupted.__cause__ = cause
-        assert effect_of(interrupted, 60.0) is effect
+        assert effect_of(interrupted) is effect
+
+
+@pytest.mark.parametrize(
+    ("failure", "failed"),
+    [
+        (ServerError(), True),
+        (Timeout(), True),
+        (RateLimited(), True),
+        (QuotaExhausted(), True),
+        (AuthenticationFailed(), True),
+        (MalformedResponse(), True),
+        (EmptyResponse(), True),
+        (ContextTooLong(), False),
+        (UnsupportedRequest(), False),
+        (InvalidRequest(), False),
+        (ContentBlocked(), False),
+        (Cancelled(), False),
+    ],
+)
+def test_a_target_that_gave_no_answer_is_asked_later_unless_the_request_or_the_caller_is_at_fault(failure, failed):
+    assert report_of(failure, None, "a", priced=False).failed is failed
+
+
+def test_what_was_refused_and_when_to_come_back_is_reported():
+    report = report_of(ModelNotFound("no such model"), None, "a", priced=False)
+    assert (report.effect, report.why, report.sent) == (Effect.REFUSED, "model not found", True)
+    report = report_of(RateLimited(retry_after=7.0), None, "a", priced=False)
+    assert (report.hint, report.tokens) == (7.0, 0.0)  # nobody charges for a refusal
+    assert report_of(Timeout(), None, "a", priced=False).tokens is None
+    assert not report_of(ProviderUnavailable(), None, "a", priced=False).sent
+
+
+def test_a_target_that_refuses_its_key_rests_and_says_why():
+    store, clock = store_of()
+    for seconds in (30, 60, 120, 240, 300, 300):
+        after = fail(store, times=1, effect=Effect.REFUSED, why="key refused")
+        assert (after.state, after.free_in, after.refused, after.changed) == ("cooling", seconds, "key refused", True)
+        lease = store.take("a", claim())
+        assert (lease.granted, lease.reason, lease.refused) == (False, "refusal", "key refused")
+        assert store.look("a", EAGER).refused == "key refused"
+        clock.advance(seconds)
+    assert store.look("a", EAGER).refused == ""
+    store.give("a", store.take("a", claim()), claim(), Report(Effect.SUCCESS))
+    assert fail(store, times=1, effect=Effect.REFUSED, why="key refused").free_in == 30
+    patient = Policy()
+    assert fail(store, "b", effect=Effect.REFUSED, why="key refused", policy=patient).granted

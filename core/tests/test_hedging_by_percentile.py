@@ -5,7 +5,8 @@ from timed import NEVER, Player, Stage
 
 from understudy import Policy
 from understudy.budgets import BURST
-from understudy.latencies import SHORTEST_PATIENCE, STALE
+from understudy.latencies import REMEMBERED
+from understudy.performance import SOONEST
 
 both = pytest.mark.parametrize("how", ["async", "astream"])
 
@@ -34,7 +35,7 @@ def test_p95_that_is_old_hedges_nobody(how):
     stage = stage_of(*[(0.3, "fine")] * 30, (9.0, "late"))
     for _ in range(30):
         stage.ask(how, policy=Policy.eager())
-    stage.clock.advance(STALE + 1)
+    stage.clock.advance(REMEMBERED + 1)
     assert stage.ask(how).provider_name == "a"
     assert stage.players[1].requests == []
 
@@ -42,11 +43,11 @@ def test_p95_that_is_old_hedges_nobody(how):
 @both
 def test_who_answers_at_once_is_not_hedged_for_a_millisecond(how):
     lines = [(0.0001, "fine")] * 30
-    stage = stage_of(*lines, (SHORTEST_PATIENCE / 2, "fine"), (9.0, "late"))
+    stage = stage_of(*lines, (SOONEST / 2, "fine"), (9.0, "late"))
     for _ in range(30):
         stage.ask(how, policy=Policy.eager())
     assert stage.ask(how).provider_name == "a"
     assert stage.players[1].requests == []
     begun = stage.clock.now
     assert stage.ask(how).provider_name == "b"
-    assert stage.clock.now - begun == pytest.approx(SHORTEST_PATIENCE)
+    assert stage.clock.now - begun == pytest.approx(SOONEST)
