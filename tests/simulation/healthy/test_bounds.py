@@ -29,10 +29,10 @@ WASTED = 0.5  # points of all tokens that may be wasted more
 WASTED_BESIDE = 1.0  # where a late target is overlapped by the next one
 SERVED = {"outage": 99.9, "hang": 99.5, "brown-out": 99.9, "storm": 99.9}  # percent of the calls in a fault
 LATEST_IN_A_HANG = 25.0  # seconds, of 95 of 100 calls
-# Requests to the sick vendor for each call, and seconds until the primary is used again. Each holds the other down: it is
-# found well by a probe alone, and at three calls a second one probe in 8.8 s is 0.038 a call. In a storm one probe in
-# ten is answered, and the refusals that follow come on top; and its probes are waited for to their first piece, one to
-# two seconds. So 0.05 and 10 s at once are out of reach there, and what is reached is held.
+# Requests to the sick vendor for each call, and seconds until the primary is used again. Each holds the other down:
+# that it is well is found out by a probe alone, and at three calls a second one probe in 8.8 s is 0.038 a call. In a
+# storm one probe in ten is answered, and the refusals that follow come on top; and a probe is waited for until its
+# first piece, one to two seconds. So 0.05 and 10 s at once are out of reach there, and what is reached is held.
 ASKED = {"outage": 0.05, "hang": 0.05, "brown-out": 0.25, "storm": 0.052}
 BACK = {"outage": 10.0, "hang": 10.0, "brown-out": 10.0, "storm": 10.5}
 
