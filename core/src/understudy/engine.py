@@ -144,15 +144,15 @@ class _Run(CallState):
             return (yield from self._ask_beside(index, reason, admission, beside, admission.at + after))
         return self._take_in(index, reason, outcome, admission)
 
-    def _take_in(self, index: int, reason: str, outcome: Outcome, admission: Outcome) -> End | None:
-        """Note an attempt's outcome, and say whether it ends the call."""
+    def _take_in(self, index: int, reason: str, outcome: Outcome, admission: Outcome, alone: str = "") -> End | None:
+        """Note an attempt's outcome, and why nobody was asked beside it; say whether it ends the call."""
         state, failure = self.states[index], outcome.failure
         self.latest = index
         self.asked += 1
         state.tries += 1
         state.due = None
         end, decision = self._judge(state, outcome)
-        self.note_attempt(index, reason, outcome, admission, decision)
+        self.note_attempt(index, reason, outcome, admission, "; ".join(filter(None, (alone, decision))))
         state.failure = failure
         return end
 
@@ -319,18 +319,21 @@ class _Run(CallState):
             beside: for which reason another one is asked.
             due: when that is; before that it is asked only if the first seems to answer nobody.
         """
-        asked = admission.at
+        asked, alone = admission.at, ""
         while True:
-            partner, admitted = yield from self._admit_beside(index, beside, early=self.now < due)
-            if admitted is not None:
+            early = self.now < due
+            partner, admitted = yield from self._admit_beside(index, beside, early=early)
+            if admitted is not None and admitted.skip is None:
                 break
+            if not early and admitted is not None and admitted.skip is not None:
+                alone = f"not hedged: {admitted.skip.brief}"
             patience = None if beside in ("probe", "hedge") else max((self.now - asked) / 2, SLICE)
             if patience is not None and self.now < due:
                 patience = min(patience, due - self.now)
             outcome = yield Await(index, patience)
             self.now = outcome.at
             if not outcome.pending:
-                return self._take_in(index, reason, outcome, admission)
+                return self._take_in(index, reason, outcome, admission, alone)
         parts = {index: (reason, admission)}
         words = f"no answer from {self.targets[index].label} within {self.now - asked:.3g} s"
         why = f"beside the probe of {self.targets[index].label}" if beside == "probe" else f"hedge: {words}"
@@ -361,14 +364,20 @@ class _Run(CallState):
     def _admit_beside(
         self, index: int, beside: Beside, *, early: bool
     ) -> Generator[Command, Outcome, tuple[int, Outcome | None]]:
-        """Find a target that may be asked beside this one; those that may not may still be come to in their turn."""
+        """Find a target that may be asked beside this one; those that may not may still be come to in their turn.
+
+        Returns:
+            The target with its admission; where there is none, why the first of them may not be asked.
+        """
+        refused: Outcome | None = None
         for i, state in enumerate(self.states):
             if not state.visited and i not in self.unable:
                 admitted = yield Admit(i, state.tries + 1, beside=beside, other=index, early=early)
                 self.now = admitted.at
                 if admitted.skip is None:
                     return i, admitted
-        return index, None
+                refused = refused or admitted
+        return index, refused
 
     def _end_other(
         self, index: int, part: tuple[str, Outcome], beside: Beside, *, late: bool

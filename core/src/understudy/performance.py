@@ -94,6 +94,7 @@ class Performance:
         "_approaches",
         "_beside",
         "_call",
+        "_hedged",
         "_refused",
         "admission",
         "asks_elsewhere",
@@ -147,6 +148,7 @@ class Performance:
         self._approaches: dict[int, Approach] = {}
         self.deadline: float | None = None
         self._call = 0
+        self._hedged = False  # whether a second request of hedge_share is taken that another may need
 
     @property
     def arranges_elsewhere(self) -> bool:
@@ -250,8 +252,7 @@ class Performance:
             times = times_for(self.policy, request, pace, lease.learned, streamed=streamed, whole=not streaming)
             self._approaches[index] = Approach(times, streamed, pace)
             return self._admitted(index, times, lease)
-        if command.beside in ("hedge", "late"):
-            admission.hedges.give_back()
+        self._give_back_hedge()
         skip, now = refusal(lease, target.provider), self.runtime.clock()
         outcome = Outcome(now, skip=skip, free_in=lease.free_in, busy=lease.busy, breaker=lease.state.value)
         if lease.busy:
@@ -361,9 +362,15 @@ class Performance:
                 return LimitReached(f"hedge_cost of {limit:g} dollars", provider=target.provider)
         if suspect:
             return None
-        if not self.admission.hedges.withdraw():
+        self._hedged = self.admission.hedges.withdraw()
+        if not self._hedged:
             return LimitReached(f"hedge_share of {self.policy.hedge_share:g}", provider=target.provider)
         return None
+
+    def _give_back_hedge(self) -> None:
+        if self._hedged:
+            self._hedged = False
+            self.admission.hedges.give_back()
 
     def _is_suspect(self, index: int) -> bool:
         """Return whether a target seems not to answer anybody: who is asked beside it does not come on top."""
@@ -401,6 +408,8 @@ class Performance:
             options = self._options(command.index)
         if request.model != model or request.timeout != timeout or request.options is not options:
             request = copy_with(request, model=model, timeout=timeout, options=options)
+        if approach.streamed and self.delivery is None:
+            request = copy_with(request, whole=True)
         if command.adaptation is not None:
             request = copy_with(request, adaptation=command.adaptation)
         if delivery is not None:
@@ -618,7 +627,7 @@ class Performance:
                 report = Report(Effect.NOTHING, first=clocks.first_at - clocks.started)
         after = self.holdings.give(index, report)
         if report is not None and after is not None and not after.alive and report.late is not None:
-            self.admission.hedges.give_back()  # it answered nobody: who was asked beside it did not come on top
+            self._give_back_hedge()  # it answered nobody: who was asked beside it did not come on top
         outcome = Outcome(now, index=index)
         if began is not None and approach is not None:
             outcome.wasted = self._waste_of(index, approach, now - began)
