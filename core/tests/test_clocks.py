@@ -112,6 +112,20 @@ def test_where_the_vendor_sends_no_signs_only_pieces_tell():
     assert clocks.timed_out().message == "no further piece within 40 s"
 
 
+def test_who_works_and_whose_time_is_not_over_is_told_from_who_stalled():
+    clocks, clock = clocks_of()
+    assert not clocks.is_working()  # nothing came
+    hear_every(clocks, clock, 1.0, Heartbeat())
+    assert not clocks.is_working()
+    hear_every(clocks, clock, 1.0, TextDelta("a"))
+    assert clocks.is_working()
+    clock.advance(SILENCE - 0.1)
+    assert clocks.is_working()
+    clock.advance(0.0999)  # a timer may be early by so much
+    assert not clocks.is_working()
+    assert not clocks.is_over()
+
+
 def test_white_space_before_the_answer_does_not_begin_it():
     clocks, clock = clocks_of(silence=INFINITE)
     hear_every(clocks, clock, 30.0, *[TextDelta("\n")] * 3)

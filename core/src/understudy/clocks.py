@@ -12,6 +12,8 @@ from understudy.errors import Timeout
 from understudy.response import Heartbeat, StreamEvent, TextDelta, ThinkingDelta
 from understudy.times import Times
 
+HAIR = 0.001  # seconds by which a timer may be off
+
 
 class Clocks:
     """What one attempt's stream may take, and what it took.
@@ -46,6 +48,10 @@ class Clocks:
         """Return whether the next event is late."""
         return self._clock() > self._ends()
 
+    def is_working(self) -> bool:
+        """Return whether pieces have come and the next one is not late, not even by a hair."""
+        return self.first_at is not None and self._ends() - self._clock() > HAIR
+
     def hear(self, event: StreamEvent) -> bool:
         """Take note of an event; return whether it is progress."""
         now = self._clock()
@@ -65,13 +71,15 @@ class Clocks:
 
     def timed_out(self) -> Timeout:
         """Return the failure of an attempt whose next event is late."""
-        times, silent = self.times, self._clock() - self._heard
-        if silent >= times.silence:
+        times = self.times
+        if self._heard + times.silence < self._progress_ends():
             return Timeout(f"no sign of life within {times.silence:g} s")
         if self.first_at is None:
-            return Timeout(f"no answer within {times.first:g} s")
-        return Timeout(f"no further piece within {times.idle:g} s")
+            return Timeout(f"no answer within {times.first:.3g} s")
+        return Timeout(f"no further piece within {times.idle:.3g} s")
 
     def _ends(self) -> float:
-        progress = self.started + self.times.first if self.first_at is None else self._progress + self.times.idle
-        return min(progress, self._heard + self.times.silence)
+        return min(self._progress_ends(), self._heard + self.times.silence)
+
+    def _progress_ends(self) -> float:
+        return self.started + self.times.first if self.first_at is None else self._progress + self.times.idle

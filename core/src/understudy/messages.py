@@ -218,6 +218,8 @@ class Request:
             a vendor counts it, the provider asks for room besides.
         timeout: seconds one attempt may take, above 0; None for the provider's default.
         options: settings that only one provider knows, by provider name: {"claude": {"top_k": 5}}.
+        whole: whether the caller is given the answer whole although it is asked for as a stream: no piece of it is
+            handed out before its end; set by the engine.
         adaptation: how this attempt differs from the one before it, in the words of that one's failure; set by the
             engine (see Failure).
 
@@ -237,6 +239,7 @@ class Request:
     max_tokens: int | None = None
     timeout: float | None = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: NOTHING)
+    whole: bool = False
     adaptation: str | None = None
 
     def __post_init__(self) -> None:

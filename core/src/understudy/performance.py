@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from understudy.admission import EVIDENCE, Admission, refusal, report_of
 from understudy.answers import Validator, check_answer, usage_fault
 from understudy.breaker import Effect
-from understudy.clocks import Clocks
+from understudy.clocks import HAIR, Clocks
 from understudy.commands import Admit, Call, Cancel, Command, Enter, Outcome, Switch, Target, Verdict, Withdraw
 from understudy.concluding import conclude
 from understudy.copying import copy_with
@@ -551,7 +551,7 @@ class Performance:
         if delivery is not None:
             return delivery.timed_out()
         clocks = self._approaches[command.index].clocks
-        if clocks is not None and clocks.is_over():
+        if clocks is not None and clocks.patience() <= HAIR:
             return clocks.timed_out()
         return Timeout(f"no answer within {command.timeout:.3g} s")
 
@@ -587,7 +587,7 @@ class Performance:
     def _judge_lateness(
         self, index: int, report: Report, failure: Failure | None, seconds: float, command: Call
     ) -> None:
-        """Say that an attempt was late; a caller's own hurry is not held against the target."""
+        """Say that an attempt was late; its caller's own hurry is not held against the target, nor what was working."""
         cause = _cause(failure)
         if cause is not None and cause.status is not None:
             return  # the vendor itself says so
@@ -595,7 +595,8 @@ class Performance:
         usual = None if approach is None else approach.times.usual
         allowed = seconds if approach is None else min(command.timeout, approach.times.first, approach.times.answer)
         hurried = _times_of(self.policy) != _times_of(self.admission.policy) and usual is not None and allowed < usual
-        if hurried or seconds < EVIDENCE:
+        working = approach is not None and approach.clocks is not None and approach.clocks.is_working()
+        if hurried or working or seconds < EVIDENCE:
             report.effect = Effect.NOTHING
         else:
             report.late = seconds

@@ -106,7 +106,7 @@ def times_for(
     if named is not None:
         first, idle = min(first, named), min(idle, named)
     late = _late(learned.first_p95, thinks)
-    if pace.heartbeat is not None:
+    if pace.heartbeat is not None and thinks:
         late = first  # its silence tells whether it works: no piece after a while does not
     answer = named if whole and named is not None else INFINITE
     return Times(answer, first, idle, silence, late + loading, None if whole else learned.first_p95)

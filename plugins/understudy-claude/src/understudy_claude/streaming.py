@@ -147,7 +147,7 @@ class StreamReader:
                 request_id=self._headers.get("request-id"),
             )
         content = [self._block(index) for index in sorted(self._blocks)]
-        given = bool(self._text or self._tool_calls)
+        given = bool(self._text or self._tool_calls) and not self._asked.request.whole
         return Finish(response_of({**self._message, "content": content}, self._headers, self._asked, given=given))
 
     def _start(self, event: Json) -> Iterator[StreamEvent]:

@@ -142,7 +142,7 @@ class StreamReader:
         message = {"content": content, "tool_plan": "".join(self._plan), "tool_calls": calls}
         body = {**self._start, **self._end, "message": {**message, "citations": self._citations}}
         told = self._headers, self._request, self._model, self._warnings
-        return Finish(response_of(body, *told, given=self._given))
+        return Finish(response_of(body, *told, given=self._given and not self._request.whole))
 
     def _read_start(self, event: Json) -> Iterator[StreamEvent]:
         self._start = {"id": event.get("id")}

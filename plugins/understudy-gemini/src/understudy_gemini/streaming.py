@@ -180,7 +180,7 @@ class StreamReader:
             provider=self._provider,
             model=self._model,
             adaptation=self._adaptation,
-            given=self._given,
+            given=self._given and not self._request.whole,
         )
         return Finish(response)
 

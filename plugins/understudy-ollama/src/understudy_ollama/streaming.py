@@ -124,7 +124,7 @@ class StreamReader:
             )
         message = {"content": text, "thinking": "".join(self._thinking), "tool_calls": self._calls}
         body = {**self._last, "message": message, "logprobs": self._logprobs or None}
-        given = bool(text or self._calls)
+        given = bool(text or self._calls) and not self._request.whole
         return Finish(response_of(body, self._headers, self._request, self._warnings, sent=self._sent, given=given))
 
     @property

@@ -103,7 +103,7 @@ class StreamReader:
         choice = {"message": message, "finish_reason": self._finish_reason or "unknown"}
         body = {**self._body, "choices": [choice]}
         told = self._headers, self._request, self._endpoint, self._warnings
-        return Finish(response_of(body, *told, given=self._stops.given))
+        return Finish(response_of(body, *told, given=self._stops.given and not self._request.whole))
 
     def _shown(self, events: Iterable[StreamEvent]) -> list[StreamEvent]:
         told = list(events)  # reading them may end the answer

@@ -103,7 +103,7 @@ class StreamReader:
         if not body.get("output"):  # some servers tell the items only on the way
             body = {**body, "output": [self._items[index] for index in sorted(self._items)]}
         told = self._headers, self._request, self._endpoint, self._warnings
-        return Finish(response_of(body, *told, given=self._stops.given))
+        return Finish(response_of(body, *told, given=self._stops.given and not self._request.whole))
 
     def _begin_item(self, event: Json) -> Iterator[StreamEvent]:
         item = event["item"]
