@@ -553,7 +553,8 @@ class Performance:
         clocks = self._approaches[command.index].clocks
         if clocks is not None and clocks.patience() <= HAIR:
             return clocks.timed_out()
-        return Timeout(f"no answer within {command.timeout:.3g} s")
+        whole = "whole " if clocks is not None and clocks.first_at is not None else ""
+        return Timeout(f"no {whole}answer within {command.timeout:.3g} s")
 
     def record(self, command: Call, outcome: Outcome, started: float, delivery: Delivery | None = None) -> Outcome:
         """Tell the health store and the listeners of an attempt; `delivery` is that of a stream which had begun.
