@@ -7,6 +7,7 @@ from understudy import (
     ConnectionFailed,
     ContentBlocked,
     Continuation,
+    Heartbeat,
     InvalidRequest,
     Limits,
     LLMFactory,
@@ -215,13 +216,16 @@ def test_blocked_content_restarts_where_the_policy_says_so(how):
 def test_a_break_counts_against_its_target_and_a_quota_cools_it(how):
     policy = Policy.eager(stream_recovery="restart", breaker_jitter=0.0)
     stage = Stage(Player("a", ("half", CUT)), Player("b"), policy=policy)
-    for _ in range(10):
+    for _ in range(8):
+        assert stage.state() == "closed"
         assert stage.ask(how).provider_name == "b"
     assert stage.state() == "open"
     stage = Stage(Player("a", ("half", RateLimited(retry_after=40))), Player("b"), policy=policy)
-    stage.ask(how)
+    for _ in range(3):  # one refusal says that one call came at a bad moment
+        assert stage.state() == "closed"
+        assert stage.ask(how).provider_name == "b"
     assert stage.state() == "cooling"
-    assert stage.factory._admission.look(0).free_in == 40
+    assert stage.factory._admission.look(0).free_in == policy.longest_hint
 
 
 @every_stream
@@ -283,6 +287,48 @@ def test_a_deadline_that_passes_in_the_middle_is_raised_and_is_no_evidence(how):
     assert "the deadline passed" in str(stage.error)
     assert stage.players[1].requests == []
     assert stage.state() == "closed"
+    assert stage.factory._admission.look(0).failures == 0
+
+
+@every_stream
+def test_a_stream_that_stalls_before_its_deadline_is_evidence(how):
+    policy = Policy.eager(deadline=30, idle_timeout=10, breaker_failures=1, breaker_requests=1)
+    stage = Stage(Player("a", ("piece ", 12.0) * 20), Player("b"), policy=policy)
+    assert stage.ask(how) is None
+    assert "no further piece within 10 s" in str(stage.error)
+    assert stage.state() == "open"
+
+
+@every_stream
+def test_a_restart_names_the_tool_calls_that_were_handed_out(how):
+    """Whoever runs tools before Finish must know which ran for nothing."""
+    begun_calls = [ToolCallDelta(number, f"old {number}", "add", "{}") for number in (0, 1)]
+    fresh, whole = ToolCallDelta(0, "new", "add", "{}"), answer("", parts=(ToolCall(id="new", name="add"),))
+    players = Player("a", ("Let me see.", *begun_calls, CUT), tools=True), Player("b", (fresh, whole), tools=True)
+    stage = stage_of("restart", *players)
+    response = stage.ask(how, tools=ADD)
+    (told,) = (event for event in stage.events if type(event) is Restart)
+    assert told.voided == ("old 0", "old 1")
+    handed_out = [event.id for event in stage.events if type(event) is ToolCallDelta]
+    assert handed_out == ["old 0", "old 1", "new"]
+    assert [call.id for call in response.tool_calls] == ["new"]
+
+
+@every_stream
+def test_what_was_broken_off_may_have_been_paid_for(how):
+    """The vendor did not say: what was read and what came of it are counted."""
+    stage = stage_of("restart", Player("a", ("word " * 80, CUT)), Player("b", "fine"))
+    response = stage.ask(how, "word " * 40)
+    assert [attempt.wasted for attempt in response.attempts] == [40 * 5 // 4 + 100, 0]
+    assert response.wasted_tokens == 150
+
+
+@every_stream
+def test_heartbeats_are_never_handed_out(how):
+    lines = (Heartbeat(), "One,", Heartbeat(), CUT), (Heartbeat(), " two.", Heartbeat())
+    stage = stage_of("continue", *(Player(name, line, prefill=True) for name, line in zip("ab", lines, strict=True)))
+    assert stage.ask(how).content == stage.text == "One, two."
+    assert kinds(stage.events) == ["TextDelta", "Continuation", "TextDelta", "Finish"]
 
 
 @every_stream

@@ -17,11 +17,11 @@ from understudy.budgets import HedgeBudget, RetryBudget
 from understudy.delivery import Delivery
 from understudy.engine import _Run
 from understudy.guarded import GuardedStore
-from understudy.health import _Record
 from understudy.holdings import Holdings
 from understudy.performance import Performance
 from understudy.policy import Policy
 from understudy.racing import Race
+from understudy.record import TargetRecord
 from understudy.windows import Allowance, Window
 
 WORLDS = 420  # among which small ones are looked for
@@ -155,9 +155,9 @@ GUARDS = (
         "0.0",
         (1, 2),
     ),
-    Guard("I11", _Record, "take", "breaker.send_probe(now, claim.lease) if half_open else 0", "0", (1, 2)),
+    Guard("I11", TargetRecord, "take", "breaker.send_probe(now, claim.lease) if half_open else 0", "0", (1, 2)),
     Guard("I13", Breaker, "admit", "now < self.until", "False", (1, 2)),
-    Guard("I13", _Record, "take", "wait > 0 and not claim.forced", "False", (1, 2)),
+    Guard("I13", TargetRecord, "take", "wait > 0 and not claim.forced", "False", (1, 2)),
     Guard("I13", _Run, "perform", "if self.asked:", "if False:", (4, 5)),
     Guard(
         "I17",

@@ -20,6 +20,7 @@ from understudy import Policy
 from understudy.budgets import BURST
 from understudy.guarded import GuardedStore
 from understudy.limits import Limits
+from understudy.performance import LONGEST
 
 logger = logging.getLogger("understudy")
 
@@ -94,8 +95,7 @@ class World:
             if not any(client.tasks for client in self.clients) and not self._resting():
                 break
         await asyncio.gather(*(task for client in self.clients for task in client.tasks))
-        policies = [client.policy for client in self.clients]  # the longest lease is that of the longest attempt
-        await asyncio.sleep(max(61.0, *((policy.deadline or policy.attempt_timeout) + 2 for policy in policies)))
+        await asyncio.sleep(LONGEST + 2)  # so long is the longest lease
         history.ended = loop.now
         history.remains = self._remains()
 

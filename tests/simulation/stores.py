@@ -14,8 +14,9 @@ from understudy import guarded
 from understudy.breaker import Breaker
 from understudy.budgets import RetryBudget
 from understudy.errors import InvalidRequest, RequestTooLarge
-from understudy.health import Claim, InMemoryHealthStore, Lease, Report, TargetHealth
+from understudy.health import InMemoryHealthStore
 from understudy.policy import Policy
+from understudy.store import Claim, Lease, Report, TargetHealth
 
 SLOWEST = 0.5  # seconds that a slow store takes for a question at most
 

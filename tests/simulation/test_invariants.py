@@ -25,7 +25,7 @@ from simulation.replay import check_i14, recorded
 from simulation.scenarios import play
 from understudy import LLMFactory, Overloaded, Policy, RateLimited, ServerError
 from understudy.breaker import Breaker
-from understudy.engine import _Run
+from understudy.call_state import CallState
 from understudy.factory import RUNTIME
 from understudy.guarded import GuardedStore
 from understudy.health import InMemoryHealthStore
@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[2]
 WORLDS = (3, 5, 8)  # small ones
 OUTAGE = {"kind": "outage", "seconds": 60.0, "rate": 2.0}
 PRESETS = [Policy.patient(), Policy.eager()]
-SHARED_SEATS = "_Run.__init__.__dict__.setdefault('seats', [_Seat() for _ in range(9)])[: len(targets)]"
+SHARED = "CallState.__init__.__dict__.setdefault('states', [TargetState() for _ in range(9)])[: len(targets)]"
 
 # ---- where ----
 
@@ -132,7 +132,7 @@ def test_i14_calls_in_threads_decide_as_each_would_alone() -> None:
 
 
 def test_i14_a_state_that_calls_share_would_show() -> None:
-    with without(_Run, "__init__", "[_Seat() for _ in targets]", SHARED_SEATS), recorded() as tapes:
+    with without(CallState, "__init__", "[TargetState() for _ in targets]", SHARED), recorded() as tapes:
         play(WORLDS[0])
     with pytest.raises(AssertionError, match="alone it"):
         check_i14(tapes)
