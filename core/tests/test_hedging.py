@@ -193,9 +193,8 @@ def test_a_request_at_fault_ends_the_call_and_the_other_attempt(how):
 
 @both
 def test_eager_retries_go_to_whoever_is_due_first(how):
-    stage = stage_of(
-        Player("a", (2.0, DOWN), "fine"), Player("b", (2.0, DOWN)), max_retries=2, retry_delay=3.0, retry_reserve=10
-    )
+    budget = {"max_retries": 2, "retry_delay": 3.0, "retry_reserve": 10}
+    stage = stage_of(Player("a", (2.0, DOWN), "fine"), Player("b", (2.0, DOWN)), quick_retries=0, **budget)
     response = stage.ask(how)
     assert record(response) == [("a", "failed"), ("b", "failed"), ("a", "succeeded")]
     assert response.attempts[2].wait == pytest.approx(2.0)  # three seconds from its failure at 2 s
@@ -231,11 +230,25 @@ def test_patience_insists_on_the_primary_first(how):
 
 
 @both
+def test_where_both_failed_fast_the_first_is_retried_at_once_and_then_the_other(how):
+    """The quick retry of the first was due while the second was still under way."""
+    stage = stage_of(Player("a", (2.0, DOWN)), Player("b", (2.0, DOWN), "fine"), max_retries=1, breaker=False)
+    response = stage.ask(how)
+    assert record(response) == [("a", "failed"), ("b", "failed"), ("a", "failed"), ("b", "succeeded")]
+    assert [attempt.wait for attempt in response.attempts] == [0, 0, 0, 0]
+    assert response.attempts[3].reason == "quick retry after server error"
+    assert stage.clock.now == pytest.approx(1 + 2 + 2)
+    assert nothing_is_left(stage)
+
+
+@both
 def test_a_retry_is_not_hedged(how):
-    stage = stage_of(Player("a", DOWN, (8.0, "fine")), Player("b", RateLimited("429")), max_retries=1)
+    stage = stage_of(Player("a", DOWN, (8.0, "fine")), Player("b", RateLimited("429")), max_retries=1, quick_retries=0)
     response = stage.ask(how)
     assert record(response) == [("a", "failed"), ("b", "failed"), ("a", "succeeded")]
     assert len(stage.players[1].requests) == 1
+    stage = stage_of(Player("a", DOWN, (8.0, "fine")), Player("b"), max_retries=1)
+    assert record(stage.ask(how)) == [("a", "failed"), ("a", "succeeded")]
 
 
 def test_the_winners_stream_breaks_and_the_third_restarts_it():
@@ -301,7 +314,7 @@ def test_a_hedge_that_is_not_admitted_costs_nothing_and_the_first_goes_on(how):
         )
     assert record_of.breaker.state == "open"
     saved = resting.factory._admission.hedges._saved
-    for _ in range(3):
+    for _ in range(2):
         response = resting.ask(how)
         assert record(response) == [("a", "succeeded")]
         assert response.attempts[0].decision.startswith("not hedged: circuit open, back in ")

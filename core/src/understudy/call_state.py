@@ -29,6 +29,7 @@ class TargetState:
     quick_retries = 0
     busy_for = 0.0  # seconds waited for other requests to end, or for a limit
     wait = 0.0  # seconds waited before the attempt that is next
+    turn = float("inf")  # when it has had its share of the time
     due: float | None = None  # when it may be asked again; None for not in this call
     pause = 0.0  # seconds until then, counted from its failure
     since = 0.0  # when it failed

@@ -170,6 +170,7 @@ class Outcome:
         refused: the retry budget is used up.
         index: whose outcome it is, where two attempts are under way.
         pending: the attempt goes on, and its hedge_after is over.
+        working: it is pending, and pieces of its answer come that nobody holds yet.
         began: the attempt goes on, and the first piece of its stream is there.
         most: seconds that the attempt may take: a whole answer, or a stream's first piece.
         beside_after: seconds after which another target is asked beside this one; None for never.
@@ -195,6 +196,7 @@ class Outcome:
     refused: bool = False
     index: int = -1
     pending: bool = False
+    working: bool = False
     began: bool = False
     most: float = ATTEMPT
     beside_after: float | None = None

@@ -68,6 +68,7 @@ SLICE = 1.0  # seconds: a limit in a minute has room again after a minute and a 
 QUICK = 0.5  # seconds before a quick retry, half as long or half as much again at random: most blips are over by then
 FAST = 10.0  # seconds within which a failure came fast
 WELL = 0.15  # share of failed attempts from which on a target is not otherwise well
+INFINITE = float("inf")
 SHORT_HINT = 2.0  # seconds: with a longer hint a quick retry is none
 
 
@@ -141,7 +142,8 @@ class _Run(CallState):
         self.now = outcome.at
         if outcome.pending:
             assert after is not None
-            return (yield from self._ask_beside(index, reason, admission, beside, admission.at + after))
+            due = admission.at + after
+            return (yield from self._ask_beside(index, reason, admission, beside, due, working=outcome.working))
         return self._take_in(index, reason, outcome, admission)
 
     def _take_in(self, index: int, reason: str, outcome: Outcome, admission: Outcome, alone: str = "") -> End | None:
@@ -305,11 +307,14 @@ class _Run(CallState):
             return ("hedge", admission.beside_after) if not self.states[index].tries else ("", None)
         if self.deadline is not None:
             turn = self.share_of(index, admission)
+            self.states[index].turn = admission.at + turn
             if turn < admission.beside_after:
                 return "turn", turn
         return "late", admission.beside_after
 
-    def _ask_beside(self, index: int, reason: str, admission: Outcome, beside: Beside, due: float) -> Part:
+    def _ask_beside(
+        self, index: int, reason: str, admission: Outcome, beside: Beside, due: float, *, working: bool
+    ) -> Part:
         """Ask another target beside one that is a probe or takes long; whoever answers first is taken.
 
         Args:
@@ -318,22 +323,24 @@ class _Run(CallState):
             admission: with what it was let through, and when.
             beside: for which reason another one is asked.
             due: when that is; before that it is asked only if the first seems to answer nobody.
+            working: whether pieces of its answer come.
         """
         asked, alone = admission.at, ""
         while True:
+            if working and beside == "late":  # it is not late, but its turn may be over all the same
+                beside, due = "turn", self.states[index].turn
             early = self.now < due
-            partner, admitted = yield from self._admit_beside(index, beside, early=early)
-            if admitted is not None and admitted.skip is None:
-                break
-            if not early and admitted is not None and admitted.skip is not None:
-                alone = f"not hedged: {admitted.skip.brief}"
-            patience = None if beside in ("probe", "hedge") else max((self.now - asked) / 2, SLICE)
-            if patience is not None and self.now < due:
-                patience = min(patience, due - self.now)
-            outcome = yield Await(index, patience)
+            if not (early and working):
+                partner, admitted = yield from self._admit_beside(index, beside, early=early)
+                if admitted is not None and admitted.skip is None:
+                    break
+                if admitted is not None and admitted.skip is not None and not early:
+                    alone = f"not hedged: {admitted.skip.brief}"
+            outcome = yield Await(index, self._patience_beside(beside, asked, due, working=working))
             self.now = outcome.at
             if not outcome.pending:
                 return self._take_in(index, reason, outcome, admission, alone)
+            working = outcome.working
         parts = {index: (reason, admission)}
         words = f"no answer from {self.targets[index].label} within {self.now - asked:.3g} s"
         why = f"beside the probe of {self.targets[index].label}" if beside == "probe" else f"hedge: {words}"
@@ -360,6 +367,16 @@ class _Run(CallState):
             if outcome.failure is not None and self.states[last].tries <= self.policy.max_retries:
                 self.states[last].visited = False  # it was given up for one that broke off: it may still answer
         return self._take_in(first, parts[first][0], outcome, parts[first][1])
+
+    def _patience_beside(self, beside: Beside, asked: float, due: float, *, working: bool) -> float | None:
+        """Return after how many seconds it is looked again whether another target may be asked; None for never."""
+        left = due - self.now
+        if beside in ("probe", "hedge") or left == INFINITE:
+            return None
+        if working and left > 0:
+            return left
+        patience = max((self.now - asked) / 2, SLICE)
+        return min(patience, left) if left > 0 else patience
 
     def _admit_beside(
         self, index: int, beside: Beside, *, early: bool

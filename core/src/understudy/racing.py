@@ -28,7 +28,7 @@ class Runner(Protocol):
         ...
 
     def has_begun(self) -> bool:
-        """Return whether pieces of an answer come that nobody holds yet: then it is not late."""
+        """Return whether pieces of an answer come that nobody holds yet."""
         ...
 
 
@@ -95,18 +95,14 @@ class Race:
         self._tasks[command.index] = asyncio.ensure_future(runner.start())
         patience = None if command.alongside else command.hedge_after
         done, _ = await asyncio.wait(self._tasks.values(), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-        if not done and runner.has_begun():
-            done, _ = await asyncio.wait(self._tasks.values(), return_when=asyncio.FIRST_COMPLETED)
         if not done:
-            return Outcome(self._performance.runtime.clock(), pending=True, index=command.index)
+            return self._pending(command.index)
         return await self._result(next(index for index, task in self._tasks.items() if task in done))
 
     async def outcome(self, index: int, seconds: float | None = None) -> Outcome:
         """Wait for an attempt's outcome, or for the first piece of its stream; after so many seconds it is pending."""
         done, _ = await asyncio.wait({self._tasks[index]}, timeout=seconds)  # cancelled, it leaves it to close()
-        if not done:
-            return Outcome(self._performance.runtime.clock(), pending=True, index=index)
-        return await self._result(index)
+        return await self._result(index) if done else self._pending(index)
 
     def runner(self, index: int) -> Runner:
         """Return an attempt."""
@@ -159,6 +155,10 @@ class Race:
             task.cancel()
         for index in list(self._tasks):
             await self.cancel(Cancel(index))
+
+    def _pending(self, index: int) -> Outcome:
+        working = self._runners[index].has_begun()
+        return Outcome(self._performance.runtime.clock(), pending=True, working=working, index=index)
 
     async def _result(self, index: int) -> Outcome:
         """Return a decided attempt's outcome; one that has ended is no longer part of the race."""
