@@ -30,6 +30,8 @@ MOST_UNDER_WAY = 10_000  # requests that are remembered
 RENEWED = 60.0  # seconds after which it is looked anew whether what was learnt is too old
 CENSORED = 2.0  # times the seconds after which an answer was given up: what it would have taken, at a guess
 
+_GIVEN_UP = (BreakerState.OPEN, BreakerState.HALF_OPEN)
+
 
 class TargetRecord:
     """One target's health."""
@@ -181,7 +183,7 @@ class TargetRecord:
             self._failing.look(now),
             (plain.look(now), thinking.look(now)),
             breaker.refused if state is BreakerState.COOLING else "",
-            self._is_silent(self._silence(now), now),
+            self._is_silent(self._silence(now), now) or (breaker.hangs and state in _GIVEN_UP),
         )
 
     def is_idle(self) -> bool:

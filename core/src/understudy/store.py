@@ -138,7 +138,8 @@ class TargetHealth:
         learned: what its answers took, without thinking and with it.
         refused: what it refuses, where its key, a right or a model is.
         suspect: whether it seems to answer nobody just now: requests are under way that began after the last one which
-            was answered, and more and longer than chance explains.
+            was answered, and more and longer than chance explains; or its circuit is not closed again since it did not
+            answer.
     """
 
     state: BreakerState = BreakerState.CLOSED
