@@ -154,13 +154,36 @@ def test_a_quick_retry_that_is_late_is_overlapped_too(how):
 
 
 @both
+@pytest.mark.parametrize("line", [(30.0, Overloaded("down")), (NEVER, "late")])
+def test_where_the_second_fails_the_third_is_asked_in_its_place(how, line):
+    others = [Player("b", (2.0, Overloaded("down"))), Player("c", (0.5, "fine"))]
+    stage = learnt(5.0, line, how=how, others=others, saved=5.0)
+    response = stage.ask(how)
+    assert record(response) == [("b", "failed"), ("a", "cancelled"), ("c", "succeeded")]
+    assert since(stage) == 22.5
+    assert nothing_is_left(stage)
+
+
+@both
 def test_both_fail_and_the_third_is_asked(how):
     others = [Player("b", (2.0, Overloaded("down"))), Player("c", (0.5, "fine"))]
-    stage = learnt(5.0, (30.0, Overloaded("down")), how=how, others=others)
+    stage = learnt(5.0, (21.0, Overloaded("down")), how=how, others=others)
     response = stage.ask(how)
-    assert record(response) == [("b", "failed"), ("a", "failed"), ("c", "succeeded")]
-    assert since(stage) == 30.5
+    assert record(response) == [("a", "failed"), ("b", "failed"), ("c", "succeeded")]
+    assert since(stage) == 22.5
     assert nothing_is_left(stage)
+
+
+@both
+def test_a_hung_target_leaves_the_third_its_turn_before_the_deadline(how):
+    """Also where both that were asked before it hang, and where nobody may be asked beside a late one."""
+    others = [Player("b", (NEVER, "late")), Player("c", (5.0, "fine"))]
+    for options in ({}, {"hedge_share": 0.0}, {"hedge_after": 50.0}, {"hedge_after": 5.0, "hedge_share": 0.0}):
+        stage = stage_of(Player("a", (NEVER, "late")), *others, deadline=60.0, **options)
+        response = stage.ask(how)
+        assert record(response) == [("b", "failed"), ("a", "cancelled"), ("c", "succeeded")], options
+        assert [player.times[-1] for player in stage.players] == pytest.approx([0.0, 30.0, 50.0])
+        assert nothing_is_left(stage)
 
 
 @both

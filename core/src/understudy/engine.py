@@ -108,23 +108,28 @@ class _Run(CallState):
                 return self.verdict(end)
             if self.late():
                 return self.verdict("deadline")
-            step = yield from self._next(index)
+            step = (yield from self._next(index)) or self._resting()
             if step is None:
-                break
+                return self.verdict("deadline" if self.late() else "exhausted")
             index, reason = step
-        resting = sorted((state.free_at, i) for i, state in enumerate(self.states) if state.free_at is not None)
-        for _, index in resting:  # nobody is passed over where the call would fail
-            if self.late():
-                break
-            if not self.states[index].tries:
-                end = yield from self._visit(index, "nobody else is left, this one is free soonest", forced=True)
-                if end is not None:
-                    return self.verdict(end)
-        return self.verdict("deadline" if self.late() else "exhausted")
 
-    def _visit(self, index: int, reason: str, forced: bool = False) -> Part:
+    def _resting(self) -> tuple[int, str] | None:
+        """Return who is asked although it rests, since nobody is passed over where the call would fail."""
+        resting = [
+            (state.free_at, i)
+            for i, state in enumerate(self.states)
+            if state.free_at is not None and not (state.tries or state.forced)
+        ]
+        if not resting:
+            return None
+        _, index = min(resting)
+        self.states[index].forced = True
+        return index, "nobody else is left, this one is free soonest"
+
+    def _visit(self, index: int, reason: str) -> Part:
         """Ask one target once, unless it must be skipped."""
         state = self.states[index]
+        forced = state.forced
         state.visited, state.due, state.rest = True, None, None
         self.latest = index
         admission = yield Admit(index, state.tries + 1, forced)
@@ -224,6 +229,7 @@ class _Run(CallState):
             wait = hint if hint is not None else max(wait, self.policy.retry_delay)
         else:
             wait = max(wait, hint or 0.0)
+            state.forced = False
             if outcome.free_in:
                 return f"no retry: the circuit is {outcome.breaker}"
         if not self.fits(self.now + wait):
@@ -241,8 +247,10 @@ class _Run(CallState):
         for i, state in enumerate(self.states):
             if state.quick:
                 state.quick = False
+                failure = state.failure
                 if (yield from self._wait_for(i)):
-                    return i, self._retry_reason(i)
+                    assert failure is not None
+                    return i, f"quick retry after {failure.brief}"
         if not self.policy.switch_first:
             tried = [i for i, state in enumerate(self.states) if state.due is not None and state.rest is None]
             for failed in sorted(tried, key=lambda i: i != index):  # two, where one was asked beside the other
@@ -300,17 +308,16 @@ class _Run(CallState):
             return "", None
         if admission.probe:
             return "probe", 0.0
-        after = self.policy.hedge_after
-        if after is None or admission.beside_after is None:
+        kind: Beside = "late" if self.policy.hedge_after == "late" else "hedge"
+        after = admission.beside_after
+        if after is None or self.policy.hedge_after is None or (kind == "hedge" and self.states[index].tries):
             return "", None
-        if after != "late":
-            return ("hedge", admission.beside_after) if not self.states[index].tries else ("", None)
         if self.deadline is not None:
             turn = self.share_of(index, admission)
             self.states[index].turn = admission.at + turn
-            if turn < admission.beside_after:
+            if turn < after:
                 return "turn", turn
-        return "late", admission.beside_after
+        return kind, after
 
     def _ask_beside(
         self, index: int, reason: str, admission: Outcome, beside: Beside, due: float, *, working: bool
@@ -327,8 +334,11 @@ class _Run(CallState):
         """
         asked, alone = admission.at, ""
         while True:
-            if working and beside == "late":  # it is not late, but its turn may be over all the same
-                beside, due = "turn", self.states[index].turn
+            turn = self.states[index].turn
+            if beside == "late" and working:  # it is not late, but its turn may be over all the same
+                beside, due = "turn", turn
+            elif beside in ("late", "hedge") and self.now >= turn:  # nobody could be asked for that reason
+                beside, due = "turn", turn
             early = self.now < due
             if not (early and working):
                 partner, admitted = yield from self._admit_beside(index, beside, early=early)
@@ -336,7 +346,7 @@ class _Run(CallState):
                     break
                 if admitted is not None and admitted.skip is not None and not early:
                     alone = f"not hedged: {admitted.skip.brief}"
-            outcome = yield Await(index, self._patience_beside(beside, asked, due, working=working))
+            outcome = yield Await(index, self._patience_beside(index, beside, asked, due, working=working))
             self.now = outcome.at
             if not outcome.pending:
                 return self._take_in(index, reason, outcome, admission, alone)
@@ -354,6 +364,15 @@ class _Run(CallState):
         last = partner if first == index else index
         if outcome.failure is not None:
             end = self._take_in(first, parts[first][0], outcome, parts[first][1])
+            if end is None and last == index and self.fresh(able=True) is not None:
+                # The one that was asked first may take all the time that is left: the next one is asked beside it.
+                outcome = yield Await(index, 0.0)
+                self.now = outcome.at
+                if not outcome.pending:
+                    return self._take_in(index, reason, outcome, admission)
+                due = self.states[index].turn if beside == "hedge" else self.now
+                working = outcome.working
+                return (yield from self._ask_beside(index, reason, admission, beside, due, working=working))
             if end is None:
                 outcome = yield Await(last)
                 self.now = outcome.at
@@ -368,15 +387,17 @@ class _Run(CallState):
                 self.states[last].visited = False  # it was given up for one that broke off: it may still answer
         return self._take_in(first, parts[first][0], outcome, parts[first][1])
 
-    def _patience_beside(self, beside: Beside, asked: float, due: float, *, working: bool) -> float | None:
+    def _patience_beside(
+        self, index: int, beside: Beside, asked: float, due: float, *, working: bool
+    ) -> float | None:
         """Return after how many seconds it is looked again whether another target may be asked; None for never."""
-        left = due - self.now
-        if beside in ("probe", "hedge") or left == INFINITE:
+        if self.fresh(able=True) is None:
             return None
-        if working and left > 0:
-            return left
-        patience = max((self.now - asked) / 2, SLICE)
-        return min(patience, left) if left > 0 else patience
+        turn = self.states[index].turn
+        moments = [moment for moment in (due, turn) if self.now < moment < INFINITE]
+        if beside != "hedge" and not (working and self.now < due):
+            moments.append(self.now + max((self.now - asked) / 2, SLICE))
+        return max(min(moments) - self.now, SHORTEST) if moments else None
 
     def _admit_beside(
         self, index: int, beside: Beside, *, early: bool
