@@ -107,9 +107,14 @@ def _make_ready(performance: Performance, command: Call) -> Outcome | None:
 
 
 def _if_late(performance: Performance, command: Call, started: float) -> Outcome | None:
-    deadline = performance.deadline
-    if deadline is None or performance.runtime.clock() < deadline:
+    """Return the outcome where the deadline passed during an import; else leave the attempt what is left till then."""
+    deadline, now = performance.deadline, performance.runtime.clock()
+    if deadline is None:
         return None
+    if now < deadline:
+        command.timeout = min(command.timeout, deadline - now)
+        return None
+    performance.reporter.attempt_started(command, performance.holdings.state(command.index))
     outcome = performance.failed(command, ProviderUnavailable("what its first call needs was still being imported"))
     return performance.record(command, outcome, started)
 
@@ -126,7 +131,7 @@ async def _amake_ready(performance: Performance, command: Call) -> Outcome | Non
         return None
     with suppress(OutOfTime), Patience(max(deadline - started, 0.0)):
         await in_thread(performance.make_ready, command.index)
-    return _if_late(performance, command, started)
+    return await _aside(performance.asks_elsewhere, _if_late, performance, command, started)
 
 
 async def arun(performance: Performance) -> LLMResponse:
