@@ -1,4 +1,4 @@
-"""A whole answer that may take long is asked for as a stream inside, and told from silence; the caller sees no stream."""
+"""A whole answer that may take long is asked for as a stream inside, so that work is told from silence."""
 
 import dataclasses
 
@@ -15,7 +15,6 @@ from understudy import (
     TextDelta,
     Thinking,
     ThinkingDelta,
-    Timeout,
     ToolCall,
     ToolCallDelta,
     Usage,

@@ -187,8 +187,8 @@ class _Run(CallState):
             return None, ""
         if isinstance(failure, Timeout) and outcome.alive:
             return None, "no retry: it is slow, and answered others meanwhile"
-        if isinstance(failure, Timeout) and outcome.took > self.policy.max_delay and self.fresh() is not None:
-            return None, "no retry: it took longer than any wait, and another target is left"
+        if isinstance(failure, Timeout) and outcome.took >= self.policy.max_delay and self.fresh() is not None:
+            return None, "no retry: it took as long as the longest wait, and another target is left"
         if passing and self._is_quick(state, outcome, failure):
             return None, ""
         return None, self._set_due(state, outcome, failure)
