@@ -335,9 +335,8 @@ class _Run(CallState):
         asked, alone = admission.at, ""
         while True:
             turn = self.states[index].turn
-            if beside == "late" and working:  # it is not late, but its turn may be over all the same
-                beside, due = "turn", turn
-            elif beside in ("late", "hedge") and self.now >= turn:  # nobody could be asked for that reason
+            over = self.now >= turn and beside in ("late", "hedge")  # nobody could be asked for that reason
+            if over or (working and beside == "late"):  # it is not late, but its turn may be over all the same
                 beside, due = "turn", turn
             early = self.now < due
             if not (early and working):
