@@ -14,6 +14,7 @@ SHORTEST = 0.001  # seconds: a provider takes no timeout of 0
 POLL = 0.1  # seconds before a target whose slots are taken is looked at again, doubled each time
 SLICE = 1.0  # seconds: a limit in a minute has room again after a minute and a slice of it, at the latest
 UNUSUAL = 1.6  # times what 95 of 100 answers took: an answer that comes later is not waited for by a deadline
+HOPELESS = 4.0  # times that: no answer comes any more, and whoever is next has a use for the time
 
 
 class TargetState:
@@ -113,7 +114,7 @@ class CallState:
             return share
         unusual = UNUSUAL * usual
         if left - others * usual >= unusual:
-            return max(left - others * usual, share)
+            return max(min(left - others * usual, HOPELESS * usual), share)
         return max(min(max(unusual, left - others * median), left - others * median / 2), share)
 
     def fresh(self, *, able: bool = False) -> int | None:
