@@ -37,31 +37,45 @@ def test_patient_is_the_users_choice():
     policy = Policy.patient()
     assert policy == Policy() == PRESETS["patient"]
     assert (policy.max_retries, policy.retry_delay, policy.max_delay, policy.jitter) == (5, 5, 60, "none")
-    assert (policy.switch_first, policy.quota_cooldown, policy.deadline) == (False, False, None)
-    assert (policy.attempt_timeout, policy.first_token_timeout, policy.idle_timeout) == (60, 60, 60)
+    assert (policy.switch_first, policy.quick_retries, policy.hedge_after) == (False, 0, None)
+    assert (policy.quota_cooldown, policy.refusal_cooldown, policy.longest_hint) == (False, None, 300)
     assert (policy.breaker_requests, policy.retry_reserve, policy.retry_budget) == (5, 10, 0.1)
 
 
 def test_eager_is_the_gateways():
     policy = Policy.eager()
-    assert (policy.max_retries, policy.retry_delay, policy.max_delay, policy.jitter) == (5, 0.5, 8, "full")
-    assert (policy.switch_first, policy.quota_cooldown, policy.deadline) == (True, True, 120)
-    assert (policy.attempt_timeout, policy.first_token_timeout, policy.idle_timeout) == (60, 15, 20)
-    assert (policy.breaker_requests, policy.retry_reserve, policy.retry_budget) == (3, 1, 0.1)
+    assert (policy.max_retries, policy.retry_delay, policy.max_delay, policy.jitter) == (5, 0.5, 10, "full")
+    assert (policy.switch_first, policy.quick_retries, policy.hedge_after) == (True, 1, "late")
+    assert (policy.quota_cooldown, policy.refusal_cooldown, policy.longest_hint) == (True, 30, 8.8)
+    assert (policy.breaker_requests, policy.retry_reserve, policy.retry_budget) == (3, 2, 0.2)
 
 
-def test_both_have_the_same_breaker_but_for_its_requests():
+@pytest.mark.parametrize("policy", PRESETS.values(), ids=PRESETS)
+def test_no_preset_cuts_what_works(policy):
+    """What a healthy answer takes is found out: nobody is given up at a time that was named beforehand."""
+    assert (policy.deadline, policy.attempt_timeout, policy.first_token_timeout, policy.idle_timeout) == (None,) * 4
+    assert (policy.silence_timeout, policy.whole_answers) == (45, "auto")
+    assert policy.hedge_share == 0.05
+
+
+def test_both_have_the_same_breaker_but_for_what_opens_it():
+    own = {"breaker_failures": (10, 8), "breaker_rate": (0.5, 0.25), "breaker_requests": (5, 3)}
     for name in NAMES:
-        if name.startswith("breaker") and name != "breaker_requests":
-            assert getattr(Policy.patient(), name) == getattr(Policy.eager(), name)
+        if name.startswith("breaker"):
+            numbers = getattr(Policy.patient(), name), getattr(Policy.eager(), name)
+            assert numbers == own.get(name, (getattr(Policy(), name),) * 2)
     policy = Policy()
-    assert (policy.breaker_failures, policy.breaker_rate, policy.breaker_window) == (10, 0.5, 30)
-    assert (policy.breaker_open, policy.breaker_longest, policy.breaker_jitter, policy.breaker_successes) == (
-        30,
-        300,
-        0.1,
-        2,
-    )
+    assert (policy.breaker, policy.breaker_window, policy.breaker_memory) == (True, 30, 300)
+    assert (policy.breaker_open, policy.breaker_longest, policy.breaker_jitter) == (5, 8.5, 0.1)
+    assert policy.breaker_successes == 1
+    assert (policy.quota_calls, policy.rate_limit_cooldown) == (3, 5)
+
+
+def test_a_target_is_used_again_within_ten_seconds():
+    """An open circuit, a vendor's hint and a rate limit without one all end by then; only a daily quota does not."""
+    policy = Policy.eager()
+    assert policy.breaker_longest * (1 + policy.breaker_jitter) < 10
+    assert policy.longest_hint < 10
 
 
 def test_a_preset_takes_changes():
@@ -170,7 +184,8 @@ def test_something_else_is_refused_in_the_code_too(wrong):
         ({"retry_delay": 0}, [0] * 5),
         ({"policy": Policy(max_retries=1)}, [5]),
         ({"policy": Policy(max_retries=1), "retry_delay": 2}, [2]),
-        ({"policy": "eager", "max_retries": 1, "deadline": 5}, [0.25]),
+        ({"policy": "eager", "max_retries": 1, "deadline": 5}, [0.5]),
+        ({"policy": Policy.eager(max_retries=2, quick_retries=0)}, [0.25, 0.5]),
         ({"deadline": 12}, [5]),
     ],
 )
@@ -197,7 +212,7 @@ def test_a_calls_own_policy_changes_nothing_that_is_shared(how):
     for _ in range(3):
         stage.ask(how, policy=own)
     assert (stage.state(0), stage.state(1)) == ("closed", "closed")
-    assert [len(player.requests) for player in stage.players] == [6, 3]  # each was retried, for the budget is wide
+    assert [len(player.requests) for player in stage.players] == [6, 6]  # each was retried, for the budget is wide
     assert stage.factory._admission.retries.reserve == 10
 
 
@@ -265,7 +280,7 @@ def test_two_factories_may_share_health_and_not_their_policies():
     assert len(down.requests) == 30
     for _ in range(12):
         quick.generate_content("hello")
-    assert len(down.requests) == 40
+    assert len(down.requests) == 38
 
 
 # ---- numbers that mean nothing ----
@@ -273,24 +288,28 @@ def test_two_factories_may_share_health_and_not_their_policies():
 NO_NUMBERS = ["5", None, [], nan, True]
 SECONDS = [*NO_NUMBERS, -0.1, inf]
 SOME_SECONDS = [*SECONDS, 0]
+SECONDS_OR_NONE = [value for value in SOME_SECONDS if value is not None]
+WHOLE = [*NO_NUMBERS, -1, 1.5, inf]
 WHOLE_OR_NONE = [value for value in [*NO_NUMBERS, 0, -1, 1.5, inf] if value is not None]
 WHOLE_FROM_1 = [*NO_NUMBERS, 0, -1, 1.5, inf]
 SHARE = [*NO_NUMBERS, -0.01, 1.01, inf]
 SWITCH = [0, 1, "yes", None]
 WRONG = {
-    "max_retries": [*NO_NUMBERS, -1, 1.5, inf],
+    **dict.fromkeys(["max_retries", "quick_retries"], WHOLE),
     **dict.fromkeys(["retry_delay", "max_delay", "minimum_attempt", "breaker_memory", "breaker_open"], SECONDS),
     **dict.fromkeys(["breaker_longest", "longest_hint", "longest_cooldown"], SECONDS),
     **dict.fromkeys(["rate_limit_cooldown", "exhausted_cooldown"], SECONDS),
-    **dict.fromkeys(["attempt_timeout", "first_token_timeout", "idle_timeout"], SOME_SECONDS),
-    "deadline": [value for value in SOME_SECONDS if value is not None],
+    **dict.fromkeys(["deadline", "attempt_timeout", "first_token_timeout", "idle_timeout"], SECONDS_OR_NONE),
+    "refusal_cooldown": SECONDS_OR_NONE,
+    "silence_timeout": SOME_SECONDS,
+    "whole_answers": ["", "whole", None, True, ["auto"]],
     "breaker_window": [*SOME_SECONDS, 0.9],
-    **dict.fromkeys(["breaker_failures", "breaker_requests", "breaker_successes"], WHOLE_FROM_1),
+    **dict.fromkeys(["breaker_failures", "breaker_requests", "breaker_successes", "quota_calls"], WHOLE_FROM_1),
     "breaker_rate": [*SHARE, 0],
     **dict.fromkeys(["breaker_jitter", "hedge_share"], SHARE),
     **dict.fromkeys(["retry_budget", "retry_reserve"], SECONDS),
     **dict.fromkeys(["buffer_tokens", "max_concurrent_calls"], WHOLE_OR_NONE),
-    "hedge_after": ["p99", "", 0, -1, nan, inf, True],
+    "hedge_after": ["p99", "", "LATE", 0, -1, nan, inf, True],
     "hedge_cost": [-1, nan, inf, "1", True],
     **dict.fromkeys(
         ["switch_first", "switch_on_content_blocked", "switch_on_length", "breaker", "quota_cooldown"], SWITCH
@@ -301,8 +320,16 @@ WRONG = {
 }
 RIGHT = {
     "max_retries": [0, 100],
+    "quick_retries": [0, 1],
     "deadline": [None, 0.001],
-    "hedge_after": [None, "p95", 0.001],
+    "attempt_timeout": [None, 0.001],
+    "first_token_timeout": [None, 0.001],
+    "idle_timeout": [None, 0.001],
+    "silence_timeout": [0.001],
+    "whole_answers": ["auto", "stream", "plain"],
+    "quota_calls": [1],
+    "refusal_cooldown": [None, 0.001],
+    "hedge_after": [None, "p95", "late", 0.001],
     "hedge_cost": [None, 0, 0.5],
     "buffer_tokens": [None, 1],
     "max_concurrent_calls": [None, 1],
@@ -339,7 +366,9 @@ def test_the_messages_say_what_is_expected():
         ({"max_retries": -1}, "expected max_retries as a whole number of 0 or more, found -1"),
         ({"deadline": 0}, "expected deadline in seconds, more than 0, or None, found 0"),
         ({"jitter": "some"}, "expected jitter as none or full, found 'some'"),
-        ({"hedge_after": 0}, 'expected hedge_after in seconds, more than 0, or "p95", or None, found 0'),
+        ({"hedge_after": 0}, 'expected hedge_after in seconds, more than 0, or "p95" or "late", or None, found 0'),
+        ({"whole_answers": "x"}, "expected whole_answers as auto, stream or plain, found 'x'"),
+        ({"silence_timeout": 0}, "expected silence_timeout in seconds, more than 0, found 0"),
         ({"stream_recovery": "x"}, "expected stream_recovery as raise, restart, continue or buffer, found 'x'"),
         ({"breaker_rate": 0}, "expected breaker_rate as a share above 0, at most 1, found 0"),
         ({"routing": "x"}, "expected routing as ordered, fastest, cheapest, or a function, found 'x'"),
