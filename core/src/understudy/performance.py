@@ -593,14 +593,17 @@ class Performance:
         if cause is not None and cause.status is not None:
             return  # the vendor itself says so
         approach = self._approaches.get(index)
-        usual = None if approach is None else approach.times.usual
         allowed = seconds if approach is None else min(command.timeout, approach.times.first, approach.times.answer)
-        hurried = _times_of(self.policy) != _times_of(self.admission.policy) and usual is not None and allowed < usual
-        working = approach is not None and approach.clocks is not None and approach.clocks.is_working()
-        if hurried or working or seconds < EVIDENCE:
+        if self._is_hurry(approach, seconds, allowed):
             report.effect = Effect.NOTHING
         else:
             report.late = seconds
+
+    def _is_hurry(self, approach: Approach | None, seconds: float, allowed: float) -> bool:
+        """Return whether the caller allowed less time than ordinary answers take: that says nothing of the target."""
+        usual = None if approach is None else approach.times.usual
+        hurried = _times_of(self.policy) != _times_of(self.admission.policy) and usual is not None and allowed < usual
+        return hurried or seconds < EVIDENCE
 
     def _wasted(self, index: int, failure: Failure, seconds: float) -> int:
         """Estimate the tokens that an attempt without an answer may have cost."""
@@ -623,7 +626,10 @@ class Performance:
         began = None if approach is None else approach.began
         report = None
         if command.late and began is not None:
-            report = Report(Effect.FAILURE, late=now - began, failed=True)
+            seconds = now - began
+            report = Report(Effect.FAILURE, late=seconds, failed=True)
+            if self._is_hurry(approach, seconds, seconds):
+                report = Report(Effect.NOTHING)
             clocks = None if approach is None else approach.clocks
             if clocks is not None and clocks.first_at is not None:
                 report = Report(Effect.NOTHING, first=clocks.first_at - clocks.started)
