@@ -594,7 +594,8 @@ class Performance:
             return  # the vendor itself says so
         approach = self._approaches.get(index)
         allowed = seconds if approach is None else min(command.timeout, approach.times.first, approach.times.answer)
-        if self._is_hurry(approach, seconds, allowed):
+        working = approach is not None and approach.clocks is not None and approach.clocks.is_working()
+        if working or self._is_hurry(approach, seconds, allowed):
             report.effect = Effect.NOTHING
         else:
             report.late = seconds
