@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import pickle
+import re
 from fractions import Fraction
 from math import inf, nan
 
@@ -112,6 +113,23 @@ def test_every_number_is_in_the_documentation_with_its_unit():
     words = inspect.getdoc(Policy)
     assert [name for name in NAMES if f"\n    {name}: " not in words] == []
     assert list(inspect.signature(Policy).parameters) == NAMES
+
+
+def test_every_number_is_documented_as_it_is():
+    """Each default stands behind what it is about, and that of `eager` beside the preset's name."""
+    blocks = re.split(r"\n    (?=\w+: )", inspect.getdoc(Policy).partition("Args:")[2].partition("Raises:")[0])
+    words = {name: " ".join(text.split()) for name, _, text in (block.partition(": ") for block in blocks)}
+    for name in NAMES:
+        patient, eager = (getattr(policy, name) for policy in (Policy.patient(), Policy.eager()))
+        if isinstance(patient, bool | str):
+            continue
+        if patient is None:
+            assert "None" in words[name] or "likewise" in words[name], name
+        else:
+            assert re.search(rf"[.;] {re.escape(f'{patient:g}')}[.;:,]", words[name]), name
+        if eager != patient:
+            own = f'"{eager}"' if isinstance(eager, str) else f"{eager:g}"
+            assert f"{own} in `eager`" in words[name], name
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1e6), st.floats(0, 1e6))

@@ -21,8 +21,8 @@ class Policy:
         retry_delay: seconds before the first retry, doubled for each further one, 0 or more. 5: our choice;
             0.5 in `eager`, where a wait begins only when every target is in trouble.
         max_delay: longest wait in seconds; a vendor's hint beyond it means the next target. 60: our choice;
-            8 in `eager`, as gRPC's and AWS's clients bound theirs by seconds rather than minutes. Where no other target
-            is left, a hint within it is waited for after a rate limit, too.
+            10 in `eager`, as gRPC's and AWS's clients bound theirs by seconds rather than minutes. Where no other
+            target is left, a hint within it is waited for after a rate limit, too.
         jitter: "none" waits exactly min(retry_delay * 2**n, max_delay); "full" anything between 0 and that, so that
             many callers do not come back at one moment (AWS's full jitter).
         switch_first: whether another target that may be asked is asked before this one is retried.
@@ -58,7 +58,7 @@ class Policy:
         breaker: whether a target that keeps failing is left alone for a while (circuit breaker).
         breaker_failures: failed attempts in a row that open it; and attempts within breaker_window from which on
             breaker_rate counts. 10: between Envoy's 5 errors in a row and the 100 calls that Polly and resilience4j
-            want before a share counts; 5 in `eager`. Three in a row over a minute or more do, too.
+            want before a share counts; 8 in `eager`. Three in a row over a minute or more do, too.
         breaker_rate: share of failed attempts that opens it, above 0, at most 1. 0.5: resilience4j's default; 0.25 in
             `eager`, where another target is asked at once.
         breaker_window: seconds over which the share is taken, 1 or more. 30: Polly's default sampling duration.
@@ -67,7 +67,7 @@ class Policy:
             nothing. 5; 3 in `eager`.
         breaker_open: seconds that it stays open after the first opening, doubled for each further one in a row. 5: a
             probe costs nobody anything where another target can be asked beside it.
-        breaker_longest: most seconds that it stays open. 9, so that a target is used again within 10 s of being well.
+        breaker_longest: most seconds that it stays open. 8.5, so that a target is used again within 10 s of being well.
         breaker_jitter: share of these seconds that is added at random, so that a fleet does not probe as one. 0.1.
         breaker_successes: successful probes that close it. 1.
 
@@ -76,8 +76,9 @@ class Policy:
         quota_calls: distinct calls that must have been refused lately, and as many as were answered, before a target
             cools down for others; a daily quota or an empty account counts at once. 3: one refusal says that one call
             came at a bad moment.
-        longest_hint: most seconds that a vendor's hint is believed. 300.
-        rate_limit_cooldown: seconds where the vendor gives no hint, doubled while it goes on, up to 60. 5: shorter
+        longest_hint: most seconds that a target is left alone for a vendor's hint. 300; 8.8 in `eager`: a hint binds
+            the call that was given it, and one request finds out for the others.
+        rate_limit_cooldown: seconds where the vendor gives no hint, doubled while it goes on, up to 8.8. 5: shorter
             than the minute over which vendors count.
         exhausted_cooldown: seconds after a daily quota or the credit is used up, doubled while it goes on. 300.
         longest_cooldown: most seconds of that. 3600.
@@ -86,9 +87,9 @@ class Policy:
             target.
 
         retry_budget: share of the calls of the last 10 seconds that may be retries, over all calls of a factory.
-            0.1: what Google's SRE book allows a client; Finagle's is 0.2.
+            0.1: what Google's SRE book allows a client; 0.2 in `eager`, which is Finagle's.
         retry_reserve: retries a second that are allowed besides. 10, Finagle's default, which cannot bind for a lone
-            caller; 1 in `eager`.
+            caller; 2 in `eager`.
         max_concurrent_calls: calls under way in a factory from which on another is refused at once; None for any
             number (bulkhead).
 
@@ -96,9 +97,9 @@ class Policy:
             random first, "cheapest" by their prices, or a Strategy of your own such as weighted({"gemini": 3}).
         hedge_after: seconds without an answer (in a stream: without a first piece) after which the next target is
             asked too, and whoever answers first is taken; "p95" for the time that 95 of 100 answers took; "late" where
-            an answer is late by what was learnt: twice that time, and what the deadline leaves each target. None:
-            never; "late" in `eager`. A target on this machine has none asked beside it that is elsewhere, unless this
-            is a number or "p95".
+            an answer is late by what was learnt: four times that time, from 10 to 90 seconds, and where its share of
+            a deadline is over. None: never; "late" in `eager`. A target on this machine has none asked beside it that
+            is elsewhere, unless this is a number or "p95", or its share of a deadline is over.
         hedge_share: share of the calls that may be asked twice, the cap on what hedging costs. 0.05: what Dean and
             Barroso found enough in "The Tail at Scale". Who is asked beside a probe, or beside a target that turns out
             not to answer, does not count.
