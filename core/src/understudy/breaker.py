@@ -196,6 +196,7 @@ class Breaker:
         if self.state is BreakerState.HALF_OPEN:
             # A probe that was overtaken by the next one says something still where it is answered.
             if probe and (probe == self._probe or effect is Effect.SUCCESS):
+                self._probe = 0 if probe == self._probe else self._probe
                 self._record_probe(effect, now, policy, draw, hint, why)
             return
         if self.state is not BreakerState.CLOSED:
@@ -245,7 +246,6 @@ class Breaker:
     def _record_probe(
         self, effect: Effect, now: float, policy: Policy, draw: float, hint: float | None, why: str
     ) -> None:
-        self._probe = 0
         if effect is Effect.NOTHING:
             return  # nothing was learnt: the next request is the probe
         if effect is Effect.FAILURE and policy.breaker:

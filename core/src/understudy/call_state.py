@@ -26,6 +26,7 @@ class TargetState:
     adapted = 0  # attempts with an adapted request that were asked for: 1 at most
     adaptation: str | None = None  # how its request is adapted
     again = False  # whether that attempt is next
+    forced = False  # whether it is asked whatever its breaker says: nobody else is left
     quick = False  # whether a quick retry is next
     quick_retries = 0
     busy_for = 0.0  # seconds waited for other requests to end, or for a limit

@@ -181,6 +181,7 @@ class _Run(CallState):
             return None, ""
         limited = isinstance(failure, RateLimited) and (failure.retry_after is not None or self.policy.switch_first)
         passing = failure.scope is Scope.TRANSIENT or isinstance(failure, StreamInterrupted)
+        state.forced = state.forced and limited  # of a target that rests a hint alone is waited for
         if not (passing or limited) or failure.retryable is False:
             return None, ""
         if state.tries - state.adapted > self.policy.max_retries:
@@ -229,7 +230,6 @@ class _Run(CallState):
             wait = hint if hint is not None else max(wait, self.policy.retry_delay)
         else:
             wait = max(wait, hint or 0.0)
-            state.forced = False
             if outcome.free_in:
                 return f"no retry: the circuit is {outcome.breaker}"
         if not self.fits(self.now + wait):
@@ -438,7 +438,5 @@ class _Run(CallState):
         if state.rest is not None:
             return f"free again after {state.rest.brief}"
         assert state.failure is not None
-        number = state.tries - state.adapted
-        if number <= state.quick_retries:
-            return f"quick retry after {state.failure.brief}"
-        return f"retry {number - state.quick_retries} of {self.policy.max_retries} after {state.failure.brief}"
+        number = state.tries - state.adapted - state.quick_retries
+        return f"retry {number} of {self.policy.max_retries} after {state.failure.brief}"
