@@ -15,10 +15,12 @@ from understudy import (
     ConnectionFailed,
     ContentBlocked,
     ContextTooLong,
+    CoolingDown,
     InvalidRequest,
     LLMFactory,
     LLMResponse,
     ModelNotFound,
+    NeedsAttention,
     Overloaded,
     Policy,
     QuotaExhausted,
@@ -190,7 +192,7 @@ def test_policy_numbers_hold_where_the_call_says_nothing():
 def test_each_slice_leaves_time_for_the_targets_behind():
     stage = Stage([[Timeout("hang")], [Timeout("hang")], ["answer"]], Policy(deadline=60, max_retries=0), seconds=60)
     stage.play("sync")
-    assert [timeout for _, _, timeout in stage.asked] == [20, 20, 20]
+    assert [timeout for _, _, timeout in stage.asked] == [30, 20, 10]
 
 
 def test_nobody_is_asked_after_the_deadline():
@@ -219,7 +221,7 @@ def test_a_failure_that_must_not_be_repeated_switches():
 
 
 def run_engine(targets: int, policy: Policy, answers: dict[str, Any]) -> tuple[list[Any], Verdict]:
-    """Drive the bare generator: Admit is answered from `skip`, Call from `call`, in order."""
+    """Drive the bare generator: Admit is answered from `skip` (a list in turn), Call from `call`, in order."""
     procedure = decide([Target(f"p{i}", f"p{i}") for i in range(targets)], policy, 0.0)
     commands, now = [], 0.0
     command = next(procedure)
@@ -229,6 +231,9 @@ def run_engine(targets: int, policy: Policy, answers: dict[str, Any]) -> tuple[l
             outcome = Outcome(now)
             if isinstance(command, Admit) and not command.forced:
                 outcome = answers.get("skip", {}).get(command.index, outcome)
+                if isinstance(outcome, list):
+                    asked = len([c for c in commands if isinstance(c, Admit) and c.index == command.index])
+                    outcome = outcome[min(asked, len(outcome)) - 1]
             elif isinstance(command, Call):
                 failure = answers["call"][
                     min(len([c for c in commands if isinstance(c, Call)]), len(answers["call"])) - 1
@@ -242,17 +247,29 @@ def run_engine(targets: int, policy: Policy, answers: dict[str, Any]) -> tuple[l
         return commands, stop.value
 
 
-def test_panic_asks_the_one_that_is_free_soonest_once():
-    rests = [(CircuitOpen(), 9.0), (CircuitOpen(), 3.0), (Overloaded("no key"), None)]
+def test_before_a_call_fails_each_that_rests_is_asked_once_the_one_first_that_is_free_soonest():
+    rests = [(CircuitOpen(), 900.0), (CoolingDown(), 300.0), (Overloaded("no key"), None)]
     skips = {i: Outcome(0.0, skip=skip, free_in=free) for i, (skip, free) in enumerate(rests)}
     commands, verdict = run_engine(3, Policy(), {"skip": skips, "call": [Timeout("slow", retryable=False)]})
-    assert [c.index for c in commands if isinstance(c, Call)] == [1]
+    assert [c.index for c in commands if isinstance(c, Call)] == [1, 0]
+    assert [(c.index, c.forced) for c in commands if isinstance(c, Admit)] == [
+        *((index, False) for index in range(3)),
+        (1, True),
+        (0, True),
+    ]
     assert not [c for c in commands if isinstance(c, Wait)]
     assert verdict.end == "exhausted"
     assert set(verdict.failures) == {0, 1, 2}
 
 
-def test_no_panic_where_no_wait_would_help():
+def test_an_answer_of_one_that_rests_ends_the_call():
+    skips = {i: Outcome(0.0, skip=CircuitOpen(), free_in=3.0 - i) for i in range(3)}
+    commands, verdict = run_engine(3, Policy(), {"skip": skips, "call": [Timeout("slow", retryable=False), None]})
+    assert [c.index for c in commands if isinstance(c, Call)] == [2, 1]
+    assert verdict.end == "success"
+
+
+def test_who_cannot_answer_at_all_is_not_asked_though_nobody_else_is_left():
     skips = {i: Outcome(0.0, skip=Overloaded("no key")) for i in range(2)}
     commands, verdict = run_engine(2, Policy(), {"skip": skips, "call": [None]})
     assert not [c for c in commands if isinstance(c, Call)]
@@ -260,12 +277,37 @@ def test_no_panic_where_no_wait_would_help():
     assert [a.outcome for a in verdict.attempts] == ["skipped", "skipped"]
 
 
-def test_no_panic_where_somebody_was_asked():
-    skips = {0: Outcome(0.0, skip=CircuitOpen(), free_in=1.0)}
+@pytest.mark.parametrize("rest", [CircuitOpen(), CoolingDown(), NeedsAttention()])
+def test_one_that_rests_is_asked_where_all_others_have_failed(rest):
+    skips = {0: Outcome(0.0, skip=rest, free_in=100.0)}
     commands, verdict = run_engine(2, Policy(max_retries=0), {"skip": skips, "call": [Timeout("slow")]})
-    assert [c.index for c in commands if isinstance(c, Call)] == [1]
+    assert [c.index for c in commands if isinstance(c, Call)] == [1, 0]
     assert verdict.end == "exhausted"
-    assert [type(c) for c in commands] == [Admit, Switch, Admit, Call]
+    assert [type(c) for c in commands] == [Admit, Switch, Admit, Call, Admit, Call]
+
+
+@pytest.mark.parametrize("policy", [Policy(), Policy.eager()])
+def test_a_short_cooldown_is_waited_for_and_a_refused_key_is_not(policy):
+    for rest, waits in ((CoolingDown(), [4.0]), (CircuitOpen(), []), (NeedsAttention(), [])):
+        skips = [Outcome(0.0, skip=rest, free_in=4.0), Outcome(4.0)]
+        commands, verdict = run_engine(1, policy, {"skip": {0: skips}, "call": [None]})
+        assert [c.seconds for c in commands if isinstance(c, Wait)] == waits
+        assert [c.forced for c in commands if isinstance(c, Admit)] == [False, not waits]
+        assert verdict.end == "success"
+
+
+def test_a_circuit_is_waited_for_once_somebody_was_asked_and_a_refused_key_is_not():
+    """Where it may be wrong it is asked first; then the call asks where it has a chance."""
+    call = [AuthenticationFailed("no key"), None]
+    skips = {0: [Outcome(0.0, skip=CircuitOpen(), free_in=4.0), Outcome(4.0)]}
+    commands, verdict = run_engine(2, Policy.eager(max_retries=1), {"skip": skips, "call": call})
+    assert [c.seconds for c in commands if isinstance(c, Wait)] == [4.0]
+    assert [c.index for c in commands if isinstance(c, Call)] == [1, 0]
+    assert verdict.end == "success"
+    skips = {0: Outcome(0.0, skip=NeedsAttention(), free_in=4.0)}
+    commands, verdict = run_engine(2, Policy.eager(max_retries=1), {"skip": skips, "call": call})
+    assert not [c for c in commands if isinstance(c, Wait)]
+    assert [c.index for c in commands if isinstance(c, Call)] == [1, 0]
 
 
 def test_nobody_is_asked_where_asking_about_its_health_took_all_the_time():
