@@ -122,6 +122,8 @@ class _Run(CallState):
         ]
         if not resting:
             return None
+        for _, index in resting:
+            self.states[index].due = None  # nobody waits for what is asked at once
         _, index = min(resting)
         self.states[index].forced = True
         return index, "nobody else is left, this one is free soonest"
