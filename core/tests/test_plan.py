@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from timed import Player
 
 from understudy import (
     AuthenticationFailed,
     Capabilities,
+    ContextTooLong,
     InMemoryHealthStore,
     Limits,
     LLMFactory,
@@ -28,11 +30,13 @@ from understudy import (
     weighted,
 )
 from understudy.prices import estimate
+from understudy.provider import Pace
 from understudy.testing import ScriptedProvider, VirtualClock
 
 NOTHING = Settings(environment={}, directory="/")
 NEARLY = 1 - 1e-9  # the longest waits that the jitter draws
-TOOLS = Capabilities(tools=True)
+PLAIN = Capabilities(streaming=True, native_async=True, keeps_deadline=True)  # so that sync calls run in place
+TOOLS = replace(PLAIN, tools=True)
 LOOK = Tool(name="look", description="Looks.", parameters={"type": "object", "properties": {}})
 SENSITIVE: dict[str, Any] = {"breaker_failures": 1, "breaker_requests": 1, "breaker_jitter": 0}
 
@@ -48,6 +52,7 @@ class Stage:
         limits: the factory's.
         before: what happens first.
         later: seconds from then to the call.
+        probed: whether the first target's attempt is a probe then.
     """
 
     policy: Policy = field(default_factory=Policy)
@@ -56,11 +61,13 @@ class Stage:
     limits: dict[str, Limits] = field(default_factory=dict)
     before: Callable[[Any], None] = lambda stage: None
     later: float = 0.0
+    probed: bool = False
 
     def set_up(self) -> Stage:
         self.clock = VirtualClock()
         self.hang = False
-        self.cast = [ScriptedProvider(f"p{n}", act=self.act, **self.players.get(n, {})) for n in range(3)]
+        changes = [{"capabilities": PLAIN, **self.players.get(n, {})} for n in range(3)]
+        self.cast = [ScriptedProvider(f"p{n}", act=self.act, **each) for n, each in enumerate(changes)]
         runtime = self.clock.runtime(lambda: NEARLY)
         self.store = InMemoryHealthStore(runtime.clock, lambda: 0.0)
         self.factory = LLMFactory(
@@ -100,7 +107,7 @@ def fail(*numbers: int, kind: Any = ServerError) -> Callable[[Stage], None]:
     """Return what lets these players fail once, before the call."""
 
     def before(stage: Stage) -> None:
-        stage.call(*(kind("before") if n in numbers else AuthenticationFailed() for n in range(3)))
+        stage.call(*(kind("before") if n in numbers else ContextTooLong() for n in range(3)))
 
     return before
 
@@ -114,7 +121,7 @@ def measure(stage: Stage) -> None:
     for number, seconds in enumerate((3.0, 1.0, 2.0)):
         stage.cast[number].act = lambda request, seconds=seconds: stage.clock.advance(seconds)
     for number in range(3):
-        stage.call(*("Hello." if n == number else AuthenticationFailed() for n in range(3)))
+        stage.call(*("Hello." if n == number else ContextTooLong() for n in range(3)))
     for provider in stage.cast:
         provider.act = stage.act
 
@@ -133,11 +140,15 @@ STAGES = {
     "the first is open": Stage(Policy(**SENSITIVE), before=fail(0), later=3),
     "the call's model is open": Stage(Policy(**SENSITIVE), {"model": "own"}, before=fail(0), later=3),
     "the first is open for long": Stage(Policy.eager(**SENSITIVE), before=fail(0), later=3),
-    "the first is open for a moment": Stage(Policy.eager(**SENSITIVE), before=fail(0), later=20),
-    "the first is half-open": Stage(Policy.eager(**SENSITIVE), before=fail(0), later=60),
-    "the first cools down": Stage(Policy.eager(), before=fail(0, kind=RateLimited), later=1),
+    "the first is half-open": Stage(Policy.eager(**SENSITIVE), before=fail(0), later=20, probed=True),
+    "the patient's first is half-open": Stage(Policy(**SENSITIVE), before=fail(0), later=20, probed=True),
+    "the first refused its key": Stage(Policy.eager(), before=fail(0, kind=AuthenticationFailed), later=1),
+    "the first was refused once": Stage(Policy.eager(), before=fail(0, kind=RateLimited), later=1),
+    "the first cools down": Stage(Policy.eager(quota_calls=1), before=fail(0, kind=RateLimited), later=1),
     "everybody is open": Stage(Policy.eager(**SENSITIVE), before=fail(0, 1, 2), later=1),
-    "everybody cools down": Stage(Policy.patient(quota_cooldown=True), before=fail(0, 1, 2, kind=RateLimited), later=1),
+    "everybody cools down": Stage(
+        Policy(quota_cooldown=True, quota_calls=1), before=fail(0, 1, 2, kind=RateLimited), later=1
+    ),
     "the limit is reached": Stage(Policy.eager(), limits={"p0": Limits(requests_per_minute=1)}, before=spend),
     "the limit is not reached": Stage(limits={"p0": Limits(requests_per_minute=2)}, before=spend),
     "the request is too large": Stage(limits={"p1": Limits(tokens_per_minute=1000)}),
@@ -166,11 +177,12 @@ def first_attempts(response: LLMResponse) -> Iterator[tuple[str, bool]]:
 def test_the_plan_is_the_order_and_the_time_of_a_call_in_which_everybody_hangs(stage: Stage) -> None:
     plan = stage.plan()
     stage.hang = True
-    response = stage.call(*[AuthenticationFailed()] * 3)
+    response = stage.call(*[ContextTooLong()] * 3)
     come_to = list(first_attempts(response))
     assert [one.label for one in plan.targets] == [label for label, _ in come_to]
     asked = [one for one in plan.targets if one.part != "skipped"]
-    assert [one.part for one in asked] == ["asked", "only if", "only if"][: len(asked)]
+    parts = ["asked", "asked" if stage.probed else "only if", "only if"]
+    assert [one.part for one in asked] == parts[: len(asked)]
     for one in asked:
         provider = stage.cast[stage.number_of(one.label)]
         assert provider.requests[0].timeout == pytest.approx(one.timeout)
@@ -196,7 +208,7 @@ def test_the_plan_says_what_follows_a_passing_failure(stage: Stage) -> None:
         played = stage.set_up()
         scripts: list[Any] = ["Hello."] * 3
         for other in before:
-            scripts[other] = AuthenticationFailed()
+            scripts[other] = ContextTooLong()
         scripts[number] = ServerError()
         played.clock.waits.clear()
         response = played.call(*scripts)
@@ -249,13 +261,25 @@ def test_a_plan_as_text() -> None:
         "",
         "1  gemini  skipped: GOOGLE_API_KEY is not set",
         "2  claude  asked: gemini is passed over",
-        "           45 s for an attempt",
-        "           on a passing failure: cohere, at once",
-        "3  cohere  only if claude fails",
-        "           45 s for an attempt",
-        "           on a passing failure: up to 5 retries within 15.5 s, then the call",
+        "           60 s for an attempt",
+        "           on a passing failure: up to 1 retry within 0.75 s, then cohere",
+        "3  cohere  only if claude fails, or does not answer within 60 s",
+        "           30 s for an attempt",
+        "           on a passing failure: up to 5 retries within 8.25 s, then the call",
         "             has failed",
     ]
+
+
+def test_who_is_asked_beside_a_probe_is_told() -> None:
+    stage = STAGES["the first is half-open"].set_up()
+    assert [one.now for one in stage.plan().targets] == [
+        "asked: primary; its circuit lets one request at a time through",
+        "asked: beside the probe of p0",
+        "only if p0 and p1 fail",
+    ]
+    stage = STAGES["the first refused its key"].set_up()
+    stage.clock.advance(30)
+    assert [one.now for one in stage.plan().targets][1] == "asked: beside the probe of p0"
 
 
 def test_a_long_name_is_broken_and_a_conversation_is_counted() -> None:
@@ -278,6 +302,56 @@ def test_who_is_hedged_is_told() -> None:
     for _ in range(30):
         stage.call("Hello.", "Hello.", "Hello.")
     assert [one.why for one in stage.plan().targets][1] == "p0 fails, or does not answer within 1.5 s"
+
+
+def test_who_is_asked_beside_a_late_target_is_told() -> None:
+    stage = Stage(Policy.eager()).set_up()
+    assert [one.why for one in stage.plan().targets][1] == "p0 fails, or does not answer within 60 s"
+    stage.cast[0].act = lambda request: stage.clock.advance(5)
+    for _ in range(20):
+        stage.call("Hello.", "Hello.", "Hello.")
+    assert [one.why for one in stage.plan().targets][1] == "p0 fails, or does not answer within 20 s"
+    assert [one.why for one in Stage().set_up().plan().targets][1] == "p0 fails"  # the patient wait
+
+
+@pytest.mark.parametrize(("deadline", "seconds"), [(30, 15.0), (180, 60.0)])
+def test_who_is_asked_beside_a_target_that_has_had_its_share_of_the_time_is_told_and_asked(
+    deadline: float, seconds: float
+) -> None:
+    stage = Stage(Policy.eager(max_retries=0), {"deadline": deadline}).set_up()
+    plan = stage.plan()
+    assert [one.why for one in plan.targets][1] == f"p0 fails, or does not answer within {seconds:g} s"
+    cast = [Player("p0", (10_000.0, "late")), Player("p1", "quick"), Player("p2")]
+    runtime = stage.clock.runtime()
+    factory = LLMFactory(cast[0], cast[1:], policy=stage.policy, settings=NOTHING, extensions=[], runtime=runtime)
+    assert stage.clock.run(factory.agenerate_content("Hello", deadline=deadline)).provider_name == "p1"
+    assert stage.clock.now == pytest.approx(seconds)
+
+
+def test_this_machine_has_nobody_asked_beside_it_that_is_elsewhere() -> None:
+    class Here(ScriptedProvider):
+        def pace(self, request: Any) -> Pace:
+            return Pace(local=True)
+
+    cast: list[ScriptedProvider] = [Here("p0"), ScriptedProvider("p1"), Here("p2")]
+    for order, why in (((0, 1), "p0 fails"), ((0, 2), "p0 fails, or does not answer within 60 s")):
+        first, second = (cast[n] for n in order)
+        factory = LLMFactory(first, [second], policy="eager", settings=NOTHING, extensions=[])
+        assert factory.plan("Hello").targets[1].why == why
+        cold = factory.plan("Hello", deadline=30).targets[1].why
+        assert cold == "p0 fails, or does not answer within 20 s"
+
+
+def test_a_model_that_thinks_and_a_long_answer_get_their_time() -> None:
+    class Thinker(ScriptedProvider):
+        def pace(self, request: Any) -> Pace:
+            return Pace(thinks="think" in request.prompt, loading=100.0 if "load" in request.prompt else 0.0)
+
+    factory = LLMFactory(Thinker("p0"), settings=NOTHING, extensions=[])
+    times = [factory.plan(prompt, max_tokens=1500).targets[0].timeout for prompt in ("Hello", "think", "load")]
+    assert times == [130.0, 600.0, 160.0]
+    assert factory.plan("Hello", max_tokens=5000).targets[0].timeout == 60.0  # for its first piece
+    assert factory.plan("think", timeout=7).targets[0].timeout == 7.0
 
 
 def test_a_full_house_is_told() -> None:
@@ -321,7 +395,7 @@ def test_limits_that_are_left_are_told() -> None:
     stage = STAGES["the limit is not reached"].set_up()
     first, second, _ = stage.plan().targets
     assert (first.left, second.left) == ({"requests a minute": 1.0}, {})
-    assert "60 s for an attempt, 1 requests a minute left" in str(stage.plan())
+    assert "98.3 s for an attempt, 1 requests a minute left" in str(stage.plan())
 
 
 def test_wrong_options_are_refused_as_by_a_call() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from textwrap import wrap
 from typing import Literal
 
@@ -37,7 +38,8 @@ class PlannedTarget:
         label: the route as it was named, for example "gemini" or "claude:claude-haiku-4-5".
         provider: the provider's name.
         model: the model that would be asked, where it is known.
-        part: "asked" is who the call begins with; "only if" those before it fail; "skipped" is not asked at all.
+        part: "asked" is who the call begins with, and where that is a probe, who is asked beside it at once; "only if"
+            those before it fail; "skipped" is not asked at all.
         why: the reason for that: "primary", "gemini fails", "circuit open, back in 12 s".
         breaker: the state of its circuit breaker.
         free_in: seconds until a breaker or a cooldown lets go of it; 0.0 for now.
@@ -121,10 +123,16 @@ class _Seat:
         claim = admission.claim(target.position, request, 0, 0.0, False)
         self.most = {} if claim.limits is None else Allowance(claim.limits).left(0.0)
         self.left = {unit: self.health.left.get(unit, most) for unit, most in self.most.items()}
-        streamed = provider.capabilities.streaming and is_long(performance.policy, request, self.pace)
-        learned = self.health.learned[self.pace.thinks]
-        self.times = times_for(performance.policy, request, self.pace, learned, streamed=streamed, whole=True)
-        self.usual, self.median = learned.end_p95, learned.end_median
+        # A rate limit's first cooldown leaves nothing behind; after anything else one request finds out how it is.
+        self.tested = self.health.state in (BreakerState.OPEN, BreakerState.HALF_OPEN) or bool(self.health.refused)
+        self.probed = self.health.state is BreakerState.HALF_OPEN
+        self.learned = self.health.learned[self.pace.thinks]
+        long = is_long(performance.policy, request, self.pace)
+        times = partial(times_for, performance.policy, request, self.pace, self.learned, whole=True)
+        streams = performance.policy.whole_answers != "plain" and provider.capabilities.streaming
+        self.probe_times = times(streamed=streams)
+        self.times = self.probe_times if self.probed else times(streamed=streams and long)
+        self.usual, self.median = self.learned.end_p95, self.learned.end_median
         self.room_in: float | None = None  # seconds until a limit has room, at most; None where it never will have
         self.lack, self.resting, self.limited = performance.lack(index), self._resting(), self._limited(claim)
         self.skip = self.lack or self.resting or self.limited
@@ -165,7 +173,8 @@ class _Seat:
         if len(recent) >= left:
             free_in = recent[0] + LONGEST_MINUTE - now
             return Outcome(now, skip=LimitReached("played"), free_in=free_in, breaker=state)
-        most = min(self.times.answer, self.times.first)
+        times = self.probe_times if self.tested and now >= free_in else self.times
+        most = min(times.answer, times.first)
         return Outcome(now, breaker=state, most=most, usual=self.usual, median=self.median)
 
 
@@ -200,8 +209,8 @@ class _Stage:
             if isinstance(command, Call):
                 asked[command.index].append(now)
                 at, failure = now + command.timeout if hanging else now, failure_of(command.index)
-                probe = self.seats[command.index].health.state is not BreakerState.CLOSED
-                free_in = self.policy.breaker_open if failure and probe else None  # one failure opens it again
+                probe = failure is not None and self.seats[command.index].tested
+                free_in = self.policy.breaker_open if probe else None  # one failure opens it again
                 return Outcome(at, failure=failure, draw=1.0, free_in=free_in, breaker="open", index=command.index)
             if isinstance(command, Withdraw):
                 retried.append(now)
@@ -226,13 +235,18 @@ class _Stage:
                 yield self._skipped(index, order, played)
 
     def _asked(self, index: int, before: list[int], played: Rehearsal, forced: bool) -> PlannedTarget:
+        beside = len(before) == 1 and self._is_probe(before[0]) and not forced
         return self._row(
             index,
-            "only if" if before else "asked",
-            self._reason(index, before, played, forced),
+            "asked" if beside or not before else "only if",
+            f"beside the probe of {self._names(before)}" if beside else self._reason(index, before, played, forced),
             timeout=played.timeout(index),
             on_failure=self._on_failure(index, before),
         )
+
+    def _is_probe(self, index: int) -> bool:
+        seat = self.seats[index]
+        return seat.probed and seat.skip is None
 
     def _reason(self, index: int, before: list[int], played: Rehearsal, forced: bool) -> str:
         seat = self.seats[index]
@@ -241,7 +255,7 @@ class _Stage:
             return f"every target is passed over, and this one {then} ({seat.skip.brief})"
         if before:
             words = f"{self._names(before)} {'fails' if len(before) == 1 else 'fail'}"
-            after = self._hedge_after(before[0]) if len(before) == 1 else None
+            after = self._hedge_after(before[0], index, played) if len(before) == 1 else None
             return words if after is None else f"{words}, or does not answer within {after:.3g} s"
         passed_over = [c.index for c in played.commands if isinstance(c, Admit)]
         passed_over = passed_over[: passed_over.index(index)]
@@ -249,14 +263,18 @@ class _Stage:
             words = f"{self._names(passed_over)} {'is' if len(passed_over) == 1 else 'are'} passed over"
         else:
             words = next(c.reason for c in played.commands if isinstance(c, Call) and c.index == index)
-        probed = seat.health.state is not BreakerState.CLOSED
-        return f"{words}; its circuit lets one request at a time through" if probed else words
+        return f"{words}; its circuit lets one request at a time through" if self._is_probe(index) else words
 
-    def _hedge_after(self, index: int) -> float | None:
-        after, seat = self.policy.hedge_after, self.seats[index]
-        if after == "late":
-            return seat.times.late
-        return seat.usual if isinstance(after, str) else after
+    def _hedge_after(self, index: int, other: int, played: Rehearsal) -> float | None:
+        """Return after how many seconds another target is asked beside this one."""
+        after, seat, turn = self.policy.hedge_after, self.seats[index], played.timeout(index)
+        if after != "late":
+            return seat.usual if isinstance(after, str) else after
+        stays = seat.pace.local and not self.seats[other].pace.local
+        late = float("inf") if stays else seat.times.late
+        if self.policy.deadline is not None and turn is not None:
+            late = min(late, turn)
+        return None if late == float("inf") else late
 
     def _on_failure(self, index: int, before: list[int]) -> str:
         """Say what follows a failure that may pass."""
@@ -266,7 +284,10 @@ class _Stage:
 
         played = self.play(failure_of, hanging=False)
         others = [c.index for c in played.commands if isinstance(c, Call) and c.index not in (index, *before)]
-        seconds, retries = sum(played.waits(index)), played.asked.count(index) - 1
+        retries = played.asked.count(index) - 1
+        asked = next((n for n, c in enumerate(played.commands) if isinstance(c, Call) and c.index == index), 0)
+        waits = replace(played, commands=played.commands[asked:] if retries else played.commands).waits(index)
+        seconds = sum(waits)
         then = self.targets[others[0]].label if others else "the call has failed"
         if not seconds and not retries:
             return f"{then}, at once" if others else then
