@@ -121,15 +121,20 @@ def test_every_call_keeps_the_invariants(scripts, policy, seconds, draw, how):
         # I1: at most one attempt and its retries, and the record holds exactly the requests that were made
         assert len(attempts) <= 1 + policy.max_retries
         assert len(attempts) == sum(1 for asked, _, _ in stage.asked if asked == index)
-        # I2: after a quota failure the target is not asked again in this call
-        quota = [n for n, attempt in enumerate(attempts) if isinstance(attempt.failure, QuotaFailure)]
-        assert not quota or quota == [len(attempts) - 1]
-        # I3: the k-th wait is exactly the formula, or less of it under full jitter; a hint only raises it
         for retry, (before, after) in enumerate(pairwise(attempts)):
-            hint = before.failure.retry_after or 0.0
+            hint = before.failure.retry_after
+            if isinstance(before.failure, QuotaFailure):
+                # I2: after a quota failure it is asked again only where the vendor said when, and nobody else is left
+                assert isinstance(before.failure, RateLimited)
+                assert hint is not None
+                assert after.wait <= hint <= policy.max_delay
+                earlier = response.attempts[: response.attempts.index(after)]
+                assert {attempt.target for attempt in earlier} == {f"p{i}" for i in range(len(scripts))}
+                continue
+            # I3: the k-th wait is exactly the formula, or less of it under full jitter; a hint only raises it
             formula = min(policy.retry_delay * 2**retry, 60)
             expected = formula * draw if policy.jitter == "full" else formula
-            assert after.wait == max(expected, hint)
+            assert after.wait == max(expected, hint or 0.0)
     # I2: the switch itself does not wait: what was slept is what the record says
     assert stage.clock.waits == [a.wait for a in response.attempts if a.wait or a.number > 1]
     # I4: no wait and no attempt reaches past the deadline
@@ -140,9 +145,14 @@ def test_every_call_keeps_the_invariants(scripts, policy, seconds, draw, how):
     for attempt in response.attempts[:-1]:
         blocked_may_switch = isinstance(attempt.failure, ContentBlocked) and policy.switch_on_content_blocked
         assert not isinstance(attempt.failure, RequestFailure) or blocked_may_switch
-    # I6: a target is come to only after the one before it is through
+    # I6: a target is come to only after the one before it is through, but for the end of its rate limit
     order = [index for index, _, _ in stage.asked]
-    assert order == sorted(order)
+    assert list(dict.fromkeys(order)) == sorted(set(order))
+    asked = [attempt for attempt in response.attempts if attempt.number]
+    for before, after in pairwise(asked):
+        again = [one for one in asked[: asked.index(after)] if one.target == after.target]
+        if again and again[-1] is not before:
+            assert isinstance(again[-1].failure, RateLimited)
     # I7, I8: either one reply's text as it was, or everybody's failure
     if response.success:
         index, number = int(response.provider_name[1:]), len(by_target[int(response.provider_name[1:])])
