@@ -99,11 +99,11 @@ def test_a_sign_that_comes_seldom_is_given_half_as_long_again():
     assert streamed(pace=Pace(heartbeat=1.0), silence_timeout=20.0).silence == 20
 
 
-def test_who_sends_signs_of_life_is_not_late_before_its_first_piece_is():
+def test_who_thinks_and_sends_signs_of_life_is_not_late_before_its_first_piece_is():
     """Its silence tells whether it works."""
     times = streamed(pace=ALIVE, learned=QUICK)
     assert times.late == times.first == 600
-    assert streamed(pace=Pace(heartbeat=5.0), learned=QUICK).late == 30
+    assert streamed(pace=Pace(heartbeat=5.0), learned=QUICK).late == 10  # who does not think has no reason to be late
 
 
 # ---- what was learnt ----
