@@ -155,8 +155,8 @@ fork(child)
 def test_leases_of_the_parent_bind_it_alone():
     run("""
 store = InMemoryHealthStore()
-probing = Claim(1, Policy.eager(), 60.0, Limits(concurrent=1, requests_per_minute=5))
-store.give("a", store.take("a", probing), probing, Report(Effect.RATE_LIMITED, hint=0.0))
+probing = Claim(1, Policy.eager(refusal_cooldown=1e-6), 60.0, Limits(concurrent=1, requests_per_minute=5))
+store.give("a", store.take("a", probing), probing, Report(Effect.REFUSED))
 lease = store.take("a", probing)
 assert lease.probe and lease.slot
 
@@ -164,7 +164,7 @@ def child():
     own = store.take("a", probing)
     assert own.granted and own.probe, own
     assert store.look("a", probing.policy).left["requests a minute"] == 2  # what is used stays used
-    store.give("a", lease, probing, Report(Effect.SUCCESS))  # by a call that the child inherited
+    store.give("a", lease, probing, Report(Effect.FAILURE))  # by a call that the child inherited
     assert store.look("a", probing.policy).state == "half-open"
     store.give("a", own, probing, Report(Effect.SUCCESS))
     assert store.look("a", probing.policy).state == "closed"

@@ -125,9 +125,10 @@ def test_what_is_granted_too_late_is_given_back(guard, remote):
 
 @pytest.mark.usefixtures("hurried")
 def test_a_probe_that_is_granted_too_late_is_given_back(guard, remote):
-    shared, hint = remote.inner, 0.01
-    shared.give("a", shared.take("a", WANTED), WANTED, Report(Effect.RATE_LIMITED, hint=hint, cost=0.0))
-    time.sleep(2 * hint)
+    shared, seconds = remote.inner, 0.01
+    wanted = claim(limits=LIMITS, cost=0.4, policy=Policy.eager(refusal_cooldown=seconds))
+    shared.give("a", shared.take("a", wanted), wanted, Report(Effect.REFUSED, cost=0.0))
+    time.sleep(2 * seconds)
     take_too_late(guard, remote)
     eventually(lambda: remote.ended == ["give"])
     assert remote.held() == (0, False, 1.0)

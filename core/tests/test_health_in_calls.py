@@ -142,6 +142,7 @@ def test_every_lease_is_given_back_however_the_call_ends(how):
         stage = Stage(Player("a", line), Player("b", line, "fine"), limits=limits)
         stage.ask(how)
         assert held_leases(stage.factory) == {}
+        assert not any(any(each._under_way) for each in stage.store._records.values())
 
 
 @pytest.mark.parametrize("how", ["sync", "stream"])
@@ -219,13 +220,13 @@ def test_the_health_of_every_target_is_told():
         stage.ask()
     status = stage.factory.get_provider_status()
     health = status["primary"]["health"]
-    assert (health["state"], health["failures"]) == ("open", 10)
+    assert (health["state"], health["failures"]) == ("open", 8)
     assert 0.9 < health["failing"] < 1  # the last failure is a moment ago
-    assert 25 < health["free_in"] <= 30
+    assert 4 < health["free_in"] <= 5
     assert health["until"].endswith("+00:00")
     assert status["current"] == "b"
     assert status["fallbacks"][0]["health"]["latency"] == pytest.approx(0.25)
-    stage.clock.advance(31)
+    stage.clock.advance(5)
     status = stage.factory.get_provider_status()
     assert status["current"] == "a"
     assert (status["primary"]["health"]["state"], status["primary"]["health"]["free_in"]) == ("half-open", 0)
@@ -334,18 +335,48 @@ def test_a_target_fails_where_it_brings_no_answer_through_no_fault_of_the_reques
 
 def test_changes_of_state_are_told_and_logged(caplog):
     caplog.set_level(logging.INFO, "understudy")
-    stage = Stage(Player("a", *[ServerError("down")] * 10, "fine"), Player("b"), policy=EAGER)
+    stage = Stage(Player("a", *[ServerError("down")] * 8, "fine"), Player("b"), policy=EAGER)
     for _ in range(10):
         stage.ask()
-    stage.clock.advance(31)
+    stage.clock.advance(5)
     for _ in range(2):
         assert stage.ask().provider_name == "a"
-    lines = [line.message for line in caplog.records if "circuit" in line.message and "skip" not in line.message]
-    assert [line for line in lines if line.startswith("a circuit")] == [
-        "a circuit open for 30 s",
+    lines = [(line.levelname, line.message) for line in caplog.records if line.message.startswith("a circuit")]
+    assert lines == [
+        ("WARNING", "a circuit open for 5 s"),
+        ("INFO", "a circuit half-open"),
+        ("INFO", "a circuit closed"),
+    ]
+
+
+def test_a_refused_key_is_an_error_once_and_its_end_is_none(caplog):
+    caplog.set_level(logging.INFO, "understudy")
+    stage = Stage(Player("a", AuthenticationFailed("wrong key"), "fine"), Player("b"), policy=EAGER)
+    for _ in range(10):
+        assert stage.ask().provider_name == "b"
+    stage.clock.advance(30)
+    assert [stage.ask().provider_name for _ in range(3)] == ["a"] * 3
+    rest = "it is left alone for 30 s, and longer each time, until its key, model or URL is another"
+    lines = [(line.levelname, line.message) for line in caplog.records if line.levelname != "INFO"]
+    assert lines == [
+        ("ERROR", f"a authentication failed: {rest}"),
+        ("ERROR", "a authentication failed, switching to b"),
+    ]
+    assert [line.message for line in caplog.records if line.message.startswith("a circuit")] == [
         "a circuit half-open",
         "a circuit closed",
     ]
+
+
+def test_calls_that_pass_a_resting_target_over_write_a_line_a_minute(caplog):
+    caplog.set_level(logging.INFO, "understudy")
+    stage = Stage(Player("a", QuotaExhausted("no credit")), Player("b"), policy=EAGER)
+    for _ in range(200):
+        stage.ask()
+        stage.clock.advance(1)
+    lines = [line.message for line in caplog.records if line.levelname == "WARNING"]
+    assert lines[:2] == ["a circuit cooling for 300 s", "a quota exceeded, switching to b"]
+    assert lines[2:] == [f"a is left alone (cooling down): {calls} calls in 60 s" for calls in (61, 60, 60)]
 
 
 def test_a_store_that_is_shared_by_threads_and_loops_keeps_its_count():

@@ -69,7 +69,7 @@ def test_a_target_that_died_is_left_and_comes_back_when_it_is_well():
 
 def test_one_failure_among_many_answers_moves_nobody_for_long():
     quick, slow = Player("quick", (0.1, "fine")), Player("slow", (1.0, "fine"))
-    world = World(quick, slow)
+    world = World(quick, slow, quick_retries=0)
     world.ask(200, every=0.05)
     quick.lines = (*quick.lines * len(quick.requests), ServerError("once"), (0.1, "fine"))
     assert world.ask(2, every=0.05) == [1, 2]
