@@ -217,7 +217,7 @@ def test_the_health_of_every_target_is_told():
     assert status["primary"] == {"name": "a", "available": True, "health": {**nothing, **unknown}}
     assert status["current"] == "a"
     for _ in range(10):
-        stage.ask()
+        stage.ask("async")
     status = stage.factory.get_provider_status()
     health = status["primary"]["health"]
     assert (health["state"], health["failures"]) == ("open", 8)
