@@ -341,7 +341,7 @@ class _Run(CallState):
             if over or (working and beside == "late"):  # it is not late, but its turn may be over all the same
                 beside, due = "turn", turn
             early = self.now < due
-            if not (early and working):
+            if not (early and working) and self.fits(self.now):
                 partner, admitted = yield from self._admit_beside(index, beside, early=early)
                 if admitted is not None and admitted.skip is None:
                     break
