@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+from timed import Player
 
 from understudy import (
     AuthenticationFailed,
@@ -25,22 +26,30 @@ from understudy import (
     LimitReached,
     LLMFactory,
     LLMResponse,
+    NeedsAttention,
     Overloaded,
     Policy,
     Restart,
+    ServerError,
     Settings,
     StreamInterrupted,
     TargetResting,
     TextDelta,
+    Timeout,
     TooManyCalls,
     errors,
     weighted,
 )
+from understudy.latencies import NOTHING_LEARNT, Learned
+from understudy.messages import Message, Request
+from understudy.provider import Pace
 from understudy.testing import ScriptedProvider, VirtualClock
+from understudy.times import times_for
 
 NOTHING = Settings(environment={}, directory="/")
 NEARLY = 1 - 1e-9  # the longest waits that the jitter draws
 ON = ["The show goes on."]
+HELLO = Request(messages=(Message.user("Hello"),), max_tokens=1024)
 POLICIES = {
     "patient": Policy(),
     "eager": Policy.eager(),
@@ -53,6 +62,7 @@ POLICIES = {
     "steady": Policy.eager(jitter="none", retry_delay=2, max_delay=2),
     "impatient": Policy(retry_delay=0, max_retries=60),
     "touchy": Policy(breaker_requests=1, breaker_failures=3),
+    "quick and patient": Policy(quick_retries=2, quota_cooldown=True, quota_calls=1, refusal_cooldown=10),
     "forgetful": Policy.eager(breaker=False, quota_cooldown=False),
     "brief hints": Policy.eager(longest_hint=20, rate_limit_cooldown=50, exhausted_cooldown=7, longest_cooldown=7),
     "no budget": Policy(retry_budget=0, retry_reserve=0),
@@ -69,6 +79,7 @@ def leaves() -> list[type[Failure]]:
 
 
 RAISED = [kind for kind in leaves() if not issubclass(kind, TargetResting)]
+IN_PLACE = Capabilities(streaming=True, native_async=True, keeps_deadline=True)  # sync calls run where they are made
 
 
 @cache
@@ -84,22 +95,43 @@ def rows(policy: Policy) -> dict[str, str]:
     return told
 
 
-def build(policy: Policy, *scripts: list[Any], clock: VirtualClock, store: Any = None) -> LLMFactory:
-    """Make a factory whose providers play scripts."""
-    cast = [ScriptedProvider(f"player {number}", script) for number, script in enumerate(scripts)]
-    runtime = clock.runtime(lambda: NEARLY)
+def build(
+    policy: Policy, *scripts: list[Any], clock: VirtualClock, store: Any = None, draw: float = NEARLY, took: float = 0
+) -> LLMFactory:
+    """Make a factory whose providers play scripts, and take so many seconds for each line."""
+
+    def act(request: Any) -> None:
+        clock.advance(took)
+
+    cast = [
+        ScriptedProvider(f"player {number}", script, capabilities=IN_PLACE, act=act)
+        for number, script in enumerate(scripts)
+    ]
     return LLMFactory(
-        cast[0], cast[1:], policy=policy, health_store=store, runtime=runtime, settings=NOTHING, extensions=[]
+        cast[0],
+        cast[1:],
+        policy=policy,
+        health_store=store,
+        runtime=clock.runtime(lambda: draw),
+        settings=NOTHING,
+        extensions=[],
     )
 
 
-def play(policy: Policy, *scripts: list[Any], calls: int = 1, **options: Any) -> tuple[LLMFactory, VirtualClock]:
+def play(
+    policy: Policy, *scripts: list[Any], calls: int = 1, draw: float = NEARLY, took: float = 0, **options: Any
+) -> tuple[LLMFactory, VirtualClock]:
     """Make a factory, and make calls."""
     clock = VirtualClock()
-    factory = build(policy, *scripts, clock=clock)
+    factory = build(policy, *scripts, clock=clock, draw=draw, took=took)
     for _ in range(calls):
         factory.generate_content("Hello", **options)
     return factory, clock
+
+
+def evidence(kind: type[Failure]) -> float:
+    """Return the seconds that an attempt must take for its failure to say something of its target."""
+    return 1.0 if kind is Timeout else 0.0
 
 
 def requests_to(factory: LLMFactory, index: int) -> int:
@@ -111,10 +143,20 @@ def health_of(factory: LLMFactory) -> dict[str, Any]:
     return health
 
 
+QUICK = re.compile(r"[Tt]he same target (once more|up to (\d+) times), after ([\d.]+) to ([\d.]+) s, if .*? lately\. ?")
+
+
+def quick_told(words: str) -> list[tuple[float, float]]:
+    """Return the shortest and the longest wait before each quick retry that an explanation names."""
+    found = QUICK.search(words)
+    return [] if found is None else [(float(found[3]), float(found[4]))] * int(found[2] or 1)
+
+
 def waits_told(words: str) -> list[float]:
-    """Return the longest waits that an explanation names."""
+    """Return the longest waits before the further retries that an explanation names."""
     found = re.search(
-        r"(once|up to (\d+) times), after (between 0 and )?(.+?)(, as far as|\. Then|\.$|\. [A-Z])", words
+        r"(once|up to (\d+) times), after (between 0 and )?(.+?)(, as far as|\. Then|\.$|\. [A-Z])",
+        QUICK.sub("", words),
     )
     if found is None:
         return []
@@ -126,51 +168,74 @@ def waits_told(words: str) -> list[float]:
 def test_each_failure_leads_to_what_is_told(policy: Policy, caplog: pytest.LogCaptureFixture) -> None:
     for kind in RAISED:
         caplog.clear()
-        factory, clock = play(policy, [kind("played")], ON)
+        took = evidence(kind)
+        factory, clock = play(policy, [kind("played")], ON, took=took)
         beside, goes_on = clock.waits, requests_to(factory, 1) == 1
         logged = "ERROR" in [record.levelname for record in caplog.records]
-        alone = play(policy, [kind("played")])[1].waits
+        alone = play(policy, [kind("played")], took=took)[1].waits
+        shortest = play(policy, [kind("played")], draw=0.0, took=took)[1].waits
 
         words = rows(policy)[kind.__name__]
+        quick, rest = quick_told(words), QUICK.sub("", words)
+        insists = "he same target again" in rest or "Then again" in rest
         told = {
             "ends": "he call ends" in words,
-            "insists": "he same target again" in words,
+            "insists": insists,
+            "goes on": "he next target" in rest or "Then the next one" in rest,
             "at once": "he next target, at once" in words,
             "comes back": "only when all have failed" in words,
             "logs an error": "ERROR" in words,
         }
         seen = {
             "ends": not goes_on,
-            "insists": bool(beside),
+            "insists": len(beside) > len(quick),
+            "goes on": goes_on,
             "at once": goes_on and not beside,
-            "comes back": bool(goes_on and alone and not beside),
+            "comes back": bool(goes_on and len(alone) > len(quick) == len(beside)),
             "logs an error": goes_on and logged,
         }
         assert (kind, told) == (kind, seen)
-        waits = waits_told(words)
+        waits = [most for _, most in quick] + waits_told(words)
         assert "after then" not in words
         assert waits[: len(alone)] == pytest.approx(alone), kind
         assert len(waits) == len(alone) or "as far as the deadline" in words, kind
+        assert [least for least, _ in quick] == pytest.approx(shortest[: len(quick)]), kind
+
+
+def until_it_rests(factory: LLMFactory, hint: float | None = None) -> tuple[int, float]:
+    """Call until the first target is left alone, 12 times at most; return how often it was, and for how long it is."""
+    for number in range(1, 13):
+        factory.generate_content("Hello", max_retries=0)
+        if health_of(factory)["free_in"]:
+            return number, health_of(factory)["free_in"]
+    return 0, 0.0
 
 
 @each_policy
 def test_each_failure_is_remembered_as_it_is_told(policy: Policy) -> None:
     for kind in RAISED:
         words = rows(policy)[kind.__name__]
-        many, _ = play(policy, [kind("played")], ON, calls=12, max_retries=0)
-        once, clock = play(policy, [kind("played")], ON, max_retries=0)
-        told = "Counts for the circuit breaker" in words, "cools down" in words
-        assert (kind, *told) == (kind, health_of(many)["state"] == "open", health_of(once)["state"] == "cooling")
-        assert told[1] or not health_of(once)["free_in"]
-        if told[1]:
-            hinted, _ = play(policy, [kind("played", retry_after=1e6)], ON)
-            seconds = [health_of(each)["free_in"] for each in (hinted, once)]
+        alone, clock = play(policy, [kind("played")], calls=0, took=evidence(kind))
+        number, first = until_it_rests(alone)
+        refused = bool(alone._admission.look(0).refused)
+        state = health_of(alone)["state"] if number else ""
+        cools, rests = "cools down" in words, "It rests" in words
+        told = "Counts for the circuit breaker" in words, cools, rests
+        assert (kind, *told) == (kind, state == "open", state == "cooling" and not refused, refused)
+        if not cools and not rests:
+            continue
+        calls = re.search(r"When (?:(\d+) different calls were|a call was) refused within", words)
+        assert number == (int(calls[1] or 1) if calls else 1), kind
+        seconds = [first]
+        if "vendor says" in words:
+            hinted, _ = play(policy, [kind("played", retry_after=1e6)], calls=0)
+            seconds.insert(0, until_it_rests(hinted)[1])
+        if "longer each time" in words:
             for _ in range(20):
-                clock.now += health_of(once)["free_in"]
-                once.generate_content("Hello")
-            seconds = seconds if "vendor says" in words else seconds[1:]
-            seconds += [health_of(once)["free_in"]] if "longer each time" in words else []
-            assert [float(number) for number in re.findall(r"[\d.]+(?= s\b)", words)] == pytest.approx(seconds), kind
+                clock.now += health_of(alone)["free_in"]
+                seconds[1 + ("vendor says" in words) :] = [until_it_rests(alone)[1]]
+        told_seconds = re.findall(r"[\d.]+(?= s\b)", re.split(r"cools down|It rests", words)[1])
+        assert [float(number) for number in told_seconds] == pytest.approx(seconds), kind
 
 
 @each_policy
@@ -197,7 +262,13 @@ class RestingStore(InMemoryHealthStore):
 
 @each_policy
 @pytest.mark.parametrize(
-    ("kind", "reason"), [(CircuitOpen, "breaker"), (CoolingDown, "cooldown"), (LimitReached, "9 requests a minute")]
+    ("kind", "reason"),
+    [
+        (CircuitOpen, "breaker"),
+        (CoolingDown, "cooldown"),
+        (NeedsAttention, "refusal"),
+        (LimitReached, "9 requests a minute"),
+    ],
 )
 def test_a_target_that_rests_is_passed_over_as_it_is_told(kind: type[Failure], reason: str, policy: Policy) -> None:
     words = rows(policy)[kind.__name__]
@@ -214,15 +285,15 @@ def test_a_target_that_rests_is_passed_over_as_it_is_told(kind: type[Failure], r
     assert requests == [0, 1]
     assert type(response.attempts[0].failure) is kind
     assert "Passed over without a request: the next target." in words
-    requests, _, _ = asked(("player 0/",), ["late"], [AuthenticationFailed()])
-    assert ("Asked after all" in words) is (requests[0] == 1)
+    requests, _, waits = asked(("player 0/",), ["late"], [AuthenticationFailed()])
+    assert ("it is waited for" in words) is bool(waits)
+    assert ("waited for" in words or "asked once all the same" in words) is (requests[0] == 1)
+    requests, _, waits = asked(("player 0/",), ["late"], [AuthenticationFailed()], seconds=2 * policy.max_delay + 2)
+    assert waits == []
+    assert ("asked once all the same" in words) is (requests[0] == 1)
     requests, _, waits = asked(("player 0/", "player 1/"), ["late"], ["late"])
-    assert ("Where every target rests" in words) is (sum(requests) == 1)
-    assert ("is waited for" in words) is bool(waits)
-    if "Where every target rests" in words:
-        requests, _, waits = asked(("player 0/", "player 1/"), ["late"], ["late"], seconds=2 * policy.max_delay + 2)
-        assert waits == []
-        assert ("asked once" in words) is (sum(requests) == 1)
+    at_once = "where every target rests, it is asked at once" in words or "the same, at once" in words
+    assert at_once is (sum(requests) == 1 and not waits)
 
 
 @each_policy
@@ -274,14 +345,192 @@ def test_a_bad_answer_breaks_a_stream_as_it_is_told() -> None:
 
 
 @pytest.mark.parametrize("deadline", [7.5, 30])
-def test_a_deadline_is_sliced_as_it_is_told(deadline: float) -> None:
+def test_a_deadline_is_shared_out_as_it_is_told(deadline: float) -> None:
     policy = Policy.eager(deadline=deadline)
-    told = re.search(r"of two gets ([\d.]+) s, of three ([\d.]+) s", rows(policy)["the whole call"])
+    told = re.search(r"of two ([\d.]+) s, of three ([\d.]+) s", rows(policy)["the whole call"])
     assert told
     for number, seconds in ((2, told[1]), (3, told[2])):
         factory, _ = play(policy, *[ON] * number)
         (request,) = factory.route[0][1].requests  # type: ignore[attr-defined]  # a ScriptedProvider has them
         assert request.timeout == pytest.approx(float(seconds))
+
+
+# ---- times ----
+
+FOUND = re.compile(r"([\d.]+) times .*?, from ([\d.]+) to ([\d.]+) s")
+
+
+def expected(found: re.Match[str], p95: float) -> float:
+    """Return the time that an explanation says follows from what was learnt."""
+    factor, least, most = (float(number) for number in found.groups())
+    return min(max(factor * p95, least), most)
+
+
+@pytest.mark.parametrize("p95", [0.1, 40.0, 400.0])
+def test_a_whole_answer_is_waited_for_as_it_is_told(p95: float) -> None:
+    words = rows(Policy())["one attempt"]
+    first = re.search(r"at first ([\d.]+) s for 1024 tokens; once 20 are known", words)
+    found = FOUND.search(words)
+    assert first
+    assert found
+    factory, _ = play(Policy(), ON, calls=21, took=p95)
+    requests = factory.route[0][1].requests  # type: ignore[attr-defined]  # a ScriptedProvider has them
+    assert requests[0].timeout == pytest.approx(float(first[1]), abs=0.05)
+    assert requests[20].timeout == pytest.approx(expected(found, p95))
+
+
+@pytest.mark.parametrize("p95", [0.1, 20.0, 5000.0])
+def test_a_stream_is_waited_for_as_it_is_told(p95: float) -> None:
+    first, between = re.findall(
+        r"(?:First piece|Between two pieces): ([^.]*(?:\.\d[^.]*)*)\.", rows(Policy())["a stream"]
+    )
+    for words, learned, thinking in (
+        (first, Learned(first_p95=p95), "first"),
+        (between, Learned(gap_p95=p95), "idle"),
+    ):
+        at_first, thinks = (re.search(rf"{name} ([\d.]+) s", words) for name in ("at first", "of a model that thinks"))
+        found = FOUND.search(words)
+        assert at_first
+        assert thinks
+        assert found
+        times = [
+            getattr(times_for(Policy(), HELLO, pace, known, streamed=True, whole=False), thinking)
+            for pace, known in ((Pace(), NOTHING_LEARNT), (Pace(thinks=True), NOTHING_LEARNT), (Pace(), learned))
+        ]
+        assert times == pytest.approx([float(at_first[1]), float(thinks[1]), expected(found, p95)])
+
+
+def test_times_that_are_named_are_told_and_kept_to() -> None:
+    policy = Policy(attempt_timeout=9.0)
+    assert rows(policy)["one attempt"].startswith("9 s for a whole answer.")
+    assert rows(policy)["a stream"].startswith("First piece: 9 s. Between two pieces: 9 s.")
+    policy = Policy(first_token_timeout=7.0, idle_timeout=8.0)
+    assert rows(policy)["a stream"].startswith("First piece: 7 s. Between two pieces: 8 s.")
+    assert rows(Policy(idle_timeout=8.0))["a stream"].startswith("First piece: at first 60 s")
+
+
+@pytest.mark.parametrize("seconds", [20.0, 50.0])
+def test_silence_is_waited_for_as_it_is_told(seconds: float) -> None:
+    policy = Policy(silence_timeout=seconds)
+    assert f"signs of life while it works: {seconds:g} s without any" in rows(policy)["a stream"]
+    assert times_for(policy, HELLO, Pace(heartbeat=1.0), streamed=True, whole=True).silence == seconds
+
+
+@pytest.mark.parametrize(
+    ("policy", "words", "streamed"),
+    [
+        (Policy(), "more than 2000 tokens", [False, True]),
+        (Policy(whole_answers="stream"), "It is asked for as a stream inside.", [True, True]),
+        (Policy(whole_answers="plain"), "It is never asked for as a stream inside.", [False, False]),
+        (Policy(whole_answers="plain", attempt_timeout=9), "It is never asked for as a stream inside.", [False, False]),
+    ],
+)
+def test_a_whole_answer_is_asked_for_as_it_is_told(policy: Policy, words: str, streamed: list[bool]) -> None:
+    assert words in rows(policy)["one attempt"]
+    for tokens, inside in zip((2000, 2001), streamed, strict=True):
+        factory, _ = play(policy, ON, max_tokens=tokens)
+        (request,) = factory.route[0][1].requests  # type: ignore[attr-defined]  # a ScriptedProvider has them
+        assert request.whole is inside
+
+
+@pytest.mark.parametrize("policy", [Policy.eager(max_retries=1), Policy(max_retries=1)])
+def test_who_was_slow_is_asked_again_as_it_is_told(policy: Policy) -> None:
+    words = rows(policy)["Timeout"]
+    assert "Not again where it answered others meanwhile" in words
+    longest = re.search(r"nor where it took ([\d.]+) s or more and another target is left", words)
+    for took in (1.0, policy.max_delay - 1, policy.max_delay):
+        factory, _ = play(policy, [Timeout("played"), "late"], ON, took=took)
+        if longest is None:
+            assert requests_to(factory, 1) == 1
+        else:
+            assert requests_to(factory, 1) == (1 if took >= float(longest[1]) else 0)
+        assert requests_to(play(policy, [Timeout("played"), "late"], took=took)[0], 0) == 2
+
+
+# ---- two at once ----
+
+
+def hung(policy: Policy, answered: int = 0, seconds: float = 1.0, **options: Any) -> float:
+    """Return after how many seconds a second target is asked, where the first hangs after so many answers."""
+    clock = VirtualClock()
+    first = Player("first", *[(seconds, "fine")] * answered, (1e6, "late"))
+    second = Player("second", "quick")
+    first.clock = second.clock = clock
+    factory = LLMFactory(
+        first, [second], policy=policy, settings=NOTHING, extensions=[], runtime=clock.runtime(lambda: NEARLY)
+    )
+    for _ in range(answered):
+        assert clock.run(factory.agenerate_content("Hello", policy=Policy())).provider_name == "first"
+    begun = clock.now
+    assert clock.run(factory.agenerate_content("Hello", **options)).provider_name == "second"
+    return float(second.times[0] - begun)
+
+
+@pytest.mark.parametrize("p95", [0.1, 5.0, 80.0])
+def test_the_next_target_is_asked_beside_a_late_one_as_it_is_told(p95: float) -> None:
+    words = rows(Policy.eager())["hedging"]
+    at_first = re.search(r"at first ([\d.]+) s", words)
+    found = FOUND.search(words)
+    assert at_first
+    assert found
+    assert hung(Policy.eager()) == pytest.approx(float(at_first[1]))
+    assert hung(Policy.eager(), 20, p95) == pytest.approx(expected(found, p95))
+
+
+def test_a_share_of_the_deadline_is_told_and_kept() -> None:
+    policy = Policy.eager(deadline=30)
+    assert "where its share of the deadline is over" in rows(policy)["hedging"]
+    told = re.search(r"of two ([\d.]+) s.*asked beside it", rows(policy)["the whole call"])
+    assert told
+    assert hung(policy) == pytest.approx(float(told[1]))
+    assert "Then the next one is asked instead" in rows(Policy(deadline=30))["the whole call"]
+    assert "share of the deadline" not in rows(Policy.eager())["hedging"]
+
+
+@pytest.mark.parametrize("policy", [Policy(), Policy.eager(hedge_after=None)])
+def test_who_hedges_nobody_says_so(policy: Policy) -> None:
+    assert rows(policy)["hedging"] == "Off: never two targets at once, but for a probe."
+
+
+# ---- the breaker ----
+
+
+@pytest.mark.parametrize("policy", [Policy(), Policy.eager()], ids=["patient", "eager"])
+def test_a_few_failures_open_a_circuit_where_there_is_little_traffic_as_it_is_told(policy: Policy) -> None:
+    told = re.search(r"little traffic, (\d+) in a row over ([\d.]+) s are enough", rows(policy)["circuit breaker"])
+    assert told
+    few, seconds = int(told[1]), float(told[2])
+    for step, state in ((seconds / (few - 1), "open"), (seconds / few, "closed")):
+        factory, clock = play(policy, [ServerError()], ON, max_retries=0)
+        for _ in range(few - 1):
+            clock.advance(step)
+            factory.generate_content("Hello", max_retries=0)
+        assert health_of(factory)["state"] == state
+
+
+@pytest.mark.parametrize("policy", [Policy(), Policy.eager()], ids=["patient", "eager"])
+def test_a_circuit_that_was_closed_too_soon_opens_as_it_is_told(policy: Policy) -> None:
+    words = rows(policy)["circuit breaker"]
+    told = re.search(r"Within ([\d.]+) s of that, (\d+) calls that fail are enough, for the longer time", words)
+    assert told
+    rest, longest = (float(number) for number in re.findall(r"([\d.]+) s", words)[:2])
+    for later, state in ((0.0, "open"), (float(told[1]) + 1, "closed")):
+        factory, clock = play(policy, [ServerError()], calls=12, max_retries=0)
+        assert health_of(factory)["free_in"] == pytest.approx(rest * (1 + policy.breaker_jitter), rel=0.1)
+        clock.advance(10.0)
+        factory.route[0][1].script = ["fine"]  # type: ignore[attr-defined]  # a ScriptedProvider has one
+        factory.generate_content("Hello")
+        assert health_of(factory)["state"] == "closed"
+        clock.advance(later)
+        factory.route[0][1].script = [ServerError()]  # type: ignore[attr-defined]  # a ScriptedProvider has one
+        for _ in range(int(told[2])):
+            factory.generate_content("Hello", max_retries=0)
+        assert health_of(factory)["state"] == state
+        if state == "open":
+            assert health_of(factory)["free_in"] >= longest
+
+
+# ---- the rest ----
 
 
 def test_calls_under_way_are_limited_as_it_is_told() -> None:
@@ -301,10 +550,13 @@ OTHERS: dict[str, Any] = {
     "max_delay": 7.0,
     "jitter": "full",
     "switch_first": True,
+    "quick_retries": 2,
     "deadline": 45.0,
     "attempt_timeout": 11.0,
     "first_token_timeout": 12.0,
     "idle_timeout": 13.0,
+    "silence_timeout": 44.0,
+    "whole_answers": "stream",
     "minimum_attempt": 0.3,
     "switch_on_content_blocked": True,
     "switch_on_length": True,
@@ -321,6 +573,8 @@ OTHERS: dict[str, Any] = {
     "breaker_jitter": 0.25,
     "breaker_successes": 4,
     "quota_cooldown": True,
+    "quota_calls": 6,
+    "refusal_cooldown": 41.0,
     "longest_hint": 26.0,
     "rate_limit_cooldown": 27.0,
     "exhausted_cooldown": 28.0,

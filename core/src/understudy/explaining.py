@@ -2,88 +2,35 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from textwrap import wrap
 
-from understudy import errors
-from understudy.admission import effect_of
-from understudy.breaker import Breaker, BreakerState, Effect
+from understudy.breaker import FEW, LASTING, RELAPSE, SOME_TIME, Effect
 from understudy.budgets import WINDOW
 from understudy.delivery import CHARACTERS
-from understudy.errors import (
-    AllProvidersFailed,
-    AuthenticationFailed,
-    Failure,
-    Scope,
-    StreamInterrupted,
-    TargetResting,
-)
+from understudy.errors import AuthenticationFailed
+from understudy.fates import Row, cooldowns, failures
+from understudy.latencies import ENOUGH_SAMPLES, NOTHING_LEARNT, Learned
+from understudy.messages import Message, Request
 from understudy.policy import PRESETS, Policy
-from understudy.rehearsal import Rehearsal, rehearse_failures
+from understudy.provider import Pace
+from understudy.rehearsal import rehearse_failures
 from understudy.response import FinishReason
 from understudy.routing import describe
-from understudy.times import LONG_ANSWER
+from understudy.times import LONG_ANSWER, Times, times_for
 
 WIDTH = 80  # columns
 GAP = 2
-STEADY = 3  # equal waits in a row that are named once
-MOST_PLAYED = 100  # retries; by then their waits do not change any more
-
-Row = tuple[Sequence[str], str]  # the names on the left, the words on the right
-
-
-@dataclass(frozen=True, slots=True)
-class Fate:
-    """What a kind of failure leads to.
-
-    Args:
-        waits: seconds, at most, before each retry of the target that failed.
-        insists: whether these retries come before the next target is asked.
-        goes_on: whether the next target is asked at all.
-        effect: what the target's health takes note of.
-        attention: whether the switch is logged as an error, because somebody must act.
-        cut_short: whether the deadline can leave room for fewer retries.
-    """
-
-    waits: tuple[float, ...]
-    insists: bool
-    goes_on: bool
-    effect: Effect
-    attention: bool
-    cut_short: bool = False
-
-
-def failure_kinds() -> list[type[Failure]]:
-    """Return the kinds of failure that a target's part in a call can end in, in the order of the tree."""
-    kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, Failure)]
-    inner = {base for kind in kinds for base in kind.__bases__}
-    return [kind for kind in kinds if kind not in inner and kind is not AllProvidersFailed]
-
-
-def fate_of(kind: type[Failure], policy: Policy) -> Fate:
-    """Find out what a kind of failure leads to, by playing it."""
-    failure = kind("played")
-    policy = replace(policy, max_retries=min(policy.max_retries, MOST_PLAYED))
-    beside = rehearse_failures(policy, failure, None)
-    most = rehearse_failures(policy, failure, draw=0.0).waits(0)
-    longest = rehearse_failures(replace(policy, deadline=None), failure).waits(0)
-    return Fate(
-        waits=longest[: len(most)],
-        insists=bool(beside.waits(0)),
-        goes_on=1 in beside.asked,
-        effect=effect_of(failure),
-        attention=kind.needs_attention,
-        cut_short=len(rehearse_failures(policy, failure).waits(0)) < len(longest),
-    )
+_SHORT = Request(messages=(Message.user("Hello"),), max_tokens=1024)  # as a call asks for that says nothing of it
+_TOOK = (1e-6, 5.0, 10.0, 20.0, 40.0, 80.0, 1e9)  # seconds that answers took, in worlds that are made up
 
 
 def explain_policy(policy: Policy) -> str:
     """Say in words what will happen after each failure, and the rest of what the numbers mean."""
     sections = (
-        ("When a target fails", _failures(policy)),
+        ("When a target fails", failures(policy)),
         ("Time", _time(policy)),
         ("Health, which all calls of a factory share", _health(policy)),
         ("Order and streams", _order(policy)),
@@ -129,142 +76,15 @@ def title_of(policy: Policy) -> str:
 
 def _doctrine(policy: Policy) -> str:
     what = "A target is a provider with its model. "
-    if policy.switch_first:
-        return what + "No call waits beside one that could be asked: it waits only when every target is in trouble."
-    return what + "A failure that may pass is retried on the same target before the next one is asked."
-
-
-# ---- failures ----
-
-
-def _failures(policy: Policy) -> Iterator[Row]:
-    groups: dict[tuple[Scope, str], list[type[Failure]]] = {}
-    for kind in failure_kinds():
-        resting = issubclass(kind, TargetResting)
-        words = _resting_words(kind, policy) if resting else _fate_words(kind, fate_of(kind, policy), policy)
-        groups.setdefault((kind.scope, words), []).append(kind)
-    for (_, words), kinds in groups.items():
-        yield [kind.__name__ for kind in kinds], words
-    yield ["a vendor's hint"], _hint_words(policy)
-    yield ["nobody answers"], "The response has success False and names every target's failure; nothing is raised."
-
-
-def _fate_words(kind: type[Failure], fate: Fate, policy: Policy) -> str:
-    if not fate.goes_on:
-        words = "The call ends."
-    elif not fate.waits:
-        words = "The next target, at once; this one is not retried."
-    elif fate.insists:
-        words = f"The same target again, {_times(fate, policy)}. Then the next one."
-    else:
-        words = f"The next target, at once. This one again only when all have failed: {_times(fate, policy)}."
-    if kind.scope is Scope.STREAM:
-        words = f"Before the first piece of a stream: {words[0].lower()}{words[1:]}"
-    parts = [words]
-    if fate.attention:
-        parts.append("Logged as ERROR, since somebody must act.")
-    parts.append(_effect_words(fate.effect, policy))
-    if kind.scope is Scope.STREAM:
-        parts.append(f"After it: {_recovery_words(policy)}")
-    return "\n".join(part for part in parts if part)
-
-
-def _times(fate: Fate, policy: Policy) -> str:
-    waits = list(fate.waits)
-    number = policy.max_retries if len(waits) == MOST_PLAYED else len(waits)
-    often = "once" if number == 1 else f"up to {number} times"
-    steady = waits.index(waits[-1])
-    then = f"{waits[-1]:g} s each time"
-    words = [f"{wait:g}" for wait in (waits if len(waits) - steady < STEADY else waits[:steady])]
-    if policy.jitter == "full" and len(words) > 1:
-        words[0:2] = [f"between 0 and {words[0]} s, then up to {words[1]}"]
-    elif policy.jitter == "full":
-        then, words = f"up to {then}", [f"between 0 and {word}" for word in words]
-    if len(waits) - steady < STEADY:
-        seconds = f"{listed(words)} s"
-    else:
-        seconds = listed([*words, f"then {then}"]) if words else then
-    limit = f", as far as the deadline of {policy.deadline:g} s allows" if fate.cut_short else ""
-    return f"{often}, after {seconds}{limit}"
-
-
-def _effect_words(effect: Effect, policy: Policy) -> str:
-    if effect is Effect.FAILURE:
-        return "Counts for the circuit breaker." if policy.breaker else ""
-    if effect not in (Effect.RATE_LIMITED, Effect.EXHAUSTED):
-        return ""
-    seconds = _cooldowns(effect, policy)
-    if not seconds:
-        return "The next call asks it again."
-    grown = f", longer each time, up to {seconds[-1]:g} s" if seconds[-1] > seconds[0] else ""
-    hinted = _cooldowns(effect, policy, hint=policy.longest_hint * 2 + 1)[0]
-    if hinted == seconds[0]:
-        return f"It cools down: later calls pass it over for {seconds[0]:g} s{grown}."
+    if not policy.switch_first:
+        return what + "A failure that may pass is retried on the same target before the next one is asked."
+    moment = ", but for a moment after a failure that came fast" if policy.quick_retries and policy.max_retries else ""
     return (
-        f"It cools down: later calls pass it over for as long as the vendor says, {hinted:g} s at most; where the "
-        f"vendor says nothing, for {seconds[0]:g} s{grown}."
+        what + f"No call waits beside one that could be asked{moment}: it waits only when every target is in trouble."
     )
 
 
-def _cooldowns(effect: Effect, policy: Policy, hint: float | None = None) -> list[float]:
-    """Return how long a target cools down that refuses a first time, then its probe, and so on; nothing for never."""
-    breaker, now, seconds = Breaker(), 0.0, []
-    for _ in range(64):
-        breaker.admit(now)
-        probe = breaker.send_probe(now, 1.0) if breaker.state is BreakerState.HALF_OPEN else 0
-        generation = breaker.generation
-        breaker.record(effect, now, call=1, generation=generation, probe=probe, policy=policy, draw=0.0, hint=hint)
-        if breaker.state is not BreakerState.COOLING:
-            break
-        seconds.append(round(breaker.until - now, 6))
-        now = breaker.until
-    return seconds
-
-
-def _resting_words(kind: type[Failure], policy: Policy) -> str:
-    soon = min(1.0, policy.max_delay) or 1.0
-    failure, other = kind("", retry_after=soon), AuthenticationFailed()
-    words = ["Passed over without a request: the next target."]
-    if 0 in rehearse_failures(policy, failure, other).asked:
-        words.append(f"Asked after all when the others have failed, if it is free again within {policy.max_delay:g} s.")
-    alone, late = (
-        rehearse_failures(policy, rest) for rest in (failure, kind("", retry_after=2 * policy.max_delay + 2))
-    )
-    asked = "is asked once"
-    if alone.waits(0):
-        asked = f"is waited for if that takes {policy.max_delay:g} s at most"
-        asked += ", and else asked once all the same" if late.asked else ""
-    if alone.asked:
-        words.append(f"Where every target rests, the one that is free soonest {asked}.")
-    return " ".join(words)
-
-
-def _hint_words(policy: Policy) -> str:
-    limit = f"{policy.max_delay:g} s"
-    return (
-        f"Retry-After makes a wait longer, never shorter. With one of more than {limit}, or where the vendor says that "
-        "the same request must not come again, the target is not retried."
-    )
-
-
-def _recovery_words(policy: Policy) -> str:
-    failure = StreamInterrupted("played", partial="The show")
-    played = rehearse_failures(policy, failure, None, delivered=True)
-    if _is_interrupted(played):
-        return "StreamInterrupted is raised, with the text so far."
-    if policy.stream_recovery == "restart":
-        return "a Restart event tells that what came is void, and the next target answers from the beginning."
-    return (
-        "a Continuation event, and the next target goes on after the last letter, if it can (prefill); where none "
-        "can, StreamInterrupted is raised, with the text so far."
-    )
-
-
-def _is_interrupted(played: Rehearsal) -> bool:
-    return played.verdict is not None and played.verdict.end == "interrupted"
-
-
-# ---- the rest ----
+# ---- time ----
 
 
 def _time(policy: Policy) -> Iterator[Row]:
@@ -272,10 +92,12 @@ def _time(policy: Policy) -> Iterator[Row]:
         yield ["the whole call"], "No deadline: it takes as long as its attempts and waits do."
     else:
         first = [rehearse_failures(policy, *[AuthenticationFailed()] * n).timeout(0) or 0.0 for n in (2, 3)]
+        instead = "instead" if policy.hedge_after is None else "beside it"
         yield (
             ["the whole call"],
-            f"{policy.deadline:g} s, then it ends. Each target has its slice, the time left divided by the targets "
-            f"left: the first of two gets {first[0]:.3g} s, of three {first[1]:.3g} s; the last one all that remains.",
+            f"{policy.deadline:g} s, then it ends. The first target has twice the share of each other, and more where "
+            f"its answers are known to come in time: of two {first[0]:.3g} s, of three {first[1]:.3g} s. Then the next "
+            f"one is asked {instead}; the last one has all that remains.",
         )
     yield ["one attempt"], _attempt_words(policy)
     yield ["a stream"], _stream_words(policy)
@@ -285,37 +107,76 @@ def _time(policy: Policy) -> Iterator[Row]:
 
 
 def _attempt_words(policy: Policy) -> str:
-    slice_ = "" if policy.deadline is None else " Its slice of the deadline at most."
-    if policy.attempt_timeout is not None:
-        return f"{policy.attempt_timeout:g} s for a whole answer.{slice_}"
     asked = {
-        "auto": f"One that may take long (more than {LONG_ANSWER} tokens, thinking) is asked for as a stream inside.",
+        "auto": f"One that may take long is asked for as a stream inside: more than {LONG_ANSWER} tokens, thinking, a "
+        "model that is loaded first.",
         "stream": "It is asked for as a stream inside.",
         "plain": "It is never asked for as a stream inside.",
     }[policy.whole_answers]
-    return f"As long as the request and what the target's answers took allow. {asked}{slice_}"
+    if policy.attempt_timeout is not None:
+        return f"{policy.attempt_timeout:g} s for a whole answer. {asked}"
+    plain = _played(policy, streamed=False).answer
+    found = _found(lambda learned: _played(policy, learned, streamed=False).answer)
+    return (
+        f"A whole answer: at first {plain:.3g} s for {_SHORT.max_tokens} tokens; once {ENOUGH_SAMPLES} are known, "
+        f"{found}. {asked}"
+    )
 
 
 def _stream_words(policy: Policy) -> str:
-    first, idle = (
-        "as long as they take there" if seconds is None else f"{seconds:g} s"
-        for seconds in (_named(policy, policy.first_token_timeout), _named(policy, policy.idle_timeout))
+    first, idle = _named(policy, policy.first_token_timeout), _named(policy, policy.idle_timeout)
+    slowly = _played(policy, thinks=True)
+    sentences = []
+    if first is None:
+        found = _found(lambda learned: _played(policy, learned).first)
+        times = f"at first {_played(policy).first:g} s, then {found}; of a model that thinks {slowly.first:g} s"
+        sentences.append(f"First piece: {times}.")
+    else:
+        sentences.append(f"First piece: {first:g} s.")
+    if idle is None:
+        found = _found(lambda learned: _played(policy, learned).idle, "the longest pauses of 95 of 100")
+        times = f"at first {_played(policy).idle:g} s, of a model that thinks {slowly.idle:g} s; then {found}"
+        sentences.append(f"Between two pieces: {times}.")
+    else:
+        sentences.append(f"Between two pieces: {idle:g} s.")
+    sentences.append(
+        f"Where the vendor sends signs of life while it works: {policy.silence_timeout:g} s without any, or half as "
+        "long again as from one to the next."
     )
-    silence = f"Where the vendor sends signs of life while it works: {policy.silence_timeout:g} s without any."
-    if policy.first_token_timeout is None and policy.idle_timeout is None and policy.attempt_timeout is None:
-        return f"For its first piece, and between two pieces, several times what they take there. {silence}"
-    return f"First piece: {first}. Between two pieces: {idle}. {silence}"
+    return " ".join(sentences)
 
 
 def _named(policy: Policy, seconds: float | None) -> float | None:
+    """Return the seconds that a policy names for a part of a stream; None where it names none."""
     named = [each for each in (seconds, policy.attempt_timeout) if each is not None]
     return min(named, default=None)
 
 
+def _played(policy: Policy, learned: Learned = NOTHING_LEARNT, *, streamed: bool = True, thinks: bool = False) -> Times:
+    return times_for(policy, _SHORT, Pace(thinks=thinks), learned, streamed=streamed, whole=False)
+
+
+def _found(seconds: Callable[[Learned], float], took: str = "what 95 of 100 took") -> str:
+    """Say how a time follows from what was learnt."""
+    times = {p95: seconds(Learned(answer_p95=p95, first_p95=p95, gap_p95=p95)) for p95 in _TOOK}
+    least, most = min(times.values()), max(times.values())
+    factor = next(time / p95 for p95, time in times.items() if least < time < most)
+    return f"{factor:g} times {took}, from {least:g} to {most:g} s"
+
+
+# ---- health ----
+
+
 def _health(policy: Policy) -> Iterator[Row]:
     yield ["circuit breaker"], _breaker_words(policy)
-    if not _cooldowns(Effect.RATE_LIMITED, policy):
+    if not cooldowns(Effect.RATE_LIMITED, policy):
         yield ["cooldown"], "Off: a target that refused for its quota is asked again by the next call."
+    else:
+        yield (
+            ["cooldown"],
+            "After a rate limit's first cooldown all may ask again; where that was too soon, one request finds out the "
+            "next time, as after a daily quota and after a refused key.",
+        )
     yield ["retry budget"], _budget_words(policy)
     most = policy.max_concurrent_calls
     calls = "Any number." if most is None else f"{most}; one more is refused at once, as TooManyCalls."
@@ -334,10 +195,15 @@ def _breaker_words(policy: Policy) -> str:
     in_a_row = "an attempt fails" if most == 1 else f"{most} attempts in a row fail within {policy.breaker_memory:g} s"
     different = f", in at least {of_calls} different calls" if of_calls > 1 else ""
     succeeded = "one success closes" if policy.breaker_successes == 1 else f"{policy.breaker_successes} successes close"
+    share = f"{policy.breaker_rate * 100:g} % of at least {most} within {policy.breaker_window:g} s"
+    few = min(FEW, most)
+    little = "" if few == most else f" Where there is little traffic, {few} in a row over {SOME_TIME:g} s are enough."
     return (
-        f"A target rests for {rest} when {in_a_row}, or {policy.breaker_rate * 100:g} % of at least {most} within "
-        f"{policy.breaker_window:g} s{different}. Then one request at a time tries it: {succeeded} the circuit, a "
-        "failure opens it again."
+        f"A target rests for {rest} when {in_a_row}, or {share}, or within {LASTING:g} s where that lasts{different}."
+        f"{little} Also when it answers nobody who waits for it, for longer than chance explains. Then one request at "
+        f"a time tries it, and the next target is asked beside it at once: {succeeded} the circuit, a failure opens it "
+        f"again. Within {policy.breaker_window:g} s of that, {RELAPSE} calls that fail are enough, for the longer "
+        "time, and one success more closes it."
     )
 
 
@@ -349,6 +215,9 @@ def _budget_words(policy: Policy) -> str:
         f"Over any {WINDOW:g} s, {reserve:g} retries and {policy.retry_budget * 100:g} % of the calls. When they are "
         "used up, the next target is asked instead."
     )
+
+
+# ---- order and streams ----
 
 
 def _order(policy: Policy) -> Iterator[Row]:
@@ -379,21 +248,22 @@ def _order(policy: Policy) -> Iterator[Row]:
 def _hedging_words(policy: Policy) -> str:
     after = policy.hedge_after
     if after is None:
-        return "Off: never two targets at once."
+        return "Off: never two targets at once, but for a probe."
+    cost = "" if policy.hedge_cost is None else f", and where it costs {policy.hedge_cost:g} dollars at most"
+    most = f"In {policy.hedge_share * 100:g} % of the calls at most{cost}"
     if after == "late":
+        late = _found(lambda learned: _played(policy, learned).late)
+        when = (
+            f"{_played(policy).late:g} s (of a model that thinks {_played(policy, thinks=True).late:g} s); then {late}"
+        )
+        share = ", or where its share of the deadline is over" if policy.deadline is not None else ""
         return (
-            "Where an answer (in a stream, its first piece) is late by what was learnt, twice the time that 95 of 100 "
-            "took, or at the end of its slice of the deadline, the next target is asked, too. Whoever answers first is "
-            f"taken. In {policy.hedge_share * 100:g} % of the calls at most, and more where the target answers nobody."
+            "A target that is late is not cut: the next one is asked, too, and whoever answers first is taken. Late "
+            f"is, for a whole answer or a stream's first piece, at first {when}. {most}; more where the target answers "
+            f"nobody{share}. Not from this machine to another."
         )
     when = "the time that 95 of 100 answers took" if after == "p95" else f"{after:g} s"
-    cost = "" if policy.hedge_cost is None else f", and where it costs {policy.hedge_cost:g} dollars at most"
     return (
         f"After {when} without an answer (in a stream, without a first piece) the next target is asked, too. Whoever "
-        f"answers first is taken, the other cancelled. In {policy.hedge_share * 100:g} % of the calls at most{cost}."
+        f"answers first is taken, the other cancelled. {most}."
     )
-
-
-def listed(words: Sequence[str]) -> str:
-    """Join words as a sentence does: "one, two and three"."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

@@ -17,7 +17,8 @@ from understudy.budgets import WINDOW
 from understudy.call_state import SLICE
 from understudy.commands import Admit, Call, Command, Enter, Outcome, State, Withdraw
 from understudy.errors import Failure, LimitReached, ServerError, TargetFailure, TargetResting, TooManyCalls
-from understudy.explaining import listed, title_of
+from understudy.explaining import title_of
+from understudy.fates import listed
 from understudy.performance import Performance
 from understudy.policy import Policy
 from understudy.prices import estimate_usage
