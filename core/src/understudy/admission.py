@@ -36,9 +36,9 @@ from understudy.errors import (
 )
 from understudy.limits import Limits, find_limits
 from understudy.messages import Request
+from understudy.passed_over import PassedOver
 from understudy.policy import Policy
 from understudy.provider import ChatProvider
-from understudy.reporting import PassedOver
 from understudy.response import LLMResponse
 from understudy.store import Claim, HealthStore, Lease, Report, TargetHealth
 
