@@ -365,6 +365,8 @@ class _Run(CallState):
         last = partner if first == index else index
         if outcome.failure is not None:
             end = self._take_in(first, parts[first][0], outcome, parts[first][1])
+            if end is None and last == index and state.again:
+                state.again = state.visited = False  # with an adapted request it can be asked beside once more
             if end is None and last == index and self.fresh(able=True) is not None:
                 # The one that was asked first may take all the time that is left: the next one is asked beside it.
                 outcome = yield Await(index, 0.0)
