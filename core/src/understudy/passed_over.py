@@ -21,9 +21,17 @@ class PassedOver:
         self._clock = clock
         self._counts: dict[str, list[float]] = {}  # since when, and how many
 
-    def add(self, label: str, why: str) -> None:
-        """Take note of one; the first is told of by the line about the circuit itself."""
+    def add(self, label: str, why: str, *, told: bool) -> None:
+        """Take note of one.
+
+        Args:
+            label: the target.
+            why: why it is left alone, in a few words.
+            told: whether another line has said so, as that about its circuit does.
+        """
         now = self._clock()
+        if label not in self._counts and not told:
+            logger.warning("%s is left alone (%s)", label, why)
         since = self._counts.setdefault(label, [now, 0])
         since[1] += 1
         if now - since[0] >= SUMMARY:
@@ -31,5 +39,5 @@ class PassedOver:
             self._counts[label] = [now, 0]
 
     def forget(self, label: str) -> None:
-        """Begin anew, where a circuit has changed."""
+        """Begin anew, where its circuit is closed."""
         self._counts.pop(label, None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from understudy import events
 from understudy.commands import Call, State, Switch, Target, Wait
-from understudy.errors import Failure, TargetResting
+from understudy.errors import Failure, LimitReached, TargetResting
 from understudy.passed_over import PassedOver
 from understudy.response import LLMResponse
 from understudy.store import Lease
@@ -55,7 +55,8 @@ class Reporter:
     def skipped(self, index: int, failure: Failure, state: State) -> None:
         """Report a target that is passed over."""
         if isinstance(failure, TargetResting):
-            self._passed_over.add(self._targets[index].label, failure.summary)
+            told = not isinstance(failure, LimitReached)
+            self._passed_over.add(self._targets[index].label, failure.summary, told=told)
         self._tell(events.TargetSkipped, self._targets[index].label, failure.brief, state)
 
     def wait(self, command: Wait) -> None:
@@ -70,7 +71,7 @@ class Reporter:
         label, following = self._targets[command.index].label, self._targets[command.next_index].label
         level = logging.WARNING
         if isinstance(command.failure, TargetResting):
-            level = logging.DEBUG  # the line about the circuit has said it, for all calls
+            level = logging.DEBUG  # another line has said it, for all calls
         elif command.failure.needs_attention:
             level = logging.ERROR
         logger.log(level, "%s %s, switching to %s", label, command.failure.brief, following)
@@ -79,7 +80,8 @@ class Reporter:
     def breaker(self, index: int, lease: Lease) -> None:
         """Report a circuit breaker that has just changed."""
         label, state, seconds = self._targets[index].label, lease.state.value, lease.free_in
-        self._passed_over.forget(label)
+        if state == "closed":
+            self._passed_over.forget(label)
         if lease.refused:
             words = "%s %s: it is left alone for %.3g s, and longer each time, until its key, model or URL is another"
             logger.error(words, label, lease.refused, seconds)
