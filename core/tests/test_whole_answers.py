@@ -334,3 +334,63 @@ def test_a_piece_teaches_nothing_where_no_answer_followed(how):
     for _ in range(20):
         assert stage.ask(how, **LONG).provider_name == "b"
     assert stage.factory._admission.look(0).learned[0].first_p95 is None
+
+
+# ---- a target of which it is not known whether it answers ----
+
+SENSITIVE = {"breaker_failures": 1, "breaker_requests": 1, "breaker_jitter": 0.0}
+
+
+def half_open(*players, **changes):
+    stage = stage_of(*players, **{**SENSITIVE, **changes})
+    assert not stage.ask().success
+    assert stage.state() == "open"
+    stage.clock.advance(5.0)
+    return stage
+
+
+@every_whole
+def test_a_probe_is_a_stream_inside_and_its_first_piece_closes_the_circuit(how):
+    seen = []
+
+    class Looking(Told):
+        def _play(self, line):
+            for event in super()._play(line):
+                yield event
+                if isinstance(event, TextDelta):
+                    seen.append(stage.state())
+
+    player = Looking("a", Overloaded("down"), (1.0, Heartbeat(), 1.0, "one ", 50.0, "two"))
+    stage = half_open(player)
+    assert stage.ask(how).content == "one two"
+    assert player.asked[-1] == "stream"
+    assert seen == ["closed", "closed"]
+    assert held_leases(stage.factory) == {}
+
+
+@every_whole
+def test_a_probe_that_breaks_off_after_its_first_piece_has_shown_life_all_the_same(how):
+    stage = half_open(Told("a", Overloaded("down"), ("half", Overloaded("cut"))))
+    response = stage.ask(how)
+    assert isinstance(response.attempts[0].failure, Overloaded)
+    assert stage.state() == "closed"
+    assert held_leases(stage.factory) == {}
+    stage.ask(how)
+    assert stage.state() == "open"  # the next break counts
+
+
+@every_whole
+def test_who_wants_plain_answers_probes_plainly(how):
+    player = Told("a", Overloaded("down"), (1.0, "fine"))
+    stage = half_open(player, whole_answers="plain")
+    assert stage.ask(how).content == "fine"
+    assert player.asked == ["plain", "plain"]
+    assert stage.state() == "closed"
+
+
+@pytest.mark.parametrize("how", ["stream", "astream"])
+def test_a_callers_stream_that_is_a_probe_closes_the_circuit_with_its_first_piece(how):
+    stage = half_open(Told("a", Overloaded("down"), (1.0, "one ", 5.0, Overloaded("cut"))))
+    assert stage.ask(how) is None
+    assert stage.error.partial == "one "
+    assert held_leases(stage.factory) == {}
