@@ -390,9 +390,7 @@ class _Run(CallState):
                 self.states[last].visited = False  # it was given up for one that broke off: it may still answer
         return self._take_in(first, parts[first][0], outcome, parts[first][1])
 
-    def _patience_beside(
-        self, index: int, beside: Beside, asked: float, due: float, *, working: bool
-    ) -> float | None:
+    def _patience_beside(self, index: int, beside: Beside, asked: float, due: float, *, working: bool) -> float | None:
         """Return after how many seconds it is looked again whether another target may be asked; None for never."""
         if self.fresh(able=True) is None:
             return None
