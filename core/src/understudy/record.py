@@ -132,6 +132,8 @@ class TargetRecord:
         """Take note of what came of it, and free or settle what was taken."""
         breaker, effect = self.breaker, report.effect
         began = self._under_way[claim.thinks].pop(claim.call, None)
+        if began is None and report.late is not None:
+            began = now - report.late  # the store has forgotten it meanwhile
         alive = self._take_note(claim, report, began, now)
         if report.late is not None and alive:
             effect = Effect.NOTHING  # it was long, and the target is not down
