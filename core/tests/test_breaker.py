@@ -131,24 +131,26 @@ def test_one_poisonous_prompt_that_is_retried_over_a_minute_opens_nothing():
 # ---- a lasting brown-out ----
 
 
-def brown_out(seconds, policy=EAGER):
-    """Answer everybody for 30 s at 4 calls a second, then fail every other one; return the breaker."""
-    breaker = Breaker()
-    for tick in range(120 + int(seconds * 4)):
-        effect = Effect.FAILURE if tick >= 120 and tick % 2 else Effect.SUCCESS
-        tell(breaker, effect, tick / 4, tick, policy)
+def brown_out(pattern, seconds):
+    """Answer everybody for 30 s, then fail (F) by a pattern; return for how long it went on until it opened."""
+    breaker, policy = Breaker(), Policy.patient(breaker_jitter=0.0, breaker_rate=0.4)
+    for tick in range(120 + int(seconds * 4)):  # 4 calls a second
+        failed = tick >= 120 and pattern[tick % len(pattern)] == "F"
+        tell(breaker, Effect.FAILURE if failed else Effect.SUCCESS, tick / 4, tick, policy)
         if breaker.state is OPEN:
-            break
-    return breaker, tick / 4 - 30
+            return tick / 4 - 30
+    return None
 
 
-def test_a_burst_of_errors_that_passes_opens_nothing_and_one_that_lasts_does():
-    """The share of a whole window is not waited for: a half of the attempts in a part of it fails, and goes on."""
-    policy = Policy.patient(breaker_jitter=0.0, breaker_rate=0.4)  # of a whole window only after 24 s
-    assert brown_out(12, policy)[0].state is CLOSED
-    breaker, seconds = brown_out(30, policy)
-    assert breaker.state is OPEN
-    assert 12 < seconds < 18
+def test_a_brown_out_that_lasts_opens_it_before_its_share_is_that_of_a_whole_window():
+    assert brown_out(".F", 12.0) is None
+    assert 14 < brown_out(".F", 30.0) < 15.5  # 0.4 of 18 s; of 30 s it would be after 24
+
+
+def test_a_burst_of_errors_that_passes_opens_nothing():
+    """Though their share of the last 18 s is large enough after ten already."""
+    assert brown_out(".FFF", 12.0) is None
+    assert 12 < brown_out(".FFF", 30.0) < 15
 
 
 def test_where_the_errors_come_from_few_calls_it_does_not_last_long_enough():

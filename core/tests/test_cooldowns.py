@@ -104,10 +104,19 @@ def test_after_that_probe_a_single_refusal_is_enough():
     assert breaker.state_at(breaker.until) is HALF_OPEN
 
 
+def test_an_answer_right_after_a_cooldown_does_not_begin_anew():
+    """It may be one of a few that get through."""
+    breaker = refuse(Breaker(), [1, 2, 3], 0.0)
+    breaker.admit(5.0)
+    tell(breaker, SUCCESS, 9.9)
+    refuse(breaker, [4, 5, 6], 10.0)
+    assert (breaker.state, breaker.until) == (COOLING, pytest.approx(18.8))
+    assert breaker.state_at(breaker.until) is HALF_OPEN
+
+
 def test_an_answer_well_after_a_cooldown_begins_anew():
     breaker = refuse(Breaker(), [1, 2, 3], 0.0)
     breaker.admit(5.0)
-    tell(breaker, SUCCESS, 9.9)  # it may be one of a few that get through
     tell(breaker, SUCCESS, 10.1)
     refuse(breaker, [4, 5, 6], 16.0)
     assert (breaker.state, breaker.until) == (COOLING, 21.0)
