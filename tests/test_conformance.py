@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from understudy.testing import ContractSetup, ProviderContract
-from understudy.testing.asking import WAYS
 from understudy_sandbox.conformance import SandboxFaults
+from understudy_toolkit.conformance import ContractSetup, ProviderContract
+from understudy_toolkit.conformance.asking import WAYS
 
 
 def calls(*names: str) -> Any:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from understudy import (
     Capabilities,
     ChatProvider,
-    Clients,
     Failure,
     LLMResponse,
     MalformedResponse,
@@ -29,7 +28,6 @@ from understudy import (
     Settings,
     StreamEvent,
     Timeout,
-    unwind,
 )
 from understudy_claude.failures import PROVIDER, failure_of_exception, failure_of_reply
 from understudy_claude.history import Json, account_mark
@@ -37,6 +35,7 @@ from understudy_claude.models import DEFAULT_MODEL, NEWEST_VERSION, ending_warni
 from understudy_claude.streaming import StreamReader
 from understudy_claude.thinking import plan
 from understudy_claude.wire import Asked, model_ids, request_body, response_of
+from understudy_toolkit.clients import Clients, unwind
 
 if TYPE_CHECKING:
     import anthropic

@@ -13,7 +13,7 @@ from functools import cache
 import anthropic
 import httpx2
 
-from understudy import close_half_open, is_this_machine
+from understudy_toolkit.clients import close_half_open, is_this_machine
 
 _HOOKS: dict[str, list[Callable[..., object]]] = {"request": [close_half_open]}
 

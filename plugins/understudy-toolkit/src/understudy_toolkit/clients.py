@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+__all__ = ["Clients", "close_half_open", "is_this_machine", "unwind"]
+
 Client = TypeVar("Client")
 AsyncClient = TypeVar("AsyncClient")
 
