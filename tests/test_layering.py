@@ -126,6 +126,8 @@ def public_home(source: str) -> set[str]:
         return public_names(CORE / "__init__.py") | {"testing", ""}
     if source == "understudy.testing":
         return public_names(CORE / "testing" / "__init__.py") | {""}
+    if source == "understudy_toolkit":
+        return {module.stem for module in TOOLKIT.glob("*.py")} - {"__init__"}
     if source.startswith("understudy_toolkit."):
         module = TOOLKIT.joinpath(*source.split(".")[1:])
         return public_names(module / "__init__.py" if module.is_dir() else module.with_suffix(".py")) | {""}
