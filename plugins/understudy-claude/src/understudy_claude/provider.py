@@ -17,6 +17,7 @@ from understudy import (
     Settings,
     StreamEvent,
 )
+from understudy_claude.account import credentials
 from understudy_claude.failures import PROVIDER, failure_of_exception, failure_of_reply
 from understudy_claude.history import account_mark
 from understudy_claude.models import DEFAULT_MODEL, NEWEST_VERSION, ending_warnings, heartbeat, takes_prefill
@@ -24,7 +25,8 @@ from understudy_claude.streaming import StreamReader
 from understudy_claude.thinking import plan
 from understudy_claude.wire import Asked, model_ids, request_body, response_of
 from understudy_toolkit import calls
-from understudy_toolkit.account import read_account
+from understudy_toolkit.account import Account, read_account
+from understudy_toolkit.http import HttpLane
 from understudy_toolkit.lanes import Ask, Lane
 from understudy_toolkit.sdk_lane import SdkLane
 
@@ -37,7 +39,7 @@ REPLIES = calls.Replies(PROVIDER, failure_of_reply, failure_of_exception)
 
 
 class ClaudeProvider(ChatProvider):
-    """Claude, through Anthropic's SDK.
+    """Claude, through Anthropic's SDK, or over HTTP without it.
 
     Args:
         settings: where ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL, CLAUDE_MODEL and CLAUDE_TRANSPORT come from.
@@ -64,7 +66,7 @@ class ClaudeProvider(ChatProvider):
         self.default_model: str = self._account.model
         self.credential = self._account.credential
         self._mark = account_mark(self.credential)
-        self._lane: Lane = SdkLane("understudy_claude.sdk", self._account)
+        self._lane = _lane_of(self._account)
         self.capabilities = replace(
             self.capabilities,
             prefill=takes_prefill(self.default_model) is True,
@@ -179,3 +181,9 @@ class ClaudeProvider(ChatProvider):
     async def aclose(self) -> None:
         """Close the connections of the running event loop, and then all others."""
         await self._lane.aclose()
+
+
+def _lane_of(account: Account) -> Lane:
+    if account.transport == "http":
+        return HttpLane(account.base_url, lambda: credentials(account))
+    return SdkLane("understudy_claude.sdk", account)

@@ -6,12 +6,13 @@ setting is refused on this side of the wire. Its retries are off.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, cast
 
 import anthropic
 import httpx2
 
+from understudy_claude.account import credentials
 from understudy_toolkit.account import Account
 from understudy_toolkit.clients import is_this_machine
 from understudy_toolkit.lanes import Ask
@@ -27,7 +28,7 @@ def open_client(account: Account) -> anthropic.Anthropic:
     client = anthropic.Anthropic(
         api_key=_key(account), base_url=account.base_url, max_retries=0, http_client=http_client
     )
-    http_client.auth = _credentials(account, client.auth_headers)
+    http_client.auth = with_headers(client.auth_headers if account.is_vendor else credentials(account), *_CREDENTIALS)
     return client
 
 
@@ -38,7 +39,7 @@ def open_async_client(account: Account) -> anthropic.AsyncAnthropic:
     client = anthropic.AsyncAnthropic(
         api_key=_key(account), base_url=account.base_url, max_retries=0, http_client=http_client
     )
-    http_client.auth = _credentials(account, client.auth_headers)
+    http_client.auth = with_headers(client.auth_headers if account.is_vendor else credentials(account), *_CREDENTIALS)
     return client
 
 
@@ -76,17 +77,6 @@ def _kind(account: Account, plain: Any, default: Any) -> tuple[Any, dict[str, An
     if is_this_machine(account.base_url):
         return plain, {"limits": anthropic.DEFAULT_CONNECTION_LIMITS}
     return default, {}
-
-
-def _credentials(account: Account, own: Mapping[str, str]) -> Callable[[httpx2.Request], httpx2.Request]:
-    """Return what sets the key: as the SDK does for Anthropic, both ways for other addresses.
-
-    The SDK has changed from the one to the other with 2.0.0, and gateways read either. Of two the API itself takes
-    X-Api-Key. https://qiita.com/Synthorai/items/01a0067e88747257a4e6, read 2026-11-30
-    """
-    key = _key(account)
-    both = {"Authorization": f"Bearer {key}", "X-Api-Key": key}
-    return with_headers(own if account.is_vendor else both, *_CREDENTIALS)
 
 
 def _key(account: Account) -> str:

@@ -105,14 +105,16 @@ class Clients(Generic[Client, AsyncClient]):
 
     def close(self) -> None:
         """Close all clients; those of an event loop that is busy are closed on it, a moment later."""
-        import asyncio
-
         with self._lock:
             client, self._client = self._client, None
             of_loops = list(self._of_loops.items())
             self._of_loops.clear()
         if client is not None:
             self._close(client)
+        if not of_loops:
+            return
+        import asyncio
+
         for loop, kept in of_loops:
             if loop.is_closed():
                 continue  # the generator closed the client with it
