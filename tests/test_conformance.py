@@ -36,6 +36,10 @@ class TestClaude(SandboxFaults, ProviderContract):
     thinking_options = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
 
 
+class TestClaudeOverHTTP(TestClaude):
+    settings = {"CLAUDE_TRANSPORT": "http"}
+
+
 class TestGemini(SandboxFaults, ProviderContract):
     name = "gemini"
     stand_in = "gemini"
