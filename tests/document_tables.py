@@ -35,8 +35,9 @@ from understudy import (
     UnsupportedRequest,
     errors,
 )
-from understudy.testing import FAULTS, ProviderContract, ScriptedProvider, VirtualClock
+from understudy.testing import ScriptedProvider, VirtualClock
 from understudy_sandbox import Sandbox, faults
+from understudy_toolkit.conformance import FAULTS, ProviderContract
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = sorted(file.parent for file in [ROOT / "core/pyproject.toml", *ROOT.glob("plugins/*/pyproject.toml")])

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
-from understudy import ChatProvider, LLMFactory, ModelRule
+from understudy import ChatProvider, LLMFactory
 from understudy_sandbox import Sandbox
 from understudy_sandbox.exchange import RecordedRequest
+from understudy_toolkit.model_rules import ModelRule
 
 STAND_INS = {"gemini-legacy": "gemini"}  # who stands in for the vendor, where the name is another
 UNTOLD = ("model", "messages", "input", "contents")  # what every request must hold: whom to ask, and what

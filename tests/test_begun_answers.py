@@ -8,8 +8,8 @@ from importlib import import_module
 import pytest
 
 from understudy import ChatProvider, Message, Request, Settings, UnsupportedRequest
-from understudy.testing.asking import WAYS, Way
 from understudy_sandbox import Sandbox
+from understudy_toolkit.conformance.asking import WAYS, Way
 
 HELLO = Message.user("Hello there")
 GO_ON = {

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from understudy.testing import ContractSetup, ProviderContract
-from understudy.testing.asking import WAYS
 from understudy_sandbox.conformance import SandboxFaults
+from understudy_toolkit.conformance import ContractSetup, ProviderContract
+from understudy_toolkit.conformance.asking import WAYS
 
 
 def calls(*names: str) -> Any:
@@ -34,6 +34,10 @@ class TestClaude(SandboxFaults, ProviderContract):
     key = "ANTHROPIC_API_KEY"
     sdk = ("anthropic", "httpx2", "pydantic")
     thinking_options = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
+
+
+class TestClaudeOverHTTP(TestClaude):
+    settings = {"CLAUDE_TRANSPORT": "http"}
 
 
 class TestGemini(SandboxFaults, ProviderContract):

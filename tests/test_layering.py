@@ -23,6 +23,16 @@ distributions = cache(packages_distributions)
 IMPORT = (ast.Import, ast.ImportFrom)
 EXTRAS = {"prices.py": {"genai_prices"}, "schema.py": {"jsonschema", "referencing"}}  # imported inside functions
 PURE = {"wire.py", "failures.py", "models.py"}  # of a plugin: translation without SDK
+TOOLKIT = ROOT / "plugins" / "understudy-toolkit" / "src" / "understudy_toolkit"
+# Modules of the core whose names are all public, for those who build on it.
+NOUNS = ("classify", "errors", "factory", "messages", "provider", "response", "settings")
+# What the toolkit needs besides: how a class of three methods is told, who is installed, and threads that end with us.
+BESIDES = {
+    ("understudy.installed", "InstalledProvider"),
+    ("understudy.plain", "PlainProvider"),
+    ("understudy.threads", "in_thread"),
+    ("understudy.threads", "start"),
+}
 
 
 def parse(module: Path) -> ast.Module:
@@ -71,8 +81,6 @@ def test_the_core_is_there_to_be_looked_at() -> None:
 @pytest.mark.parametrize("module", sorted(CORE.rglob("*.py")), ids=place)
 def test_the_core_imports_pluggy_and_dotenv_and_nothing_else(module: Path) -> None:
     allowed = set() if module.name in ("messages.py", "response.py", "errors.py", "engine.py") else {"pluggy", "dotenv"}
-    if module.parent.name == "testing":
-        allowed = {"pytest"}  # for the tests of a provider: imported when these begin, never by a program
     allowed |= EXTRAS.get(module.name, set())
     assert {top: line for top, line in third_party(module).items() if top not in allowed} == {}
 
@@ -112,24 +120,61 @@ def test_the_core_reads_its_surroundings_in_one_place(what: str, only: str) -> N
     assert users <= {only}
 
 
-@pytest.mark.parametrize("plugin", PLUGINS, ids=place)
-def test_a_plugin_imports_only_public_names_of_the_core(plugin: Path) -> None:
-    public = {"understudy": public_names(CORE / "__init__.py") | {"testing", ""}}
-    public["understudy.testing"] = public_names(CORE / "testing" / "__init__.py") | {""}
-    public["understudy.thinking"] = public_names(CORE / "thinking.py")
+def public_home(source: str) -> set[str]:
+    """Return the names that a plugin may import from a module of the core or the toolkit; "" is the module itself."""
+    if source == "understudy":
+        return public_names(CORE / "__init__.py") | {"testing", ""}
+    if source == "understudy.testing":
+        return public_names(CORE / "testing" / "__init__.py") | {""}
+    if source == "understudy_toolkit":
+        return {module.stem for module in TOOLKIT.glob("*.py")} - {"__init__"}
+    if source.startswith("understudy_toolkit."):
+        module = TOOLKIT.joinpath(*source.split(".")[1:])
+        return public_names(module / "__init__.py" if module.is_dir() else module.with_suffix(".py")) | {""}
+    return set()
+
+
+@pytest.mark.parametrize("plugin", [plugin for plugin in PLUGINS if plugin != TOOLKIT], ids=place)
+def test_a_plugin_imports_only_public_names_of_the_core_and_the_toolkit(plugin: Path) -> None:
     private = [
         f"{place(module)}:{line} imports {name} from {source}"
         for module in sorted(plugin.rglob("*.py"))
         for source, name, line in imports_of(module)
-        if source.partition(".")[0] == "understudy" and name not in public.get(source, set())
+        if source.partition(".")[0] in ("understudy", "understudy_toolkit") and name not in public_home(source)
     ]
     assert private == []
+
+
+def test_the_toolkit_imports_of_the_core_what_everybody_shares() -> None:
+    private = [
+        f"{place(module)}:{line} imports {name} from {source}"
+        for module in sorted(TOOLKIT.rglob("*.py"))
+        for source, name, line in imports_of(module)
+        if source.partition(".")[0] == "understudy"
+        and (source.removeprefix("understudy.") not in NOUNS or name.startswith("_"))
+        and name not in public_home(source)
+        and (source, name) not in BESIDES
+    ]
+    assert private == []
+
+
+def test_no_module_of_the_toolkit_but_the_suite_that_certifies_imports_it() -> None:
+    inside = TOOLKIT / "conformance"
+    users = [
+        place(module)
+        for module in sorted(TOOLKIT.rglob("*.py"))
+        for source, _, _ in imports_of(module)
+        if inside not in module.parents and f"{source}.".startswith("understudy_toolkit.conformance.")
+    ]
+    assert users == []
 
 
 @pytest.mark.parametrize("plugin", PLUGINS, ids=place)
 def test_a_plugin_translates_without_an_sdk(plugin: Path) -> None:
     pure = [module for module in sorted(plugin.glob("*.py")) if module.name in PURE]
-    needed = {place(module): sorted(third_party(module).keys() - {"understudy"}) for module in pure}
+    needed = {
+        place(module): sorted(third_party(module).keys() - {"understudy", "understudy_toolkit"}) for module in pure
+    }
     assert {module: tops for module, tops in needed.items() if tops} == {}
 
 
@@ -137,7 +182,7 @@ def test_a_plugin_translates_without_an_sdk(plugin: Path) -> None:
 def test_a_provider_imports_its_sdk_inside_functions(provider: Path) -> None:
     at_once = [node for node in parse(provider).body if isinstance(node, IMPORT)]
     tops = {name.partition(".")[0] for node in at_once for name, _, _ in imports(node)}
-    assert tops - sys.stdlib_module_names - {"understudy", provider.parent.name} == set()
+    assert tops - sys.stdlib_module_names - {"understudy", "understudy_toolkit", provider.parent.name} == set()
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=place)

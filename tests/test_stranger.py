@@ -34,7 +34,7 @@ def spoil():
     understudy_budgie.BudgieProvider.ask = refuse
 """,
     "http": """
-from understudy.testing import FaultServer, Reply
+from understudy_toolkit.conformance import FaultServer, Reply
 server = FaultServer(lambda request: Reply({"text": "I am grey", "stop_reason": "end"})).__enter__()
 os.environ["GREY_PARROT_BASE_URL"] = server.url
 def spoil():

@@ -19,7 +19,7 @@ from understudy import (
 )
 from understudy.messages import Message
 from understudy.prices import estimate_usage
-from understudy.thinking import MORE_ROOM, ROOM, check_room, room_to_think
+from understudy_toolkit.thinking import MORE_ROOM, ROOM, check_room, room_to_think
 
 every_way = pytest.mark.parametrize("how", WAYS)
 every_preset = pytest.mark.parametrize("policy", [Policy.patient(), Policy.eager()], ids=["patient", "eager"])

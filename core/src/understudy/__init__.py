@@ -14,7 +14,6 @@ TYPE_CHECKING = False  # type checkers take it for True; typing's own costs more
 if TYPE_CHECKING:
     from understudy.breaker import BreakerState, Effect
     from understudy.classify import classify_exception, classify_status, classify_text, parse_retry_after
-    from understudy.clients import Clients, close_half_open, is_this_machine, unwind
     from understudy.errors import (
         AllProvidersFailed,
         AmbiguousProvider,
@@ -90,7 +89,6 @@ if TYPE_CHECKING:
         ToolCall,
         ToolResult,
     )
-    from understudy.model_rules import ModelRule
     from understudy.plan import Plan, PlannedTarget
     from understudy.policy import Policy
     from understudy.provider import Capabilities, ChatProvider, LLMProvider, Pace, structured_output
@@ -135,7 +133,6 @@ __all__ = [
     "ChatProvider",
     "CircuitOpen",
     "Claim",
-    "Clients",
     "ConfigurationError",
     "ConnectionFailed",
     "ContentBlocked",
@@ -165,7 +162,6 @@ __all__ = [
     "MalformedResponse",
     "Message",
     "ModelNotFound",
-    "ModelRule",
     "NeedsAttention",
     "Overloaded",
     "Pace",
@@ -221,21 +217,17 @@ __all__ = [
     "classify_exception",
     "classify_status",
     "classify_text",
-    "close_half_open",
     "conceal",
     "hookimpl",
-    "is_this_machine",
     "load_extensions",
     "parse_retry_after",
     "structured_output",
-    "unwind",
     "weighted",
 ]
 
 _CONTENTS = {
     "breaker": "BreakerState Effect",
     "classify": "classify_exception classify_status classify_text parse_retry_after",
-    "clients": "Clients close_half_open is_this_machine unwind",
     "errors": """AllProvidersFailed AmbiguousProvider AnswerCutShort AuthenticationFailed BrokenPlugin Cancelled
         CircuitOpen ConfigurationError ConnectionFailed ContentBlocked ContextTooLong CoolingDown EmptyResponse
         Failure InvalidRequest LimitReached MalformedResponse ModelNotFound NeedsAttention Overloaded
@@ -252,7 +244,6 @@ _CONTENTS = {
     "limits": "Limits",
     "lock": "LockedPlugin PluginLock",
     "messages": "File Image Message Part Prompt Request Text Thinking Tool ToolCall ToolResult",
-    "model_rules": "ModelRule",
     "plan": "Plan PlannedTarget",
     "policy": "Policy",
     "provider": "Capabilities ChatProvider LLMProvider Pace structured_output",

@@ -56,10 +56,16 @@ def ask(request: pytest.FixtureRequest) -> Ask:
     return WAYS[request.param]
 
 
+@pytest.fixture(params=["sdk", "http"])
+def lane(request: pytest.FixtureRequest) -> str:
+    """Each of the two lanes, as CLAUDE_TRANSPORT names them."""
+    return str(request.param)
+
+
 @pytest.fixture
-def provider(sandbox: Sandbox) -> Iterator[ClaudeProvider]:
-    """A provider in front of the sandbox."""
-    made = ClaudeProvider(Settings(environment=sandbox.environment()))
+def provider(sandbox: Sandbox, lane: str) -> Iterator[ClaudeProvider]:
+    """A provider in front of the sandbox, on each lane."""
+    made = ClaudeProvider(Settings(environment={**sandbox.environment(), "CLAUDE_TRANSPORT": lane}))
     yield made
     made.close()
 

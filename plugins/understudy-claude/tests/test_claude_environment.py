@@ -58,8 +58,9 @@ def listener() -> Iterator[Listener]:
     listening.close()
 
 
-def _provider(url: str, **environment: str) -> ClaudeProvider:
-    return ClaudeProvider(Settings(environment={"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": url, **environment}))
+def _provider(url: str, lane: str = "sdk", **environment: str) -> ClaudeProvider:
+    asked = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": url, "CLAUDE_TRANSPORT": lane}
+    return ClaudeProvider(Settings(environment={**asked, **environment}))
 
 
 def test_a_missing_key_is_an_unavailable_provider(ask: Ask) -> None:
@@ -79,6 +80,7 @@ def test_a_missing_key_is_an_unavailable_provider(ask: Ask) -> None:
         ("ANTHROPIC_BASE_URL", ""),
         ("ANTHROPIC_BASE_URL", "api.anthropic.com"),
         ("ANTHROPIC_BASE_URL", "ftp://x"),
+        ("CLAUDE_TRANSPORT", "grpc"),
     ],
 )
 def test_a_malformed_setting_is_named(name: str, value: str) -> None:
@@ -96,7 +98,7 @@ def test_the_model_comes_from_the_request_then_the_setting_then_the_default(sand
 
 
 def test_nothing_in_the_environment_changes_the_key_or_the_host(
-    ask: Ask, sandbox: Sandbox, listener: Listener, monkeypatch: pytest.MonkeyPatch
+    ask: Ask, lane: str, sandbox: Sandbox, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stolen = "Authorization: Bearer stolen\nauthorization: Bearer stolen\nX-Api-Key: stolen\nx-api-key: stolen"
     monkeypatch.setenv("ANTHROPIC_CUSTOM_HEADERS", stolen + "\nX-Team: blue")
@@ -107,38 +109,41 @@ def test_nothing_in_the_environment_changes_the_key_or_the_host(
         monkeypatch.setenv(name, listener.url)
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    provider = _provider(sandbox.claude.url)
+    provider = _provider(sandbox.claude.url, lane)
     assert ask(provider, REQUEST).success
     provider.close()
     [received] = sandbox.claude.requests
     # both ways, since the sandbox's address is not Anthropic's own
     assert (received.headers["authorization"], received.headers["x-api-key"]) == (f"Bearer {KEY}", KEY)
     assert "stolen" not in str(dict(received.headers))
-    assert received.headers["x-team"] == "blue"  # headers that are no credentials are the user's own wish
+    # headers that are no credentials are the user's own wish, which is the SDK's alone to know
+    assert received.headers.get("x-team") == ("blue" if lane == "sdk" else None)
     assert listener.heard == b""
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.2", "[::1]", "a.localhost"])
 def test_every_loopback_name_goes_past_the_proxy(
-    host: str, listener: Listener, monkeypatch: pytest.MonkeyPatch
+    host: str, lane: str, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, listener.url)
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    provider = _provider(f"http://{host}:9")  # the discard port: nobody listens
+    provider = _provider(f"http://{host}:9", lane)  # the discard port: nobody listens
     with pytest.raises(Failure):
         provider.generate(REQUEST)
     provider.close()
     assert listener.heard == b""
 
 
-def test_a_proxy_is_used_for_other_hosts(ask: Ask, listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_is_used_for_other_hosts(
+    ask: Ask, lane: str, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HTTP_PROXY", listener.url)
     monkeypatch.setenv("http_proxy", listener.url)
     for name in ("NO_PROXY", "no_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    provider = _provider("http://claude.example")
+    provider = _provider("http://claude.example", lane)
     with pytest.raises(Failure) as caught:
         ask(provider, REQUEST)
     provider.close()
@@ -146,9 +151,9 @@ def test_a_proxy_is_used_for_other_hosts(ask: Ask, listener: Listener, monkeypat
     assert listener.heard.startswith(b"POST http://claude.example/v1/messages HTTP/1.1")
 
 
-def test_a_redirection_is_not_followed(ask: Ask, sandbox: Sandbox, listener: Listener) -> None:
+def test_a_redirection_is_not_followed(ask: Ask, lane: str, sandbox: Sandbox, listener: Listener) -> None:
     sandbox.claude.always(faults.status(307, "", {"location": listener.url}))
-    provider = _provider(sandbox.claude.url)
+    provider = _provider(sandbox.claude.url, lane)
     with pytest.raises(Failure, match="redirection") as caught:
         ask(provider, REQUEST)
     provider.close()
@@ -156,19 +161,19 @@ def test_a_redirection_is_not_followed(ask: Ask, sandbox: Sandbox, listener: Lis
 
 
 def test_the_key_is_in_no_log_and_no_representation(
-    ask: Ask, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+    ask: Ask, lane: str, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    provider = _provider(sandbox.claude.url)
+    provider = _provider(sandbox.claude.url, lane)
     assert ask(provider, REQUEST).success
     provider.close()
-    assert "HTTP Request" in caplog.text  # the SDK did log
+    assert f"POST {sandbox.claude.url}/v1/messages" in caplog.text  # the lane did log
     assert KEY not in caplog.text
-    assert KEY not in repr(provider) + str(vars(provider))
+    assert KEY not in repr(provider) + str(vars(provider)) + str(vars(provider._lane))
 
 
-def test_a_base_url_with_a_path_keeps_it(listener: Listener) -> None:
-    provider = _provider(f"{listener.url}/anthropic/")
+def test_a_base_url_with_a_path_keeps_it(lane: str, listener: Listener) -> None:
+    provider = _provider(f"{listener.url}/anthropic/", lane)
     with pytest.raises(Failure):
         provider.generate(REQUEST)
     provider.close()

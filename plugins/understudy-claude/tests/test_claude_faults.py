@@ -53,7 +53,6 @@ REPLIES = [
     (faults.status(302, headers={"location": "/v1/models"}), MalformedResponse, MalformedResponse),
     (faults.html_page(502), ServerError, ServerError),
     (faults.html_page(), MalformedResponse, MalformedResponse),
-    (faults.wrong_content_type(), MalformedResponse, MalformedResponse),
     (faults.malformed_json(), MalformedResponse, MalformedResponse),
     (faults.malformed_json(after=2), MalformedResponse, MalformedResponse),
     (faults.null_object(), MalformedResponse, StreamInterrupted),
@@ -84,6 +83,38 @@ def test_a_fault_is_its_typed_failure_after_one_request(
     assert (failure.provider, failure.model) == ("claude", provider.default_model)
     if failure.status is not None and failure.status >= 400 and failure.code is not None:
         assert failure.request_id
+
+
+@EACH_REPLY
+@pytest.mark.parametrize("content_type", ["text/plain", "text/html", "application/json", "application/octet-stream"])
+def test_an_answer_is_read_whatever_its_content_type_says(
+    ask: Ask, content_type: str, sandbox: Sandbox, provider: ClaudeProvider
+) -> None:
+    sandbox.claude.always(faults.wrong_content_type(content_type))
+    assert ask(provider, REQUEST).success
+
+
+@EACH_REPLY
+def test_a_reply_that_is_nested_too_deep_is_malformed(ask: Ask, sandbox: Sandbox, provider: ClaudeProvider) -> None:
+    sandbox.claude.always(faults.status(200, "[" * 200_000, {"content-type": "application/json"}))
+    with pytest.raises(MalformedResponse, match="application/json") as caught:
+        ask(provider, REQUEST)
+    assert (caught.value.provider, caught.value.model) == ("claude", provider.default_model)
+
+
+@EACH_REPLY
+@pytest.mark.parametrize("fault", [faults.reset(1), faults.authentication_failed(), faults.malformed_json()], ids=str)
+def test_nothing_that_hangs_on_a_failure_holds_the_key(
+    ask: Ask, fault: Fault, sandbox: Sandbox, provider: ClaudeProvider
+) -> None:
+    sandbox.claude.always(fault)
+    with pytest.raises(Failure) as caught:
+        ask(provider, REQUEST)
+    link: BaseException | None = caught.value
+    while link is not None:
+        assert not hasattr(link, "request")
+        assert KEY not in str(vars(link))
+        link = link.__cause__ or link.__context__
 
 
 @EACH_REPLY

@@ -21,6 +21,7 @@ from understudy import (
     Request,
     Settings,
     StreamEvent,
+    StreamInterrupted,
     Text,
     TextDelta,
     Thinking,
@@ -102,6 +103,7 @@ WIRE = (
 ).encode()
 READ = [
     {"type": "message_start"},
+    {"type": "comment"},  # of a gateway's: a sign of life
     {"type": "ping"},
     {"type": "ping"},
     {"type": "content_block_stop", "index": 0},
@@ -114,6 +116,17 @@ READ = [
 def test_bytes_become_events_wherever_they_are_cut(size: int) -> None:
     reader = EventReader({})
     assert [event for at in range(0, len(WIRE), size) for event in reader.feed(WIRE[at : at + size])] == READ
+    assert list(reader.end()) == [{"type": "cut"}]
+
+
+def test_the_end_of_a_stream_may_lack_its_blank_line() -> None:
+    *lines, last = b'event: message_start\ndata: {"message": {}}\n\nevent: message_stop\ndata: {}'.split(b"\n")
+    for end in (last, b'data: {"ty'):
+        reader = StreamReader({}, Asked(ASKED))
+        list(reader.read(b"\n".join([*lines, end])))
+        with pytest.raises(StreamInterrupted, match="without message_stop"):  # no stop_reason came
+            list(reader.end())
+        assert reader.ended is (end == last)
 
 
 @pytest.mark.parametrize("data", [b"event: message_start\ndata: {oops}\n\n", b'event: x\ndata: {"a": "\xff"}\n\n'])

@@ -27,14 +27,14 @@ def _becomes_true(condition: Callable[[], bool]) -> bool:
     return condition()
 
 
-def test_a_run_of_the_whole_life_leaves_no_warning_and_holds_up_no_event_loop(sandbox: Sandbox) -> None:
+def test_a_run_of_the_whole_life_leaves_no_warning_and_holds_up_no_event_loop(sandbox: Sandbox, lane: str) -> None:
     program = f"""
 import asyncio
 from contextlib import aclosing
 from understudy import Message, Request, Settings
 from understudy_claude import ClaudeProvider
 request = Request(messages=(Message.user("Hello"),), timeout=30)
-provider = ClaudeProvider(Settings(environment={sandbox.environment()!r}))
+provider = ClaudeProvider(Settings(environment={ ({**sandbox.environment(), "CLAUDE_TRANSPORT": lane})!r}))
 async def load():
     ticks, answer = 0, asyncio.create_task(provider.agenerate(request))
     while not answer.done():

@@ -18,12 +18,12 @@ from understudy import (
     TextDelta,
     Tool,
 )
-from understudy.thinking import MORE_ROOM, ROOM
 from understudy_claude import ClaudeProvider
 from understudy_claude.models import DEFAULT_MAX_TOKENS
 from understudy_claude.streaming import StreamReader
 from understudy_claude.wire import Asked, request_body, response_of
 from understudy_sandbox import faults
+from understudy_toolkit.thinking import MORE_ROOM, ROOM
 
 if TYPE_CHECKING:
     from conftest import Ask, Call

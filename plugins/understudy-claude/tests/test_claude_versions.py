@@ -126,14 +126,14 @@ def test_citations_of_an_assistant_go_back() -> None:
 
 
 def test_the_key_goes_to_anthropic_itself_as_the_sdk_sends_it(
-    ask: Ask, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    ask: Ask, lane: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("understudy_claude.provider.BASE_URL", sandbox.claude.url)
     monkeypatch.setenv("ANTHROPIC_CUSTOM_HEADERS", "x-api-key: stolen")
-    provider = ClaudeProvider(Settings(environment=sandbox.environment()))
+    provider = ClaudeProvider(Settings(environment={**sandbox.environment(), "CLAUDE_TRANSPORT": lane}))
     assert ask(provider, Request(messages=(HELLO,))).success
     provider.close()
     [received] = sandbox.claude.requests
-    newer = int(anthropic.__version__.partition(".")[0]) >= 2
+    newer = lane == "http" or int(anthropic.__version__.partition(".")[0]) >= 2
     keys = {name: received.headers[name] for name in ("authorization", "x-api-key") if name in received.headers}
     assert keys == ({"authorization": "Bearer sandbox-key"} if newer else {"x-api-key": "sandbox-key"})

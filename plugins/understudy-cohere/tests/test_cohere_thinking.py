@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from understudy import AnswerCutShort, EmptyResponse, Finish, LLMFactory, Message, Pace, Policy, Request, Settings
-from understudy.thinking import MORE_ROOM, ROOM
 from understudy_cohere import CohereProvider
 from understudy_cohere.models import DEFAULT_MODEL, WHY_SENT, ending_warnings, most_tokens, room, rules
 from understudy_cohere.wire import request_body, response_of
+from understudy_toolkit.thinking import MORE_ROOM, ROOM
 
 if TYPE_CHECKING:
     from conftest import Ask

@@ -27,11 +27,11 @@ from understudy import (
     ToolResult,
     UnsupportedRequest,
 )
-from understudy.thinking import MORE_ROOM
 from understudy_gemini_legacy import GeminiLegacyProvider, models, understudy_provider
 from understudy_gemini_legacy.models import Room, room_for
 from understudy_gemini_legacy.wire import request_body
 from understudy_sandbox import Sandbox, faults
+from understudy_toolkit.thinking import MORE_ROOM
 
 Ask = Callable[[GeminiLegacyProvider, Request], LLMResponse]
 BEFORE, AFTER = date(2026, 11, 30), date(2026, 12, 1)

@@ -20,10 +20,10 @@ from understudy import (
     TextDelta,
     ThinkingDelta,
 )
-from understudy.thinking import MORE_ROOM
 from understudy_gemini import GeminiProvider
 from understudy_gemini.thinking import Plan, plan_thinking
 from understudy_sandbox import Sandbox
+from understudy_toolkit.thinking import MORE_ROOM
 
 Ask = Callable[[GeminiProvider, Request], LLMResponse]
 DAY = date(2026, 11, 30)

@@ -23,8 +23,8 @@ from understudy import (
     ThinkingDelta,
     Usage,
 )
-from understudy.thinking import MORE_ROOM, ROOM
 from understudy_ollama import OllamaProvider
+from understudy_toolkit.thinking import MORE_ROOM, ROOM
 
 if TYPE_CHECKING:
     from understudy_sandbox import Sandbox

@@ -21,10 +21,10 @@ from understudy import (
     ResponseWarning,
     Settings,
 )
-from understudy.thinking import MORE_ROOM, ROOM
 from understudy_openai import OpenAIProvider, wire, wire_responses
 from understudy_openai.models import _ENDINGS, DEFAULT_MODEL, WHY_SENT, Endpoint, rules
 from understudy_openai.reasoning import EFFORTS, FAMILIES, Family, effort_of, family_of, level_of, room
+from understudy_toolkit.thinking import MORE_ROOM, ROOM
 
 if TYPE_CHECKING:
     from conftest import Ask

@@ -1,4 +1,4 @@
-"""For tests of programs that use Understudy, and of providers for it.
+"""For tests of programs that use Understudy. Those of providers for it have understudy_toolkit.conformance.
 
 A program's tests switch the waiting off, and let a scripted provider stand on the route:
 
@@ -7,127 +7,17 @@ A program's tests switch the waiting off, and let a scripted provider stand on t
     with no_waiting() as waits:          # a backoff of 135 seconds takes none
         response = factory.generate_content("hello")
     assert waits == [5, 10, 20, 40, 60]
-
-A provider's tests are one class. It finds the provider by its entry-point name and certifies it, in two parts: what a
-healthy answer looks like, and what happens when the vendor fails.
-
-    from understudy.testing import ProviderContract
-
-    class TestParrot(ProviderContract):
-        name = "parrot"
-        settings = {"PARROT_API_KEY": "not-a-real-key"}
-        key = "PARROT_API_KEY"
-        sdk = ("parrot_sdk",)
-
-For the second part somebody has to stand in for the vendor and fail. For an SDK that talks HTTP that is `HTTPFaults`:
-it is given the vendor's healthy replies, and makes everything of FAULTS out of them, on a socket:
-
-    from understudy.testing import HTTPFaults, ProviderContract, Reply
-
-    class TestParrot(HTTPFaults, ProviderContract):
-        name = "parrot"
-        settings = {"PARROT_API_KEY": "not-a-real-key"}
-        key = "PARROT_API_KEY"
-        url_setting = "PARROT_BASE_URL"
-        answer = Reply({"text": "Hello, dear audience."})
-        streamed_answer = Reply.events({"delta": "Hello, "}, {"delta": "dear "}, {"delta": "audience."}, "[DONE]")
-
-For the wire formats that understudy-sandbox speaks it is `SandboxFaults`; the settings are the stand-in's own:
-
-    from understudy_sandbox.conformance import SandboxFaults
-
-    class TestClaude(SandboxFaults, ProviderContract):
-        name = "claude"
-        stand_in = "claude"
-        key = "ANTHROPIC_API_KEY"
-
-For anything else, override `fault(kind)`: arrange what FAULTS[kind].says, and raise NotImplementedError for what cannot
-be arranged; `reply(kind)` is its counterpart for health. `request_count()` and `open_connections()` let the contract
-count on the socket, and `received()` lets it see what was sent.
-
-What does not apply is skipped with its reason: a capability that is off, a fault that cannot be arranged, what a class
-of three methods has no place for. The end of the run has a paragraph for each provider, with its skips. A test of your
-own in the place of one of the contract's fails, unless it stands under `@overrides(reason=...)`.
-
-pytest is needed for ProviderContract, ContractSetup and HTTPFaults alone (`pip install "understudy[testing]"`).
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
 
 from understudy.testing.scripted import ScriptedProvider, VirtualClock
 from understudy.waiting import waiting
 
-if TYPE_CHECKING:
-    from understudy.testing.contract import ProviderContract
-    from understudy.testing.fault_server import FaultServer, ReceivedRequest, Reply
-    from understudy.testing.faults import FAULTS, HINT, Fault
-    from understudy.testing.guard import overrides
-    from understudy.testing.http_faults import HTTPFaults
-    from understudy.testing.setup import ContractSetup
-
-__all__ = [
-    "FAULTS",
-    "HINT",
-    "ContractSetup",
-    "Fault",
-    "FaultServer",
-    "HTTPFaults",
-    "ProviderContract",
-    "ReceivedRequest",
-    "Reply",
-    "ScriptedProvider",
-    "VirtualClock",
-    "is_waiting",
-    "no_waiting",
-    "overrides",
-    "set_waiting",
-]
-
-# Where the names of the contract are: imported at first use, since a program's tests need none of them.
-_HOMES = {
-    "FAULTS": "faults",
-    "HINT": "faults",
-    "ContractSetup": "setup",
-    "Fault": "faults",
-    "FaultServer": "fault_server",
-    "HTTPFaults": "http_faults",
-    "ProviderContract": "contract",
-    "ReceivedRequest": "fault_server",
-    "Reply": "fault_server",
-    "overrides": "guard",
-}
-_OF_PYTEST = ("contract", "http_faults", "setup")
-_RULES = ("answer_rules", "capability_rules", "failure_rules", "identity_rules", "life_rules", "setup")
-
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'understudy.testing' has no attribute {name!r}")
-    if home in _OF_PYTEST:
-        _prepare_pytest(name)
-    value = getattr(import_module(f"understudy.testing.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def _prepare_pytest(name: str) -> None:
-    """Let pytest rewrite the asserts of the rules before they are imported, so that a failure shows the values."""
-    if find_spec("pytest") is None:
-        raise ModuleNotFoundError(
-            f'understudy.testing.{name} needs pytest, and found none: pip install "understudy[testing]"'
-        )
-    import pytest
-
-    modules = [f"understudy.testing.{module}" for module in _RULES]
-    pytest.register_assert_rewrite(*(module for module in modules if module not in sys.modules))
+__all__ = ["ScriptedProvider", "VirtualClock", "is_waiting", "no_waiting", "set_waiting"]
 
 
 def set_waiting(enabled: bool) -> None:

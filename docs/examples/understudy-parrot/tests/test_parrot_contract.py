@@ -1,4 +1,4 @@
-from understudy.testing import ProviderContract
+from understudy_toolkit.conformance import ProviderContract
 
 
 class TestParrot(ProviderContract):

@@ -6,7 +6,6 @@ the API gives several failures one status, one type and no code; those few wordi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +28,7 @@ from understudy import (
     classify_status,
     parse_retry_after,
 )
+from understudy_toolkit.bodies import read_json
 
 PROVIDER = "claude"
 
@@ -163,7 +163,7 @@ def _parsed(body: Any) -> Any:
     if not isinstance(body, str | bytes):
         return body
     try:
-        return json.loads(body)
+        return read_json(body)
     except ValueError:
         return None
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
 
-from understudy import File, Image, ModelRule, Part, Request, ResponseWarning, Text, Thinking, ToolCall, ToolResult
-from understudy.thinking import ROOM, SHORT_ANSWER
+from understudy import File, Image, Part, Request, ResponseWarning, Text, Thinking, ToolCall, ToolResult
+from understudy_toolkit.model_rules import ModelRule
+from understudy_toolkit.thinking import ROOM, SHORT_ANSWER
 
 Version = tuple[int, int]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from understudy import (
@@ -23,8 +24,13 @@ from understudy import (
 from understudy_claude.failures import PROVIDER, failure_of_reply
 from understudy_claude.history import Json
 from understudy_claude.wire import WRONG_SHAPE, Asked, Overlap, excerpt, response_of
+from understudy_toolkit.bodies import read_json
+from understudy_toolkit.sse import SseEvent, SseReader
 
 _ALIVE = Heartbeat()
+
+
+_COMMENT: Json = {"type": "comment"}  # no event of the API's; it shows that the server is at work, as unknown ones do
 
 
 class EventReader:
@@ -36,9 +42,7 @@ class EventReader:
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = headers
-        self._line: list[bytes] = []  # the pieces of the line that has not ended
-        self._data: list[bytes] = []  # the lines of the event that has not ended
-        self._name = b""
+        self._events = SseReader()
 
     def feed(self, data: bytes) -> Iterator[Any]:
         """Take the next bytes, and yield the events that they complete.
@@ -47,34 +51,32 @@ class EventReader:
             Failure: an event named error is not JSON.
             MalformedResponse: another one is not.
         """
-        first, *rest = data.split(b"\n")  # never at U+2028 and its like, which may stand inside JSON
-        self._line.append(first)
-        for piece in rest:
-            line = b"".join(self._line).removesuffix(b"\r")
-            self._line = [piece]
-            if line.startswith(b"data:"):
-                self._data.append(line[5:].strip())
-            elif line.startswith(b"event:"):
-                self._name = line[6:].strip()
-            elif not line:
-                event, name = b"\n".join(self._data), self._name
-                self._data, self._name = [], b""
-                if event or name:
-                    yield from self._event(event or b"{}", name.decode("utf-8", "replace"))
+        for event in self._events.feed(data):
+            yield from self._parsed(event)
 
-    def _event(self, data: bytes, name: str) -> Iterator[Any]:
+    def end(self) -> Iterator[Any]:
+        """Yield what stands at the end without its blank line, where it is whole."""
+        last = self._events.end()
+        if last is not None:
+            with suppress(MalformedResponse):  # it was cut: finish() says so
+                yield from list(self._parsed(last))
+
+    def _parsed(self, event: SseEvent) -> Iterator[Any]:
+        if event.is_comment:
+            yield _COMMENT
+            return
         try:
-            event = json.loads(data)
-        except ValueError:  # or UnicodeDecodeError, which is one
-            if name == "error":
-                raise failure_of_reply(200, self._headers, data) from None
-            found = excerpt(data.decode("utf-8", "replace"))
+            document = read_json(event.data or b"{}")
+        except ValueError:
+            if event.name == "error":
+                raise failure_of_reply(200, self._headers, event.data) from None
+            found = excerpt(event.data.decode("utf-8", "replace"))
             raise MalformedResponse(f"expected an event in JSON, found {found}", provider=PROVIDER) from None
-        if isinstance(event, Mapping) and "type" not in event:
-            if name:  # what has no type at all says nothing
-                yield {**event, "type": name}
+        if isinstance(document, Mapping) and "type" not in document:
+            if event.name:  # what has no type at all says nothing
+                yield {**document, "type": event.name}
         else:
-            yield event
+            yield document
 
 
 class StreamReader:
@@ -104,6 +106,11 @@ class StreamReader:
             "error": self._fail,
         }
 
+    @property
+    def ended(self) -> bool:
+        """Whether the end marker has come."""
+        return self._ended
+
     def read(self, data: bytes) -> Iterator[StreamEvent]:
         """Take the next bytes of the stream.
 
@@ -131,6 +138,16 @@ class StreamReader:
                 f"expected an event of a message, found {excerpt(event)} ({type(error).__name__}: {error})",
                 provider=PROVIDER,
             ) from error
+
+    def end(self) -> Iterator[StreamEvent]:
+        """Take the end of the stream; Finish is the last event.
+
+        Raises:
+            Failure: as `finish`.
+        """
+        for event in self._events.end():
+            yield from self.feed(event)
+        yield self.finish()
 
     def finish(self) -> Finish:
         """Return the whole answer, once there are no more events.

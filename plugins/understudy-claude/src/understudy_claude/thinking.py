@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from understudy import Request, ResponseWarning
-from understudy.thinking import MORE_ROOM, SHORT_ANSWER, room_to_think
 from understudy_claude.failures import PROVIDER, WITHOUT_SETTINGS
 from understudy_claude.models import (
     DEFAULT_BUDGET,
@@ -20,6 +19,7 @@ from understudy_claude.models import (
     Traits,
     traits_of,
 )
+from understudy_toolkit.thinking import MORE_ROOM, SHORT_ANSWER, room_to_think
 
 Warn = Callable[[str, str], None]
 
@@ -34,7 +34,7 @@ class Plan:
     Args:
         thinking: the field `thinking`; None to send none.
         effort: the level of effort; None to send none.
-        level: how much the model will think, a key of understudy.thinking.ROOM.
+        level: how much the model will think, a key of understudy_toolkit.thinking.ROOM.
         room: tokens to ask for besides those of the answer.
         warnings: what became another thing than was asked for.
     """

@@ -28,12 +28,12 @@ from understudy import (
     Usage,
     structured_output,
 )
-from understudy.thinking import MORE_ROOM, check_room
 from understudy_claude.failures import PROVIDER
 from understudy_claude.history import Json, marked, open_turn_lacks_thinking, turns_of
 from understudy_claude.models import DEFAULT_MAX_TOKENS, NEWEST_VERSION, ending_warnings, takes_prefill
 from understudy_claude.restrictions import api_version, fit, thinks_by_request
 from understudy_claude.thinking import plan
+from understudy_toolkit.thinking import MORE_ROOM, check_room
 
 Warnings = tuple[ResponseWarning, ...]
 

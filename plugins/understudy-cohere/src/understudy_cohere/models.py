@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from understudy import ModelRule, Request, ResponseWarning
-from understudy.thinking import MORE_ROOM, ROOM, SHORT_ANSWER, room_to_think
+from understudy import Request, ResponseWarning
+from understudy_toolkit.model_rules import ModelRule
+from understudy_toolkit.thinking import MORE_ROOM, ROOM, SHORT_ANSWER, room_to_think
 
 Warnings = tuple[ResponseWarning, ...]
 
@@ -112,7 +113,7 @@ def takes_tool_choice(model: str) -> bool:
 
 
 def level_of(request: Request, model: str, options: Mapping[str, Any]) -> str:
-    """Return how much a model will think: a level of `understudy.thinking.ROOM`."""
+    """Return how much a model will think: a level of `understudy_toolkit.thinking.ROOM`."""
     thinker = _thinker(model)
     if thinker is None or _is_off(options.get("thinking")):
         return "none"

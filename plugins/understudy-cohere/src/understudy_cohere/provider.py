@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from understudy import (
     Capabilities,
     ChatProvider,
-    Clients,
     Failure,
     LLMResponse,
     MalformedResponse,
@@ -28,12 +27,12 @@ from understudy import (
     Settings,
     StreamEvent,
     UnsupportedRequest,
-    unwind,
 )
 from understudy_cohere.failures import PROVIDER, failure_of_exception, failure_of_reply
 from understudy_cohere.models import DEFAULT_MODEL, Warnings, ending_warnings, level_of, room
 from understudy_cohere.streaming import StreamReader
 from understudy_cohere.wire import Json, models_of, options_of, request_body, response_of
+from understudy_toolkit.clients import Clients, unwind
 
 if TYPE_CHECKING:
     import httpx

@@ -15,8 +15,9 @@ from typing import Any
 import httpx
 from cohere import AsyncClientV2, ClientV2
 
-from understudy import Timeout, close_half_open, is_this_machine
+from understudy import Timeout
 from understudy_cohere.failures import PROVIDER, failure_of_reply
+from understudy_toolkit.clients import close_half_open, is_this_machine
 
 __all__ = ["AsyncClient", "AsyncClientV2", "Client", "ClientV2", "options_for", "read"]  # ClientV2 loads the SDK
 

@@ -32,7 +32,6 @@ from understudy import (
     Usage,
     structured_output,
 )
-from understudy.thinking import MORE_ROOM, check_room
 from understudy_cohere.failures import PROVIDER, failure_of_finish_reason, request_id_of
 from understudy_cohere.models import (
     Warnings,
@@ -43,6 +42,7 @@ from understudy_cohere.models import (
     takes_images,
     takes_thinking,
 )
+from understudy_toolkit.thinking import MORE_ROOM, check_room
 
 Json = dict[str, Any]
 

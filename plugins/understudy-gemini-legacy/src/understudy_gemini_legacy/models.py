@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any, NamedTuple
 
-from understudy import ModelRule, Request, ResponseWarning
-from understudy.thinking import MORE_ROOM, ROOM, room_to_think
+from understudy import Request, ResponseWarning
+from understudy_toolkit.model_rules import ModelRule
+from understudy_toolkit.thinking import MORE_ROOM, ROOM, room_to_think
 
 _READ = "2026-11-30"
 
@@ -89,8 +90,8 @@ _ENDINGS_EXACT: Mapping[str, tuple[date, str]] = {
 }
 _ENDINGS_PAGE = "https://ai.google.dev/gemini-api/docs/deprecations"
 
-# How much a model thinks by default, as a level of understudy.thinking.ROOM, by the beginning of its name; the longest
-# that fits counts. google-generativeai has no place for a thinkingConfig, so nothing else can be asked of them.
+# How much a model thinks by default, as a level of understudy_toolkit.thinking.ROOM, by the beginning of its name; the
+# longest that fits counts. google-generativeai has no place for a thinkingConfig, so nothing else can be asked of them.
 # https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/thinking, and for gemini-4-argon
 # https://ai.google.dev/gemini-api/docs/latest-model, read 2026-11-30.
 _THINKING: Mapping[str, str] = {

@@ -25,7 +25,8 @@ from requests.auth import HTTPBasicAuth
 from requests.utils import get_auth_from_url
 from urllib3.util import Timeout
 
-from understudy import InvalidRequest, is_this_machine
+from understudy import InvalidRequest
+from understudy_toolkit.clients import is_this_machine
 
 json_format: Any = import_module("google.protobuf.json_format")  # it has no types
 

@@ -37,10 +37,10 @@ from understudy import (
     Usage,
     structured_output,
 )
-from understudy.thinking import check_room
 from understudy_gemini_legacy import models, schema
 from understudy_gemini_legacy.failures import FINISH_REASONS, error_of, failure_of_reply, text_of, unreadable
 from understudy_gemini_legacy.options import PROVIDER, add_options, own_config, plain
+from understudy_toolkit.thinking import check_room
 
 FAMILY = "gemini"  # the key of provider_data, shared with understudy-gemini: one vendor, one form
 _ROLES = {"user": "user", "assistant": "model", "tool": "user"}

@@ -8,8 +8,9 @@ from datetime import date
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from understudy import ModelRule, ResponseWarning
-from understudy.thinking import ROOM, SHORT_ANSWER
+from understudy import ResponseWarning
+from understudy_toolkit.model_rules import ModelRule
+from understudy_toolkit.thinking import ROOM, SHORT_ANSWER
 
 VERTEX = "vertex"  # the provider that asks Vertex AI, where names, endings and places are others
 _READ = "2026-11-30"
@@ -107,7 +108,7 @@ class Thinking(NamedTuple):
     """How a model thinks.
 
     Args:
-        usual: how much, unless it is told otherwise: a level of understudy.thinking.ROOM.
+        usual: how much, unless it is told otherwise: a level of understudy_toolkit.thinking.ROOM.
         little: the thinkingConfig by which it thinks little; None where it does so by itself, or cannot be told.
         stops: whether a budget of 0 keeps it from thinking.
         most: most tokens of thinking and answer together.

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from understudy import (
     Capabilities,
     ChatProvider,
-    Clients,
     Failure,
     LLMResponse,
     Pace,
@@ -26,7 +25,6 @@ from understudy import (
     ResponseWarning,
     StreamEvent,
     Timeout,
-    unwind,
 )
 from understudy_gemini.connection import Connection
 from understudy_gemini.failures import WITHOUT_SIGNATURES, failure_of_exception
@@ -34,6 +32,7 @@ from understudy_gemini.models import answering_model, ending_warnings, takes_pre
 from understudy_gemini.streaming import StreamReader
 from understudy_gemini.thinking import Plan, plan_thinking
 from understudy_gemini.wire import has_signatures, read_json, request_body, response_of
+from understudy_toolkit.clients import Clients, unwind
 
 if TYPE_CHECKING:
     import httpx2

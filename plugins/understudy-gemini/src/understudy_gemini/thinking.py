@@ -7,9 +7,9 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from understudy import Request
-from understudy.thinking import MORE_ROOM, ROOM, SHORT_ANSWER, room_to_think
 from understudy_gemini import models
 from understudy_gemini.options import own_config
+from understudy_toolkit.thinking import MORE_ROOM, ROOM, SHORT_ANSWER, room_to_think
 
 
 class Plan(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2
 
-from understudy import close_half_open, is_this_machine
+from understudy_toolkit.clients import close_half_open, is_this_machine
 
 
 class StreamOpened(Exception):

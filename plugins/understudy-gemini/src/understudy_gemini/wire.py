@@ -35,11 +35,11 @@ from understudy import (
     Usage,
     structured_output,
 )
-from understudy.thinking import check_room
 from understudy_gemini import models
 from understudy_gemini.failures import WITHOUT_SIGNATURES, error_of, failure_of_reply, text_of, unreadable
 from understudy_gemini.options import FAMILY, add_options, plain
 from understudy_gemini.thinking import Plan, plan_thinking
+from understudy_toolkit.thinking import check_room
 
 _ROLES = {"user": "user", "assistant": "model", "tool": "user"}
 _MODES = {"auto": {"mode": "AUTO"}, "none": {"mode": "NONE"}, "required": {"mode": "ANY"}}

@@ -25,10 +25,10 @@ from understudy import (
     UnsupportedRequest,
     classify_exception,
     classify_status,
-    is_this_machine,
     parse_retry_after,
 )
 from understudy_ollama.models import LEAST_CONTEXT
+from understudy_toolkit.clients import is_this_machine
 
 PROVIDER = "ollama"
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from understudy import AnswerCutShort, EmptyResponse, FinishReason, Request, ResponseWarning, Usage
-from understudy.thinking import MORE_ROOM, check_room
 from understudy_ollama.models import LEAST, STEADY, full_name, room_for
+from understudy_toolkit.thinking import MORE_ROOM, check_room
 
 _WINDOW = "options={'ollama': {'num_ctx': 16384}}"  # an example: four times what most machines have
 

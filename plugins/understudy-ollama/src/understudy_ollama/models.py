@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import Any
 
-from understudy import ModelRule, Request
-from understudy.thinking import MORE_ROOM, ROOM, SHORT_ANSWER, room_to_think
+from understudy import Request
+from understudy_toolkit.model_rules import ModelRule
+from understudy_toolkit.thinking import MORE_ROOM, ROOM, SHORT_ANSWER, room_to_think
 
 SOURCE = "https://github.com/ollama/ollama"
 FILES = f"{SOURCE}/blob/v0.33.0-rc2"  # of 2026-08-21: where a file of the server is named without another version
@@ -105,7 +106,7 @@ def least_thinking(request: Request, model: str, think: Any = None) -> str | Non
 
 
 def level_of(request: Request, model: str, options: Mapping[str, Any], learned: Container[str] = ()) -> str:
-    """Return how much a model will think, as far as is known: a level of understudy.thinking.ROOM.
+    """Return how much a model will think, as far as is known: a level of understudy_toolkit.thinking.ROOM.
 
     Args:
         request: what to ask.

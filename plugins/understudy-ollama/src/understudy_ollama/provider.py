@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from understudy import (
     Capabilities,
     ChatProvider,
-    Clients,
     Failure,
     LLMResponse,
     MalformedResponse,
@@ -28,8 +27,6 @@ from understudy import (
     Settings,
     StreamEvent,
     Timeout,
-    is_this_machine,
-    unwind,
 )
 from understudy_ollama.address import DEFAULT_URL, is_hosted, read_address, without_credentials
 from understudy_ollama.failures import PROVIDER, failure_of_exception, failure_of_reply
@@ -48,6 +45,7 @@ from understudy_ollama.wire import (
     thinking_room,
     thought_in,
 )
+from understudy_toolkit.clients import Clients, is_this_machine, unwind
 
 if TYPE_CHECKING:
     import httpx

@@ -16,7 +16,8 @@ from urllib.parse import unquote, urlsplit
 import httpx
 import ollama
 
-from understudy import Secret, close_half_open, is_this_machine
+from understudy import Secret
+from understudy_toolkit.clients import close_half_open, is_this_machine
 
 CONNECT_TIMEOUT = 5.0  # seconds, as httpx's own default
 NOTHING_CAME = httpx.ReadTimeout  # the request was taken, and nothing was said to it in time

@@ -9,8 +9,7 @@ from datetime import date
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from understudy import ModelRule, Request, ResponseWarning
-from understudy.thinking import ROOM, SHORT_ANSWER
+from understudy import Request, ResponseWarning
 from understudy_openai.reasoning import (
     EFFORTS,
     FAMILIES,
@@ -22,6 +21,8 @@ from understudy_openai.reasoning import (
     family_of,
     version_of,
 )
+from understudy_toolkit.model_rules import ModelRule
+from understudy_toolkit.thinking import ROOM, SHORT_ANSWER
 
 FAMILY = "openai"
 Api = Literal["chat", "responses"]

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from understudy import (
     Capabilities,
     ChatProvider,
-    Clients,
     Failure,
     LLMResponse,
     MalformedResponse,
@@ -30,14 +29,13 @@ from understudy import (
     StreamEvent,
     Timeout,
     UnsupportedRequest,
-    is_this_machine,
-    unwind,
 )
 from understudy_openai import streaming, streaming_responses, wire, wire_responses
 from understudy_openai.failures import failure_of_exception, failure_of_reply
 from understudy_openai.models import DEFAULT_MODEL, Api, Endpoint, choose_api, ending_warnings, heartbeat
 from understudy_openai.reasoning import level_of, room
 from understudy_openai.shared import Json, Warnings, models_of, options_of
+from understudy_toolkit.clients import Clients, is_this_machine, unwind
 
 if TYPE_CHECKING:
     import httpx2

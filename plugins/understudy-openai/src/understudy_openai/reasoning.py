@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from understudy import Request, ResponseWarning
-from understudy.thinking import MORE_ROOM, SHORT_ANSWER, room_to_think
+from understudy_toolkit.thinking import MORE_ROOM, SHORT_ANSWER, room_to_think
 
 # openai 3.57.0, types/shared/reasoning_effort.py
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -176,7 +176,7 @@ def effort_of(request: Request, model: str, options: Mapping[str, Any]) -> str |
 
 
 def level_of(request: Request, model: str, options: Mapping[str, Any]) -> str:
-    """Return how much a model will reason: a level of `understudy.thinking.ROOM`."""
+    """Return how much a model will reason: a level of `understudy_toolkit.thinking.ROOM`."""
     family = family_of(model)
     return "none" if family is None else effort_of(request, model, options) or family.usual
 

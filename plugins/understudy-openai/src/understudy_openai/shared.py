@@ -35,11 +35,11 @@ from understudy import (
     Usage,
     structured_output,
 )
-from understudy.thinking import MORE_ROOM, check_room
 from understudy_openai.failures import error_in, failure_of_reply, numeric_status, request_id_of
 from understudy_openai.models import FAMILY, Endpoint
 from understudy_openai.reasoning import can_have_more_room, room
 from understudy_openai.stops import cut_parts
+from understudy_toolkit.thinking import MORE_ROOM, check_room
 
 Json = dict[str, Any]
 Warnings = tuple[ResponseWarning, ...]

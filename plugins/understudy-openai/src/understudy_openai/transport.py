@@ -13,7 +13,7 @@ from functools import cache
 import httpx2
 import openai
 
-from understudy import close_half_open, is_this_machine
+from understudy_toolkit.clients import close_half_open, is_this_machine
 
 # Credentials and accounts that the SDK takes from the environment by itself; others are set on purpose or not at all.
 _ACCOUNT = ("Authorization", "OpenAI-Organization", "OpenAI-Project")

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import pytest
 
-from understudy.testing import HINT, ContractSetup
 from understudy_sandbox import faults
 from understudy_sandbox.faults import Fault
 from understudy_sandbox.sandbox import Sandbox, StandIn
 from understudy_sandbox.vendors import VENDORS
+from understudy_toolkit.conformance import HINT, ContractSetup
 
 # The contract's faults that go by another name here, or need options.
 _FAULTS: Mapping[str, Callable[[], Fault]] = {

@@ -356,7 +356,7 @@ def _refused(constant: str) -> Any:
 def _value(text: str) -> Any:
     try:
         return json.loads(text, parse_constant=_refused)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

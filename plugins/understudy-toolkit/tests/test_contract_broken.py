@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from understudy.testing import ProviderContract
+from understudy_toolkit.conformance import ProviderContract
 
 HERE = Path(__file__).parent / "contract"
 

@@ -13,12 +13,12 @@ import pytest
 
 from understudy.messages import Message, Request
 from understudy.provider import ChatProvider
-from understudy.testing import asking
-from understudy.testing.asking import PROMPT, REQUEST, WAYS, Way, becomes, unclosed
-from understudy.testing.setup import ContractSetup
+from understudy_toolkit.conformance import asking
+from understudy_toolkit.conformance.asking import PROMPT, REQUEST, WAYS, Way, becomes, unclosed
+from understudy_toolkit.conformance.setup import ContractSetup
 
 THREADS = 16
-LEFT = "close clients in close(); understudy.Clients does it for every thread and event loop"
+LEFT = "close clients in close(); understudy_toolkit.clients.Clients does it for every thread and event loop"
 
 
 class LifeRules(ContractSetup):
@@ -65,7 +65,7 @@ class LifeRules(ContractSetup):
         count = self.open_connections
         assert becomes(lambda: (count() or 0) <= 1), (
             f"expected connections to end with their event loops, found {count()} open where only that of the sync "
-            f"calls may be; keep your SDK's clients in understudy.Clients"
+            f"calls may be; keep your SDK's clients in understudy_toolkit.clients.Clients"
         )
 
     def test_it_can_be_closed_and_used_again(self, ask: Way, provider: ChatProvider) -> None:

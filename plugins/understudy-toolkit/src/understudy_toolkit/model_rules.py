@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+__all__ = ["About", "ModelRule"]
+
 About = Literal[
     "default model",
     "API version",

@@ -45,7 +45,7 @@ from understudy import (
     parse_retry_after,
     structured_output,
 )
-from understudy.testing import Reply
+from understudy_toolkit.conformance import Reply
 
 Json = dict[str, Any]
 REASONS = {"end": FinishReason.STOP, "length": FinishReason.LENGTH, "calls": FinishReason.TOOL_CALLS}

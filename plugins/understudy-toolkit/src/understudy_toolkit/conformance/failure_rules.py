@@ -16,9 +16,9 @@ from understudy.errors import Failure, QuotaFailure, StreamInterrupted, Timeout
 from understudy.plain import PlainProvider
 from understudy.provider import ChatProvider
 from understudy.response import Finish, StreamEvent
-from understudy.testing.asking import REQUEST, WAYS, Way, becomes, text_of
-from understudy.testing.faults import FAULTS, HINT, KEY_TELLERS, RETRIED_BY_SDKS, SILENCES, STREAM_BREAKS
-from understudy.testing.setup import ContractSetup
+from understudy_toolkit.conformance.asking import REQUEST, WAYS, Way, becomes, text_of
+from understudy_toolkit.conformance.faults import FAULTS, HINT, KEY_TELLERS, RETRIED_BY_SDKS, SILENCES, STREAM_BREAKS
+from understudy_toolkit.conformance.setup import ContractSetup
 
 IMPATIENT = 0.2  # seconds; a fault that only a timeout ends
 GRACE = 2.0  # seconds that may pass beyond it

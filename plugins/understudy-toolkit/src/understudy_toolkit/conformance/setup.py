@@ -12,8 +12,8 @@ from understudy.factory import LLMFactory
 from understudy.plain import PlainProvider
 from understudy.provider import ChatProvider
 from understudy.settings import Settings
-from understudy.testing.asking import WAYS, Way
-from understudy.testing.faults import FAULTS
+from understudy_toolkit.conformance.asking import WAYS, Way
+from understudy_toolkit.conformance.faults import FAULTS
 
 
 class ContractSetup:
@@ -50,7 +50,7 @@ class ContractSetup:
         """Let the vendor do this from now on, to every request.
 
         Args:
-            kind: a name in understudy.testing.FAULTS, where it says what the vendor does.
+            kind: a name in understudy_toolkit.conformance.FAULTS, where it says what the vendor does.
 
         Raises:
             NotImplementedError: this cannot be arranged; the rule is skipped.

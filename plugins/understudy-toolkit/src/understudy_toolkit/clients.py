@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
+__all__ = ["Clients", "close_half_open", "is_this_machine", "unwind"]
+
 Client = TypeVar("Client")
 AsyncClient = TypeVar("AsyncClient")
 
@@ -103,14 +105,16 @@ class Clients(Generic[Client, AsyncClient]):
 
     def close(self) -> None:
         """Close all clients; those of an event loop that is busy are closed on it, a moment later."""
-        import asyncio
-
         with self._lock:
             client, self._client = self._client, None
             of_loops = list(self._of_loops.items())
             self._of_loops.clear()
         if client is not None:
             self._close(client)
+        if not of_loops:
+            return
+        import asyncio
+
         for loop, kept in of_loops:
             if loop.is_closed():
                 continue  # the generator closed the client with it

@@ -6,13 +6,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from understudy.testing.answer_rules import AnswerRules
-from understudy.testing.capability_rules import CapabilityRules
-from understudy.testing.certificate import certificate
-from understudy.testing.failure_rules import FailureRules
-from understudy.testing.guard import guard, stated
-from understudy.testing.identity_rules import IdentityRules
-from understudy.testing.life_rules import LifeRules
+from understudy_toolkit.conformance.answer_rules import AnswerRules
+from understudy_toolkit.conformance.capability_rules import CapabilityRules
+from understudy_toolkit.conformance.certificate import certificate
+from understudy_toolkit.conformance.failure_rules import FailureRules
+from understudy_toolkit.conformance.guard import guard, stated
+from understudy_toolkit.conformance.identity_rules import IdentityRules
+from understudy_toolkit.conformance.life_rules import LifeRules
 
 
 class ProviderContract(
@@ -20,7 +20,7 @@ class ProviderContract(
 ):  # pytest begins at the end
     """Certifies a provider: everything that Understudy relies on, when all is well and when the vendor fails.
 
-        from understudy.testing import ProviderContract
+        from understudy_toolkit.conformance import ProviderContract
 
         class TestParrot(ProviderContract):
             name = "parrot"
@@ -30,7 +30,7 @@ class ProviderContract(
 
     ContractSetup says what else can be set and overridden, and understudy.testing how faults are arranged. A test of
     the contract that does not apply is skipped, with the reason; a test of your own in the place of one fails, unless
-    it says why: see understudy.testing.overrides.
+    it says why: see understudy_toolkit.conformance.overrides.
     """
 
     standard: ClassVar[dict[str, Any]] = {}

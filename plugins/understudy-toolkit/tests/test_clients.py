@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from understudy import Clients, is_this_machine
+from understudy_toolkit.clients import Clients, is_this_machine
 
 
 class Workshop:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from understudy import errors
+import understudy.errors as errors
 from understudy.errors import Failure
 
 HINT = 7.0  # seconds; what the fault "rate_limited_with_hint" tells the client to wait

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from understudy.testing import ContractSetup, FaultServer, ProviderContract, Reply, overrides
-from understudy.testing.asking import becomes, unclosed
+from understudy_toolkit.conformance import ContractSetup, FaultServer, ProviderContract, Reply, overrides
+from understudy_toolkit.conformance.asking import becomes, unclosed
 
 run = runpy.run_path(str(Path(__file__).parent / "contract" / "running.py"))["run"]
 
@@ -85,15 +85,16 @@ def test_without_pytest_the_package_imports_and_the_contract_says_what_to_instal
     program = (
         "import sys; sys.modules['pytest'] = None\n"
         "import importlib.util; importlib.util.find_spec = lambda name, package=None: None\n"
-        "from understudy.testing import FAULTS, FaultServer, Reply, ScriptedProvider, no_waiting, overrides\n"
+        "from understudy_toolkit.conformance import FAULTS, FaultServer, Reply, overrides\n"
         "try:\n"
-        "    from understudy.testing import ProviderContract\n"
+        "    from understudy_toolkit.conformance import ProviderContract\n"
         "except ModuleNotFoundError as error:\n"
         "    print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout == (
-        'understudy.testing.ProviderContract needs pytest, and found none: pip install "understudy[testing]"\n'
+        "understudy_toolkit.conformance.ProviderContract needs pytest, and found none: "
+        'pip install "understudy-toolkit[testing]"\n'
     )
 
 

@@ -15,9 +15,9 @@ from understudy.errors import AllProvidersFailed, Failure, UnsupportedRequest
 from understudy.messages import File, Image, Message, Request, Text, Thinking, Tool, ToolCall, ToolResult
 from understudy.provider import ChatProvider
 from understudy.response import FinishReason, LLMResponse, TextDelta, ToolCallDelta
-from understudy.testing.answer_rules import FOREIGN
-from understudy.testing.asking import PROMPT, REQUEST, Way, finish_of, thoughts_of
-from understudy.testing.setup import ContractSetup
+from understudy_toolkit.conformance.answer_rules import FOREIGN
+from understudy_toolkit.conformance.asking import PROMPT, REQUEST, Way, finish_of, thoughts_of
+from understudy_toolkit.conformance.setup import ContractSetup
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = Tool(name="get_weather", description="Tells the weather of a city.", parameters=CITY)

@@ -109,7 +109,7 @@ class FaultServer:
 
     Attributes:
         fault: how replies travel from now on: None, "reset", "cut_at_once", "cut", "stream_end", "stall", "dribble" or
-            "black_hole", as understudy.testing.FAULTS describes them; `refuse` is a method.
+            "black_hole", as understudy_toolkit.conformance.FAULTS describes them; `refuse` is a method.
         requests: every request so far.
     """
 

@@ -8,7 +8,8 @@ import urllib.request
 from parrot import ANSWER, ERRORS, REPLIES, STREAM
 
 from understudy import LLMFactory, LLMProvider, LLMResponse
-from understudy.testing import HTTPFaults, ProviderContract, Reply, ScriptedProvider, overrides
+from understudy.testing import ScriptedProvider
+from understudy_toolkit.conformance import HTTPFaults, ProviderContract, Reply, overrides
 
 
 class Mynah(LLMProvider):

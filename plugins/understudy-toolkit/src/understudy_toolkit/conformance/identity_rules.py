@@ -12,8 +12,8 @@ from understudy.factory import LLMFactory
 from understudy.installed import InstalledProvider
 from understudy.plain import PlainProvider
 from understudy.provider import Capabilities, ChatProvider
-from understudy.testing.asking import REQUEST, Way
-from understudy.testing.setup import ContractSetup
+from understudy_toolkit.conformance.asking import REQUEST, Way
+from understudy_toolkit.conformance.setup import ContractSetup
 
 BAD_KEY = "bad key\twith-blanks-in-it"
 ANOTHER_KEY = "another-key-that-is-not-real"

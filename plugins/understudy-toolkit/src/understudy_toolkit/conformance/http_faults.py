@@ -8,9 +8,9 @@ from typing import ClassVar, TypeAlias
 
 import pytest
 
-from understudy.testing.fault_server import FaultServer, ReceivedRequest, Reply
-from understudy.testing.faults import HINT
-from understudy.testing.setup import ContractSetup
+from understudy_toolkit.conformance.fault_server import FaultServer, ReceivedRequest, Reply
+from understudy_toolkit.conformance.faults import HINT
+from understudy_toolkit.conformance.setup import ContractSetup
 
 PAGE = "<!DOCTYPE html><html><head><title>Oops</title></head><body><h1>Something is wrong</h1></body></html>\n"
 

@@ -10,7 +10,7 @@ from parrot import ANSWER, ERRORS, REPLIES, STREAM, Parrot
 from table import BROKEN
 
 from understudy import Settings, hookimpl
-from understudy.testing import HTTPFaults, ProviderContract, asking, failure_rules
+from understudy_toolkit.conformance import HTTPFaults, ProviderContract, asking, failure_rules
 
 SECRET = "not-a-real-key"
 THIN = ("server_error", "cut")

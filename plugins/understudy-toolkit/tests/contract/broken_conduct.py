@@ -33,7 +33,7 @@ from understudy import (
     ToolCallDelta,
     ToolResult,
 )
-from understudy.testing import asking
+from understudy_toolkit.conformance import asking
 
 
 class Deaf(Parrot):

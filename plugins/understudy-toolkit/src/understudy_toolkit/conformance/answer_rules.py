@@ -19,8 +19,8 @@ from understudy.response import (
     StreamEvent,
     Usage,
 )
-from understudy.testing.asking import REQUEST, WAYS, Way, finish_of, snapshot, text_of
-from understudy.testing.setup import ContractSetup
+from understudy_toolkit.conformance.asking import REQUEST, WAYS, Way, finish_of, snapshot, text_of
+from understudy_toolkit.conformance.setup import ContractSetup
 
 FOREIGN = {"somebody-else": {"signature": "foreign-signature", "cache": ["foreign-mark"]}}
 

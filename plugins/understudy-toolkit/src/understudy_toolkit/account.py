@@ -1,0 +1,110 @@
+"""What the settings say of an account at a vendor: its key, its address, and what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+from urllib.parse import unquote, urlsplit
+
+from understudy.errors import ConfigurationError
+from understudy.settings import Secret, Settings
+
+__all__ = ["Account", "Transport", "read_account", "without_login"]
+
+Transport = Literal["sdk", "http"]
+DEFAULT_TRANSPORT: Transport = "sdk"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Account:
+    """Who is asked, where, and on which lane.
+
+    Args:
+        base_url: the address, without a slash at its end; a name and a password may stand in it.
+        model: the model that is asked where a request names none.
+        key: the key; None for a server without keys, or where it is missing.
+        credential: a word for the account that tells neither key nor password: what a provider's `credential` is.
+        unavailable_reason: what is missing, in one sentence; None where nothing is.
+        is_vendor: whether the address is the vendor's own.
+        transport: the lane: "sdk" or "http".
+    """
+
+    base_url: str
+    model: str
+    key: Secret | None = None
+    credential: str = ""
+    unavailable_reason: str | None = None
+    is_vendor: bool = True
+    transport: Transport = DEFAULT_TRANSPORT
+
+    @property
+    def shown_url(self) -> str:
+        """The address as anybody may see it."""
+        return without_login(self.base_url)
+
+    @property
+    def login(self) -> tuple[str, str] | None:
+        """The name and the password that stand in the address."""
+        parts = urlsplit(self.base_url)
+        return None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
+
+    def __repr__(self) -> str:
+        return f"Account(base_url={self.shown_url!r}, model={self.model!r}, transport={self.transport!r})"
+
+
+def read_account(
+    settings: Settings,
+    *,
+    key: str | tuple[str, ...],
+    url: str | tuple[str, ...],
+    default_url: str,
+    model: str | tuple[str, ...],
+    default_model: str,
+    transport: str | None = None,
+) -> Account:
+    """Read an account from the settings, each value from the first of some variables that is set.
+
+    Args:
+        settings: where the variables are; a provider's table in `understudy.toml` stands above them.
+        key: the variables of the key.
+        url: those of the address.
+        default_url: the vendor's own address.
+        model: those of the model.
+        default_model: the model where none is named.
+        transport: the variable that chooses the lane; None where there is only one.
+
+    Raises:
+        ConfigurationError: a value is malformed.
+    """
+    keys, urls, models = ((names,) if isinstance(names, str) else names for names in (key, url, model))
+    found, base_url = settings.api_key(*keys), settings.base_url(*urls, default=default_url)
+    return Account(
+        base_url=base_url,
+        model=settings.model(*models, default=default_model),
+        key=found,
+        credential=settings.credential(found, base_url, default=default_url),
+        unavailable_reason=None if found or not settings.needs_key else settings.missing(*keys),
+        is_vendor=base_url == default_url,
+        transport=_transport(settings, transport) if transport is not None else DEFAULT_TRANSPORT,
+    )
+
+
+def without_login(url: str) -> str:
+    """Return an address without the name and the password that may stand in it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _transport(settings: Settings, name: str) -> Transport:
+    table = settings.tables.get(settings.provider_name or "")
+    own: str | None = getattr(table, "transport", None)  # `transport = "sdk"` in a table of understudy.toml
+    value, what, origin = settings.find(name) or (None, name, "")
+    if own is not None and table is not None:
+        value, what, origin = own, "transport", table.origin
+    if value is None:
+        return DEFAULT_TRANSPORT
+    for known in get_args(Transport):
+        if value.lower() == known:
+            chosen: Transport = known
+            return chosen
+    raise ConfigurationError(f'{what} in {origin}: expected "sdk" or "http", found {value[:40]!r}')

@@ -1,0 +1,103 @@
+"""The body of a reply: decoded bit by bit, so that a small one cannot become a huge one unseen; and its JSON."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from understudy.errors import MalformedResponse
+
+__all__ = ["ENCODINGS", "Decoder", "read_json", "too_large", "write_json"]
+
+ENCODINGS = "gzip, deflate"  # what is asked for: others can be inflated more than a thousand times in one step
+_STEP = 2**20  # bytes that are inflated at a time; between two steps somebody looks at the clock
+_AUTOMATIC, _RAW = zlib.MAX_WBITS | 32, -zlib.MAX_WBITS  # zlib or gzip, by the header; deflate without any
+
+
+class Decoder:
+    """Takes a body's bytes as they were sent, and returns what they stand for.
+
+    Args:
+        headers: the reply's headers.
+
+    Raises:
+        MalformedResponse: it is encoded in a way that was not asked for.
+    """
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        encoding = headers.get("content-encoding", "").strip().lower()
+        if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
+            raise MalformedResponse(f"expected a body in {ENCODINGS} or as it is, found it in {encoding[:40]}")
+        self._inflate = zlib.decompressobj(_AUTOMATIC) if encoding not in ("", "identity") else None
+        self._begun = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether bytes stand for themselves."""
+        return self._inflate is None
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield what the next bytes stand for, at most a megabyte at a time.
+
+        Raises:
+            MalformedResponse: they cannot be decoded.
+        """
+        if self._inflate is None:
+            yield data
+            return
+        try:
+            while data:
+                piece = self._step(data)
+                if piece:
+                    yield piece
+                data = self._inflate.unconsumed_tail
+                if self._inflate.eof and self._inflate.unused_data.rstrip(b"\0"):  # one body may be several, joined
+                    data, self._inflate = self._inflate.unused_data, zlib.decompressobj(_AUTOMATIC)
+        except zlib.error as error:
+            fault = str(error)
+        else:
+            return
+        raise MalformedResponse(f"expected a compressed body, found one that cannot be inflated: {fault}")
+
+    def _step(self, data: bytes) -> bytes:
+        assert self._inflate is not None
+        try:
+            piece = self._inflate.decompress(data, _STEP)
+        except zlib.error:
+            if self._begun:
+                raise
+            self._inflate = zlib.decompressobj(_RAW)  # some servers' deflate is without its header
+            piece = self._inflate.decompress(data, _STEP)
+        self._begun = True
+        return piece
+
+
+def too_large(most_bytes: int) -> MalformedResponse:
+    """Return the failure of an answer that is larger than it may be."""
+    return MalformedResponse(f"expected an answer of at most {most_bytes:,} bytes, found a larger one")
+
+
+def read_json(content: bytes | str) -> Any:
+    """Parse JSON, with a byte order mark or without.
+
+    Raises:
+        ValueError: it is no JSON, no text, or nested too deep to be read.
+    """
+    try:
+        return json.loads(content)
+    except RecursionError:
+        pass
+    raise ValueError("lists and objects nested too deep to be read")
+
+
+def write_json(document: Any) -> bytes:
+    """Return a document as JSON in UTF-8; what is no Unicode text (half of a surrogate pair) becomes "?".
+
+    Raises:
+        ValueError: it holds a number that JSON does not have, or a circle.
+        TypeError: it holds something that JSON does not have.
+    """
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace")

@@ -1,0 +1,276 @@
+"""Asking and reading: whole answers and streams, sync and async, with every failure typed and every time kept.
+
+A provider hands in what only it knows: how its vendor says that something failed (`Replies`), and how a stream becomes
+an answer (`Reader`). The functions here raise failures that drag nothing along: an exception of an SDK, and the frames
+of its traceback, hold the request with the key among its headers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from understudy.errors import Failure, MalformedResponse
+from understudy.response import StreamEvent
+from understudy_toolkit.bodies import read_json
+from understudy_toolkit.lanes import Ask, AsyncReply, Headers, Lane, Reply
+
+__all__ = ["Answer", "Reader", "Replies", "aanswer", "answer", "astream", "failures_of", "stream"]
+
+# A reply of one of these types may be a page or an error instead of a stream: it is, where it begins like one. Some
+# servers send their streams as text/html, which is Flask's default.
+_DOCUMENTS = ("text/html", "application/xhtml+xml", "application/xml", "text/xml", "application/json")
+_BEGINNINGS = (b"<", b"{", b"[", b"")
+_ENOUGH = 64 * 2**10  # bytes of such a document
+
+
+@dataclass(frozen=True, slots=True)
+class Replies:
+    """How a vendor says that something failed.
+
+    Args:
+        provider: the provider's name.
+        failure_of_reply: returns what a status, headers and a body that is no answer mean.
+        failure_of_exception: returns what an exception of the lane means.
+        streams: the content types of the vendor's streams.
+    """
+
+    provider: str
+    failure_of_reply: Callable[[int, Mapping[str, str], bytes], Failure]
+    failure_of_exception: Callable[[BaseException], Failure]
+    streams: tuple[str, ...] = ("text/event-stream",)
+
+
+class Answer(NamedTuple):
+    """A whole answer: the JSON of a reply with status 200, and its headers."""
+
+    document: Any
+    headers: Headers
+
+
+class Reader(Protocol):
+    """Puts a stream together to the answer that it is."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the vendor's end marker has come: nothing that breaks afterwards takes anything away."""
+        ...
+
+    def read(self, data: bytes, /) -> Iterable[StreamEvent]:
+        """Take the next bytes."""
+        ...
+
+    def end(self) -> Iterable[StreamEvent]:
+        """Take the end of the stream; Finish is the last event."""
+        ...
+
+
+@contextmanager
+def failures_of(model: str | None, replies: Replies) -> Iterator[None]:
+    """Turn whatever goes wrong inside the block into a failure that names provider and model.
+
+    Args:
+        model: the model that is asked, where one is.
+        replies: how the vendor says that something failed.
+    """
+    try:
+        yield
+    except Exception as exception:
+        failure = replies.failure_of_exception(exception)
+        failure.provider = failure.provider or replies.provider
+        failure.model = failure.model or model
+        if failure is exception:
+            raise
+        raise failure from failure.__cause__
+
+
+def answer(lane: Lane, ask: Ask, replies: Replies) -> Answer:
+    """Ask for a whole answer.
+
+    Raises:
+        Failure: there is none.
+    """
+    failed: list[Failure] = []
+    try:
+        reply = lane.send(ask)
+        try:
+            content = reply.read()
+        finally:
+            reply.close()
+    except Exception as exception:
+        failed.append(_failure_of(exception, replies))
+    if failed:
+        raise failed.pop()  # in no variable: it would hold this frame, and this frame it
+    return _answer(reply, content, replies)
+
+
+async def aanswer(lane: Lane, ask: Ask, replies: Replies) -> Answer:
+    """Ask for a whole answer on the running event loop, as `answer`."""
+    failed: list[Failure] = []
+    try:
+        reply = await lane.asend(ask)
+        try:
+            content = await reply.read()
+        finally:
+            await reply.close()
+    except Exception as exception:
+        failed.append(_failure_of(exception, replies))
+    if failed:
+        raise failed.pop()
+    return _answer(reply, content, replies)
+
+
+def stream(
+    lane: Lane, ask: Ask, replies: Replies, reader_of: Callable[[Mapping[str, str]], Reader]
+) -> Iterator[StreamEvent]:
+    """Ask for a stream, and yield its events.
+
+    Args:
+        lane: what carries the request.
+        ask: the request, with `stream` set.
+        replies: how the vendor says that something failed.
+        reader_of: returns what reads the stream of a reply with these headers.
+
+    Raises:
+        Failure: there is no answer, or no more of it.
+    """
+    failed: list[Failure] = []
+    reply: Reply | None = None
+    data: bytes | None = b""
+    try:
+        try:
+            reply = lane.send(ask)
+            pieces, content = reply.pieces(), None
+            if reply.status != 200:
+                content = reply.read()
+            elif _may_be_a_document(reply, replies):
+                data = first = next(pieces, b"")
+                if first.lstrip()[:1] in _BEGINNINGS:
+                    content = first + b"".join(_beginning(pieces, ask))
+        except Exception as exception:
+            failed.append(_failure_of(exception, replies))
+        if failed:
+            raise failed.pop()
+        assert reply is not None
+        if content is not None:
+            raise _unexpected(reply, content, replies)
+        reader = reader_of(reply.headers)
+        while data is not None:
+            yield from reader.read(data)
+            try:
+                data = next(pieces, None)
+            except Exception as exception:
+                if not reader.ended:
+                    failed.append(_failure_of(exception, replies))
+                break
+        if failed:
+            raise failed.pop()
+        yield from reader.end()
+    finally:
+        if reply is not None:
+            reply.close()
+
+
+async def astream(
+    lane: Lane, ask: Ask, replies: Replies, reader_of: Callable[[Mapping[str, str]], Reader]
+) -> AsyncGenerator[StreamEvent, None]:
+    """Ask for a stream on the running event loop, as `stream`. Close it where it is left early: contextlib.aclosing."""
+    failed: list[Failure] = []
+    reply: AsyncReply | None = None
+    data: bytes | None = b""
+    try:
+        try:
+            reply = await lane.asend(ask)
+            pieces, content = reply.pieces(), None
+            if reply.status != 200:
+                content = await reply.read()
+            elif _may_be_a_document(reply, replies):
+                data = first = await anext(pieces, b"")
+                if first.lstrip()[:1] in _BEGINNINGS:
+                    content = first + b"".join([piece async for piece in _abeginning(pieces, ask)])
+        except Exception as exception:
+            failed.append(_failure_of(exception, replies))
+        if failed:
+            raise failed.pop()
+        assert reply is not None
+        if content is not None:
+            raise _unexpected(reply, content, replies)
+        reader = reader_of(reply.headers)
+        while data is not None:
+            for event in reader.read(data):
+                yield event
+            try:
+                data = await anext(pieces, None)
+            except Exception as exception:
+                if not reader.ended:
+                    failed.append(_failure_of(exception, replies))
+                break
+        if failed:
+            raise failed.pop()
+        for event in reader.end():
+            yield event
+    finally:
+        if reply is not None:
+            await reply.close()
+
+
+# ---- what came back ----
+
+
+def _answer(reply: Reply | AsyncReply, content: bytes, replies: Replies) -> Answer:
+    if reply.status == 200:
+        try:
+            return Answer(read_json(content), reply.headers)
+        except ValueError as error:
+            fault = str(error)
+    else:
+        fault = ""
+    raise _unexpected(reply, content, replies, fault)
+
+
+def _may_be_a_document(reply: Reply | AsyncReply, replies: Replies) -> bool:
+    kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind in _DOCUMENTS and kind not in replies.streams
+
+
+def _beginning(pieces: Iterator[bytes], ask: Ask) -> Iterator[bytes]:
+    """Yield as much of a document as tells what it is, and comes in time."""
+    until, left = time.monotonic() + ask.seconds, _ENOUGH
+    for piece in pieces:
+        yield piece
+        left -= len(piece)
+        if left < 0 or time.monotonic() > until:
+            return
+
+
+async def _abeginning(pieces: AsyncIterator[bytes], ask: Ask) -> AsyncIterator[bytes]:
+    until, left = time.monotonic() + ask.seconds, _ENOUGH
+    async for piece in pieces:
+        yield piece
+        left -= len(piece)
+        if left < 0 or time.monotonic() > until:
+            return
+
+
+def _unexpected(reply: Reply | AsyncReply, content: bytes, replies: Replies, fault: str = "") -> Failure:
+    failure = replies.failure_of_reply(reply.status, reply.headers, content)
+    if type(failure) is not MalformedResponse:
+        return failure
+    told = "; ".join(filter(None, (reply.headers.get("content-type", "no content type"), fault[:100])))
+    return MalformedResponse(
+        f"{failure.message} ({told})",
+        provider=replies.provider,
+        status=failure.status,
+        code=failure.code,
+        request_id=failure.request_id,
+    )
+
+
+def _failure_of(exception: Exception, replies: Replies) -> Failure:
+    """Return the failure that an exception of the lane means, with nothing of the request hanging on it."""
+    failure = replies.failure_of_exception(exception)
+    failure.__cause__ = failure.__context__ = None
+    return failure.with_traceback(None)

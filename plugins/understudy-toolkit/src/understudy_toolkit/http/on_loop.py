@@ -1,0 +1,218 @@
+"""The http lane of calls on an event loop, on aiohttp. Imported at the first such call."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import socket
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, NoReturn
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from understudy.errors import ConnectionFailed, MalformedResponse, Timeout
+from understudy.threads import in_thread
+from understudy_toolkit.bodies import Decoder, too_large
+from understudy_toolkit.http.address import Address, Proxy
+from understudy_toolkit.lanes import Ask, Headers
+
+__all__ = ["AsyncHttpReply", "Session"]
+
+KEEP_SECONDS = 15.0  # as in sync.py
+_LARGE = 2**20  # bytes of a request, from which on aiohttp wants a file, so that it can send it bit by bit
+_NO_TIMES = aiohttp.ClientTimeout(
+    total=None, connect=None, sock_connect=None, sock_read=None
+)  # they are kept here, not there
+_MORE_TURNS = 2  # of the loop, after which it knows of every connection that was closed while nobody looked
+
+
+class Session:
+    """The connections to one address on one event loop. Make it there.
+
+    Args:
+        address: where to.
+        proxy: what stands between.
+        context: whom we trust.
+    """
+
+    def __init__(self, address: Address, proxy: Proxy | None, context: ssl.SSLContext) -> None:
+        self._origin, self._proxy = address.origin, proxy
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                resolver=_Resolver(), ssl=context, limit=0, keepalive_timeout=KEEP_SECONDS, use_dns_cache=False
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            timeout=_NO_TIMES,
+            trust_env=False,
+        )
+
+    async def send(self, target: str, headers: Mapping[str, str], body: bytes, ask: Ask) -> AsyncHttpReply:
+        """Send a request, and return its reply once that has begun.
+
+        Raises:
+            Timeout: it has not begun in time.
+            ConnectionFailed: there is no connection, or it broke.
+            MalformedResponse: what came is no HTTP.
+        """
+        until = asyncio.get_running_loop().time() + ask.seconds
+        for _ in range(_MORE_TURNS):
+            await asyncio.sleep(0)
+        connect = min(ask.connect_seconds, ask.seconds)
+        proxy: dict[str, Any] = {}
+        if self._proxy is not None:
+            proxy["proxy"] = self._proxy.url
+            if self._proxy.authorization is not None:
+                proxy["proxy_headers"] = {"proxy-authorization": self._proxy.authorization}
+        try:
+            async with asyncio.timeout_at(until):
+                response = await self._session.request(
+                    ask.method,
+                    URL(self._origin + target, encoded=True),
+                    data=io.BytesIO(body) if len(body) >= _LARGE else body or None,
+                    headers=headers,
+                    allow_redirects=False,
+                    skip_auto_headers=("user-agent", "accept", "accept-encoding", "content-type"),
+                    timeout=aiohttp.ClientTimeout(total=None, connect=connect, sock_read=None),
+                    **proxy,
+                )
+        except aiohttp.ConnectionTimeoutError:
+            raise Timeout(f"no connection within {connect:.3g} s") from None
+        except (aiohttp.ClientError, OSError) as error:
+            _raise(error, f"no answer has begun within {ask.seconds:.3g} s")
+        return AsyncHttpReply(response, ask, until)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+
+class AsyncHttpReply:
+    """A reply as it comes.
+
+    Args:
+        response: its head was read.
+        ask: what was asked.
+        until: the moment (of the loop's clock) by which a whole answer must be there.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, ask: Ask, until: float) -> None:
+        self.status: int = response.status
+        self.headers = Headers(response.headers.items())
+        self._response, self._ask, self._until = response, ask, until
+
+    async def read(self) -> bytes:
+        """Return the whole body."""
+        until = asyncio.get_running_loop().time() + self._ask.seconds if self._ask.stream else self._until
+        pieces, size, decoder = [], 0, Decoder(self.headers)
+        try:
+            async with asyncio.timeout_at(until):
+                while data := await self._response.content.readany():
+                    for piece in decoder.feed(data):
+                        size += len(piece)
+                        if size > self._ask.most_bytes:
+                            raise too_large(self._ask.most_bytes)
+                        pieces.append(piece)
+                        if not decoder.is_plain:
+                            await asyncio.sleep(0)  # inflating takes long, and others are waiting for the loop
+        except (aiohttp.ClientError, OSError) as error:
+            _raise(error, f"the answer was not whole within {self._ask.seconds:.3g} s")
+        return b"".join(pieces)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes."""
+        decoder, content = Decoder(self.headers), self._response.content
+        watch = _Watch(self._response, self._ask.seconds)
+        try:
+            while True:
+                watch.begin()
+                try:
+                    data = await content.readany()
+                except (aiohttp.ClientError, OSError) as error:
+                    if watch.is_over:
+                        raise Timeout(f"nothing more has come within {self._ask.seconds:.3g} s") from None
+                    _raise(error, "")
+                if not data:
+                    return
+                watch.pause()
+                if decoder.is_plain:
+                    yield data
+                    continue
+                for piece in decoder.feed(data):
+                    yield piece
+                    await asyncio.sleep(0)
+        finally:
+            watch.end()
+
+    async def close(self) -> None:
+        """End the reply; what was not read to its end closes its connection."""
+        self._response.close()
+
+
+class _Watch:
+    """Closes a response whose next piece does not come in time: one timer for all of them, whose moment each moves.
+
+    Args:
+        response: what is watched.
+        seconds: for each piece.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, seconds: float) -> None:
+        self.is_over = False
+        self._response, self._seconds = response, seconds
+        self._loop = asyncio.get_running_loop()
+        self._due: float | None = None  # None while nobody waits for a piece
+        self._timer = self._loop.call_later(seconds, self._look)
+
+    def begin(self) -> None:
+        self._due = self._loop.time() + self._seconds
+
+    def pause(self) -> None:
+        self._due = None
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        due = now + self._seconds if self._due is None else self._due
+        if due > now:
+            self._timer = self._loop.call_at(due, self._look)
+        else:
+            self.is_over = True
+            self._response.close()
+
+
+class _Resolver(AbstractResolver):
+    """Looks hosts up in threads that neither run out nor hold up the interpreter's exit."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        found = await in_thread(lambda: socket.getaddrinfo(host, port, family, socket.SOCK_STREAM))
+        return [
+            ResolveResult(
+                hostname=host, host=str(place[0]), port=int(place[1]), family=kind, proto=protocol, flags=_NUMERIC
+            )
+            for kind, _, protocol, _, place in found
+        ]
+
+    async def close(self) -> None:
+        """Close nothing."""
+
+
+_NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+
+
+def _raise(error: Exception, words: str) -> NoReturn:
+    """Raise what an exception of aiohttp's means; its own holds the request with the key."""
+    if isinstance(error, TimeoutError):
+        raise Timeout(words) from None
+    if isinstance(error, aiohttp.ClientResponseError) and not isinstance(error, aiohttp.ClientHttpProxyError):
+        raise MalformedResponse(f"expected HTTP, found something else: {error.message[:200]}") from None
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        raise ConnectionFailed(f"expected the proxy to open a tunnel, found status {error.status}") from None
+    raise ConnectionFailed(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from None

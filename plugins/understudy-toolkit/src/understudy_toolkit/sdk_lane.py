@@ -1,0 +1,293 @@
+"""The lane that goes through a vendor's SDK, for SDKs that are built on httpx or httpx2. Neither is imported here.
+
+A plugin's `sdk.py` has the few functions of `Sdk`: it makes the SDK's clients, and has them send a request and return
+httpx's response as it is, unread. Everything else about a lane is here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from importlib import import_module
+from typing import Any, Protocol, TypeVar, cast
+
+from understudy.errors import Timeout
+from understudy_toolkit.account import Account
+from understudy_toolkit.bodies import ENCODINGS, Decoder, too_large
+from understudy_toolkit.clients import Clients, close_half_open, is_this_machine, unwind
+from understudy_toolkit.lanes import Ask, Headers
+from understudy_toolkit.tls import context_for
+
+__all__ = ["Sdk", "SdkLane", "aguarded", "client_options", "guarded", "with_headers"]
+
+HttpClient = TypeVar("HttpClient")
+
+# Of the body of an error. SDKs read it whole, whatever its size and however slowly it comes; 64 kB can be inflated to
+# 64 MB, and tell a cause at their beginning or not at all.
+MOST_ERROR_BYTES = 64 * 2**10
+_OF_THE_BODY = ("content-encoding", "content-length", "transfer-encoding")
+
+
+class Sdk(Protocol):
+    """What a plugin's `sdk.py` has, as functions of the module."""
+
+    def open_client(self, account: Account) -> Any:
+        """Make the SDK's client, its retries off, around an HTTP client that was made by `guarded`."""
+        ...
+
+    def open_async_client(self, account: Account) -> Any:
+        """Make the SDK's client for the running event loop, around one that was made by `aguarded`."""
+        ...
+
+    def send(self, client: Any, ask: Ask) -> Any:
+        """Have the SDK send a request, and return httpx's response, whatever its status."""
+        ...
+
+    async def asend(self, client: Any, ask: Ask) -> Any:
+        """As `send`, on the running event loop."""
+        ...
+
+
+class SdkLane:
+    """Carries requests through a vendor's SDK.
+
+    Args:
+        module: the name of the plugin's `sdk.py`, which is imported, and the SDK with it, when it is needed.
+        account: whose requests they are, and where they go.
+    """
+
+    keeps_deadline = False
+
+    def __init__(self, module: str, account: Account) -> None:
+        self._module = module
+        self._clients: Clients[Any, Any] = Clients(
+            prepare=lambda: import_module(module),
+            open=lambda: self._sdk.open_client(account),
+            close=lambda client: client.close(),
+            open_async=lambda: self._sdk.open_async_client(account),
+            close_async=_aclose,
+        )
+
+    @property
+    def _sdk(self) -> Sdk:
+        return cast(Sdk, import_module(self._module))
+
+    def prepare(self) -> None:
+        """Import the SDK."""
+        self._clients.prepare()
+
+    def send(self, ask: Ask) -> HttpxReply:
+        """Send a request; the time begins when the SDK has been imported."""
+        client = self._clients.get()
+        until = time.monotonic() + ask.seconds
+        return HttpxReply(self._sdk.send(client, ask), ask, until)
+
+    async def asend(self, ask: Ask) -> AsyncHttpxReply:
+        """Send a request on the running event loop; the time begins when the SDK has been imported."""
+        client = await self._clients.aget()
+        until = asyncio.get_running_loop().time() + ask.seconds
+        async with asyncio.timeout_at(until):
+            return AsyncHttpxReply(await self._sdk.asend(client, ask), ask, until)
+
+    def close(self) -> None:
+        """Close all clients."""
+        self._clients.close()
+
+    async def aclose(self) -> None:
+        """Close the client of the running event loop, and then all others."""
+        await self._clients.aclose()
+
+
+async def _aclose(client: Any) -> None:
+    await (client.aclose if hasattr(client, "aclose") else client.close)()
+
+
+class HttpxReply:
+    """httpx's response as a Reply.
+
+    Args:
+        response: the response, read or unread.
+        ask: what was asked.
+        until: the moment (time.monotonic) by which a whole answer must be there.
+    """
+
+    def __init__(self, response: Any, ask: Ask, until: float) -> None:
+        self.status: int = response.status_code
+        self.headers = Headers(response.headers.items())
+        self._response, self._ask, self._until = response, ask, until
+
+    def read(self) -> bytes:
+        """Return the whole body."""
+        until = time.monotonic() + self._ask.seconds if self._ask.stream else self._until
+        return b"".join(_bounded(self.pieces(), self._ask.most_bytes, until))
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the body as it comes."""
+        if self._response.is_closed:  # the SDK has read it
+            yield self._response.content
+            return
+        decoder = Decoder(self.headers)
+        for data in self._response.iter_raw():
+            yield from decoder.feed(data)
+
+    def close(self) -> None:
+        """End the response."""
+        self._response.close()
+
+
+def _bounded(pieces: Iterator[bytes], most_bytes: int, until: float) -> Iterator[bytes]:
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > most_bytes:
+            raise too_large(most_bytes)
+        if time.monotonic() > until:  # each read has its own timeout: a trickle would pass them all
+            raise Timeout("the answer came too slowly to be whole in time")
+        yield piece
+
+
+class AsyncHttpxReply:
+    """httpx's response as an AsyncReply.
+
+    Args:
+        response: the response, read or unread.
+        ask: what was asked.
+        until: the moment (of the loop's clock) by which a whole answer must be there.
+    """
+
+    def __init__(self, response: Any, ask: Ask, until: float) -> None:
+        self.status: int = response.status_code
+        self.headers = Headers(response.headers.items())
+        self._response, self._ask, self._until = response, ask, until
+        self._raw: AsyncIterator[bytes] | None = None
+
+    async def read(self) -> bytes:
+        """Return the whole body."""
+        until = asyncio.get_running_loop().time() + self._ask.seconds if self._ask.stream else self._until
+        pieces, size = [], 0
+        async with asyncio.timeout_at(until):
+            async for piece in self.pieces():
+                size += len(piece)
+                if size > self._ask.most_bytes:
+                    raise too_large(self._ask.most_bytes)
+                pieces.append(piece)
+        return b"".join(pieces)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes."""
+        if self._response.is_closed:
+            yield self._response.content
+            return
+        decoder = Decoder(self.headers)
+        self._raw = self._response.aiter_raw()
+        async for data in self._raw:
+            if decoder.is_plain:
+                yield data
+                continue
+            for piece in decoder.feed(data):
+                yield piece
+                await asyncio.sleep(0)  # inflating takes long, and others are waiting for the loop
+
+    async def close(self) -> None:
+        """End the response, and whatever reads it."""
+        await self._response.aclose()
+        if self._raw is not None:
+            await unwind(self._raw)
+
+
+# ---- the HTTP clients that SDKs are given ----
+
+
+def client_options(url: str) -> dict[str, Any]:
+    """Return what a client of httpx or httpx2 for this address is made with.
+
+    It follows no redirection, so the key goes nowhere else, and nothing for this machine goes through a proxy.
+
+    Raises:
+        ProviderUnavailable: the environment names certificates that cannot be read.
+    """
+    return {"verify": context_for(url), "trust_env": not is_this_machine(url), "follow_redirects": False}
+
+
+def guarded(kind: type[HttpClient]) -> type[HttpClient]:
+    """Return a class of httpx's Client that asks for no encoding but our own, and reads errors within bounds."""
+
+    def send(self: Any, request: Any, **options: Any) -> Any:
+        request.headers["accept-encoding"] = ENCODINGS
+        response = super(guard, self).send(request, **options)
+        if response.status_code < 400 or response.is_closed:
+            return response
+        until = time.monotonic() + _seconds_of(request)
+        pieces: list[bytes] = []
+        try:
+            for raw in response.iter_raw():
+                pieces.append(raw)
+                if sum(map(len, pieces)) >= MOST_ERROR_BYTES or time.monotonic() > until:
+                    break
+        finally:
+            response.close()
+        return _read_response(response, pieces)
+
+    guard = cast("type[HttpClient]", type(kind.__name__, (kind,), {"send": send, "__module__": __name__}))
+    return guard
+
+
+def aguarded(kind: type[HttpClient]) -> type[HttpClient]:
+    """Return a class of httpx's AsyncClient, as `guarded`; it leaves no connection half open where it is cancelled."""
+
+    async def send(self: Any, request: Any, **options: Any) -> Any:
+        request.headers["accept-encoding"] = ENCODINGS
+        await close_half_open(request)
+        response = await super(guard, self).send(request, **options)
+        if response.status_code < 400 or response.is_closed:
+            return response
+        pieces: list[bytes] = []
+        raw = response.aiter_raw()
+        try:
+            async with asyncio.timeout(_seconds_of(request)):
+                async for piece in raw:
+                    pieces.append(piece)
+                    if sum(map(len, pieces)) >= MOST_ERROR_BYTES:
+                        break
+        except TimeoutError:
+            pass  # the status says enough
+        finally:
+            await response.aclose()
+            await unwind(raw)
+        return _read_response(response, pieces)
+
+    guard = cast("type[HttpClient]", type(kind.__name__, (kind,), {"send": send, "__module__": __name__}))
+    return guard
+
+
+def with_headers(headers: Mapping[str, str], *removed: str) -> Callable[[Any], Any]:
+    """Return what sets an account's headers at the last moment, as the `auth` of a client of httpx.
+
+    Given to the SDK instead, a key would stand in its debug log, and the environment could put another in its place.
+
+    Args:
+        headers: what is set.
+        removed: headers that must not be sent as the SDK has made them.
+    """
+
+    def set_headers(request: Any) -> Any:
+        for name in removed:
+            request.headers.pop(name, None)
+        request.headers.update(headers)
+        return request
+
+    return set_headers
+
+
+def _seconds_of(request: Any) -> float:
+    seconds: float | None = request.extensions.get("timeout", {}).get("read")
+    return float("inf") if seconds is None else seconds
+
+
+def _read_response(response: Any, pieces: list[bytes]) -> Any:
+    """Return an error's response with as much of its body as was read."""
+    decoder = Decoder(Headers(response.headers.items()))
+    content = b"".join(piece for raw in pieces for piece in decoder.feed(raw))
+    headers = [pair for pair in response.headers.multi_items() if pair[0].lower() not in _OF_THE_BODY]
+    return type(response)(response.status_code, headers=headers, content=content, request=response.request)

@@ -1,0 +1,113 @@
+"""Server-sent events: a stream's bytes in, its events out.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream, read 2026-11-30. Four things are
+otherwise here, for the sake of what servers really send: a name without data is an event (some pings are no more), so
+is a comment (a sign of life), what stands at the end without its blank line is not lost, and `id` and `retry` mean
+nothing, since nobody connects again.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from understudy.errors import MalformedResponse
+
+__all__ = ["MOST_EVENT_BYTES", "SseEvent", "SseReader"]
+
+MOST_EVENT_BYTES = 16 * 2**20  # of one event: pictures come in one line, and no vendor's is a tenth of it
+_BOM = b"\xef\xbb\xbf"
+
+
+class SseEvent(NamedTuple):
+    """One event.
+
+    Args:
+        data: its data, lines joined by a line feed; b"" where it has none.
+        name: its type, as the field `event` gives it; "" where that is missing.
+        is_comment: whether it is a comment, which says no more than that the server is there.
+    """
+
+    data: bytes
+    name: str = ""
+    is_comment: bool = False
+
+
+_COMMENT = SseEvent(b"", "", True)
+
+
+class SseReader:
+    """Cuts the bytes of a stream into events, wherever the pieces end.
+
+    Args:
+        most_bytes: the most that one event may have.
+    """
+
+    def __init__(self, most_bytes: int = MOST_EVENT_BYTES) -> None:
+        self._most = most_bytes
+        self._size = 0  # of the data of the event that has not ended
+        self._line: list[bytes] = []  # the pieces of the line that has not ended
+        self._line_size = 0
+        self._data: list[bytes] = []
+        self._name = ""
+        self._first = True
+        self._after_cr = False  # the line feed that may follow belongs to the line end before it
+
+    def feed(self, data: bytes) -> list[SseEvent]:
+        """Take the next bytes, and return the events that they complete.
+
+        Raises:
+            MalformedResponse: an event is longer than it may be.
+        """
+        if self._after_cr and data:
+            self._after_cr = False
+            if data[:1] == b"\n":
+                data = data[1:]
+        if not data:
+            return []
+        lines = data.splitlines(True)  # of bytes: at CR, LF and CRLF alone
+        last = lines.pop() if lines[-1][-1:] not in (b"\n", b"\r") else b""
+        self._after_cr = not last and data[-1:] == b"\r"
+        events: list[SseEvent] = []
+        for line in lines:
+            if self._line:
+                line = b"".join([*self._line, line])
+                self._line, self._line_size = [], 0
+            self._take(line.rstrip(b"\r\n"), events)
+        if last:
+            self._line.append(last)
+            self._line_size += len(last)
+            self._check()
+        return events
+
+    def end(self) -> SseEvent | None:
+        """Return what stands at the end without its blank line, which may be cut; None where there is nothing."""
+        events: list[SseEvent] = []
+        if self._line:
+            line, self._line = b"".join(self._line), []
+            self._take(line, events)
+        self._take(b"", events)
+        return next((event for event in events if not event.is_comment), None)
+
+    def _take(self, line: bytes, events: list[SseEvent]) -> None:
+        if self._first:
+            line, self._first = line.removeprefix(_BOM), False
+        if not line:
+            if self._data or self._name:
+                events.append(SseEvent(b"\n".join(self._data), self._name))
+            self._data, self._name, self._size = [], "", 0
+            return
+        field, colon, value = line.partition(b":")
+        if value[:1] == b" ":
+            value = value[1:]
+        if field == b"data":
+            self._data.append(value)
+            self._size += len(value)
+            self._check()
+        elif field == b"event":
+            self._name = value.decode("utf-8", "replace")
+        elif colon and not field:
+            events.append(_COMMENT)
+
+    def _check(self) -> None:
+        if self._size + self._line_size > self._most:
+            raise MalformedResponse(f"expected events of at most {self._most:,} bytes, found a longer one")
