@@ -117,6 +117,15 @@ def test_an_old_failure_hides_no_row_that_begins_after_it():
     assert breaker.state is OPEN
 
 
+def test_a_row_is_as_long_as_what_is_remembered_of_it():
+    breaker = Breaker()
+    for call, now in enumerate((0.0, 290.0, 310.0, 349.0)):  # the first is forgotten at 310
+        tell(breaker, Effect.FAILURE, now, call)
+    assert breaker.state is CLOSED
+    tell(breaker, Effect.FAILURE, 350.0, 4)
+    assert breaker.state is OPEN
+
+
 def test_one_poisonous_prompt_that_is_retried_over_a_minute_opens_nothing():
     """Though two other calls have failed before the last success."""
     breaker = Breaker()

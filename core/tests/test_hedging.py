@@ -97,6 +97,7 @@ def test_what_the_loser_cost_is_told_where_it_had_an_answer_too():
     assert response.content == "mine"
     assert record(response) == [("b", "cancelled"), ("a", "succeeded")]
     assert (response.attempts[0].usage, response.attempts[0].model) == (usage, "script")
+    assert (response.attempts[0].wasted, response.wasted_tokens) == (0, 7)  # the vendor told: nothing is estimated
     assert nothing_is_left(stage)
 
 
