@@ -18,7 +18,7 @@ import understudy
 from understudy.errors import InvalidRequest, ProviderUnavailable
 from understudy_toolkit.bodies import write_json
 from understudy_toolkit.clients import Clients
-from understudy_toolkit.http.address import Address, find_proxy, write_head
+from understudy_toolkit.http.address import Address, check_header, find_proxy, write_head
 from understudy_toolkit.lanes import Ask
 
 if TYPE_CHECKING:
@@ -113,9 +113,8 @@ class HttpLane:
                 raise InvalidRequest(
                     f"expected a request that JSON can hold, found one that it cannot: {error}"
                 ) from None
-        for name, value in ask.headers.items():
-            headers[name.lower()] = value
-        for name, value in self._credentials().items():
+        for name, value in (*ask.headers.items(), *self._credentials().items()):
+            check_header(name, value)
             headers[name.lower()] = value
         return self._address.target(ask.path, ask.query), headers, body
 

@@ -13,7 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 from understudy.errors import InvalidRequest, ProviderUnavailable
 from understudy_toolkit.clients import is_this_machine
 
-__all__ = ["Address", "Proxy", "find_proxy", "write_head"]
+__all__ = ["Address", "Proxy", "check_header", "find_proxy", "write_head"]
 
 _PORTS = {"http": 80, "https": 443}
 _PATH = "/:@!$&'()*+,;=~%-._"  # what may stand in a path as it is (RFC 3986, 3.3), and what is quoted already
@@ -125,16 +125,9 @@ def basic(name: str, password: str) -> str:
 
 
 def write_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
-    """Return the head of a request.
-
-    Raises:
-        InvalidRequest: a header's value would not stay within its line.
-    """
-    lines = [f"{method} {target} HTTP/1.1"]
-    for name, value in headers.items():
-        check_header(name, value)
-        lines.append(f"{name}: {value}")
-    return "\r\n".join([*lines, "", ""]).encode("ascii")
+    """Return the head of a request, whose headers were checked."""
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    return "\r\n".join(lines).encode("ascii")
 
 
 def check_header(name: str, value: str) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import io
+import select
 import socket
 import ssl
+import weakref
 from collections.abc import AsyncIterator, Mapping
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
 import aiohttp
@@ -26,7 +29,6 @@ _LARGE = 2**20  # bytes of a request, from which on aiohttp wants a file, so tha
 _NO_TIMES = aiohttp.ClientTimeout(
     total=None, connect=None, sock_connect=None, sock_read=None
 )  # they are kept here, not there
-_MORE_TURNS = 2  # of the loop, after which it knows of every connection that was closed while nobody looked
 
 
 class Session:
@@ -39,9 +41,9 @@ class Session:
     """
 
     def __init__(self, address: Address, proxy: Proxy | None, context: ssl.SSLContext) -> None:
-        self._origin, self._proxy = address.origin, proxy
+        self._origin, self._host, self._proxy = address.origin, address.host, proxy
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+            connector=_Connector(
                 resolver=_Resolver(), ssl=context, limit=0, keepalive_timeout=KEEP_SECONDS, use_dns_cache=False
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -59,14 +61,18 @@ class Session:
             MalformedResponse: what came is no HTTP.
         """
         until = asyncio.get_running_loop().time() + ask.seconds
-        for _ in range(_MORE_TURNS):
-            await asyncio.sleep(0)
-        connect = min(ask.connect_seconds, ask.seconds)
+        connect = ask.connect_seconds if ask.connect_seconds < ask.seconds else None
         proxy: dict[str, Any] = {}
         if self._proxy is not None:
             proxy["proxy"] = self._proxy.url
             if self._proxy.authorization is not None:
-                proxy["proxy_headers"] = {"proxy-authorization": self._proxy.authorization}
+                shown = {"proxy-authorization": self._proxy.authorization}
+                if self._origin.startswith("https:"):
+                    proxy["proxy_headers"] = shown
+                else:
+                    headers = {**headers, **shown}
+        used: list[asyncio.Transport] = []
+        token = _used.set(used)
         try:
             async with asyncio.timeout_at(until):
                 response = await self._session.request(
@@ -79,11 +85,17 @@ class Session:
                     timeout=aiohttp.ClientTimeout(total=None, connect=connect, sock_read=None),
                     **proxy,
                 )
-        except aiohttp.ConnectionTimeoutError:
-            raise Timeout(f"no connection within {connect:.3g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
+        except BaseException as error:
+            if used:
+                used[-1].abort()  # closing waits until the server has taken the request
+            if not isinstance(error, aiohttp.ClientError | OSError):
+                raise
+            if isinstance(error, aiohttp.ConnectionTimeoutError):
+                raise Timeout(f"no connection to {self._host} within {connect:.3g} s") from None
             _raise(error, f"no answer has begun within {ask.seconds:.3g} s")
-        return AsyncHttpReply(response, ask, until)
+        finally:
+            _used.reset(token)
+        return AsyncHttpReply(response, used[-1], ask, until)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -95,14 +107,15 @@ class AsyncHttpReply:
 
     Args:
         response: its head was read.
+        transport: what it comes on.
         ask: what was asked.
         until: the moment (of the loop's clock) by which a whole answer must be there.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, ask: Ask, until: float) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, transport: asyncio.Transport, ask: Ask, until: float) -> None:
         self.status: int = response.status
         self.headers = Headers(response.headers.items())
-        self._response, self._ask, self._until = response, ask, until
+        self._response, self._transport, self._ask, self._until = response, transport, ask, until
 
     async def read(self) -> bytes:
         """Return the whole body."""
@@ -149,6 +162,8 @@ class AsyncHttpReply:
 
     async def close(self) -> None:
         """End the reply; what was not read to its end closes its connection."""
+        if not self._response.content.is_eof():
+            self._transport.abort()  # closing would say goodbye first, and wait for the server's
         self._response.close()
 
 
@@ -184,6 +199,37 @@ class _Watch:
         else:
             self.is_over = True
             self._response.close()
+
+
+_used: ContextVar[list[asyncio.Transport]] = ContextVar("used")  # by the request that is being sent
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Passes over connections that were closed while they were idle: the loop may not have been told yet."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._known: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    async def connect(self, *request: Any, **more: Any) -> Any:
+        while True:
+            connection = await super().connect(*request, **more)
+            transport, protocol = connection.transport, connection.protocol
+            if transport is not None and protocol in self._known and _has_something_to_say(transport):
+                connection.close()
+                continue
+            self._known.add(protocol)
+            if transport is not None:
+                _used.get().append(transport)
+            return connection
+
+
+def _has_something_to_say(transport: asyncio.Transport) -> bool:
+    if not hasattr(select, "poll"):  # on Windows
+        return False
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class _Resolver(AbstractResolver):

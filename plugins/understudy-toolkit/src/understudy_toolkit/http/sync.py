@@ -37,7 +37,6 @@ class Connections:
     def __init__(self, address: Address, proxy: Proxy | None, context: ssl.SSLContext) -> None:
         self._address, self._proxy, self._context = address, proxy, context
         self._idle: deque[Wire] = deque()  # the one that was used last stands last; its methods need no lock
-        self._closed = weakref.finalize(self, _close_all, self._idle)  # at the interpreter's exit at the latest
         _known.add(self)
 
     def send(self, request: bytes, ask: Ask, until: float) -> HttpReply:
@@ -58,9 +57,7 @@ class Connections:
             try:
                 wire.end_by(until)
                 wire.send(request)
-                response = HTTPResponse(wire, method=ask.method)  # type: ignore[arg-type]  # all that it needs of a socket
-                response.begin()
-                return HttpReply(self, wire, response, ask, until)
+                return HttpReply(self, wire, _begin(wire, ask.method), ask, until)
             except BaseException as error:
                 wire.close()
                 if isinstance(error, OSError) and not isinstance(error, TimeoutError) and not (is_new or wire.sent):
@@ -74,11 +71,16 @@ class Connections:
         wire.last_used = time.monotonic()
         self._idle.append(wire)
         if len(self._idle) > MOST_IDLE:
-            _close_first(self._idle)
+            self._close_first()
 
     def close(self) -> None:
         """Close the connections that are idle."""
-        _close_all(self._idle)
+        while self._idle:
+            self._close_first()
+
+    def _close_first(self) -> None:
+        with suppress(IndexError):  # another thread was quicker
+            self._idle.popleft().close()
 
     def _take(self) -> Wire | None:
         """Return an idle connection that can be used, where there is one."""
@@ -168,6 +170,15 @@ class HttpReply:
         return b""
 
 
+def _begin(wire: Wire, method: str) -> HTTPResponse:
+    """Read the head of a response; those that only say that another will come are passed over."""
+    while True:
+        response = HTTPResponse(wire, method=method)  # type: ignore[arg-type]  # it has what is needed of a socket
+        response.begin()
+        if response.status >= 200:
+            return response
+
+
 def _raise(error: OSError | HTTPException, words: str) -> NoReturn:
     """Raise what an exception of the connection means."""
     if isinstance(error, TimeoutError):
@@ -178,16 +189,6 @@ def _raise(error: OSError | HTTPException, words: str) -> NoReturn:
     if type(error).__name__ == "IncompleteRead":
         raise ConnectionFailed("the connection was closed before the end of the answer") from None
     raise MalformedResponse(f"expected HTTP, found something else: {told[:200]}") from None
-
-
-def _close_first(wires: deque[Wire]) -> None:
-    with suppress(IndexError):  # another thread was quicker
-        wires.popleft().close()
-
-
-def _close_all(wires: deque[Wire]) -> None:
-    while wires:
-        _close_first(wires)
 
 
 _known: weakref.WeakSet[Connections] = weakref.WeakSet()

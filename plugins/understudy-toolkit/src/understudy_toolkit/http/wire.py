@@ -102,6 +102,9 @@ class Wire:
         """Close the connection."""
         self._sock.close()
 
+    def __del__(self) -> None:
+        self._sock.close()  # of a reply that was left, or at the interpreter's exit
+
 
 def connect(address: Address, proxy: Proxy | None, context: ssl.SSLContext, until: float) -> Wire:
     """Open a connection.

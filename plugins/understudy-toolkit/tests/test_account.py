@@ -1,0 +1,63 @@
+"""What the settings say of an account."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from understudy.errors import ConfigurationError
+from understudy.settings import Settings
+from understudy_toolkit.account import Account, read_account, without_login
+
+KEY = "not-a-real-key-1234"
+
+
+def account(directory: Path | None = None, name: str = "parrot", **environment: str) -> Account:
+    settings = Settings(environment=environment, directory=directory).for_provider(name)
+    return read_account(
+        settings,
+        key=("PARROT_API_KEY", "BIRD_API_KEY"),
+        url="PARROT_BASE_URL",
+        default_url="https://api.parrot.example",
+        model="PARROT_MODEL",
+        default_model="parrot-1",
+        transport="PARROT_TRANSPORT",
+    )
+
+
+def test_a_key_is_all_that_is_needed() -> None:
+    read = account(BIRD_API_KEY=KEY)
+    assert (read.base_url, read.model, read.transport) == ("https://api.parrot.example", "parrot-1", "sdk")
+    assert (read.key is not None and read.key.reveal(), read.unavailable_reason, read.is_vendor) == (KEY, None, True)
+
+
+def test_what_is_missing_is_named() -> None:
+    assert (account().unavailable_reason or "").startswith("PARROT_API_KEY is not set")
+
+
+def test_an_account_elsewhere_is_another_and_its_password_is_shown_nowhere() -> None:
+    read = account(PARROT_API_KEY=KEY, PARROT_BASE_URL="https://me:p%40ss-word@gateway.example/v1/", PARROT_MODEL="x")
+    assert (read.base_url, read.shown_url) == (
+        "https://me:p%40ss-word@gateway.example/v1",
+        "https://gateway.example/v1",
+    )
+    assert (read.login, read.is_vendor, read.model) == (("me", "p@ss-word"), False, "x")
+    assert read.credential != account(PARROT_API_KEY=KEY).credential
+    for secret in (KEY, "p@ss-word", "p%40ss-word"):
+        assert secret not in repr(read) + read.credential
+
+
+@pytest.mark.parametrize("value", ["http", "HTTP", " sdk "])
+def test_a_lane_is_chosen_by_its_variable(value: str) -> None:
+    assert account(PARROT_API_KEY=KEY, PARROT_TRANSPORT=value).transport == value.strip().lower()
+
+
+def test_a_lane_that_does_not_exist_is_a_mistake() -> None:
+    with pytest.raises(ConfigurationError, match='PARROT_TRANSPORT in the environment: expected "sdk" or "http"'):
+        account(PARROT_TRANSPORT="pigeon")
+
+
+def test_a_login_is_taken_out_of_an_address() -> None:
+    assert without_login("http://me:secret@[::1]:8080/v1") == "http://[::1]:8080/v1"
+    assert without_login("https://host.example") == "https://host.example"
