@@ -13,7 +13,7 @@ from importlib import import_module
 import pytest
 
 from understudy import Failure, Message, Request, Settings
-from understudy.portal import iterate, run
+from understudy.concurrency.portal import iterate, run
 
 TIMEOUT = 0.1  # seconds after which a call is cancelled
 EXCESS = 0.05  # seconds that it may end later

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from understudy import LLMFactory, Settings, Usage
-from understudy.prices import price_of
+from understudy.extras.pricing import price_of
 
 
 @pytest.fixture(scope="module")

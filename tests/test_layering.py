@@ -28,10 +28,10 @@ TOOLKIT = ROOT / "plugins" / "understudy-toolkit" / "src" / "understudy_toolkit"
 NOUNS = ("classify", "errors", "factory", "messages", "provider", "response", "settings")
 # What the toolkit needs besides: how a class of three methods is told, who is installed, and threads that end with us.
 BESIDES = {
-    ("understudy.installed", "InstalledProvider"),
-    ("understudy.plain", "PlainProvider"),
-    ("understudy.threads", "in_thread"),
-    ("understudy.threads", "start"),
+    ("understudy.discovery.distributions", "InstalledProvider"),
+    ("understudy.routing.adapters", "PlainProvider"),
+    ("understudy.concurrency.threads", "in_thread"),
+    ("understudy.concurrency.threads", "start"),
 }
 
 

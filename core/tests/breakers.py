@@ -1,7 +1,7 @@
 """Ways to tell a breaker of outcomes; importable from the tests."""
 
 from understudy import Policy
-from understudy.breaker import Breaker, BreakerState, Effect
+from understudy.health.breaker import Breaker, BreakerState, Effect
 
 CLOSED, OPEN, COOLING, HALF_OPEN = (
     BreakerState.CLOSED,

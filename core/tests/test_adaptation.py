@@ -17,8 +17,8 @@ from understudy import (
     UnsupportedRequest,
     Usage,
 )
+from understudy.extras.pricing import estimate_usage
 from understudy.messages import Message
-from understudy.prices import estimate_usage
 from understudy_toolkit.thinking import MORE_ROOM, ROOM, check_room, room_to_think
 
 every_way = pytest.mark.parametrize("how", WAYS)

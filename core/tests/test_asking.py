@@ -7,7 +7,8 @@ from unittest.mock import AsyncMock
 import pytest
 from timed import WAYS, Player, Stage, ask
 
-from understudy import Policy, Tool, schema
+from understudy import Policy, Tool
+from understudy.extras import json_schema
 
 every_way = pytest.mark.parametrize("how", WAYS)
 TOOL = Tool(name="add")
@@ -63,32 +64,32 @@ def test_a_schema_that_cannot_be_checked_against_is_refused(how, output_schema, 
 
 def test_without_jsonschema_a_schema_has_to_be_json(monkeypatch):
     monkeypatch.setitem(sys.modules, "jsonschema", None)
-    schema.is_installed.cache_clear()
+    json_schema.is_installed.cache_clear()
     try:
         refused("sync", ValueError, "found what is no JSON", output_schema={"const": {1, 2}})
         stage = Stage(Player("a", "{}", output_schema=True))
         assert stage.ask(output_schema={"type": "objekt"}).success
     finally:
-        schema.is_installed.cache_clear()
+        json_schema.is_installed.cache_clear()
 
 
 def test_an_old_jsonschema_is_none(monkeypatch):
     """Before 4.18 it came without `referencing`, and fetched what a schema refers to."""
     monkeypatch.setitem(sys.modules, "referencing", None)
-    schema.is_installed.cache_clear()
+    json_schema.is_installed.cache_clear()
     try:
-        assert not schema.is_installed()
+        assert not json_schema.is_installed()
     finally:
-        schema.is_installed.cache_clear()
+        json_schema.is_installed.cache_clear()
 
 
 def test_a_schema_is_read_once_and_a_changed_one_anew():
     pytest.importorskip("jsonschema")
-    schema._checker.cache_clear()
+    json_schema._checker.cache_clear()
     stage, mine = Stage(Player("a", "{}", output_schema=True)), {"type": "object"}
     for _ in range(3):
         assert stage.ask(output_schema=dict(mine)).success
-    assert schema._checker.cache_info().misses == 1
+    assert json_schema._checker.cache_info().misses == 1
     mine["type"] = "objekt"
     with pytest.raises(ValueError, match="objekt"):
         stage.ask(output_schema=mine)

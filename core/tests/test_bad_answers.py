@@ -22,8 +22,8 @@ from understudy import (
     ToolCall,
     ToolCallDelta,
     hookimpl,
-    schema,
 )
+from understudy.extras import json_schema
 
 every_way = pytest.mark.parametrize("how", WAYS)
 every_stream = pytest.mark.parametrize("how", STREAMS)
@@ -147,7 +147,7 @@ def test_null_is_checked_like_any_other_json(how):
 @every_way
 def test_without_jsonschema_what_is_json_passes_with_a_warning(how, monkeypatch):
     monkeypatch.setitem(sys.modules, "jsonschema", None)
-    schema.is_installed.cache_clear()
+    json_schema.is_installed.cache_clear()
     try:
         stage = stage_of('{"city": 5}')
         response = stage.ask(how, output_schema=CITY)
@@ -157,7 +157,7 @@ def test_without_jsonschema_what_is_json_passes_with_a_warning(how, monkeypatch)
         stage = stage_of("no JSON")
         assert stage.ask(how, output_schema=CITY).success is False
     finally:
-        schema.is_installed.cache_clear()
+        json_schema.is_installed.cache_clear()
 
 
 @every_way

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy import Policy
-from understudy.breaker import TRANSITIONS, Breaker, BreakerState, Effect, Signal
+from understudy.health.breaker import TRANSITIONS, Breaker, BreakerState, Effect, Signal
 
 # ---- what opens it ----
 

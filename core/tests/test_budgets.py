@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy.budgets import BURST, WINDOW, Bulkhead, HedgeBudget, RetryBudget
+from understudy.health.budgets import BURST, WINDOW, Bulkhead, HedgeBudget, RetryBudget
 from understudy.testing import VirtualClock
 
 

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy import Heartbeat, TextDelta, ThinkingDelta, ToolCallDelta
-from understudy.clocks import Clocks
+from understudy.engine.timeouts import INFINITE, Times
+from understudy.execution.stream_clocks import Clocks
 from understudy.testing import VirtualClock
-from understudy.times import INFINITE, Times
 
 CALL = ToolCallDelta(0, "1", "add", "{}")
 FIRST, IDLE, SILENCE = 100.0, 40.0, 15.0

@@ -4,7 +4,7 @@ import pytest
 from breakers import CLOSED, COOLING, EAGER, HALF_OPEN, LEASE, OPEN, PATIENT, probe, tell
 
 from understudy import Policy
-from understudy.breaker import Breaker, Effect
+from understudy.health.breaker import Breaker, Effect
 
 # ---- rate limits ----
 

@@ -6,8 +6,8 @@ import pytest
 from timed import NEVER, WAYS, Player, Stage, ask
 
 from understudy import LLMFactory, Overloaded, Policy, ServerError
-from understudy.call_state import CallState
-from understudy.commands import Outcome, Target
+from understudy.engine.call_state import CallState
+from understudy.engine.commands import Outcome, Target
 
 DOWN = ServerError("down")
 EXACT = {"jitter": "none", "breaker_jitter": 0.0}

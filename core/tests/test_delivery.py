@@ -21,11 +21,11 @@ from understudy import (
     ToolCall,
     ToolCallDelta,
 )
-from understudy.clocks import Clocks
-from understudy.delivery import Delivery
+from understudy.engine.timeouts import times_for
+from understudy.execution.stream_clocks import Clocks
+from understudy.execution.stream_recovery import Delivery
 from understudy.provider import PLAIN_PACE, Pace
 from understudy.testing import VirtualClock
-from understudy.times import times_for
 
 CUT = Overloaded("cut")
 HELLO = Request(messages=(Message.user("hello"),), max_tokens=100)

@@ -24,8 +24,8 @@ from understudy import (
     Timeout,
     TooManyCalls,
 )
-from understudy.breaker import Effect
-from understudy.health import Report
+from understudy.health.breaker import Effect
+from understudy.health.in_memory import Report
 
 DOWN = ServerError("down")
 every_way = pytest.mark.parametrize("how", WAYS)

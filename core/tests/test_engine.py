@@ -32,8 +32,8 @@ from understudy import (
     StreamInterrupted,
     Timeout,
 )
-from understudy.commands import Admit, Call, Outcome, Switch, Target, Verdict, Wait
-from understudy.engine import decide
+from understudy.engine.commands import Admit, Call, Outcome, Switch, Target, Verdict, Wait
+from understudy.engine.decision import decide
 from understudy.testing import ScriptedProvider, VirtualClock
 
 TRANSIENT = [Timeout, ConnectionFailed, ServerError, Overloaded]

@@ -40,11 +40,11 @@ from understudy import (
     errors,
     weighted,
 )
-from understudy.latencies import NOTHING_LEARNT, Learned
+from understudy.engine.timeouts import times_for
+from understudy.health.latency import NOTHING_LEARNT, Learned
 from understudy.messages import Message, Request
 from understudy.provider import Pace
 from understudy.testing import ScriptedProvider, VirtualClock
-from understudy.times import times_for
 
 NOTHING = Settings(environment={}, directory="/")
 NEARLY = 1 - 1e-9  # the longest waits that the jitter draws

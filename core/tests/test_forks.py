@@ -8,16 +8,17 @@ import weakref
 
 import pytest
 
-from understudy import InMemoryHealthStore, forks
-from understudy.budgets import Bulkhead
+from understudy import InMemoryHealthStore
+from understudy.concurrency import fork_safety
+from understudy.health.budgets import Bulkhead
 
 PROLOGUE = """
 import os, signal, threading, warnings
 from understudy import InMemoryHealthStore, Limits, LLMFactory, Policy
-from understudy.breaker import Effect
-from understudy.budgets import Bulkhead, HedgeBudget, RetryBudget
-from understudy.guarded import GuardedStore
-from understudy.health import Claim, Report
+from understudy.health.breaker import Effect
+from understudy.health.budgets import Bulkhead, HedgeBudget, RetryBudget
+from understudy.health.shared import GuardedStore
+from understudy.health.in_memory import Claim, Report
 from understudy.testing import ScriptedProvider
 
 warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of threads and forks
@@ -177,8 +178,8 @@ assert not store.take("a", probing).granted
 @forking
 def test_the_child_asks_a_store_that_hung_in_the_parent():
     run("""
-from understudy import guarded
-guarded.MOST_AT_ONCE = 2
+from understudy.health import shared
+shared.MOST_AT_ONCE = 2
 now, free, shared = [0.0], threading.Event(), InMemoryHealthStore()
 given = []
 class Remote:
@@ -215,11 +216,11 @@ fork(child)
 def test_nothing_is_kept_alive_for_a_fork():
     bulkhead, store = Bulkhead(1), InMemoryHealthStore()
     kept = weakref.ref(bulkhead), weakref.ref(store)
-    known = len(forks._known)
+    known = len(fork_safety._known)
     del bulkhead, store
     gc.collect()
     assert [one() for one in kept] == [None, None]
-    assert len(forks._known) <= known - 2
+    assert len(fork_safety._known) <= known - 2
 
 
 def test_a_store_that_compares_by_value_is_known_too():
@@ -228,4 +229,4 @@ def test_a_store_that_compares_by_value_is_known_too():
             return True
 
     first, second = Equal(), Equal()
-    assert [id(one) in forks._known for one in (first, second)] == [True, True]
+    assert [id(one) in fork_safety._known for one in (first, second)] == [True, True]

@@ -8,16 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from timed import claim
 
-from understudy import InMemoryHealthStore, Limits, Policy, guarded
-from understudy.breaker import Effect
-from understudy.guarded import GuardedStore
-from understudy.health import Report
+from understudy import InMemoryHealthStore, Limits, Policy
+from understudy.health import shared
+from understudy.health.breaker import Effect
+from understudy.health.in_memory import Report
+from understudy.health.shared import GuardedStore
 from understudy.testing import VirtualClock
 
 EAGER = Policy.eager(breaker_jitter=0.0, jitter="none")
 LIMITS = Limits(concurrent=1, spend_per_day=1.0)
 WANTED = claim(limits=LIMITS, cost=0.4)
-PATIENCE = guarded.PATIENCE
+PATIENCE = shared.PATIENCE
 
 
 class Remote:
@@ -75,12 +76,12 @@ def remote():
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch):
     """Have a busy machine fail no test."""
-    monkeypatch.setattr(guarded, "PATIENCE", 5)
+    monkeypatch.setattr(shared, "PATIENCE", 5)
 
 
 @pytest.fixture
 def hurried(unhurried, monkeypatch):
-    monkeypatch.setattr(guarded, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(shared, "PATIENCE", PATIENCE)
 
 
 @pytest.fixture
@@ -139,7 +140,7 @@ def test_a_probe_that_is_granted_too_late_is_given_back(guard, remote):
 def test_a_refusal_that_comes_too_late_is_no_lease(guard, remote):
     held = remote.take("a", WANTED)
     take_too_late(guard, remote)
-    eventually(lambda: guard._places._value == guarded.MOST_AT_ONCE)
+    eventually(lambda: guard._places._value == shared.MOST_AT_ONCE)
     assert remote.asked == ["take", "take"]
     assert remote.held()[0] == held.granted == 1
 
@@ -235,9 +236,9 @@ def test_one_thread_at_a_time_gives_back(guard, remote, clock):
 def test_only_so_many_wait_to_be_given_back(guard, remote):
     lease = guard.take("a", WANTED)
     fail_once(guard, remote)
-    for _ in range(guarded.MOST_OWED + 10):
+    for _ in range(shared.MOST_OWED + 10):
         guard.give("a", lease, WANTED, Report(Effect.SUCCESS))
-    assert len(guard._owed) == guarded.MOST_OWED
+    assert len(guard._owed) == shared.MOST_OWED
 
 
 # ---- threads ----
@@ -249,13 +250,13 @@ def test_after_a_failure_one_question_at_a_time_tries(guard, remote, clock):
     guard.look("a", EAGER)
     assert len(remote.asked) == 1
     for _ in range(50):
-        clock.advance(guarded.LONGEST_REST)
+        clock.advance(shared.LONGEST_REST)
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda _: guard.look("a", EAGER), range(4)))
     assert len(remote.asked) == 2
     remote.free.set()
     eventually(lambda: not guard._trying)
-    clock.advance(guarded.LONGEST_REST)
+    clock.advance(shared.LONGEST_REST)
     guard.look("a", EAGER)
     assert len(remote.asked) == 3
 
@@ -278,18 +279,18 @@ def test_while_one_tries_the_others_do_not_wait(guard, remote, clock):
 @pytest.mark.usefixtures("hurried")
 def test_callers_at_once_leave_no_more_threads_than_that_when_it_hangs(guard, remote):
     remote.free.clear()
-    callers = [threading.Thread(target=guard.take, args=("a", WANTED)) for _ in range(3 * guarded.MOST_AT_ONCE)]
+    callers = [threading.Thread(target=guard.take, args=("a", WANTED)) for _ in range(3 * shared.MOST_AT_ONCE)]
     for caller in callers:
         caller.start()
     for caller in callers:
         caller.join(10)
     assert guard._rests == 1
-    assert len(remote.threads) <= guarded.MOST_AT_ONCE
+    assert len(remote.threads) <= shared.MOST_AT_ONCE
 
 
 def test_in_a_crowd_one_waits_for_a_place(guard, remote, monkeypatch):
-    monkeypatch.setattr(guarded, "CROWD", 5)
-    monkeypatch.setattr(guarded, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(shared, "CROWD", 5)
+    monkeypatch.setattr(shared, "MOST_AT_ONCE", 2)
     guard.begin_anew()
     remote.seconds = 0.01
     with ThreadPoolExecutor(8) as pool:
@@ -298,7 +299,7 @@ def test_in_a_crowd_one_waits_for_a_place(guard, remote, monkeypatch):
 
 
 def test_a_crowd_is_not_the_stores_fault(guard, remote, monkeypatch):
-    monkeypatch.setattr(guarded, "MOST_AT_ONCE", 1)
+    monkeypatch.setattr(shared, "MOST_AT_ONCE", 1)
     guard.begin_anew()
     remote.free.clear()
     first = threading.Thread(target=guard.look, args=("a", EAGER))
@@ -332,7 +333,7 @@ def test_where_no_thread_can_be_started_the_store_in_memory_answers(guard, remot
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(guarded, "start", start)
+        patch.setattr(shared, "start", start)
         assert guard.take("a", WANTED).local
-    assert (guard._rests, guard._places._value) == (0, guarded.MOST_AT_ONCE)
+    assert (guard._rests, guard._places._value) == (0, shared.MOST_AT_ONCE)
     assert not guard.take("a", WANTED).local

@@ -30,12 +30,12 @@ from understudy import (
     Timeout,
     UnsupportedRequest,
 )
-from understudy.admission import effect_of, report_of
-from understudy.breaker import Effect
-from understudy.health import MOST_TARGETS
-from understudy.latencies import Latency
-from understudy.record import SLOWEST_SIGN
-from understudy.store import HealthStore, Report
+from understudy.health.admission import effect_of, report_of
+from understudy.health.breaker import Effect
+from understudy.health.in_memory import MOST_TARGETS
+from understudy.health.latency import Latency
+from understudy.health.record import SLOWEST_SIGN
+from understudy.health.store import HealthStore, Report
 from understudy.testing import VirtualClock
 
 EAGER = Policy.eager(breaker_jitter=0.0)

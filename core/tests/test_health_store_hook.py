@@ -8,26 +8,17 @@ import time
 import pytest
 from timed import WAYS, Player, Stage, ask, claim, record
 
-from understudy import (
-    BrokenPlugin,
-    HealthStore,
-    InMemoryHealthStore,
-    Limits,
-    LLMFactory,
-    Policy,
-    ServerError,
-    guarded,
-    hookimpl,
-)
-from understudy.breaker import Effect
-from understudy.budgets import Bulkhead
-from understudy.guarded import GuardedStore
-from understudy.health import Report
+from understudy import BrokenPlugin, HealthStore, InMemoryHealthStore, Limits, LLMFactory, Policy, ServerError, hookimpl
+from understudy.health import shared
+from understudy.health.breaker import Effect
+from understudy.health.budgets import Bulkhead
+from understudy.health.in_memory import Report
+from understudy.health.shared import GuardedStore
 from understudy.testing import VirtualClock
 
 DOWN = ServerError("down")
 EAGER = Policy.eager(breaker_jitter=0.0, jitter="none", quick_retries=0)
-PATIENCE = guarded.PATIENCE
+PATIENCE = shared.PATIENCE
 every_way = pytest.mark.parametrize("how", WAYS)
 
 
@@ -71,12 +62,12 @@ class Store:
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch):
     """Have a busy machine fail no test."""
-    monkeypatch.setattr(guarded, "PATIENCE", 5)
+    monkeypatch.setattr(shared, "PATIENCE", 5)
 
 
 @pytest.fixture
 def hurried(unhurried, monkeypatch):
-    monkeypatch.setattr(guarded, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(shared, "PATIENCE", PATIENCE)
 
 
 def factory_of(store, *players, policy=EAGER, **options):

@@ -18,8 +18,8 @@ from understudy import (
     ServerError,
     Usage,
 )
-from understudy.breaker import Effect
-from understudy.budgets import BURST
+from understudy.health.breaker import Effect
+from understudy.health.budgets import BURST
 
 ASYNC = ["async", "astream"]
 both = pytest.mark.parametrize("how", ASYNC)

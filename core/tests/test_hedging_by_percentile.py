@@ -4,9 +4,9 @@ import pytest
 from timed import NEVER, Player, Stage
 
 from understudy import Policy
-from understudy.budgets import BURST
-from understudy.latencies import REMEMBERED
-from understudy.performance import SOONEST
+from understudy.execution.call import SOONEST
+from understudy.health.budgets import BURST
+from understudy.health.latency import REMEMBERED
 
 both = pytest.mark.parametrize("how", ["async", "astream"])
 

@@ -4,9 +4,9 @@ import pytest
 from timed import claim
 
 from understudy import InMemoryHealthStore, Policy
-from understudy.breaker import Effect
-from understudy.health import Report
-from understudy.latencies import (
+from understudy.health.breaker import Effect
+from understudy.health.in_memory import Report
+from understudy.health.latency import (
     ENOUGH_SAMPLES,
     FADING,
     NOTHING_LEARNT,

@@ -5,29 +5,18 @@ import sys
 
 import pytest
 
-from understudy import (
-    ConfigurationError,
-    File,
-    Image,
-    Message,
-    Request,
-    Settings,
-    Text,
-    Tool,
-    ToolCall,
-    ToolResult,
-    prices,
-)
+from understudy import ConfigurationError, File, Image, Message, Request, Settings, Text, Tool, ToolCall, ToolResult
+from understudy.extras import pricing
+from understudy.extras.pricing import FILE_TOKENS, IMAGE_TOKENS, MAX_TOKENS, estimate_tokens
 from understudy.limits import KEYS, Limits, find_limits
-from understudy.prices import FILE_TOKENS, IMAGE_TOKENS, MAX_TOKENS, estimate_tokens
 
 
 @pytest.fixture
 def without_prices(monkeypatch):
     monkeypatch.setitem(sys.modules, "genai_prices", None)
-    prices.is_installed.cache_clear()
+    pricing.is_installed.cache_clear()
     yield
-    prices.is_installed.cache_clear()
+    pricing.is_installed.cache_clear()
 
 
 @pytest.fixture

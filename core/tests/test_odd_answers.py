@@ -30,7 +30,7 @@ from understudy import (
     structured_output,
 )
 from understudy.messages import Message, Request
-from understudy.plain import PlainProvider
+from understudy.routing.adapters import PlainProvider
 
 every_way = pytest.mark.parametrize("how", WAYS)
 # the preset that asks a target six times where its failure may pass

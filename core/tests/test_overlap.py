@@ -6,7 +6,7 @@ import pytest
 from timed import NEVER, Player, Stage, ask, held_leases, record
 
 from understudy import Finish, Heartbeat, LLMFactory, Overloaded, Policy, ServerError
-from understudy.budgets import BURST
+from understudy.health.budgets import BURST
 from understudy.provider import Pace
 
 ASYNC = ["async", "astream"]

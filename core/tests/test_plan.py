@@ -29,7 +29,7 @@ from understudy import (
     TooManyCalls,
     weighted,
 )
-from understudy.prices import estimate
+from understudy.extras.pricing import estimate
 from understudy.provider import Pace
 from understudy.testing import ScriptedProvider, VirtualClock
 

@@ -15,8 +15,8 @@ from contextvars import ContextVar
 
 import pytest
 
-from understudy import portal
-from understudy.threads import in_thread
+from understudy.concurrency import portal
+from understudy.concurrency.threads import in_thread
 
 place = ContextVar("place", default="nowhere")
 FOREVER = 30
@@ -332,8 +332,8 @@ def test_a_forked_process_has_a_loop_of_its_own():
     lines, _ = run_program(
         """
 import warnings; warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of threads and forks
-from understudy import portal
-from understudy.threads import in_thread
+from understudy.concurrency import portal
+from understudy.concurrency.threads import in_thread
 async def where(): return asyncio.get_running_loop(), await in_thread(os.getpid)
 async def count():
     yield 1
@@ -359,8 +359,8 @@ print(time.time())
 def test_the_exit_is_quick_and_quiet_whatever_is_left():
     _, seconds = run_program(
         """
-from understudy import portal
-from understudy.threads import in_thread
+from understudy.concurrency import portal
+from understudy.concurrency.threads import in_thread
 async def hang():
     await asyncio.sleep(30)
 async def stubborn():
@@ -407,7 +407,7 @@ def after_the_portal():
         portal.run(lambda: answer("after"))
     except RuntimeError as error:  # Python 3.12 starts no thread then
         print(*str(error).split()[:1])
-from understudy import portal
+from understudy.concurrency import portal
 atexit.register(lambda: portal.run(lambda: answer("before")))
 threading.Thread(target=portal.run, args=(hang,), daemon=True).start()
 portal.run(lambda: answer("once"))

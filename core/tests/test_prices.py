@@ -10,11 +10,12 @@ from genai_prices.data import providers as PRICE_LIST
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from understudy import Message, Request, Usage, prices
-from understudy.prices import estimate, estimate_usage, is_installed, prepare, price_list_of, price_of
-from understudy.tables import ProviderTable
+from understudy import Message, Request, Usage
+from understudy.config_file import ProviderTable
+from understudy.extras import pricing
+from understudy.extras.pricing import estimate, estimate_usage, is_installed, prepare, price_list_of, price_of
 
-SOURCE = Path(prices.__file__).parents[1]
+SOURCE = Path(pricing.__file__).parents[1]
 OURS = {"anthropic": "claude", "google": "gemini", "openai": "openai", "cohere": "cohere"}
 # With tiers, with prices by the request, by the hour of the day, for thinking; and those of our own plugins.
 LISTED = [
@@ -30,14 +31,14 @@ MILLION = Usage(input_tokens=1_000_000, output_tokens=1_000_000)
 @pytest.fixture
 def forgetful():
     yield
-    for one in (prices.is_installed, prices._library, prices._rates):
+    for one in (pricing.is_installed, pricing._library, pricing._rates):
         one.cache_clear()
 
 
 @pytest.fixture
 def without_the_extra(monkeypatch, forgetful):
     monkeypatch.setitem(sys.modules, "genai_prices", None)
-    for one in (prices.is_installed, prices._library, prices._rates):
+    for one in (pricing.is_installed, pricing._library, pricing._rates):
         one.cache_clear()
 
 
@@ -174,8 +175,8 @@ def test_a_price_is_looked_up_once_a_minute(monkeypatch, forgetful):
 
     monkeypatch.setattr(genai_prices, "calc_price", count)
     now = 1000.0
-    monkeypatch.setattr(prices.time, "monotonic", lambda: now)
-    prices._rates.cache_clear()
+    monkeypatch.setattr(pricing.time, "monotonic", lambda: now)
+    pricing._rates.cache_clear()
     for _ in range(5):
         price_of("openai", "gpt-4o-mini", MILLION)
         price_of("openai", "no-such-model", MILLION)
@@ -235,7 +236,7 @@ def watch(event, arguments):
     assert event not in ("socket.connect", "socket.getaddrinfo"), (event, arguments)
 sys.addaudithook(watch)
 from understudy import Usage
-from understudy.prices import is_installed, prepare, price_of
+from understudy.extras.pricing import is_installed, prepare, price_of
 assert is_installed() and "genai_prices" not in sys.modules
 assert prepare() and "genai_prices.data" in sys.modules
 print(price_of("openai", "gpt-4o-mini", Usage(input_tokens=1)), threading.active_count())

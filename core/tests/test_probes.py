@@ -8,7 +8,7 @@ import pytest
 from timed import NEVER, Player, Stage, ask, held_leases, record
 
 from understudy import Finish, Limits, LLMFactory, Policy, RateLimited, ServerError
-from understudy.record import SLOWEST_SIGN
+from understudy.health.record import SLOWEST_SIGN
 
 DOWN = ServerError("down")
 CALLS = 8  # that fail before the circuit opens, for five seconds

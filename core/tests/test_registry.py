@@ -24,8 +24,8 @@ from understudy import (
     Settings,
     UnknownProvider,
 )
-from understudy.installed import InstalledProvider
-from understudy.registry import KNOWN_PACKAGES, ProviderDescription, ProviderRegistry, registry
+from understudy.discovery.distributions import InstalledProvider
+from understudy.discovery.registry import KNOWN_PACKAGES, ProviderDescription, ProviderRegistry, registry
 
 if TYPE_CHECKING:
     from conftest import Site

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from understudy import BrokenPlugin, ConfigurationError, Settings
-from understudy.installed import InstalledProvider
-from understudy.registry import ProviderRegistry
+from understudy.discovery.distributions import InstalledProvider
+from understudy.discovery.registry import ProviderRegistry
 
 if TYPE_CHECKING:
     from conftest import Site

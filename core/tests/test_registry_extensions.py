@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from understudy import AmbiguousProvider, BrokenPlugin, LLMFactory, PluginError, Request, hookimpl
-from understudy.registry import load_extensions
+from understudy.discovery.registry import load_extensions
 
 if TYPE_CHECKING:
     from conftest import Site

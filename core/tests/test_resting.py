@@ -15,7 +15,7 @@ from understudy import (
     ServerError,
     Timeout,
 )
-from understudy.health import Lease
+from understudy.health.in_memory import Lease
 
 DOWN = ServerError("down")
 EXACT = {"jitter": "none", "breaker_jitter": 0.0}

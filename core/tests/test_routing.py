@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from understudy.latencies import TRACE
-from understudy.routing import (
+from understudy.health.latency import TRACE
+from understudy.routing.strategies import (
     EXPLORED,
     Candidate,
     cheapest,

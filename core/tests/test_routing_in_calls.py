@@ -7,7 +7,7 @@ import pytest
 from timed import NEVER, Player
 
 from understudy import AuthenticationFailed, LLMFactory, Policy, QuotaExhausted, ServerError
-from understudy.latencies import STALE
+from understudy.health.latency import STALE
 from understudy.testing import VirtualClock
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from understudy import schema as module
-from understudy.schema import check_schema, is_installed, schema_fault
+from understudy.extras import json_schema as module
+from understudy.extras.json_schema import check_schema, is_installed, schema_fault
 
 ORDER = {
     "type": "object",

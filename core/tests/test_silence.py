@@ -3,10 +3,10 @@
 from timed import claim
 
 from understudy import InMemoryHealthStore, Limits, Policy
-from understudy.breaker import Effect
-from understudy.latencies import NOTHING_LEARNT
-from understudy.record import LOOK
-from understudy.store import Report
+from understudy.health.breaker import Effect
+from understudy.health.latency import NOTHING_LEARNT
+from understudy.health.record import LOOK
+from understudy.health.store import Report
 from understudy.testing import VirtualClock
 
 EAGER = Policy.eager(breaker_jitter=0.0)

@@ -12,8 +12,9 @@ from contextvars import ContextVar
 
 import pytest
 
-from understudy import ChatProvider, Message, Request, TextDelta, threads
-from understudy.threads import in_thread
+from understudy import ChatProvider, Message, Request, TextDelta
+from understudy.concurrency import threads
+from understudy.concurrency.threads import in_thread
 
 place = ContextVar("place", default="nowhere")
 FOREVER = 30
@@ -144,7 +145,7 @@ def test_a_stream_given_up_at_once_does_not_wait_for_its_piece():
 def test_what_hangs_does_not_hold_up_the_exit():
     program = """
 import asyncio, time
-from understudy.threads import in_thread
+from understudy.concurrency.threads import in_thread
 async def use():
     await asyncio.wait_for(in_thread(time.sleep, 30), 0.05)
 try: asyncio.run(use())

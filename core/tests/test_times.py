@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy import Message, Policy, Request
-from understudy.latencies import NOTHING_LEARNT, Learned
+from understudy.engine.timeouts import INFINITE, LONG_ANSWER, is_long, times_for
+from understudy.health.latency import NOTHING_LEARNT, Learned
 from understudy.provider import PLAIN_PACE, Pace
-from understudy.times import INFINITE, LONG_ANSWER, is_long, times_for
 
 HELLO = Request(messages=(Message.user("hello"),), max_tokens=100)
 THINKING = Pace(thinks=True)

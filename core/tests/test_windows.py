@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from understudy.health.rate_windows import DAY, MINUTE, SLICES, Allowance, Window
 from understudy.limits import Limits
-from understudy.windows import DAY, MINUTE, SLICES, Allowance, Window
 
 NEVER = float("inf")
 

@@ -13,10 +13,10 @@ from simulation.vendors import BAD, Vendor
 from simulation.world import CURRENT, CallRecord, History, VirtualLoop
 from understudy import Finish, LLMFactory, LLMResponse, Policy, Request, ResponseRejected
 from understudy.events import Event
-from understudy.extensions import Extensions
-from understudy.guarded import GuardedStore
+from understudy.execution.call import Performance, Runtime
+from understudy.execution.extensions import Extensions
+from understudy.health.shared import GuardedStore
 from understudy.limits import Limits
-from understudy.performance import Performance, Runtime
 
 PROMPTS = (*("plain",) * 90, *("invalid",) * 3, *("poison",) * 2, *("large",) * 3, *("blocked",) * 2)
 OPTIONS = {  # of a call, for a policy's number

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from simulation.classic import back_within, load, lost, outage, peak, waits  # only now it can be found
 from simulation.mutations import without
 from understudy import Policy
-from understudy.engine import _Run
+from understudy.engine.decision import _Run
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/circuit-breaker.md"
 BEGIN, END = (f"<!-- written by the simulation: {edge} -->\n" for edge in ("begin", "end"))

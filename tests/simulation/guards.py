@@ -11,18 +11,20 @@ from typing import Any
 from simulation.checks import CHECKS, breaks
 from simulation.mutations import without
 from simulation.scenarios import play
-from understudy import admission, answers, asking, concluding, drivers, errors
-from understudy.breaker import Breaker
-from understudy.budgets import HedgeBudget, RetryBudget
-from understudy.delivery import Delivery
-from understudy.engine import _Run
-from understudy.guarded import GuardedStore
-from understudy.holdings import Holdings
-from understudy.performance import Performance
+from understudy import errors
+from understudy.engine.decision import _Run
+from understudy.execution import arguments, concluding, drivers, validation
+from understudy.execution.call import Performance
+from understudy.execution.hedging import Race
+from understudy.execution.stream_recovery import Delivery
+from understudy.health import admission
+from understudy.health.breaker import Breaker
+from understudy.health.budgets import HedgeBudget, RetryBudget
+from understudy.health.leases import Holdings
+from understudy.health.rate_windows import Allowance, Window
+from understudy.health.record import TargetRecord
+from understudy.health.shared import GuardedStore
 from understudy.policy import Policy
-from understudy.racing import Race
-from understudy.record import TargetRecord
-from understudy.windows import Allowance, Window
 
 WORLDS = 420  # among which small ones are looked for
 FEW = 400  # calls in a small one
@@ -118,8 +120,8 @@ GUARDS = (
     Guard("I7", errors, "conceal", 'text = text.replace(secret, "***")', "pass", (1, 2)),
     Guard("I7", concluding, "_exhausted", 'logger.error("%s", error)', "pass", (1, 2)),
     Guard("I7", _Run, "_note_skip", "not seat.tries", "True", (3, 5)),
-    Guard("I8", answers, "_check", "nothing and ", "False and ", (3, 4)),
-    Guard("I9", asking.Overrides, "policy_for", "(own, values, *map(type, values))", "own", (1, 2)),
+    Guard("I8", validation, "_check", "nothing and ", "False and ", (3, 4)),
+    Guard("I9", arguments.Overrides, "policy_for", "(own, values, *map(type, values))", "own", (1, 2)),
     Guard("I10", RetryBudget, "withdraw", "self._left(now) < 1", "False", (1, 2)),
     Guard(
         "I10", RetryBudget, "_left", "self._retries[0] <= now - WINDOW", "self._retries[0] <= now - WINDOW / 3", (1, 2)

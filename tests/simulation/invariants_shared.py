@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from simulation.invariants import MARGIN, ROUNDING
 from simulation.world import CallRecord, Flushed, Given, History, Visit
-from understudy import guarded
-from understudy.breaker import BreakerState, Effect
 from understudy.errors import Failure
 from understudy.events import RetryScheduled
+from understudy.health import shared
+from understudy.health.breaker import BreakerState, Effect
 
 RESTING = (BreakerState.OPEN, BreakerState.COOLING)
 
@@ -138,7 +138,7 @@ def check_i20(history: History) -> None:
         added = call.ended - call.arrived - known
         allowed = MARGIN if len(call.told) <= 2 else MARGIN * questions
         if call.policy.routing != "ordered":
-            allowed += guarded.PATIENCE  # it is asked how the targets are, too
+            allowed += shared.PATIENCE  # it is asked how the targets are, too
         assert added <= allowed, f"call {call.number} took {added} s more than its vendors and waits"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from simulation.faults import is_sound
 from simulation.invariants import MARGIN
 from simulation.world import CallRecord, Flushed, Given, History, Taken
-from understudy.breaker import BreakerState
+from understudy.health.breaker import BreakerState
 
 EXCUSES = ("invalid", "poison", "blocked", "large")  # prompts that nobody, or not everybody, can answer
 

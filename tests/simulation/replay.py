@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
 
-from understudy.commands import Command, Outcome, Target, Verdict
-from understudy.engine import Procedure, decide
+from understudy.engine.commands import Command, Outcome, Target, Verdict
+from understudy.engine.decision import Procedure, decide
 from understudy.policy import Policy
 
 
@@ -35,7 +35,7 @@ def recorded() -> Iterator[list[Tape]]:
         tapes.append(tape)
         return _relay(decide(targets, policy, started, unable), tape)
 
-    with patch("understudy.performance.decide", recording):
+    with patch("understudy.execution.call.decide", recording):
         yield tapes
 
 

@@ -17,10 +17,10 @@ from simulation.stores import Book, Network
 from simulation.vendors import Vendor
 from simulation.world import BEGINNING, CURRENT, History, VirtualLoop, run
 from understudy import Policy
-from understudy.budgets import BURST
-from understudy.guarded import GuardedStore
+from understudy.execution.call import LONGEST
+from understudy.health.budgets import BURST
+from understudy.health.shared import GuardedStore
 from understudy.limits import Limits
-from understudy.performance import LONGEST
 
 logger = logging.getLogger("understudy")
 

@@ -10,13 +10,13 @@ from unittest.mock import patch
 
 from simulation.faults import Episode, current
 from simulation.world import CURRENT, Flushed, Given, History, Stuck, Taken, VirtualLoop
-from understudy import guarded
-from understudy.breaker import Breaker
-from understudy.budgets import RetryBudget
 from understudy.errors import InvalidRequest, RequestTooLarge
-from understudy.health import InMemoryHealthStore
+from understudy.health import shared
+from understudy.health.breaker import Breaker
+from understudy.health.budgets import RetryBudget
+from understudy.health.in_memory import InMemoryHealthStore
+from understudy.health.store import Claim, Lease, Report, TargetHealth
 from understudy.policy import Policy
-from understudy.store import Claim, Lease, Report, TargetHealth
 
 SLOWEST = 0.5  # seconds that a slow store takes for a question at most
 
@@ -89,7 +89,7 @@ class Book:
         if wrong is None or wrong.kind != "slow":
             return 0.0
         seconds = SLOWEST * self._draw.random() ** 3
-        wrong.met += seconds > guarded.PATIENCE
+        wrong.met += seconds > shared.PATIENCE
         return seconds
 
     def _fingerprint(self, target: str) -> tuple[Any, ...]:
@@ -133,7 +133,7 @@ class Network:
     def __init__(self, loop: VirtualLoop, book: Book) -> None:
         self._loop = loop
         self._book = book
-        self.asked_by: dict[int, guarded.GuardedStore] = {}  # by client
+        self.asked_by: dict[int, shared.GuardedStore] = {}  # by client
         self._late = 0.0  # seconds after its caller's patience that the answer comes
         self._over = False
 
@@ -141,11 +141,11 @@ class Network:
     def in_place(self) -> Iterator[None]:
         """Have it stand in for threads."""
         with (
-            patch("understudy.threads.in_thread", self._in_thread),
-            patch("understudy.threads.start", lambda function: function()),
-            patch("understudy.racing.start", lambda function: function()),
-            patch("understudy.guarded.start", self._start),
-            patch("understudy.guarded.shut_gate", lambda: self),
+            patch("understudy.concurrency.threads.in_thread", self._in_thread),
+            patch("understudy.concurrency.threads.start", lambda function: function()),
+            patch("understudy.execution.hedging.start", lambda function: function()),
+            patch("understudy.health.shared.start", self._start),
+            patch("understudy.health.shared.shut_gate", lambda: self),
         ):
             yield
 
@@ -156,7 +156,7 @@ class Network:
         done = self._loop.create_future()
 
         def work() -> None:
-            self._late = seconds - guarded.PATIENCE
+            self._late = seconds - shared.PATIENCE
             try:
                 result = function(*arguments)
             except BaseException as error:
@@ -168,7 +168,7 @@ class Network:
             finally:
                 self._late = 0.0
 
-        self._loop.call_later(min(seconds, guarded.PATIENCE), work)
+        self._loop.call_later(min(seconds, shared.PATIENCE), work)
         return await done
 
     def _start(self, work: Callable[[], None]) -> None:

@@ -14,8 +14,8 @@ from simulation.checks import CHECKS
 from simulation.figures import unsliced
 from simulation.guards import GUARDS, Guard, small_worlds
 from simulation.mutations import without
-from understudy.breaker import Breaker
-from understudy.engine import _Run
+from understudy.engine.decision import _Run
+from understudy.health.breaker import Breaker
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=str)

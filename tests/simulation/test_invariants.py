@@ -24,12 +24,12 @@ from simulation.places import PLACES
 from simulation.replay import check_i14, recorded
 from simulation.scenarios import play
 from understudy import LLMFactory, Overloaded, Policy, RateLimited, ServerError
-from understudy.breaker import Breaker
-from understudy.call_state import CallState
+from understudy.engine.call_state import CallState
+from understudy.execution.call import Performance
 from understudy.factory import RUNTIME
-from understudy.guarded import GuardedStore
-from understudy.health import InMemoryHealthStore
-from understudy.performance import Performance
+from understudy.health.breaker import Breaker
+from understudy.health.in_memory import InMemoryHealthStore
+from understudy.health.shared import GuardedStore
 from understudy.testing import ScriptedProvider
 
 ROOT = Path(__file__).parents[2]

@@ -33,7 +33,7 @@ from understudy import (
     Usage,
 )
 from understudy.errors import register_secret
-from understudy.store import Claim, Lease
+from understudy.health.store import Claim, Lease
 
 SECRET = "simulated-key-0123456789"  # stands in some failures' words, as it does where a vendor repeats a header
 NEVER = 36_000.0  # seconds: a vendor that hangs gives up itself after these

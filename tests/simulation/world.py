@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from understudy.errors import Failure
 from understudy.events import Event
+from understudy.execution.call import Performance
+from understudy.health.store import Claim, Lease, Report
 from understudy.limits import Limits
-from understudy.performance import Performance
 from understudy.policy import Policy
 from understudy.response import LLMResponse, StreamEvent
-from understudy.store import Claim, Lease, Report
 
 if TYPE_CHECKING:
     from simulation.faults import Episode

@@ -12,8 +12,9 @@ This module is a table of contents: each name is imported when it is first used.
 TYPE_CHECKING = False  # type checkers take it for True; typing's own costs more to import than all the rest here
 
 if TYPE_CHECKING:
-    from understudy.breaker import BreakerState, Effect
     from understudy.classify import classify_exception, classify_status, classify_text, parse_retry_after
+    from understudy.discovery.lock import LockedPlugin, PluginLock
+    from understudy.discovery.registry import load_extensions
     from understudy.errors import (
         AllProvidersFailed,
         AmbiguousProvider,
@@ -70,12 +71,14 @@ if TYPE_CHECKING:
         Switched,
         TargetSkipped,
     )
+    from understudy.explain.plan import Plan, PlannedTarget
     from understudy.factory import LLMFactory
-    from understudy.health import InMemoryHealthStore
+    from understudy.health.breaker import BreakerState, Effect
+    from understudy.health.in_memory import InMemoryHealthStore
+    from understudy.health.latency import Latency
+    from understudy.health.store import Claim, HealthStore, Lease, Report, TargetHealth
     from understudy.hookspecs import hookimpl
-    from understudy.latencies import Latency
     from understudy.limits import Limits
-    from understudy.lock import LockedPlugin, PluginLock
     from understudy.messages import (
         File,
         Image,
@@ -89,10 +92,8 @@ if TYPE_CHECKING:
         ToolCall,
         ToolResult,
     )
-    from understudy.plan import Plan, PlannedTarget
     from understudy.policy import Policy
     from understudy.provider import Capabilities, ChatProvider, LLMProvider, Pace, structured_output
-    from understudy.registry import load_extensions
     from understudy.response import (
         Attempt,
         Continuation,
@@ -108,9 +109,8 @@ if TYPE_CHECKING:
         ToolCallDelta,
         Usage,
     )
-    from understudy.routing import Candidate, weighted
+    from understudy.routing.strategies import Candidate, weighted
     from understudy.settings import Secret, Settings
-    from understudy.store import Claim, HealthStore, Lease, Report, TargetHealth
 
 __version__ = "0.1.0"
 
@@ -226,7 +226,7 @@ __all__ = [
 ]
 
 _CONTENTS = {
-    "breaker": "BreakerState Effect",
+    "health.breaker": "BreakerState Effect",
     "classify": "classify_exception classify_status classify_text parse_retry_after",
     "errors": """AllProvidersFailed AmbiguousProvider AnswerCutShort AuthenticationFailed BrokenPlugin Cancelled
         CircuitOpen ConfigurationError ConnectionFailed ContentBlocked ContextTooLong CoolingDown EmptyResponse
@@ -238,21 +238,21 @@ _CONTENTS = {
     "events": """AttemptFailed AttemptStarted BreakerChanged CallCancelled CallFinished Event RetryScheduled Switched
         TargetSkipped""",
     "factory": "LLMFactory",
-    "health": "InMemoryHealthStore",
+    "health.in_memory": "InMemoryHealthStore",
     "hookspecs": "hookimpl",
-    "latencies": "Latency",
+    "health.latency": "Latency",
     "limits": "Limits",
-    "lock": "LockedPlugin PluginLock",
+    "discovery.lock": "LockedPlugin PluginLock",
     "messages": "File Image Message Part Prompt Request Text Thinking Tool ToolCall ToolResult",
-    "plan": "Plan PlannedTarget",
+    "explain.plan": "Plan PlannedTarget",
     "policy": "Policy",
     "provider": "Capabilities ChatProvider LLMProvider Pace structured_output",
-    "registry": "load_extensions",
+    "discovery.registry": "load_extensions",
     "response": """Attempt Continuation Finish FinishReason Heartbeat LLMResponse ResponseWarning Restart StreamEvent
         TextDelta ThinkingDelta ToolCallDelta Usage""",
-    "routing": "Candidate weighted",
+    "routing.strategies": "Candidate weighted",
     "settings": "Secret Settings",
-    "store": "Claim HealthStore Lease Report TargetHealth",
+    "health.store": "Claim HealthStore Lease Report TargetHealth",
 }
 _HOME = {name: module for module, names in _CONTENTS.items() for name in names.split()}
 

@@ -8,28 +8,28 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
-from understudy import drivers
-from understudy.admission import Admission
-from understudy.asking import DELAY, RETRIES, CallOptions, Overrides, read_policy, read_request
-from understudy.casting import cast, read_route
-from understudy.commands import Target
-from understudy.extensions import Extensions
-from understudy.health import InMemoryHealthStore
+from understudy.discovery.registry import ProviderRegistry, load_extensions, registry
+from understudy.engine.commands import Target
+from understudy.execution import drivers
+from understudy.execution.arguments import DELAY, RETRIES, CallOptions, Overrides, read_policy, read_request
+from understudy.execution.call import Performance, Runtime
+from understudy.execution.clock import async_sleep, sleep
+from understudy.execution.extensions import Extensions
+from understudy.health.admission import Admission
+from understudy.health.in_memory import InMemoryHealthStore
+from understudy.health.status import status_of
+from understudy.health.store import HealthStore
 from understudy.limits import Limits
 from understudy.messages import Prompt
-from understudy.ordering import Ordering
-from understudy.performance import Performance, Runtime
 from understudy.policy import Policy
 from understudy.provider import ChatProvider, LLMProvider
-from understudy.registry import ProviderRegistry, load_extensions, registry
 from understudy.response import LLMResponse, StreamEvent
+from understudy.routing.order import Ordering
+from understudy.routing.route import cast, read_route
 from understudy.settings import Settings
-from understudy.status import status_of
-from understudy.store import HealthStore
-from understudy.waiting import async_sleep, sleep
 
 if TYPE_CHECKING:
-    from understudy.plan import Plan
+    from understudy.explain.plan import Plan
 
 logger = logging.getLogger("understudy")
 logger.addHandler(logging.NullHandler())
@@ -203,7 +203,7 @@ class LLMFactory:
             TypeError: an argument has the wrong type.
             ValueError: an argument is out of its range.
         """
-        from understudy.plan import make_plan  # words are needed by people alone
+        from understudy.explain.plan import make_plan  # words are needed by people alone
 
         return make_plan(self._perform(prompt, temperature, max_tokens, max_retries, retry_delay, options))
 
@@ -286,7 +286,7 @@ def _guard(store: HealthStore | None, runtime: Runtime) -> HealthStore:
     local = InMemoryHealthStore(runtime.clock, runtime.random)
     if store is None:
         return local
-    from understudy.guarded import GuardedStore  # needs threads
+    from understudy.health.shared import GuardedStore  # needs threads
 
     return GuardedStore(store, local, runtime.clock)
 

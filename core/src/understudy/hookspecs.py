@@ -36,11 +36,11 @@ import pluggy
 
 if TYPE_CHECKING:
     from understudy.events import Event
+    from understudy.health.store import HealthStore
     from understudy.messages import Request
     from understudy.provider import LLMProvider
     from understudy.response import LLMResponse
     from understudy.settings import Settings
-    from understudy.store import HealthStore
 
 PROVIDER_GROUP = "understudy.providers"
 EXTENSION_GROUP = "understudy.extensions"
@@ -101,7 +101,7 @@ def understudy_health_store(settings: Settings) -> HealthStore | None:
     Called once a factory, when the factory is made: read settings, open nothing.
 
     Returns:
-        A HealthStore (see understudy.health), or None to leave it to the next extension, and at last to the store in
+        A HealthStore (see understudy.health.store), or None to leave it to the next extension, and at last to the store in
         memory. Where it `blocks` and fails, or gives no answer within 20 ms, it is left alone for a while and the
         process goes by what it learns itself: a store never fails a call or holds it up.
     """

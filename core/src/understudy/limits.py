@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from understudy import prices
+from understudy.extras import pricing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class Limits:
     Args:
         requests_per_minute: attempts within any 60 seconds, 1 or more.
         tokens_per_minute: tokens read and written within any 60 seconds, 1 or more. What a request will need is
-            estimated before it (`understudy.prices.estimate_tokens`) and corrected by what the vendor counted.
+            estimated before it (`understudy.extras.pricing.estimate_tokens`) and corrected by what the vendor counted.
         spend_per_day: US dollars within any 24 hours, above 0, by the prices of genai-prices: the extra "prices".
         concurrent: calls under way at once, 1 or more.
 
@@ -48,7 +48,7 @@ class Limits:
             return
         if not isinstance(dollars, int | float) or isinstance(dollars, bool) or not 0 < dollars < float("inf"):
             raise ValueError(f"expected spend_per_day in US dollars, more than 0, found {dollars!r}")
-        if not prices.is_installed():
+        if not pricing.is_installed():
             raise ValueError(
                 "expected the package genai-prices for spend_per_day, found none: pip install 'understudy[prices]'"
             )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from understudy.routing import Strategy
+    from understudy.routing.strategies import Strategy
 
 StreamRecovery: TypeAlias = Literal["raise", "restart", "continue", "buffer"]
 
@@ -198,7 +198,7 @@ class Policy:
 
     def explain(self) -> str:
         """Say in words what will happen after each failure, and the rest of what these numbers mean."""
-        from understudy.explaining import explain_policy  # words are needed by people alone
+        from understudy.explain.policy_text import explain_policy  # words are needed by people alone
 
         return explain_policy(self)
 

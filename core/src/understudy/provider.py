@@ -162,7 +162,9 @@ class ChatProvider(LLMProvider):
 
     async def agenerate(self, request: Request) -> LLMResponse:
         """Answer a request on the running event loop."""
-        from understudy.threads import in_thread  # costly to import, and not needed by programs without an event loop
+        from understudy.concurrency.threads import (
+            in_thread,  # costly to import, and not needed by programs without an event loop
+        )
 
         return await in_thread(self.generate, request)
 
@@ -170,7 +172,7 @@ class ChatProvider(LLMProvider):
         """Answer a request piece by piece on the running event loop, ending in Finish."""
         import threading
 
-        from understudy.threads import in_thread, start
+        from understudy.concurrency.threads import in_thread, start
 
         events = self.stream(request)
         at_work = threading.Lock()  # a generator that waits for its next piece cannot be closed

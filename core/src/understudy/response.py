@@ -112,7 +112,7 @@ class Attempt:
         """US dollars, where the extra "prices" is installed and knows the model; None where it is not known."""
         if self.usage is None:
             return None
-        from understudy.prices import price_of  # loads a table of prices
+        from understudy.extras.pricing import price_of  # loads a table of prices
 
         return price_of(self.price_list or self.provider, self.model, self.usage)
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from understudy.config_file import ProviderTable, read_tables
 from understudy.errors import ConfigurationError, register_secret
-from understudy.tables import ProviderTable, read_tables
 
 if TYPE_CHECKING:
     from understudy.limits import Limits

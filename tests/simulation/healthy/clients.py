@@ -12,9 +12,9 @@ from simulation.healthy.vendors import Vendor
 from simulation.world import VirtualLoop
 from understudy import Failure, Finish, LLMFactory, LLMResponse, Message, Policy, Request, StreamInterrupted, Text
 from understudy.events import BreakerChanged, Event
-from understudy.extensions import Extensions
+from understudy.execution.call import Runtime
+from understudy.execution.extensions import Extensions
 from understudy.limits import Limits
-from understudy.performance import Runtime
 
 # What the vendors' SDKs do by themselves: openai 3.57.0, _constants.py and _base_client.py; anthropic 2.14.0 likewise.
 RETRIES = 2

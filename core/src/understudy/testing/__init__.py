@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from understudy.execution.clock import waiting
 from understudy.testing.scripted import ScriptedProvider, VirtualClock
-from understudy.waiting import waiting
 
 __all__ = ["ScriptedProvider", "VirtualClock", "is_waiting", "no_waiting", "set_waiting"]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 from understudy.errors import Failure
+from understudy.execution.call import Runtime
 from understudy.messages import Request, Text
-from understudy.performance import Runtime
 from understudy.provider import Capabilities, ChatProvider
 from understudy.response import Finish, FinishReason, LLMResponse, StreamEvent, TextDelta
 

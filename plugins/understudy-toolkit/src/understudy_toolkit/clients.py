@@ -92,7 +92,7 @@ class Clients(Generic[Client, AsyncClient]):
         kept = self._of_loops.get(loop)
         if kept is None:
             if not self._prepared:
-                from understudy.threads import in_thread  # imports asyncio
+                from understudy.concurrency.threads import in_thread  # imports asyncio
 
                 await in_thread(self.prepare)
             kept = self._of_loops.get(loop)  # another task may have been quicker

@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from understudy.messages import Message, Part, Text, Thinking
-from understudy.plain import PlainProvider
 from understudy.provider import ChatProvider
 from understudy.response import (
     Finish,
@@ -19,6 +18,7 @@ from understudy.response import (
     StreamEvent,
     Usage,
 )
+from understudy.routing.adapters import PlainProvider
 from understudy_toolkit.conformance.asking import REQUEST, WAYS, Way, finish_of, snapshot, text_of
 from understudy_toolkit.conformance.setup import ContractSetup
 

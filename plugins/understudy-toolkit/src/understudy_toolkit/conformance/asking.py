@@ -15,9 +15,9 @@ from typing import Any
 from understudy.classify import classify_exception
 from understudy.errors import Failure
 from understudy.messages import Message, Request
-from understudy.plain import PlainProvider
 from understudy.provider import ChatProvider
 from understudy.response import Finish, LLMResponse, StreamEvent, TextDelta, ThinkingDelta
+from understudy.routing.adapters import PlainProvider
 
 PROMPT = "Please greet the audience of tonight's show in one sentence."
 REQUEST = Request(messages=(Message.user(PROMPT),), timeout=10)

@@ -13,9 +13,9 @@ from typing import TypeVar
 import pytest
 
 from understudy.errors import Failure, QuotaFailure, StreamInterrupted, Timeout
-from understudy.plain import PlainProvider
 from understudy.provider import ChatProvider
 from understudy.response import Finish, StreamEvent
+from understudy.routing.adapters import PlainProvider
 from understudy_toolkit.conformance.asking import REQUEST, WAYS, Way, becomes, text_of
 from understudy_toolkit.conformance.faults import FAULTS, HINT, KEY_TELLERS, RETRIED_BY_SDKS, SILENCES, STREAM_BREAKS
 from understudy_toolkit.conformance.setup import ContractSetup

@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
+from understudy.discovery.distributions import InstalledProvider
 from understudy.factory import LLMFactory
-from understudy.installed import InstalledProvider
-from understudy.plain import PlainProvider
 from understudy.provider import Capabilities, ChatProvider
+from understudy.routing.adapters import PlainProvider
 from understudy_toolkit.conformance.asking import REQUEST, Way
 from understudy_toolkit.conformance.setup import ContractSetup
 

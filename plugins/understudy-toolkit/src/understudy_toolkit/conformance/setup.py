@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import pytest
 
 from understudy.factory import LLMFactory
-from understudy.plain import PlainProvider
 from understudy.provider import ChatProvider
+from understudy.routing.adapters import PlainProvider
 from understudy.settings import Settings
 from understudy_toolkit.conformance.asking import WAYS, Way
 from understudy_toolkit.conformance.faults import FAULTS

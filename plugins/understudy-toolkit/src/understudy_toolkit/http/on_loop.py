@@ -16,8 +16,8 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from understudy.concurrency.threads import in_thread
 from understudy.errors import ConnectionFailed, MalformedResponse, Timeout
-from understudy.threads import in_thread
 from understudy_toolkit.bodies import Decoder, too_large
 from understudy_toolkit.http.address import Address, Proxy
 from understudy_toolkit.lanes import Ask, Headers

@@ -9,8 +9,8 @@ import threading
 import time
 from typing import Any
 
+from understudy.concurrency.threads import start
 from understudy.errors import ConnectionFailed
-from understudy.threads import start
 from understudy_toolkit.http.address import Address, Proxy, write_head
 
 __all__ = ["Wire", "connect"]

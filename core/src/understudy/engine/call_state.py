@@ -1,0 +1,215 @@
+"""What one call knows while it goes on: of each target, of the time that is left, and what was done so far."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from understudy.engine.commands import End, Outcome, Target, Verdict
+from understudy.errors import CircuitOpen, Failure, LimitReached, Scope, StreamInterrupted
+from understudy.policy import Policy
+from understudy.response import Attempt, AttemptOutcome
+
+SHORTEST = 0.001  # seconds: a provider takes no timeout of 0
+POLL = 0.1  # seconds before a target whose slots are taken is looked at again, doubled each time
+SLICE = 1.0  # seconds: a limit in a minute has room again after a minute and a slice of it, at the latest
+UNUSUAL = 1.6  # times what 95 of 100 answers took: an answer that comes later is not waited for by a deadline
+HOPELESS = 4.0  # times that: no answer comes any more, and whoever is next has a use for the time
+
+
+class TargetState:
+    """What this call knows of one target. Defaults of the class, because every call makes several."""
+
+    visited = False  # come to, and not to be come to again but by a retry
+    tries = 0
+    skips = 0
+    adapted = 0  # attempts with an adapted request that were asked for: 1 at most
+    adaptation: str | None = None  # how its request is adapted
+    again = False  # whether that attempt is next
+    forced = False  # whether it is asked whatever its breaker says: nobody else is left
+    quick = False  # whether a quick retry is next
+    quick_retries = 0
+    busy_for = 0.0  # seconds waited for other requests to end, or for a limit
+    wait = 0.0  # seconds waited before the attempt that is next
+    turn = float("inf")  # when it has had its share of the time
+    due: float | None = None  # when it may be asked again; None for not in this call
+    pause = 0.0  # seconds until then, counted from its failure
+    since = 0.0  # when it failed
+    free_at: float | None = None  # when the breaker or a cooldown lets go of it, where it was never asked
+    failure: Failure | None = None  # of its own, or why it was skipped where it was never asked
+    rest: Failure | None = None  # why it is waited for only where nobody else is left
+    attempt = -1  # its latest place in the record
+
+
+class CallState:
+    """The state of one call; it belongs to nobody else.
+
+    Args:
+        targets: in the order in which they are asked.
+        policy: the numbers.
+        started: seconds on the caller's monotonic clock.
+        unable: the targets that cannot answer the request.
+    """
+
+    __slots__ = (
+        "asked",
+        "attempts",
+        "broken",
+        "deadline",
+        "failure",
+        "latest",
+        "now",
+        "policy",
+        "states",
+        "targets",
+        "unable",
+    )
+
+    def __init__(self, targets: Sequence[Target], policy: Policy, started: float, unable: Collection[int]) -> None:
+        self.targets = targets
+        self.policy = policy
+        self.unable = unable
+        self.now = started
+        self.deadline = None if policy.deadline is None else started + policy.deadline
+        self.attempts: list[Attempt] = []
+        self.states = [TargetState() for _ in targets]
+        self.asked = 0
+        self.latest = 0  # who failed or was skipped last
+        self.broken: StreamInterrupted | None = None  # the caller holds a part of an answer that broke off
+        self.failure: Failure | None = None
+
+    # ---- the time ----
+
+    def late(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.deadline is not None and self.now >= self.deadline
+
+    def fits(self, begin: float) -> bool:
+        """Whether an attempt that begins then has some time before the deadline."""
+        return self.deadline is None or begin + self.policy.minimum_attempt < self.deadline
+
+    def timeout_of(self, index: int, admission: Outcome, *, alone: bool, forced: bool = False) -> float:
+        """Return the seconds for an attempt: all that is left where another target can be asked beside it."""
+        if self.deadline is None:
+            return admission.most
+        left = self.deadline - self.now
+        share = self.share_of(index, admission) if alone and not forced else left
+        return max(min(admission.most, share), SHORTEST)
+
+    def share_of(self, index: int, admission: Outcome) -> float:
+        """Return the seconds that a target has for itself before the next one must get its turn.
+
+        Twice what each of the others gets, and more where its answers are known to come in time. The last target
+        that is left gets all that remains. What has failed already takes no time from a first attempt, only from
+        another retry.
+        """
+        assert self.deadline is not None
+        retry, others = self.states[index].tries > 0, 0
+        for i, state in enumerate(self.states):
+            waits = not state.visited or (retry and state.due is not None)
+            if i != index and i not in self.unable and waits:
+                others += 1
+        left = self.deadline - self.now
+        share, usual, median = 2 * left / (others + 2), admission.usual, admission.median
+        if not others or usual is None or median is None:
+            return share
+        unusual = UNUSUAL * usual
+        if left - others * usual >= unusual:
+            return max(min(left - others * usual, HOPELESS * usual), share)
+        return max(min(max(unusual, left - others * median), left - others * median / 2), share)
+
+    def fresh(self, *, able: bool = False) -> int | None:
+        """Return the first target that was not come to yet; `able` leaves out those that cannot answer."""
+        for i, state in enumerate(self.states):
+            if not state.visited and not (able and i in self.unable):
+                return i
+        return None
+
+    # ---- the record ----
+
+    def note_attempt(
+        self,
+        index: int,
+        reason: str,
+        outcome: Outcome,
+        admission: Outcome,
+        decision: str,
+        *,
+        left: bool = False,
+    ) -> None:
+        """Write down what came of an attempt; `left` where it goes on by itself."""
+        target, state, failure = self.targets[index], self.states[index], outcome.failure
+        source = failure if outcome.response is None else outcome.response
+        came: AttemptOutcome = "succeeded" if failure is None else "failed"
+        if failure is not None and failure.scope is Scope.CANCELLED:
+            came = "left to end" if left else "cancelled"
+        state.attempt = len(self.attempts)
+        usage = source.usage if source is not None else None
+        self.attempts.append(
+            Attempt(
+                target=target.label,
+                provider=target.provider,
+                model=(source.model if source else None) or target.model,
+                outcome=came,
+                reason=reason,
+                number=state.tries,
+                failure=failure,
+                seconds=outcome.at - admission.at,
+                wait=state.wait,
+                usage=usage,
+                request_id=source.request_id if source else None,
+                breaker=admission.breaker,
+                decision=decision,
+                price_list=target.price_list,
+                wasted=0 if usage is not None or left else outcome.wasted,
+            )
+        )
+        state.wait = 0.0
+
+    def note_skip(self, index: int, admission: Outcome) -> None:
+        """Write down why a target was not asked, and when it may be."""
+        target, state, failure, free_in = self.targets[index], self.states[index], admission.skip, admission.free_in
+        assert failure is not None
+        if not state.tries:
+            state.failure = failure
+        state.skips += 1
+        state.attempt = len(self.attempts)
+        if free_in is not None and free_in < float("inf"):
+            if not isinstance(failure, LimitReached):
+                state.free_at = self.now + free_in
+            pause, often = free_in, state.skips > self.policy.max_retries
+            if admission.busy:  # it may be free at any moment: look again and again, less and less often
+                pause = min(free_in, POLL * 2.0 ** min(state.skips - 1, 16) * (1 - admission.draw / 2))
+            if admission.busy or isinstance(failure, LimitReached):  # many may wait for room, and others be quicker
+                often = self.policy.max_retries == 0
+                state.busy_for += pause
+            soon = max(pause, state.busy_for) <= self.policy.max_delay + SLICE and not often
+            worth = soon and not (state.tries and isinstance(failure, CircuitOpen))  # it is no better probe than others
+            if worth and self.fits(self.now + pause):
+                state.rest, state.due, state.pause, state.since = failure, self.now + pause, pause, self.now
+        self.attempts.append(
+            Attempt(
+                target=target.label,
+                provider=target.provider,
+                model=target.model,
+                outcome="skipped",
+                reason=f"skipped: {failure.brief}",
+                failure=failure,
+                wait=state.wait,
+                breaker=admission.breaker,
+            )
+        )
+        state.wait = 0.0
+
+    def note_decision(self, state: TargetState, decision: str) -> None:
+        """Say why a target is not retried, at its latest place in the record."""
+        self.attempts[state.attempt] = replace(self.attempts[state.attempt], decision=decision)
+
+    def verdict(self, end: End) -> Verdict:
+        """Sum the call up."""
+        if end == "success":
+            return Verdict(end, tuple(self.attempts), {})
+        failures = {i: state.failure for i, state in enumerate(self.states) if state.failure is not None}
+        if self.broken is not None:
+            return Verdict("interrupted", tuple(self.attempts), failures, self.broken)
+        return Verdict(end, tuple(self.attempts), failures, self.failure)

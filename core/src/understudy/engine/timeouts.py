@@ -1,0 +1,122 @@
+"""How long an attempt is waited for: by what the caller named, what was asked, and what the target's answers took.
+
+Work is told from silence. A vendor that sends signs of life while it works may take long, and is given up soon where
+they stop; one that sends none is given the time that its answers are known to take, several times over.
+
+No clock and no state of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from understudy.health.latency import NOTHING_LEARNT, Learned
+from understudy.messages import Request
+from understudy.policy import Policy
+from understudy.provider import Pace
+
+# Tokens of answer above which a whole answer is asked for as a stream inside. At 50 tokens a second, about what hosted
+# models write, 2,000 take 40 seconds: longer than a vendor's silence means anything.
+LONG_ANSWER = 2000
+INFINITE = float("inf")
+UNLIMITED = 4096  # tokens that an answer may have where the caller names no limit
+
+# Seconds before anything is learnt. A chat model begins within 30 s and writes 15 tokens a second at its slowest;
+# models that think were seen silent for 120 s (Gemini) and at work for 300 (GPT-5, Claude Sonnet): reports of 2026.
+_BEFORE_WRITING = 30.0
+_SLOWEST = 15.0  # tokens a second
+_FIRST, _FIRST_THINKING = 60.0, 600.0
+_IDLE, _IDLE_THINKING = 60.0, 300.0
+_LATE, _LATE_THINKING = 60.0, 540.0
+
+# What was learnt counts so many times: the 95th percentile of the answers, below a bound and above another.
+_PATIENCE = 4.0
+_LEAST, _MOST = 90.0, 600.0  # seconds for a whole answer: as long as the vendors' SDKs wait at most
+_LEAST_FIRST, _LEAST_FIRST_THINKING = 30.0, 600.0
+_LATENESS = 4.0
+_LEAST_LATE, _LEAST_LATE_THINKING = 10.0, 540.0
+_MOST_LATE, _MOST_LATE_THINKING = 90.0, 570.0
+
+_BEATS = 1.5  # heartbeats: one that is half as late again is missing
+
+
+@dataclass(slots=True)  # not frozen, because each attempt makes one
+class Times:
+    """The seconds that one attempt is waited for.
+
+    Args:
+        answer: for a whole answer; infinity where its pieces tell whether it goes on, and for a caller's own stream.
+        first: until the first piece of a stream.
+        idle: between two pieces.
+        silence: without any sign of life, where the vendor sends some; infinity where it sends none.
+        late: after which another target is asked beside this one, where the policy leaves it to what was learnt.
+        usual: what 95 of 100 answers (of a caller's stream: first pieces) took; None where that is not known.
+    """
+
+    answer: float
+    first: float
+    idle: float
+    silence: float
+    late: float
+    usual: float | None = None
+
+
+def is_long(policy: Policy, request: Request, pace: Pace) -> bool:
+    """Return whether a whole answer is better asked for as a stream."""
+    if policy.whole_answers != "auto":
+        return policy.whole_answers == "stream"
+    return request.max_tokens is None or request.max_tokens > LONG_ANSWER or pace.thinks or pace.loading > 0
+
+
+def times_for(
+    policy: Policy,
+    request: Request,
+    pace: Pace,
+    learned: Learned = NOTHING_LEARNT,
+    *,
+    streamed: bool,
+    whole: bool,
+) -> Times:
+    """Return the times of one attempt.
+
+    Args:
+        policy: the numbers; those that it names are kept to.
+        request: what is asked.
+        pace: what the provider knows beforehand.
+        learned: what the target's answers of this kind took.
+        streamed: whether the answer comes as a stream.
+        whole: whether the caller is given it whole.
+    """
+    thinks, loading, named = pace.thinks, pace.loading, policy.attempt_timeout
+    silence = INFINITE if pace.heartbeat is None else max(policy.silence_timeout, _BEATS * pace.heartbeat)
+    if not streamed:
+        answer = named
+        if answer is None:
+            guess = _BEFORE_WRITING + (request.max_tokens or UNLIMITED) / _SLOWEST
+            answer = (_bounded(learned.answer_p95, _PATIENCE, _LEAST, _MOST) or guess) + loading
+        late = _late(learned.answer_p95, thinks)
+        return Times(answer, INFINITE, INFINITE, INFINITE, late + loading, learned.answer_p95)
+    first, idle = policy.first_token_timeout, policy.idle_timeout
+    if first is None:
+        least, start = (_LEAST_FIRST_THINKING, _FIRST_THINKING) if thinks else (_LEAST_FIRST, _FIRST)
+        first = (_bounded(learned.first_p95, _PATIENCE, least, _MOST) or start) + loading
+    if idle is None:
+        least = _IDLE_THINKING if thinks else _IDLE
+        idle = _bounded(learned.gap_p95, _PATIENCE, least, _MOST) or least
+    if named is not None:
+        first, idle = min(first, named), min(idle, named)
+    late = _late(learned.first_p95, thinks)
+    if pace.heartbeat is not None and thinks:
+        late = first  # its silence tells whether it works: no piece after a while does not
+    answer = named if whole and named is not None else INFINITE
+    return Times(answer, first, idle, silence, late + loading, None if whole else learned.first_p95)
+
+
+def _bounded(seconds: float | None, times: float, least: float, most: float) -> float | None:
+    return None if seconds is None else min(max(times * seconds, least), most)
+
+
+def _late(p95: float | None, thinks: bool) -> float:
+    if thinks:
+        return _bounded(p95, _LATENESS, _LEAST_LATE_THINKING, _MOST_LATE_THINKING) or _LATE_THINKING
+    return _bounded(p95, _LATENESS, _LEAST_LATE, _MOST_LATE) or _LATE

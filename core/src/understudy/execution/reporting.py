@@ -1,0 +1,111 @@
+"""What one call logs, and tells its listeners."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from understudy import events
+from understudy.engine.commands import Call, State, Switch, Target, Wait
+from understudy.errors import Failure, LimitReached, TargetResting
+from understudy.health.passed_over import PassedOver
+from understudy.health.store import Lease
+from understudy.response import LLMResponse
+
+if TYPE_CHECKING:
+    from understudy.execution.extensions import Extensions
+
+logger = logging.getLogger("understudy")
+
+
+class Reporter:
+    """Writes to the log of the name "understudy", and passes events on to extensions.
+
+    Args:
+        targets: the call's targets, in the order in which they are asked.
+        extensions: the listeners, or None.
+        passed_over: counts the calls that pass a target over.
+    """
+
+    __slots__ = ("_extensions", "_latest", "_passed_over", "_targets", "_told", "listens")
+
+    def __init__(self, targets: Sequence[Target], extensions: Extensions | None, passed_over: PassedOver) -> None:
+        self._targets = targets
+        self._passed_over = passed_over
+        self._extensions = extensions if extensions is not None and extensions.listens else None
+        self.listens = self._extensions is not None
+        self._latest = ""  # who was asked last
+        self._told = False  # how the call ended
+
+    def attempt_started(self, command: Call, state: State) -> None:
+        """Report an attempt that is about to begin."""
+        label = self._latest = self._targets[command.index].label
+        if command.number == 1:
+            logger.info("Using %s for content generation", label)
+        elif command.adaptation is not None:
+            logger.info("%s is asked once more, %s", label, command.adaptation)
+        if self.listens:
+            self._tell(events.AttemptStarted, label, command.number, command.reason, state)
+
+    def attempt_failed(self, command: Call, failure: Failure, seconds: float, wasted: int) -> None:
+        """Report how an attempt failed."""
+        self._tell(events.AttemptFailed, self._targets[command.index].label, command.number, failure, seconds, wasted)
+
+    def skipped(self, index: int, failure: Failure, state: State) -> None:
+        """Report a target that is passed over."""
+        if isinstance(failure, TargetResting):
+            told = not isinstance(failure, LimitReached)
+            self._passed_over.add(self._targets[index].label, failure.summary, told=told)
+        self._tell(events.TargetSkipped, self._targets[index].label, failure.brief, state)
+
+    def wait(self, command: Wait) -> None:
+        """Report a wait that is about to begin."""
+        label = self._targets[command.index].label
+        what = f"retry {command.retry}" if command.retry else "asked again"
+        logger.warning("%s %s, %s in %g s", label, command.failure.brief, what, round(command.seconds, 3))
+        self._tell(events.RetryScheduled, label, command.retry, command.seconds, command.failure)
+
+    def switch(self, command: Switch) -> None:
+        """Report that another target takes the part."""
+        label, following = self._targets[command.index].label, self._targets[command.next_index].label
+        level = logging.WARNING
+        if isinstance(command.failure, TargetResting):
+            level = logging.DEBUG  # another line has said it, for all calls
+        elif command.failure.needs_attention:
+            level = logging.ERROR
+        logger.log(level, "%s %s, switching to %s", label, command.failure.brief, following)
+        self._tell(events.Switched, label, following, command.failure)
+
+    def breaker(self, index: int, lease: Lease) -> None:
+        """Report a circuit breaker that has just changed."""
+        label, state, seconds = self._targets[index].label, lease.state.value, lease.free_in
+        if state == "closed":
+            self._passed_over.forget(label)
+        if lease.refused:
+            words = "%s %s: it is left alone for %.3g s, and longer each time, until its key, model or URL is another"
+            logger.error(words, label, lease.refused, seconds)
+        else:
+            resting = state in ("open", "cooling")
+            words = f" for {seconds:.3g} s" if resting else ""
+            logger.log(logging.WARNING if resting else logging.INFO, "%s circuit %s%s", label, state, words)
+        if self._extensions is not None:  # also after the call: a probe may end later
+            self._extensions.tell(events.BreakerChanged(label, state, seconds))
+
+    def unclosed(self, index: int) -> None:
+        """Report a stream that raised when it was closed: what it had given counts all the same."""
+        logger.warning("%s failed when its stream was closed", self._targets[index].label, exc_info=True)
+
+    def finished(self, response: LLMResponse) -> None:
+        """Report how the call ended."""
+        self._tell(events.CallFinished, response)
+        self._told = True
+
+    def left(self) -> None:
+        """Report that the caller gave up, where the call has not ended otherwise."""
+        self._tell(events.CallCancelled, self._latest)
+        self._told = True
+
+    def _tell(self, kind: Callable[..., events.Event], *fields: Any) -> None:
+        if self._extensions is not None and not self._told:
+            self._extensions.tell(kind(*fields))

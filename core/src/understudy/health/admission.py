@@ -1,0 +1,300 @@
+"""Between one factory's calls and the HealthStore: what a call claims of a target, and what its outcome says of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import count
+from random import SystemRandom
+
+from understudy.engine.commands import Target
+from understudy.errors import (
+    AnswerCutShort,
+    CircuitOpen,
+    ContentBlocked,
+    ContextTooLong,
+    CoolingDown,
+    EmptyResponse,
+    Failure,
+    LimitReached,
+    NeedsAttention,
+    ProviderUnavailable,
+    QuotaExhausted,
+    QuotaFailure,
+    RateLimited,
+    RequestRejected,
+    ResponseRejected,
+    Scope,
+    StreamInterrupted,
+    TargetResting,
+    UnsupportedRequest,
+)
+from understudy.extras import pricing
+from understudy.health.breaker import BreakerState, Effect
+from understudy.health.budgets import Bulkhead, HedgeBudget, RetryBudget
+from understudy.health.passed_over import PassedOver
+from understudy.health.store import Claim, HealthStore, Lease, Report, TargetHealth
+from understudy.limits import Limits, find_limits
+from understudy.messages import Request
+from understudy.policy import Policy
+from understudy.provider import ChatProvider
+from understudy.response import LLMResponse
+
+logger = logging.getLogger("understudy")
+
+EVIDENCE = 1.0  # seconds: a timeout shorter than this tells of the caller's hurry, not of the target
+MOST_TOLD = 256  # warnings that are remembered
+LEASE_MARGIN = 1.0  # seconds on top of an attempt's own time, for what comes before and after it
+
+_numbers: Iterator[int]  # of calls
+_WRITTEN = (AnswerCutShort, ContentBlocked, EmptyResponse, ResponseRejected)  # a model wrote something, or declined to
+_NEVER_SENT = (ProviderUnavailable, RequestRejected, UnsupportedRequest)
+_PASSING = (Effect.FAILURE, Effect.RATE_LIMITED, Effect.EXHAUSTED)
+_OF_THE_REQUEST = (ContextTooLong, UnsupportedRequest)  # another may well be answered
+
+
+class Admission:
+    """What one factory keeps for all its calls.
+
+    Args:
+        policy: the factory's numbers; a call's own do not touch what is shared.
+        targets: the route, in its own order.
+        providers: the provider of each target.
+        limits: the caller's own limits, by route label or provider name.
+        store: where health is kept.
+        clock: gives seconds, monotonic.
+    """
+
+    __slots__ = (
+        "_limits",
+        "_models",
+        "_names",
+        "_price_lists",
+        "_providers",
+        "_ready",
+        "_told",
+        "_unpriced",
+        "_usual",
+        "bulkhead",
+        "hedges",
+        "passed_over",
+        "policy",
+        "retries",
+        "spends",
+        "store",
+        "unwell",
+    )
+
+    def __init__(
+        self,
+        policy: Policy,
+        targets: Sequence[Target],
+        providers: Sequence[ChatProvider],
+        limits: Mapping[str, Limits],
+        store: HealthStore,
+        clock: Callable[[], float],
+    ) -> None:
+        self.policy = policy
+        self.store = store
+        self._providers = providers
+        self._models = [
+            target.model or provider.default_model or "" for target, provider in zip(targets, providers, strict=True)
+        ]
+        self._names = _names_of(targets, providers)
+        self._usual = [
+            f"{before}{model}{after}" for (before, after), model in zip(self._names, self._models, strict=True)
+        ]
+        self._price_lists = [target.price_list or target.provider for target in targets]
+        self._unpriced: set[tuple[int, str]] = set()  # told already
+        self._told: set[tuple[str, str, float]] = set()  # likewise
+        # Who has nothing to import before its first call is ready at once.
+        self._ready = [type(provider).warm_up is ChatProvider.warm_up for provider in providers]
+        self.passed_over = PassedOver(clock)
+        self.unwell: set[str] = set()  # targets whose breakers were last seen in another state than closed
+        self._limits = [find_limits(limits, target.label, target.provider) for target in targets]
+        self.spends = any(limit is not None and limit.spend_per_day is not None for limit in self._limits)
+        if self.spends or policy.hedge_cost is not None or policy.routing == "cheapest":
+            pricing.prepare()  # now, because it takes a second
+        self.retries = RetryBudget(policy.retry_budget, policy.retry_reserve, clock)
+        self.hedges = HedgeBudget(policy.hedge_share)
+        self.bulkhead = None if policy.max_concurrent_calls is None else Bulkhead(policy.max_concurrent_calls)
+
+    def begin(self) -> int:
+        """Return a number for a call."""
+        return next(_numbers)
+
+    def name_of(self, position: int, model: str | None = None) -> str:
+        """Return what the store calls a target: its provider, model and credential."""
+        if model is None:
+            return self._usual[position]
+        before, after = self._names[position]
+        return f"{before}{model}{after}"
+
+    def claim(self, position: int, request: Request, call: int, lease: float, forced: bool) -> Claim:
+        """Return what a call wants of a target: `lease` is the most seconds that the attempt may take."""
+        limits = self._limits[position]
+        if limits is None:
+            return Claim(call, self.policy, lease + LEASE_MARGIN, forced=forced)
+        cost = 0.0
+        if limits.spend_per_day is not None:
+            cost = self._reserve_for(position, request)
+        tokens = pricing.estimate_tokens(request, self.thinking_room(position, request))
+        return Claim(call, self.policy, lease + LEASE_MARGIN, limits, tokens, cost, forced)
+
+    def estimate(self, position: int, request: Request) -> float | None:
+        """Estimate what a request would cost at a target, in US dollars; None where its prices are not known."""
+        model, room = request.model or self._models[position], self.thinking_room(position, request)
+        return pricing.estimate(self._price_lists[position], model, request, room)
+
+    def thinking_room(self, position: int, request: Request) -> int:
+        """Return how many tokens a target may think besides those of the answer."""
+        try:
+            return self._providers[position].thinking_room(request)
+        except Exception:  # whatever it is, the attempt itself will say it
+            return 0
+
+    def _reserve_for(self, position: int, request: Request) -> float:
+        cost = self.estimate(position, request)
+        model = request.model or self._models[position]
+        if cost is None and (position, model) not in self._unpriced:
+            self._unpriced.add((position, model))
+            price_list = self._price_lists[position]
+            logger.warning("%s: no price is known of %r, so spend_per_day does not count it", price_list, model)
+        return cost or 0.0
+
+    def note_state(self, name: str, lease: Lease) -> None:
+        """Note how a target's breaker was seen: while one is not closed, sync calls run where two can be asked."""
+        if lease.state is BreakerState.CLOSED:
+            self.unwell.discard(name)
+        elif lease.state is not BreakerState.COOLING or lease.refused:
+            self.unwell.add(name)
+
+    def is_ready(self, position: int) -> bool:
+        """Return whether a target's provider has imported what its first call needs."""
+        return self._ready[position]
+
+    def make_ready(self, position: int) -> None:
+        """Have a target's provider import what its first call needs; whatever goes wrong, the attempt will say."""
+        with suppress(Exception):
+            self._providers[position].warm_up()
+        self._ready[position] = True
+
+    def warn_once(self, label: str, name: str, seconds: float, usual: float, *, streaming: bool) -> None:
+        """Warn of a time that the caller named and that ordinary answers do not keep."""
+        key = label, name, seconds
+        if key not in self._told and len(self._told) < MOST_TOLD:
+            self._told.add(key)
+            what = "first pieces" if streaming else "answers"
+            words = "%s: a %s of %g s is less than 95 of 100 %s took (%.3g s): many calls will be cut"
+            logger.warning(words, label, name, seconds, what, usual)
+
+    def look(self, position: int, model: str | None = None) -> TargetHealth:
+        """Return how a target is."""
+        try:
+            health = self.store.look(self.name_of(position, model), self.policy)
+            if type(health) is TargetHealth:
+                return health
+            raise TypeError(f"expected look to return a TargetHealth, found {health!r}")
+        except Exception:
+            logger.exception("the health store failed when asked how %s is", self.name_of(position))
+            return TargetHealth()
+
+
+def _names_of(targets: Sequence[Target], providers: Sequence[ChatProvider]) -> list[tuple[str, str]]:
+    """Return what stands before and after the model in what the store calls each target.
+
+    Two providers that go by one name and name no account are two all the same, and told apart by their places.
+    """
+    names = []
+    accounts = [(target.provider, provider.credential) for target, provider in zip(targets, providers, strict=True)]
+    for account, provider in zip(accounts, providers, strict=True):
+        twins = [id(other) for other, its in zip(providers, accounts, strict=True) if its == account]
+        place = f"#{twins.index(id(provider))}" if len(set(twins)) > 1 else ""
+        names.append((f"{account[0]}{place}/", f"/{account[1]}"))
+    return names
+
+
+def refusal(lease: Lease, provider: str) -> TargetResting | None:
+    """Return why a target may not be asked, as a failure; None where it may."""
+    if lease.granted:
+        return None
+    kinds = {"breaker": CircuitOpen, "cooldown": CoolingDown, "refusal": NeedsAttention}
+    kind = kinds.get(lease.reason, LimitReached)
+    words = lease.reason if kind is LimitReached else lease.refused if kind is NeedsAttention else ""
+    if kind is CircuitOpen and lease.state is BreakerState.HALF_OPEN:
+        words = "its probe is under way"
+    return kind(words, provider=provider, retry_after=lease.free_in)
+
+
+def effect_of(failure: Failure | None) -> Effect:
+    """Return what an attempt's outcome says of its target.
+
+    Args:
+        failure: how it failed; None for an answer.
+    """
+    if failure is None:
+        return Effect.SUCCESS
+    if isinstance(failure, StreamInterrupted) and isinstance(failure.__cause__, Failure):
+        failure = failure.__cause__
+    if isinstance(failure, RateLimited):
+        return Effect.RATE_LIMITED
+    if isinstance(failure, QuotaExhausted):
+        return Effect.EXHAUSTED
+    if failure.needs_attention:
+        return Effect.REFUSED
+    if failure.scope is Scope.CANCELLED or isinstance(failure, _NEVER_SENT):
+        return Effect.NOTHING
+    passing = failure.scope is Scope.TRANSIENT or isinstance(failure, StreamInterrupted)
+    if passing:
+        return Effect.FAILURE
+    return Effect.REPLIED if isinstance(failure, _WRITTEN) else Effect.ALIVE
+
+
+def report_of(failure: Failure | None, response: LLMResponse | None, price_list: str, priced: bool) -> Report:
+    """Return what the store is told of an attempt, but for its times.
+
+    Args:
+        failure: how it failed; None for an answer.
+        response: the answer, also where it was refused.
+        price_list: under which name the prices are listed.
+        priced: whether a limit wants to know what it cost.
+    """
+    tokens: float | None = None
+    cost: float | None = None
+    source = failure if response is None else response
+    if source is not None and source.usage is not None:
+        tokens = source.usage.total_tokens
+        cost = pricing.price_of(price_list, source.model, source.usage) if priced else None  # loads a table
+    if failure is None:
+        return Report(Effect.SUCCESS, tokens=tokens, cost=cost)
+    if response is None and failure.usage is None and _is_free(failure):
+        tokens = cost = 0.0
+    effect = effect_of(failure)
+    report = Report(effect, hint=failure.retry_after, tokens=tokens, cost=cost)
+    report.sent = not isinstance(failure, _NEVER_SENT)
+    report.failed = effect in _PASSING or (failure.scope is Scope.TARGET and not isinstance(failure, _OF_THE_REQUEST))
+    if effect is Effect.REFUSED:
+        report.why = failure.summary
+    return report
+
+
+def _is_free(failure: Failure) -> bool:
+    """Whether the vendor refused the request instead of answering it: nobody charges for that.
+
+    A reply that came too late, broke off or was cancelled may have been paid for, and one that will not do has been.
+    """
+    refused = failure.status is not None and failure.status >= 400
+    return not isinstance(failure, StreamInterrupted) and (refused or isinstance(failure, QuotaFailure))
+
+
+def _count_from_elsewhere() -> None:
+    """Number calls unlike any other process that shares a store, a forked one included."""
+    global _numbers
+    _numbers = count(SystemRandom().getrandbits(62))
+
+
+_count_from_elsewhere()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_from_elsewhere)

@@ -1,0 +1,156 @@
+"""What a whole factory may do besides first attempts: retries, second requests, and calls at the same time."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from understudy.concurrency.fork_safety import begin_anew_in_child
+
+WINDOW = 10.0  # seconds over which retries are weighed against calls: Finagle's
+BUCKET = 1.0  # seconds
+BURST = 10.0  # second requests that an idle time can save up
+
+
+class RetryBudget:
+    """Retries over any 10 s: at most a share of the calls of these 10 s, and a reserve. Safe to use from threads.
+
+    Args:
+        share: retries for each call.
+        reserve: retries a second that are allowed besides.
+        clock: gives seconds, monotonic.
+    """
+
+    __slots__ = ("__weakref__", "_calls", "_clock", "_lock", "_retries", "reserve", "share")
+
+    def __init__(self, share: float, reserve: float, clock: Callable[[], float]) -> None:
+        self.share = share
+        self.reserve = reserve
+        self._clock = clock
+        self._calls: deque[list[float]] = deque()  # [second, calls]
+        self._retries: deque[float] = deque()
+        self.begin_anew()
+        begin_anew_in_child(self)
+
+    def begin_anew(self) -> None:
+        """Make the lock anew; what was counted still counts."""
+        self._lock = threading.Lock()
+
+    def deposit(self) -> None:
+        """Count a call."""
+        now = self._clock()
+        second = now // BUCKET
+        with self._lock:
+            if self._calls and self._calls[-1][0] == second:
+                self._calls[-1][1] += 1
+            else:
+                self._calls.append([second, 1.0])
+                while self._calls[0][0] * BUCKET <= now - WINDOW:
+                    self._calls.popleft()
+
+    def withdraw(self) -> float | None:
+        """Take one retry.
+
+        Returns:
+            When it was taken, to give it back with; None where there is none left.
+        """
+        now = self._clock()
+        with self._lock:
+            if self._left(now) < 1:
+                return None
+            self._retries.append(now)
+            return now
+
+    def give_back(self, taken: float) -> None:
+        """Give a retry back, because it was not made; one that counts no longer stays forgotten.
+
+        Args:
+            taken: when it was taken.
+        """
+        with self._lock:
+            if taken in self._retries:
+                self._retries.remove(taken)
+
+    def left(self) -> float:
+        """Return how many retries are left now."""
+        now = self._clock()
+        with self._lock:
+            return self._left(now)
+
+    def _left(self, now: float) -> float:
+        while self._retries and self._retries[0] <= now - WINDOW:
+            self._retries.popleft()
+        calls = sum(count for second, count in self._calls if second * BUCKET > now - WINDOW)
+        return self.share * calls + self.reserve * WINDOW - len(self._retries)
+
+
+class HedgeBudget:
+    """Second requests: at most a share of the calls, with a few saved up. Safe to use from threads.
+
+    Args:
+        share: second requests for each call.
+    """
+
+    __slots__ = ("__weakref__", "_lock", "_saved", "share")
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self._saved = 1.0
+        self.begin_anew()
+        begin_anew_in_child(self)
+
+    def begin_anew(self) -> None:
+        """Make the lock anew; what was saved up is there still."""
+        self._lock = threading.Lock()
+
+    def deposit(self) -> None:
+        """Count a call."""
+        with self._lock:
+            self._saved = min(self._saved + self.share, BURST)
+
+    def withdraw(self) -> bool:
+        """Take one; False where there is none left."""
+        with self._lock:
+            if self._saved < 1 or not self.share:
+                return False
+            self._saved -= 1
+            return True
+
+    def give_back(self) -> None:
+        """Give the latest back, because it was not made."""
+        with self._lock:
+            self._saved = min(self._saved + 1, BURST)
+
+
+class Bulkhead:
+    """Calls that are under way at the same time; one more than the limit is refused. Safe to use from threads.
+
+    Args:
+        limit: the most.
+    """
+
+    __slots__ = ("__weakref__", "_lock", "limit", "under_way")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.begin_anew()
+        begin_anew_in_child(self)
+
+    def begin_anew(self) -> None:
+        """Make the lock anew, and count no call: the threads of those that were under way are not there."""
+        self._lock = threading.Lock()
+        self.under_way = 0
+
+    def enter(self) -> bool:
+        """Count a call that begins; False where there is no room."""
+        with self._lock:
+            if self.under_way >= self.limit:
+                return False
+            self.under_way += 1
+            return True
+
+    def leave(self) -> None:
+        """Count a call that has ended."""
+        with self._lock:
+            self.under_way = max(self.under_way - 1, 0)  # in a forked process one may end that is not counted

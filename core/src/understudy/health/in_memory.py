@@ -1,0 +1,77 @@
+"""The targets' health in this process: a HealthStore in memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from random import random
+
+from understudy.concurrency.fork_safety import begin_anew_in_child
+from understudy.health.record import TargetRecord
+from understudy.health.store import Claim, Lease, Report, TargetHealth
+from understudy.policy import Policy
+
+MOST_TARGETS = 4096  # known at a time; those that are closed and idle are forgotten first
+
+
+class InMemoryHealthStore:
+    """Keeps health in this process. Share one among factories to have them know what the others learnt.
+
+    Args:
+        clock: gives seconds, monotonic.
+        random: gives numbers of at least 0 and below 1, for the jitter of open breakers.
+    """
+
+    blocks = False
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, random: Callable[[], float] = random) -> None:
+        self._clock = clock
+        self._random = random
+        self._records: dict[str, TargetRecord] = {}
+        self.begin_anew()
+        begin_anew_in_child(self)
+
+    def __repr__(self) -> str:
+        return f"InMemoryHealthStore({len(self._records)} targets)"
+
+    def take(self, target: str, claim: Claim) -> Lease:
+        """Ask for the right to ask a target once; reserve what the limits count."""
+        record = self._records.get(target) or self._add(target)
+        now = self._clock()
+        with record.lock:
+            return record.take(claim, now)
+
+    def give(self, target: str, lease: Lease, claim: Claim, report: Report) -> Lease:
+        """Tell what came of it, and free or settle what was taken."""
+        record = self._records.get(target) or self._add(target)
+        now = self._clock()
+        with record.lock:
+            return record.give(lease, claim, report, now, self._random)
+
+    def look(self, target: str, policy: Policy) -> TargetHealth:
+        """Tell how a target is, and change nothing."""
+        record = self._records.get(target)
+        if record is None:
+            return TargetHealth()
+        with record.lock:
+            return record.look(self._clock(), policy)
+
+    def forget(self) -> None:
+        """Forget everything, for example between two tests."""
+        with self._lock:
+            self._records.clear()
+
+    def begin_anew(self) -> None:
+        """Make the locks anew in a forked process, and free what was leased to calls: these are another process's."""
+        self._lock = threading.Lock()
+        for record in self._records.values():
+            record.begin_anew()
+
+    def _add(self, target: str) -> TargetRecord:
+        with self._lock:
+            if len(self._records) >= MOST_TARGETS:
+                idle = [name for name, known in self._records.items() if known.is_idle()]
+                for name in idle[: MOST_TARGETS // 2]:
+                    del self._records[name]
+            return self._records.setdefault(target, TargetRecord())

@@ -1,0 +1,210 @@
+"""A health store that asks over a network, kept from failing or holding up a call.
+
+Each question gets a moment. A store that fails, or does not answer in it, is left alone for a while, and meanwhile a
+store in memory answers: this process then knows only what it learnt itself, which is what it would know without a
+shared store. Then one question tries whether it answers again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import TypeVar
+
+from understudy.concurrency.fork_safety import begin_anew_in_child
+from understudy.concurrency.threads import shut_gate, start
+from understudy.health.breaker import Effect
+from understudy.health.store import Claim, HealthStore, Lease, Report, TargetHealth
+from understudy.policy import Policy
+
+logger = logging.getLogger("understudy")
+
+T = TypeVar("T")
+
+PATIENCE = 0.02  # seconds for a question: an attempt asks two, and both together stay below 50 ms
+CROWD = 0.004  # seconds on top, for a place among those who ask
+MOST_AT_ONCE = 64  # questions, each in a thread, and a store that hangs leaves no more of them behind
+MOST_OWED = 1024  # leases that are given back as soon as the store answers again; beyond, the oldest end by themselves
+REST = 1.0  # seconds that a store is left alone after its first failure, doubled for each further one
+LONGEST_REST = 30.0
+
+
+class GuardedStore:
+    """Asks a store that blocks, and another one while that does not answer.
+
+    A store that neither answers nor fails is not asked again before it does: its client needs a timeout of its own.
+
+    Args:
+        store: the store that is asked.
+        local: the store in memory that stands in for it.
+        clock: gives seconds, monotonic.
+    """
+
+    blocks = True
+
+    def __init__(self, store: HealthStore, local: HealthStore, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._local = local
+        self._clock = clock
+        self._rests = 0  # in a row
+        self._rest_until = float("-inf")
+        self.begin_anew()
+        begin_anew_in_child(self)
+
+    def __repr__(self) -> str:
+        return f"GuardedStore({self._store!r})"
+
+    def begin_anew(self) -> None:
+        """Make the locks anew in a forked process, where nobody asks, and whose leases are not its own to give back."""
+        self._lock = threading.Lock()
+        self._places = threading.Semaphore(MOST_AT_ONCE)
+        self._trying = False  # whether the question after a rest is under way
+        self._owed: deque[tuple[str, Lease, Claim, Report]] = deque(maxlen=MOST_OWED)
+        self._repaying = False
+
+    def take(self, target: str, claim: Claim) -> Lease:
+        """Ask for the right to ask a target once."""
+
+        def give_back(lease: Lease) -> None:
+            if lease.granted:
+                self._store.give(target, lease, claim, Report(Effect.NOTHING, sent=False))
+
+        lease = self._ask(self._enter(), lambda: self._store.take(target, claim), give_back)
+        return lease if lease is not None else replace(self._local.take(target, claim), local=True)
+
+    def give(self, target: str, lease: Lease, claim: Claim, report: Report) -> Lease:
+        """Tell what came of it, to the store that gave the lease."""
+        if not lease.local:
+            leave = self._enter()
+            after = self._ask(leave, lambda: self._store.give(target, lease, claim, report))
+            if after is not None:
+                return after
+            if lease.slot or lease.probe:  # what was learnt is old by then
+                settled = Report(Effect.NOTHING, tokens=report.tokens, cost=report.cost, sent=report.sent)
+                if leave is not None:  # it may have heard of it: then this changes nothing
+                    settled = Report(Effect.NOTHING)
+                self._owed.append((target, lease, claim, settled))
+            lease = Lease(True, generation=-1)  # its generation and slot mean nothing here
+        return replace(self._local.give(target, lease, claim, report), local=True)
+
+    def look(self, target: str, policy: Policy) -> TargetHealth:
+        """Tell how a target is."""
+        health = self._ask(self._enter(), lambda: self._store.look(target, policy))
+        return health if health is not None else self._local.look(target, policy)
+
+    def _enter(self) -> Callable[[], object] | None:
+        """Begin a question; return what ends it, None where none may be asked now."""
+        if not self._rests:
+            places = self._places
+            if not places.acquire(timeout=CROWD):
+                return None
+            if not self._rests:
+                return places.release
+            places.release()
+        with self._lock:
+            if self._trying or self._clock() < self._rest_until:
+                return None
+            self._trying = True
+            return self._end_trial
+
+    def _end_trial(self) -> None:
+        self._trying = False
+
+    def _ask(
+        self,
+        leave: Callable[[], object] | None,
+        question: Callable[[], T],
+        undo: Callable[[T], object] | None = None,
+    ) -> T | None:
+        """Return the store's answer; None where there is none in time.
+
+        Args:
+            leave: ends the question; None where none may be asked.
+            question: asks the store.
+            undo: called, in the question's thread, with an answer that nobody waits for any more.
+        """
+        if leave is None:
+            return None
+        answers: list[T] = []
+        errors: list[BaseException] = []
+        gate = shut_gate()
+        first = threading.Lock()  # taken by the answer or by the end of waiting, whichever comes first
+
+        def work() -> None:
+            try:
+                answers.append(question())
+            except BaseException as error:
+                errors.append(error)
+            if first.acquire(blocking=False):
+                gate.release()
+            else:
+                end_late()
+
+        def end_late() -> None:
+            try:
+                if undo is not None and answers:
+                    undo(answers[0])
+            finally:
+                leave()
+
+        try:
+            start(work)
+        except RuntimeError:  # there are no more threads
+            leave()
+            return None
+        try:
+            in_time = gate.acquire(timeout=PATIENCE) or not first.acquire(blocking=False)
+        except BaseException:  # the caller is interrupted
+            if not first.acquire(blocking=False):
+                start(end_late)
+            raise
+        if not in_time:
+            self._rest(f"no answer within {PATIENCE * 1000:g} ms")
+            return None
+        leave()
+        if errors:
+            self._rest(f"{type(errors[0]).__name__}: {errors[0]}")
+            return None
+        self._go_on(tried=leave == self._end_trial)
+        return answers[0]
+
+    def _rest(self, why: str) -> None:
+        """Leave the store alone for a while."""
+        with self._lock:
+            now = self._clock()
+            if now < self._rest_until:  # somebody who asked at the same time has said so
+                return
+            seconds = min(REST * 2.0 ** min(self._rests, 16), LONGEST_REST)
+            self._rests += 1
+            self._rest_until = now + seconds
+        logger.warning(
+            "the health store failed (%s): for %g s this process goes by what it learns itself", why, seconds
+        )
+
+    def _go_on(self, tried: bool) -> None:
+        """Take note of an answer; one to a question that was asked before a failure says nothing of what came after."""
+        if tried:
+            self._rests = 0
+        if self._owed and not self._rests:
+            with self._lock:
+                if self._repaying:
+                    return
+                self._repaying = True
+            try:
+                start(self._repay)
+            except RuntimeError:  # there are no more threads
+                self._repaying = False
+
+    def _repay(self) -> None:
+        """Give back the leases that could not be given back while the store was left alone."""
+        try:
+            with suppress(Exception):  # the store is gone again: the rest is given back another time
+                while self._owed and not self._rests:
+                    self._store.give(*self._owed.popleft())
+        finally:
+            self._repaying = False

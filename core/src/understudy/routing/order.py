@@ -1,0 +1,85 @@
+"""The order in which one call asks its targets, where the policy's routing is not the list's own order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from understudy.engine.commands import Target
+from understudy.health.admission import Admission
+from understudy.messages import Request
+from understudy.policy import Policy
+from understudy.provider import ChatProvider
+from understudy.routing.strategies import Candidate, check_names, check_order, find_strategy
+
+
+class Ordering:
+    """Applies a routing strategy to one factory's targets.
+
+    Args:
+        targets: the route, in its own order.
+        providers: the provider of each target.
+        admission: what is known of the targets' health.
+        draw: gives numbers of at least 0 and below 1.
+    """
+
+    __slots__ = ("_admission", "_draw", "_providers", "_targets")
+
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        providers: Sequence[ChatProvider],
+        admission: Admission,
+        draw: Callable[[], float],
+    ) -> None:
+        self._targets = targets
+        self._providers = providers
+        self._admission = admission
+        self._draw = draw
+
+    def check(self, policy: Policy) -> None:
+        """Refuse a strategy that names targets which are not on the route.
+
+        Raises:
+            ValueError: it does.
+        """
+        if policy.routing != "ordered":
+            known = {name for target in self._targets for name in (target.label, target.provider)}
+            check_names(find_strategy(policy.routing), known)
+
+    def order(
+        self, policy: Policy, request: Request, *, streaming: bool = False
+    ) -> tuple[tuple[Target, ...], tuple[ChatProvider, ...]]:
+        """Return targets and providers in the order for this request.
+
+        Args:
+            policy: whose routing is used.
+            request: what is asked.
+            streaming: whether the time to the first token counts, and not that to the whole answer.
+
+        Raises:
+            ValueError: the strategy returned something that is not an order of the targets.
+        """
+        strategy = find_strategy(policy.routing)
+        candidates = [self._candidate(target, request, streaming) for target in self._targets]
+        order = check_order(strategy, candidates, strategy(candidates, self._draw))
+        return tuple(self._targets[i] for i in order), tuple(self._providers[i] for i in order)
+
+    def _candidate(self, target: Target, request: Request, streaming: bool) -> Candidate:
+        asked = replace(request, model=target.model or (request.model if target.position == 0 else None))
+        model = asked.model or self._providers[target.position].default_model
+        health = self._admission.look(target.position, model)
+
+        def price() -> float | None:
+            return self._admission.estimate(target.position, asked)
+
+        return Candidate(
+            target.position,
+            target.label,
+            target.provider,
+            model,
+            health.latency(streaming=streaming).seconds,
+            price,
+            ready=not health.free_in,
+            failing=health.failing,
+        )
