@@ -98,7 +98,7 @@ def little_garbage() -> Iterator[None]:
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """An empty site-packages, the only one on this process's sys.path until the test ends."""
-    from understudy.discovery import distributions
+    from understudy.discovery import loader
 
     folder = tmp_path / "site"
     folder.mkdir()
@@ -110,4 +110,4 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
             del sys.modules[name]
-    distributions._load.cache_clear()  # the next test's parrot has the same name and version
+    loader._load.cache_clear()  # the next test's parrot has the same name and version

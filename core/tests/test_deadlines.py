@@ -7,7 +7,8 @@ from timed import NEVER, WAYS, Player, Stage, ask
 
 from understudy import LLMFactory, Overloaded, Policy, ServerError
 from understudy.engine.call_state import CallState
-from understudy.engine.commands import Outcome, Target
+from understudy.engine.commands import Outcome
+from understudy.target import Target
 
 DOWN = ServerError("down")
 EXACT = {"jitter": "none", "breaker_jitter": 0.0}

@@ -32,8 +32,9 @@ from understudy import (
     StreamInterrupted,
     Timeout,
 )
-from understudy.engine.commands import Admit, Call, Outcome, Switch, Target, Verdict, Wait
+from understudy.engine.commands import Admit, Call, Outcome, Switch, Verdict, Wait
 from understudy.engine.decision import decide
+from understudy.target import Target
 from understudy.testing import ScriptedProvider, VirtualClock
 
 TRANSIENT = [Timeout, ConnectionFailed, ServerError, Overloaded]

@@ -40,8 +40,7 @@ from understudy import (
     errors,
     weighted,
 )
-from understudy.engine.timeouts import times_for
-from understudy.health.latency import NOTHING_LEARNT, Learned
+from understudy.engine.timeouts import NOTHING_LEARNT, Learned, times_for
 from understudy.messages import Message, Request
 from understudy.provider import Pace
 from understudy.testing import ScriptedProvider, VirtualClock

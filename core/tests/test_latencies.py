@@ -4,12 +4,12 @@ import pytest
 from timed import claim
 
 from understudy import InMemoryHealthStore, Policy
+from understudy.engine.timeouts import NOTHING_LEARNT, Learned
 from understudy.health.breaker import Effect
 from understudy.health.in_memory import Report
 from understudy.health.latency import (
     ENOUGH_SAMPLES,
     FADING,
-    NOTHING_LEARNT,
     REMEMBERED,
     SAMPLES,
     STALE,
@@ -19,7 +19,6 @@ from understudy.health.latency import (
     Failing,
     Latencies,
     Latency,
-    Learned,
 )
 from understudy.testing import VirtualClock
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as some
 from understudy import Message, Request, Usage
 from understudy.config_file import ProviderTable
 from understudy.extras import pricing
-from understudy.extras.pricing import estimate, estimate_usage, is_installed, prepare, price_list_of, price_of
+from understudy.extras.pricing import estimate, estimate_usage, is_installed, prepare, price_of
+from understudy.routing.route import price_list_of
 
 SOURCE = Path(pricing.__file__).parents[1]
 OURS = {"anthropic": "claude", "google": "gemini", "openai": "openai", "cohere": "cohere"}

@@ -9,6 +9,7 @@ import pytest
 
 from understudy import BrokenPlugin, ConfigurationError, Settings
 from understudy.discovery.distributions import InstalledProvider
+from understudy.discovery.loader import load_plugin
 from understudy.discovery.registry import ProviderRegistry
 
 if TYPE_CHECKING:
@@ -275,4 +276,4 @@ plugin = Plugin()
     assert registry.build("parrot", Settings(environment={})).get_provider_name() == "parrot"
     installed = registry["parrot"]
     assert isinstance(installed, InstalledProvider)
-    assert installed.load() is installed.load()
+    assert load_plugin(installed) is load_plugin(installed)

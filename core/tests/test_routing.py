@@ -11,7 +11,6 @@ from hypothesis import strategies as some
 from understudy.health.latency import TRACE
 from understudy.routing.strategies import (
     EXPLORED,
-    Candidate,
     cheapest,
     check_names,
     check_order,
@@ -21,6 +20,7 @@ from understudy.routing.strategies import (
     ordered,
     weighted,
 )
+from understudy.target import Candidate
 
 SEVERAL = some.lists(
     some.builds(

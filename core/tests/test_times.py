@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from understudy import Message, Policy, Request
-from understudy.engine.timeouts import INFINITE, LONG_ANSWER, is_long, times_for
-from understudy.health.latency import NOTHING_LEARNT, Learned
+from understudy.engine.timeouts import INFINITE, LONG_ANSWER, NOTHING_LEARNT, Learned, is_long, times_for
 from understudy.provider import PLAIN_PACE, Pace
 
 HELLO = Request(messages=(Message.user("hello"),), max_tokens=100)

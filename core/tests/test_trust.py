@@ -313,6 +313,7 @@ def test_nothing_of_this_is_imported_where_nothing_is_in_force(site: Site) -> No
     install(site)
     program = (
         "import sys; from understudy import LLMFactory; LLMFactory('parrot', settings={'LLM_TRUSTED_PLUGINS': ''}); "
-        "print(*sorted({'understudy.discovery.trust', 'understudy.discovery.lock', 'understudy_parrot'} & sys.modules.keys()))"
+        "names = {'understudy.discovery.trust', 'understudy.discovery.lock', 'understudy_parrot'}; "
+        "print(*sorted(names & sys.modules.keys()))"
     )
     assert site.run(program) == "understudy_parrot\n"

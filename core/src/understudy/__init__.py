@@ -107,10 +107,11 @@ if TYPE_CHECKING:
         TextDelta,
         ThinkingDelta,
         ToolCallDelta,
-        Usage,
     )
-    from understudy.routing.strategies import Candidate, weighted
+    from understudy.routing.strategies import weighted
     from understudy.settings import Secret, Settings
+    from understudy.target import Candidate
+    from understudy.usage import Usage
 
 __version__ = "0.1.0"
 
@@ -249,9 +250,11 @@ _CONTENTS = {
     "provider": "Capabilities ChatProvider LLMProvider Pace structured_output",
     "discovery.registry": "load_extensions",
     "response": """Attempt Continuation Finish FinishReason Heartbeat LLMResponse ResponseWarning Restart StreamEvent
-        TextDelta ThinkingDelta ToolCallDelta Usage""",
-    "routing.strategies": "Candidate weighted",
+        TextDelta ThinkingDelta ToolCallDelta""",
+    "routing.strategies": "weighted",
     "settings": "Secret Settings",
+    "target": "Candidate",
+    "usage": "Usage",
     "health.store": "Claim HealthStore Lease Report TargetHealth",
 }
 _HOME = {name: module for module, names in _CONTENTS.items() for name in names.split()}

@@ -45,7 +45,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from understudy.response import Attempt, Usage
+    from understudy.response import Attempt
+    from understudy.usage import Usage
 
 
 class UnderstudyError(Exception):

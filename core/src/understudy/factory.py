@@ -9,10 +9,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from understudy.discovery.registry import ProviderRegistry, load_extensions, registry
-from understudy.engine.commands import Target
-from understudy.execution import drivers
+from understudy.execution import sync_driver
 from understudy.execution.arguments import DELAY, RETRIES, CallOptions, Overrides, read_policy, read_request
-from understudy.execution.call import Performance, Runtime
+from understudy.execution.call import Execution, Runtime
 from understudy.execution.clock import async_sleep, sleep
 from understudy.execution.extensions import Extensions
 from understudy.health.admission import Admission
@@ -27,6 +26,7 @@ from understudy.response import LLMResponse, StreamEvent
 from understudy.routing.order import Ordering
 from understudy.routing.route import cast, read_route
 from understudy.settings import Settings
+from understudy.target import Target
 
 if TYPE_CHECKING:
     from understudy.explain.plan import Plan
@@ -137,7 +137,7 @@ class LLMFactory:
             TypeError: an argument has the wrong type.
             ValueError: an argument is out of its range.
         """
-        return drivers.run(self._perform(prompt, temperature, max_tokens, max_retries, retry_delay, options))
+        return sync_driver.run(self._perform(prompt, temperature, max_tokens, max_retries, retry_delay, options))
 
     async def agenerate_content(
         self,
@@ -149,7 +149,9 @@ class LLMFactory:
         **options: Unpack[CallOptions],
     ) -> LLMResponse:
         """Answer a prompt as `generate_content` does, on the running event loop."""
-        return await drivers.arun(self._perform(prompt, temperature, max_tokens, max_retries, retry_delay, options))
+        from understudy.execution import async_driver  # imports asyncio
+
+        return await async_driver.run(self._perform(prompt, temperature, max_tokens, max_retries, retry_delay, options))
 
     def stream_content(
         self,
@@ -170,7 +172,7 @@ class LLMFactory:
             TypeError: an argument has the wrong type.
             ValueError: an argument is out of its range.
         """
-        return drivers.stream(self._perform(prompt, temperature, max_tokens, max_retries, retry_delay, options))
+        return sync_driver.stream(self._perform(prompt, temperature, max_tokens, max_retries, retry_delay, options))
 
     def astream_content(
         self,
@@ -182,7 +184,9 @@ class LLMFactory:
         **options: Unpack[CallOptions],
     ) -> AsyncIterator[StreamEvent]:
         """Answer a prompt piece by piece as `stream_content` does, on the running event loop."""
-        return drivers.astream(self._perform(prompt, temperature, max_tokens, max_retries, retry_delay, options))
+        from understudy.execution import async_driver  # imports asyncio
+
+        return async_driver.stream(self._perform(prompt, temperature, max_tokens, max_retries, retry_delay, options))
 
     def plan(
         self,
@@ -262,10 +266,10 @@ class LLMFactory:
         max_retries: int,
         retry_delay: float,
         options: CallOptions,
-    ) -> Performance:
+    ) -> Execution:
         policy = self._overrides.policy_for(max_retries, retry_delay, options)
         request = read_request(prompt, temperature, max_tokens, policy.attempt_timeout, options)
-        return Performance(
+        return Execution(
             request,
             self._targets,
             self._providers,

@@ -101,9 +101,9 @@ def understudy_health_store(settings: Settings) -> HealthStore | None:
     Called once a factory, when the factory is made: read settings, open nothing.
 
     Returns:
-        A HealthStore (see understudy.health.store), or None to leave it to the next extension, and at last to the store in
-        memory. Where it `blocks` and fails, or gives no answer within 20 ms, it is left alone for a while and the
-        process goes by what it learns itself: a store never fails a call or holds it up.
+        A HealthStore (see understudy.health.store), or None to leave it to the next extension, and at last to the
+        store in memory. Where it `blocks` and fails, or gives no answer within 20 ms, it is left alone for a while and
+        the process goes by what it learns itself: a store never fails a call or holds it up.
     """
 
 

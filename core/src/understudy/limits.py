@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-
-from understudy.extras import pricing
+from importlib.util import find_spec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +47,7 @@ class Limits:
             return
         if not isinstance(dollars, int | float) or isinstance(dollars, bool) or not 0 < dollars < float("inf"):
             raise ValueError(f"expected spend_per_day in US dollars, more than 0, found {dollars!r}")
-        if not pricing.is_installed():
+        if find_spec("genai_prices") is None:
             raise ValueError(
                 "expected the package genai-prices for spend_per_day, found none: pip install 'understudy[prices]'"
             )

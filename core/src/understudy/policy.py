@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from understudy.routing.strategies import Strategy
+    from understudy.target import Strategy
 
 StreamRecovery: TypeAlias = Literal["raise", "restart", "continue", "buffer"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from understudy.discovery import distributions
+from understudy.discovery import loader
 from understudy_cli import app, output
 
 SECRET = "parrot-secret-0123456789"
@@ -266,7 +266,7 @@ class CommandHere(Command):
 def _end_of_main() -> int:
     """Run the command's main(), and return its exit code; nothing that it has loaded or remembered is left."""
     loaded = set(sys.modules)
-    remembering = (output.console, distributions._load)
+    remembering = (output.console, loader._load)
     for function in remembering:
         function.cache_clear()
     try:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from types import TracebackType
 
-from understudy.execution.failing import OutOfTime
-
 GRACE = 0.04  # seconds to clean up in, after the time is over: a call ends within 50 ms of its deadline
 
 
-class Patience:
+class OutOfTime(TimeoutError):
+    """The time that an attempt, or a piece of its stream, was given is over."""
+
+
+class CancelScope:
     """Cancels the running task after so many seconds, and once more where its cleaning up takes longer than GRACE.
 
     asyncio.timeout cancels once, so that a provider which is slow to clean up would outlast any deadline.

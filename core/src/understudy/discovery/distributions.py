@@ -1,4 +1,4 @@
-"""What installed distributions offer under which name: found without importing any of it, loaded when it is asked for.
+"""What installed distributions offer under which name, read from their metadata: nothing of them is imported.
 
 The only module that touches importlib.metadata.
 """
@@ -11,20 +11,16 @@ import json
 import re
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from understudy.discovery import plugins
-from understudy.errors import AmbiguousProvider, BrokenPlugin, ConfigurationError
 from understudy.hookspecs import EXTENSION_GROUP, PROVIDER_GROUP
-from understudy.provider import LLMProvider
 
 if TYPE_CHECKING:
-    from understudy.settings import Settings
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +42,6 @@ class InstalledPlugin:
     rivals: tuple[InstalledPlugin, ...] = field(default=(), repr=False)
 
     kind: ClassVar[str] = "extension"
-    hooks: ClassVar[frozenset[str]] = plugins.EXTENSION_HOOKS
 
     @property
     def origin(self) -> str:
@@ -56,93 +51,15 @@ class InstalledPlugin:
     def __str__(self) -> str:
         return f"{self.kind} {self.name!r} ({self.entry_point}, from {self.origin})"
 
-    def load(self, settings: Settings | None = None) -> object:
-        """Import the plugin, the first time, and make sure that its hooks are in order.
-
-        Args:
-            settings: what says which plugins are trusted; the environment and the files where None.
-
-        Raises:
-            UntrustedPlugin: it is not to be trusted, by LLM_TRUSTED_PLUGINS or `understudy.lock`; nothing of it ran.
-            AmbiguousProvider: another distribution claims the same name.
-            BrokenPlugin: it cannot be imported, or its hooks are not in order.
-        """
-        if settings is None:
-            from understudy.settings import Settings
-
-            settings = Settings()
-        if settings.lock_file or settings.get("LLM_TRUSTED_PLUGINS"):
-            from understudy.discovery import trust
-
-            return _load(trust.admit(self, settings))
-        return _load(self)
-
 
 Plugin = TypeVar("Plugin", bound=InstalledPlugin)
 
 
 class InstalledProvider(InstalledPlugin):
-    """A provider that an installed distribution offers; calling it with settings makes the provider."""
+    """A provider that an installed distribution offers."""
 
     __slots__ = ()
     kind = "provider"
-    hooks = plugins.PROVIDER_HOOKS
-
-    def __call__(self, settings: Settings) -> LLMProvider:
-        """Make the provider.
-
-        Raises:
-            PluginError: the plugin cannot be loaded, or made something else.
-            ConfigurationError: it found a setting malformed.
-        """
-        hook = plugins.host([self.load(settings)]).hook
-        cure = f"correct what it complains of, or report this to the authors of {self.distribution}"
-        return make_provider(str(self), lambda: hook.understudy_provider(settings=settings), cure)
-
-
-@cache
-def _load(installed: InstalledPlugin) -> object:
-    if installed.rivals:
-        claims = [f"{claim.origin} ({claim.entry_point})" for claim in (installed, *installed.rivals)]
-        raise AmbiguousProvider(
-            f"expected one distribution with the {installed.kind} {installed.name!r}, found {' and '.join(claims)}; "
-            f"uninstall all but one (pip uninstall {installed.distribution})"
-            + (
-                ", or register the class you want: LLMFactory.register_provider(name, cls)"
-                if installed.kind == "provider"
-                else ""
-            )
-        )
-    plugin = plugins.import_plugin(str(installed), installed.entry_point, installed.distribution)
-    plugins.check(plugin, str(installed), installed.hooks)
-    return plugin
-
-
-def make_provider(who: str, make: Callable[[], object], cure: str) -> LLMProvider:
-    """Make a provider and make sure that it is one.
-
-    Args:
-        who: how messages name it.
-        make: makes it.
-        cure: what to do where that raises something unexpected.
-
-    Raises:
-        BrokenPlugin: making it raised something, or it is no LLMProvider.
-        ConfigurationError: it found a setting malformed.
-    """
-    try:
-        made = make()
-    except ConfigurationError:
-        raise
-    except (Exception, SystemExit) as error:
-        found = plugins.describe_exception(error)
-        raise BrokenPlugin(f"{who}: expected it to make a provider, found {found}; {cure}") from error
-    if not isinstance(made, LLMProvider):
-        raise BrokenPlugin(
-            f"{who}: expected an instance of LLMProvider, found {plugins.describe_object(made)}; return an object of "
-            "a class that inherits from LLMProvider or ChatProvider"
-        )
-    return made
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from understudy.discovery import plugins
-from understudy.discovery.distributions import InstalledProvider, look_around, make_provider, normalize
+from understudy.discovery.distributions import InstalledProvider, look_around, normalize
+from understudy.discovery.loader import build_installed, load_plugin, make_provider
 from understudy.errors import PluginError, UnknownProvider
 from understudy.provider import LLMProvider
 
@@ -124,7 +125,7 @@ class ProviderRegistry(MutableMapping[str, "type[LLMProvider] | InstalledProvide
         """
         provider = self[name]
         if isinstance(provider, InstalledProvider):
-            return provider(settings)
+            return build_installed(provider, settings)
         self._tell_of_shadow(name)
         who = f"provider {name!r} (class {provider.__qualname__} of {provider.__module__}, registered in this process)"
         return make_provider(who, provider, f"make {provider.__qualname__}() work without arguments")
@@ -206,4 +207,4 @@ def _load_extension(extension: object, settings: Settings | None) -> object:
     found = look_around().extensions.get(extension) or look_around(again=True).extensions.get(extension)
     if found is None:
         raise PluginError(_explain_unknown("extension", extension, sorted(look_around().extensions), {}))
-    return found.load(settings)
+    return load_plugin(found, settings)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from understudy.engine.commands import End, Outcome, Target, Verdict
+from understudy.engine.commands import End, Outcome, Verdict
 from understudy.errors import CircuitOpen, Failure, LimitReached, Scope, StreamInterrupted
 from understudy.policy import Policy
 from understudy.response import Attempt, AttemptOutcome
+from understudy.target import Target
 
 SHORTEST = 0.001  # seconds: a provider takes no timeout of 0
 POLL = 0.1  # seconds before a target whose slots are taken is looked at again, doubled each time

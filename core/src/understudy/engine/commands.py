@@ -18,25 +18,6 @@ State: TypeAlias = Literal["closed", "open", "cooling", "half-open"]
 ATTEMPT = 60.0  # seconds for an attempt where nobody says more exactly: in calls that are only played
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One stop on the route: a provider, and the model if the route names one.
-
-    Args:
-        label: the route's own words: "gemini", or "claude:claude-haiku-4-5".
-        provider: the provider's name.
-        model: the model, or None for the provider's default.
-        position: its place on the route as it was named, from 0.
-        price_list: under which name its prices are listed, where that is not the provider's.
-    """
-
-    label: str
-    provider: str
-    model: str | None = None
-    position: int = 0
-    price_list: str = ""
-
-
 @dataclass(slots=True)
 class Enter:
     """Command: count the call among those under way. Answer with an Outcome; `skip` says that there is no room."""

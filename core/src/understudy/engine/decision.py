@@ -41,7 +41,6 @@ from understudy.engine.commands import (
     Leave,
     Outcome,
     Switch,
-    Target,
     Verdict,
     Wait,
     Withdraw,
@@ -58,6 +57,7 @@ from understudy.errors import (
     Timeout,
 )
 from understudy.policy import Policy
+from understudy.target import Target
 
 Procedure: TypeAlias = Generator[Command, Outcome, Verdict]
 Part: TypeAlias = Generator[Command, Outcome, End | None]  # None: the call goes on

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from understudy.health.latency import NOTHING_LEARNT, Learned
 from understudy.messages import Request
 from understudy.policy import Policy
 from understudy.provider import Pace
@@ -38,6 +37,34 @@ _LEAST_LATE, _LEAST_LATE_THINKING = 10.0, 540.0
 _MOST_LATE, _MOST_LATE_THINKING = 90.0, 570.0
 
 _BEATS = 1.5  # heartbeats: one that is half as late again is missing
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a target's answers to one kind of request took, in seconds: what later attempts are waited for by.
+
+    Each is None before there are 20 answers of that kind, and where the last is more than an hour old.
+
+    Args:
+        answer_p95: 95 of 100 whole answers that were asked for plainly.
+        answer_median: half of them.
+        first_p95: 95 of 100 first pieces of streams.
+        first_median: half of them.
+        gap_p95: the longest pauses in 95 of 100 streams.
+        end_p95: 95 of 100 answers of either kind, to their end.
+        end_median: half of them.
+    """
+
+    answer_p95: float | None = None
+    answer_median: float | None = None
+    first_p95: float | None = None
+    first_median: float | None = None
+    gap_p95: float | None = None
+    end_p95: float | None = None
+    end_median: float | None = None
+
+
+NOTHING_LEARNT = Learned()
 
 
 @dataclass(slots=True)  # not frozen, because each attempt makes one

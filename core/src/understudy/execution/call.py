@@ -1,48 +1,40 @@
-"""What the drivers share: one call's cast, and what is done with a command or an answer besides waiting for it."""
+"""One call: its request, its route, and the answers to the engine's commands that need no waiting."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from understudy.engine.commands import Admit, Call, Cancel, Command, Enter, Outcome, Switch, Target, Verdict, Withdraw
+from understudy.engine.commands import Admit, Command, Enter, Outcome, Switch, Verdict, Withdraw
 from understudy.engine.decision import Procedure, decide
 from understudy.engine.timeouts import Times, is_long, times_for
 from understudy.errors import (
     Failure,
     LimitReached,
-    RequestRejected,
-    StreamInterrupted,
-    Timeout,
     TooManyCalls,
 )
-from understudy.execution.concluding import conclude
-from understudy.execution.copying import copy_with
-from understudy.execution.failing import OutOfTime, interrupted, lack_of, own_failure
+from understudy.execution.outcomes import conclude, copy_with, lack_of
 from understudy.execution.reporting import Reporter
-from understudy.execution.stream_clocks import HAIR, Clocks
+from understudy.execution.stream_clocks import Clocks
 from understudy.execution.stream_recovery import Delivery
-from understudy.execution.validation import Validator, check_answer, usage_fault
-from understudy.extras.pricing import estimate_waste
-from understudy.health.admission import EVIDENCE, Admission, refusal, report_of
-from understudy.health.breaker import Effect
+from understudy.execution.validation import Validator
+from understudy.health.admission import Admission, refusal
 from understudy.health.leases import Holdings
-from understudy.health.store import Lease, Report
+from understudy.health.store import Lease
 from understudy.messages import Request
 from understudy.policy import Policy
 from understudy.provider import PLAIN_PACE, ChatProvider, Pace
-from understudy.response import LLMResponse, StreamEvent
+from understudy.response import Finish, LLMResponse
 from understudy.routing.adapters import PlainProvider
+from understudy.target import Target
 
 if TYPE_CHECKING:
     from understudy.execution.extensions import Extensions
     from understudy.routing.order import Ordering
 
 
-CLOSING = 1.0  # seconds that a stream gets to close, where its call has them
 LONGEST = 600.0  # seconds that an attempt may take where neither a deadline nor the caller says less
-LONGEST_SILENCE = 600.0  # seconds that a provider may let a stream wait at the very most
 SOONEST = 0.01  # seconds before which nobody is hedged: a request to another city and back takes longer
 
 
@@ -56,8 +48,29 @@ class Runtime:
     random: Callable[[], float]
 
 
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """What of a call runs in a thread, because it would hold up an event loop.
+
+    Args:
+        store: questions and reports to the health store.
+        checks: the caller's code that prepares requests and checks answers.
+        listeners: the caller's code that listens to events.
+        routing: a strategy that the caller wrote.
+    """
+
+    store: bool = False
+    checks: bool = False
+    listeners: bool = False
+    routing: bool = False
+
+
+NOTHING_ASIDE = Aside()
+STORE_ASIDE = Aside(store=True)
+
+
 @dataclass(slots=True)  # not frozen, because each attempt makes one
-class Approach:
+class AttemptState:
     """How one target is asked.
 
     Args:
@@ -75,7 +88,7 @@ class Approach:
     clocks: Clocks | None = None
 
 
-class Performance:
+class Execution:
     """One call: its request, its cast, and the answers to the engine's commands that need no waiting.
 
     Args:
@@ -91,24 +104,21 @@ class Performance:
     """
 
     __slots__ = (
-        "_approaches",
-        "_beside",
         "_call",
         "_hedged",
-        "_refused",
         "admission",
-        "asks_elsewhere",
+        "aside",
+        "attempts",
+        "beside",
         "concurrent",
         "deadline",
         "delivery",
         "extensions",
-        "guests",
         "holdings",
-        "hosted",
-        "listeners",
         "ordering",
         "policy",
         "providers",
+        "refused",
         "reporter",
         "request",
         "runtime",
@@ -137,38 +147,38 @@ class Performance:
         self.admission = admission
         self.ordering = ordering
         self.validator = validator
-        self.asks_elsewhere = admission.store.blocks  # whether the event loop must not wait for an answer
+        self.aside = STORE_ASIDE if admission.store.blocks else NOTHING_ASIDE
         self.concurrent = False  # whether two targets can be asked at once
-        self.hosted = False  # whether the event loop is everybody's
-        self.guests = False  # whether code of the caller's that prepares and checks would hold it up
-        self.listeners = False  # whether listeners would
         self.delivery: Delivery | None = None  # what a stream's caller holds
-        self._refused: dict[int, LLMResponse] | None = None  # answers that will not do
-        self._beside: tuple[int, Delivery] | None = None  # the same, of a second attempt beside the first
-        self._approaches: dict[int, Approach] = {}
+        self.refused: dict[int, LLMResponse] | None = None  # answers that will not do
+        self.beside: tuple[int, Delivery] | None = None  # the same, of a second attempt beside the first
+        self.attempts: dict[int, AttemptState] = {}
         self.deadline: float | None = None
         self._call = 0
         self._hedged = False  # whether a second request of hedge_share is taken that another may need
 
     @property
-    def arranges_elsewhere(self) -> bool:
+    def orders_aside(self) -> bool:
         """Whether the order of the targets is found by questions that wait for input or output."""
         routing = self.policy.routing
-        return routing != "ordered" and (self.asks_elsewhere or (self.hosted and callable(routing)))
+        return routing != "ordered" and (self.aside.store or (self.aside.routing and callable(routing)))
 
-    def admits_elsewhere(self, index: int) -> bool:
+    def admits_aside(self, index: int) -> bool:
         """Whether asking for a target waits for input or output: a class of three methods may ask its server."""
-        return self.asks_elsewhere or isinstance(self.providers[index], PlainProvider)
+        return self.aside.store or isinstance(self.providers[index], PlainProvider)
 
     # ---- the beginning and the end ----
 
     def visit(self) -> None:
         """Note that the call runs on an event loop that it shares with others: code of its caller's runs elsewhere."""
-        acts = self.extensions is not None and self.extensions.acts
-        self.guests = self.validator is not None or acts
-        self.listeners = self.extensions is not None and self.extensions.listens
-        self.asks_elsewhere = self.asks_elsewhere or self.listeners
-        self.hosted = True
+        extensions = self.extensions
+        listeners = extensions is not None and extensions.listens
+        self.aside = Aside(
+            store=self.aside.store or listeners,  # a change of a breaker is told from there
+            checks=self.validator is not None or (extensions is not None and extensions.acts),
+            listeners=listeners,
+            routing=True,
+        )
 
     def arrange(self, *, streaming: bool = False) -> None:
         """Put the targets in the order that the policy says.
@@ -250,9 +260,9 @@ class Performance:
             if (lease.probe or lease.doubt) and not streamed:
                 claim.streamed = streamed = self._streams(index)
             times = times_for(self.policy, request, pace, lease.learned, streamed=streamed, whole=not streaming)
-            self._approaches[index] = Approach(times, streamed, pace)
+            self.attempts[index] = AttemptState(times, streamed, pace)
             return self._admitted(index, times, lease)
-        self._give_back_hedge()
+        self.give_back_hedge()
         skip, now = refusal(lease, target.provider), self.runtime.clock()
         outcome = Outcome(now, skip=skip, free_in=lease.free_in, busy=lease.busy, breaker=lease.state.value)
         if lease.busy:
@@ -367,7 +377,7 @@ class Performance:
             return LimitReached(f"hedge_share of {self.policy.hedge_share:g}", provider=target.provider)
         return None
 
-    def _give_back_hedge(self) -> None:
+    def give_back_hedge(self) -> None:
         if self._hedged:
             self._hedged = False
             self.admission.hedges.give_back()
@@ -378,276 +388,11 @@ class Performance:
         return self.admission.look(target.position, self._request_for(target).model).suspect
 
     def _leaves_this_machine(self, command: Admit) -> bool:
-        other = self._approaches.get(command.other)
+        other = self.attempts.get(command.other)
         here = other is not None and other.pace.local
         return here and not self._pace(command.index, self._request_for(self.targets[command.index])).local
 
-    # ---- one attempt ----
-
-    def prepare(self, command: Call) -> Request:
-        """Make the request for one attempt.
-
-        Raises:
-            RequestRejected: an extension refused it.
-        """
-        self.holdings.send(command.index)
-        if self._refused:
-            self._refused.pop(command.index, None)  # of an attempt that was given up
-        target = self.targets[command.index]
-        state = self.holdings.state(command.index) if self.reporter.listens else "closed"  # nobody would hear of it
-        self.reporter.attempt_started(command, state)
-        model = target.model or (self.request.model if target.position == 0 else None)
-        delivery = None if self.delivery is None else self._delivery_for(command)
-        approach = self._approaches[command.index]
-        approach.began = self.runtime.clock()
-        timeout = self._provider_timeout(command, approach)
-        if approach.streamed:
-            approach.clocks = self._clocks_for(command, approach)
-        request, options = self.request, self.request.options
-        if options:
-            options = self._options(command.index)
-        if request.model != model or request.timeout != timeout or request.options is not options:
-            request = copy_with(request, model=model, timeout=timeout, options=options)
-        if approach.streamed and self.delivery is None:
-            request = copy_with(request, whole=True)
-        if command.adaptation is not None:
-            request = copy_with(request, adaptation=command.adaptation)
-        if delivery is not None:
-            assert approach.clocks is not None
-            delivery.begin(target.label, approach.clocks)
-            request = delivery.resume(request)
-        if self.extensions is None:
-            return request
-        try:
-            return self.extensions.prepare_request(request, target.provider)
-        except Failure:
-            raise
-        except Exception as error:
-            raise RequestRejected(f"an extension failed on the request: {type(error).__name__}: {error}") from error
-
-    def _delivery_for(self, command: Call) -> Delivery:
-        assert self.delivery is not None
-        if not command.alongside:
-            self._beside = None  # nobody else is under way any more
-            return self.delivery
-        self._beside = command.index, Delivery(self.policy, self.runtime.clock, self.deadline)
-        return self._beside[1]
-
-    def delivery_of(self, index: int) -> Delivery:
-        """Return what the caller of a stream holds of the attempt under way on a target."""
-        if self._beside is not None and self._beside[0] == index:
-            return self._beside[1]
-        assert self.delivery is not None  # it is a stream
-        return self.delivery
-
-    def patience_to_close(self) -> float:
-        """Return the seconds that a stream gets to close."""
-        left = CLOSING if self.deadline is None else self.deadline - self.runtime.clock()
-        return min(max(left, 0.001), CLOSING)
-
-    def _clocks_for(self, command: Call, approach: Approach) -> Clocks:
-        times = approach.times
-        if self.delivery is not None and command.timeout < times.first:
-            times = replace(times, first=command.timeout)
-        return Clocks(times, self.runtime.clock)
-
-    def _provider_timeout(self, command: Call, approach: Approach) -> float:
-        """Return the seconds that a provider may take: for a whole answer, or between two signs of a stream."""
-        if not approach.streamed:
-            return command.timeout
-        times = approach.times
-        longest = min(max(times.first, times.idle), times.silence, LONGEST_SILENCE)
-        if self.delivery is None:
-            longest = min(longest, command.timeout)
-        left = longest if self.deadline is None else self.deadline - self.runtime.clock()
-        return max(min(longest, left), 0.001)  # a provider takes no timeout of 0
-
-    def is_streamed(self, index: int) -> bool:
-        """Return whether a target's whole answer is asked for as a stream."""
-        return self._approaches[index].streamed
-
-    def clocks(self, index: int) -> Clocks:
-        """Return the clocks of a target's stream."""
-        clocks = self._approaches[index].clocks
-        assert clocks is not None  # it was prepared
-        return clocks
-
-    def has_begun(self, index: int) -> bool:
-        """Return whether pieces of a target's answer have come."""
-        clocks = self._approaches[index].clocks
-        return clocks is not None and clocks.first_at is not None
-
-    def first_sign(self, index: int) -> None:
-        """Take note of the first piece of a stream: in doubt it shows that the target is well."""
-        if self.holdings.shows_life(index):
-            clocks = self.clocks(index)
-            first = None if clocks.first_at is None else clocks.first_at - clocks.started
-            self.holdings.give(index, Report(Effect.SUCCESS, first=first))
-
-    def heard(self, index: int, event: StreamEvent) -> None:
-        """Take note of an event of a stream whose answer the caller is given whole.
-
-        Raises:
-            Timeout: it came too late.
-        """
-        clocks = self.clocks(index)
-        if clocks.is_over():
-            raise clocks.timed_out()
-        silent = clocks.first_at is None
-        if clocks.hear(event) and silent:
-            self.first_sign(index)
-
-    def _options(self, index: int) -> Mapping[str, Mapping[str, Any]]:
-        """The caller's options, those for a name of `understudy.toml` under the name that its provider knows."""
-        options, name, own = (
-            self.request.options,
-            self.targets[index].provider,
-            self.providers[index].get_provider_name(),
-        )
-        return {**options, own: options[name]} if name != own and name in options else options
-
-    def accept(self, command: Call, request: Request, response: LLMResponse) -> LLMResponse:
-        """Check an answer.
-
-        Raises:
-            Failure: it will not do; see `check_answer`.
-        """
-        provider = self.targets[command.index].provider
-        try:
-            return check_answer(response, request, provider, self.policy, self.validator, self.extensions)
-        except Exception:
-            if isinstance(response, LLMResponse) and response.usage is not None and not usage_fault(response.usage):
-                self._refused = {**(self._refused or {}), command.index: response}  # it was paid for all the same
-            raise
-
-    def succeeded(self, command: Call, response: LLMResponse) -> Outcome:
-        """Make the outcome of an answered attempt."""
-        return Outcome(self.runtime.clock(), response=response, index=command.index)
-
-    def failed(self, command: Call, error: BaseException, delivery: Delivery | None = None) -> Outcome:
-        """Make the outcome of a failed attempt; `delivery` is that of a stream which had begun."""
-        target, refused = self.targets[command.index], self._refused.pop(command.index, None) if self._refused else None
-        if isinstance(error, OutOfTime):
-            failure: Failure = self._timed_out(command, delivery)
-        else:
-            failure = own_failure(error)
-        delivered = delivery is not None and delivery.began
-        if delivery is not None and delivered:
-            failure = interrupted(failure, "".join(delivery.pieces or ()))
-            delivery.broke_off(failure)
-            self.delivery, self._beside = delivery, None  # whoever takes it up must know what was given
-        failure.provider = target.provider
-        failure.model = failure.model or target.model
-        return Outcome(
-            self.runtime.clock(),
-            failure=failure,
-            response=refused,
-            delivered=delivered,
-            draw=self.runtime.random(),
-            index=command.index,
-        )
-
-    def _timed_out(self, command: Call, delivery: Delivery | None) -> Timeout:
-        if delivery is not None:
-            return delivery.timed_out()
-        clocks = self._approaches[command.index].clocks
-        if clocks is not None and clocks.patience() <= HAIR:
-            return clocks.timed_out()
-        whole = "whole " if clocks is not None and clocks.first_at is not None else ""
-        return Timeout(f"no {whole}answer within {command.timeout:.3g} s")
-
-    def record(self, command: Call, outcome: Outcome, started: float, delivery: Delivery | None = None) -> Outcome:
-        """Tell the health store and the listeners of an attempt; `delivery` is that of a stream which had begun.
-
-        Returns:
-            The outcome, with what the store knows of the target afterwards.
-        """
-        index, failure, seconds = command.index, outcome.failure, outcome.at - started
-        target, approach = self.targets[index], self._approaches.get(index)
-        report = report_of(failure, outcome.response, target.price_list or target.provider, self.admission.spends)
-        if failure is None:
-            report.end = seconds
-            report.seconds = None if self.delivery is not None else seconds
-        else:
-            outcome.wasted = self._wasted(index, failure, seconds)
-            self.reporter.attempt_failed(command, failure, seconds, outcome.wasted)
-        clocks = None if approach is None else approach.clocks
-        if clocks is not None and clocks.first_at is not None:
-            report.first, report.gap = clocks.first_at - clocks.started, clocks.gap
-        if isinstance(_cause(failure), Timeout):
-            self._judge_lateness(index, report, failure, seconds, command)
-        after = self.holdings.give(index, report)
-        outcome.took = seconds
-        if failure is None or after is None:
-            return outcome
-        outcome.failing, outcome.alive = after.failing, after.alive
-        if not after.granted:
-            outcome.free_in, outcome.breaker = after.free_in, after.state.value
-        return outcome
-
-    def _judge_lateness(
-        self, index: int, report: Report, failure: Failure | None, seconds: float, command: Call
-    ) -> None:
-        """Say that an attempt was late; its caller's own hurry is not held against the target, nor what was working."""
-        cause = _cause(failure)
-        if cause is not None and cause.status is not None:
-            return  # the vendor itself says so
-        approach = self._approaches.get(index)
-        allowed = seconds if approach is None else min(command.timeout, approach.times.first, approach.times.answer)
-        working = approach is not None and approach.clocks is not None and approach.clocks.is_working()
-        if working or self._is_hurry(approach, seconds, allowed):
-            report.effect = Effect.NOTHING
-        else:
-            report.late = seconds
-
-    def _is_hurry(self, approach: Approach | None, seconds: float, allowed: float) -> bool:
-        """Return whether the caller allowed less time than ordinary answers take: that says nothing of the target."""
-        usual = None if approach is None else approach.times.usual
-        hurried = _times_of(self.policy) != _times_of(self.admission.policy) and usual is not None and allowed < usual
-        return hurried or seconds < EVIDENCE
-
-    def _wasted(self, index: int, failure: Failure, seconds: float) -> int:
-        """Estimate the tokens that an attempt without an answer may have cost."""
-        approach = self._approaches.get(index)
-        if failure.usage is not None or approach is None or approach.began is None:
-            return 0
-        cause = _cause(failure)
-        if not isinstance(failure, StreamInterrupted) and (not isinstance(cause, Timeout) or cause.status is not None):
-            return 0
-        return self._waste_of(index, approach, seconds)
-
-    def _waste_of(self, index: int, approach: Approach, seconds: float) -> int:
-        written = None if approach.clocks is None else approach.clocks.characters
-        room = self.admission.thinking_room(self.targets[index].position, self.request)
-        return estimate_waste(self.request, seconds, written, room)
-
-    def give_up(self, command: Cancel) -> Outcome:
-        """Give back what a cancelled attempt holds; one that was late counts against its target."""
-        index, approach, now = command.index, self._approaches.get(command.index), self.runtime.clock()
-        began = None if approach is None else approach.began
-        report = None
-        if command.late and began is not None:
-            seconds = now - began
-            report = Report(Effect.FAILURE, late=seconds, failed=True)
-            if self._is_hurry(approach, seconds, seconds):
-                report = Report(Effect.NOTHING)
-            clocks = None if approach is None else approach.clocks
-            if clocks is not None and clocks.first_at is not None:
-                report = Report(Effect.NOTHING, first=clocks.first_at - clocks.started)
-        after = self.holdings.give(index, report)
-        if report is not None and after is not None and not after.alive and report.late is not None:
-            self._give_back_hedge()  # it answered nobody: who was asked beside it did not come on top
-        outcome = Outcome(now, index=index)
-        if began is not None and approach is not None:
-            outcome.wasted = self._waste_of(index, approach, now - began)
-        return outcome
-
-    def leave_to_end(self, index: int) -> Outcome:
-        """Let an attempt go on by itself."""
-        self.holdings.leave_to_end(index)
-        return Outcome(self.runtime.clock(), index=index)
-
-    # ---- what comes before the first attempt ----
+    # ---- imports before the first attempt ----
 
     def is_ready(self, index: int) -> bool:
         """Return whether a provider has imported what its first call needs."""
@@ -658,12 +403,13 @@ class Performance:
         self.admission.make_ready(self.targets[index].position)
 
 
-def _cause(failure: Failure | None) -> Failure | None:
-    """Return why a stream broke off, where a failure says that one did; else the failure."""
-    if isinstance(failure, StreamInterrupted) and isinstance(failure.__cause__, Failure):
-        return failure.__cause__
-    return failure
+def finish(execution: Execution, verdict: Verdict, answer: LLMResponse | None) -> Finish:
+    """Return the last event of a stream.
 
-
-def _times_of(policy: Policy) -> tuple[float | None, ...]:
-    return policy.deadline, policy.attempt_timeout, policy.first_token_timeout, policy.idle_timeout
+    Raises:
+        StreamInterrupted: the caller holds a part of an answer that nobody took up.
+    """
+    final = execution.conclude(verdict, answer)
+    if verdict.end == "interrupted":
+        final.raise_for_failure()
+    return Finish(final)

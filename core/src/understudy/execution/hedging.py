@@ -9,7 +9,8 @@ from typing import Protocol
 
 from understudy.concurrency.threads import start
 from understudy.engine.commands import Call, Cancel, Outcome
-from understudy.execution.call import Performance
+from understudy.execution import attempt
+from understudy.execution.call import Execution
 from understudy.response import StreamEvent
 
 _left: set[asyncio.Future[None]] = set()  # what goes on by itself: a loop keeps no hold of its own on it
@@ -36,17 +37,15 @@ class StreamRunner:
     """An attempt that is a stream, and may be started in one task and gone on with in another.
 
     Args:
-        performance: the call.
+        execution: the call.
         index: the target.
         pieces: the attempt's pieces; the last of all is its outcome.
     """
 
-    __slots__ = ("_first", "_index", "_performance", "_pieces")
+    __slots__ = ("_execution", "_first", "_index", "_pieces")
 
-    def __init__(
-        self, performance: Performance, index: int, pieces: AsyncGenerator[StreamEvent | Outcome, None]
-    ) -> None:
-        self._performance = performance
+    def __init__(self, execution: Execution, index: int, pieces: AsyncGenerator[StreamEvent | Outcome, None]) -> None:
+        self._execution = execution
         self._index = index
         self._pieces = pieces
         self._first: StreamEvent | None = None
@@ -57,7 +56,7 @@ class StreamRunner:
         if isinstance(first, Outcome):
             return first
         self._first = first
-        return Outcome(self._performance.runtime.clock(), began=True, index=self._index)
+        return Outcome(self._execution.runtime.clock(), began=True, index=self._index)
 
     async def rest(self) -> AsyncIterator[StreamEvent | Outcome]:
         """Go on with it, beginning with the first piece."""
@@ -72,20 +71,20 @@ class StreamRunner:
 
     def has_begun(self) -> bool:
         """Return whether pieces come that nobody holds yet: of an answer that is held back."""
-        return self._performance.has_begun(self._index)
+        return attempt.has_begun(self._execution, self._index)
 
 
 class Race:
     """The attempts under way in one call.
 
     Args:
-        performance: the call.
+        execution: the call.
     """
 
-    __slots__ = ("_performance", "_runners", "_tasks")
+    __slots__ = ("_execution", "_runners", "_tasks")
 
-    def __init__(self, performance: Performance) -> None:
-        self._performance = performance
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
         self._runners: dict[int, Runner] = {}
         self._tasks: dict[int, asyncio.Future[Outcome]] = {}
 
@@ -119,30 +118,30 @@ class Race:
         task.cancel()
         closing = asyncio.ensure_future(_end(task, runner))
         await asyncio.wait({closing}, timeout=GRACE)
-        performance = self._performance
-        outcome = Outcome(performance.runtime.clock(), index=index)
-        if performance.asks_elsewhere:
-            start(lambda: performance.give_up(command))
+        execution = self._execution
+        outcome = Outcome(execution.runtime.clock(), index=index)
+        if execution.aside.store:
+            start(lambda: attempt.give_up(execution, command))
         else:
-            outcome = performance.give_up(command)
+            outcome = attempt.give_up(execution, command)
         answered = task.done() and not task.cancelled() and task.exception() is None
         outcome.response = task.result().response if answered else None
         return outcome
 
     def leave(self, index: int) -> Outcome:
         """Let an attempt go on by itself, to its outcome or the first piece of its stream, also after the call."""
-        task, runner, performance = self._tasks.pop(index), self._runners.pop(index), self._performance
-        outcome = performance.leave_to_end(index)
+        task, runner, execution = self._tasks.pop(index), self._runners.pop(index), self._execution
+        outcome = attempt.leave_to_end(execution, index)
 
         async def see_to_end() -> None:
             try:
                 await _end(task, runner)
             finally:
                 command = Cancel(index)
-                if performance.asks_elsewhere:
-                    start(lambda: performance.give_up(command))
+                if execution.aside.store:
+                    start(lambda: attempt.give_up(execution, command))
                 else:
-                    performance.give_up(command)
+                    attempt.give_up(execution, command)
 
         left = asyncio.ensure_future(see_to_end())
         _left.add(left)
@@ -158,7 +157,7 @@ class Race:
 
     def _pending(self, index: int) -> Outcome:
         working = self._runners[index].has_begun()
-        return Outcome(self._performance.runtime.clock(), pending=True, working=working, index=index)
+        return Outcome(self._execution.runtime.clock(), pending=True, working=working, index=index)
 
     async def _result(self, index: int) -> Outcome:
         """Return a decided attempt's outcome; one that has ended is no longer part of the race."""

@@ -15,7 +15,8 @@ from understudy.classify import failure_of
 from understudy.errors import EmptyResponse, Failure, MalformedResponse, ResponseRejected, Scope
 from understudy.messages import Request
 from understudy.provider import structured_output
-from understudy.response import FinishReason, LLMResponse, ResponseWarning, Usage
+from understudy.response import FinishReason, LLMResponse, ResponseWarning
+from understudy.usage import Usage
 
 if TYPE_CHECKING:
     from understudy.execution.extensions import Extensions

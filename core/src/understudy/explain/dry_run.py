@@ -10,13 +10,14 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from understudy.engine.commands import ATTEMPT, Admit, Call, Command, Outcome, Target, Verdict, Wait
+from understudy.engine.commands import ATTEMPT, Admit, Call, Command, Outcome, Verdict, Wait
 from understudy.engine.decision import decide
 from understudy.errors import Failure, TargetResting
 from understudy.health.admission import refusal, report_of
 from understudy.health.in_memory import InMemoryHealthStore
 from understudy.health.store import Claim, Lease
 from understudy.policy import Policy
+from understudy.target import Target
 
 Answer: TypeAlias = Callable[[Command, float], Outcome]
 MOST_COMMANDS = 100_000  # after which a policy with very many retries is left to itself

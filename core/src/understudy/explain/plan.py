@@ -15,7 +15,7 @@ from understudy.engine.call_state import SLICE
 from understudy.engine.commands import Admit, Call, Command, Enter, Outcome, State, Withdraw
 from understudy.engine.timeouts import is_long, times_for
 from understudy.errors import Failure, LimitReached, ServerError, TargetFailure, TargetResting, TooManyCalls
-from understudy.execution.call import Performance
+from understudy.execution.call import Execution
 from understudy.explain.dry_run import Rehearsal, rehearse
 from understudy.explain.fates import listed
 from understudy.explain.policy_text import title_of
@@ -96,30 +96,30 @@ class Plan:
         return "\n".join(_lines(self))
 
 
-def make_plan(performance: Performance) -> Plan:
+def make_plan(execution: Execution) -> Plan:
     """Find out what a call would do."""
-    performance.arrange()
-    usage = estimate_usage(performance.request)
+    execution.arrange()
+    usage = estimate_usage(execution.request)
     return Plan(
-        targets=tuple(_Stage(performance).rows()),
-        policy=performance.policy,
+        targets=tuple(_Stage(execution).rows()),
+        policy=execution.policy,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
     )
 
 
-class _Seat:
+class _TargetState:
     """What is known of one target without asking it."""
 
-    def __init__(self, performance: Performance, index: int) -> None:
-        target, provider, admission = performance.targets[index], performance.providers[index], performance.admission
-        request = performance.request
+    def __init__(self, execution: Execution, index: int) -> None:
+        target, provider, admission = execution.targets[index], execution.providers[index], execution.admission
+        request = execution.request
         own = target.model or (request.model if target.position == 0 else None)
         request = replace(request, model=own)
         self.target = target
         self.model = own or provider.default_model
         self.price = admission.estimate(target.position, request)
-        self.pace = performance._pace(index, request)
+        self.pace = execution._pace(index, request)
         self.health = admission.look(target.position, None if target.model else own)
         claim = admission.claim(target.position, request, 0, 0.0, False)
         self.most = {} if claim.limits is None else Allowance(claim.limits).left(0.0)
@@ -128,14 +128,14 @@ class _Seat:
         self.tested = self.health.state in (BreakerState.OPEN, BreakerState.HALF_OPEN) or bool(self.health.refused)
         self.probed = self.health.state is BreakerState.HALF_OPEN
         self.learned = self.health.learned[self.pace.thinks]
-        long = is_long(performance.policy, request, self.pace)
-        times = partial(times_for, performance.policy, request, self.pace, self.learned, whole=True)
-        streams = performance.policy.whole_answers != "plain" and provider.capabilities.streaming
+        long = is_long(execution.policy, request, self.pace)
+        times = partial(times_for, execution.policy, request, self.pace, self.learned, whole=True)
+        streams = execution.policy.whole_answers != "plain" and provider.capabilities.streaming
         self.probe_times = times(streamed=streams)
         self.times = self.probe_times if self.probed else times(streamed=streams and long)
         self.usual, self.median = self.learned.end_p95, self.learned.end_median
         self.room_in: float | None = None  # seconds until a limit has room, at most; None where it never will have
-        self.lack, self.resting, self.limited = performance.lack(index), self._resting(), self._limited(claim)
+        self.lack, self.resting, self.limited = execution.lack(index), self._resting(), self._limited(claim)
         self.skip = self.lack or self.resting or self.limited
 
     def _resting(self) -> Failure | None:
@@ -182,15 +182,15 @@ class _Seat:
 class _Stage:
     """The targets as they are, and the engine that is played on them."""
 
-    def __init__(self, performance: Performance) -> None:
-        self.policy = performance.policy
-        self.targets = performance.targets
-        self.seats = [_Seat(performance, index) for index in range(len(performance.targets))]
-        bulkhead = performance.admission.bulkhead
+    def __init__(self, execution: Execution) -> None:
+        self.policy = execution.policy
+        self.targets = execution.targets
+        self.seats = [_TargetState(execution, index) for index in range(len(execution.targets))]
+        bulkhead = execution.admission.bulkhead
         full = bulkhead is not None and bulkhead.under_way >= bulkhead.limit
         self.full = TooManyCalls(f"{bulkhead.limit} calls are under way") if bulkhead is not None and full else None
-        self.retries = performance.admission.retries.left()
-        self.unable = performance.unable()
+        self.retries = execution.admission.retries.left()
+        self.unable = execution.unable()
 
     def play(self, failure_of: Callable[[int], Failure | None], *, hanging: bool) -> Rehearsal:
         """Play the call.
@@ -330,7 +330,7 @@ class _Stage:
             warning=self._warning(seat) if timeout is not None else "",
         )
 
-    def _warning(self, seat: _Seat) -> str:
+    def _warning(self, seat: _TargetState) -> str:
         """Say where the caller's own time does not suffice for ordinary answers."""
         named = [time for time in (self.policy.attempt_timeout, self.policy.deadline) if time is not None]
         if not named or seat.usual is None or min(named) >= seat.usual:

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from textwrap import wrap
 
-from understudy.engine.timeouts import LONG_ANSWER, Times, times_for
+from understudy.engine.timeouts import LONG_ANSWER, NOTHING_LEARNT, Learned, Times, times_for
 from understudy.errors import AuthenticationFailed
 from understudy.execution.stream_recovery import CHARACTERS
 from understudy.explain.dry_run import rehearse_failures
 from understudy.explain.fates import Row, cooldowns, failures
 from understudy.health.breaker import FEW, LASTING, RELAPSE, SOME_TIME, Effect
 from understudy.health.budgets import WINDOW
-from understudy.health.latency import ENOUGH_SAMPLES, NOTHING_LEARNT, Learned
+from understudy.health.latency import ENOUGH_SAMPLES
 from understudy.messages import Message, Request
 from understudy.policy import PRESETS, Policy
 from understudy.provider import Pace

@@ -15,13 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from understudy.messages import File, Image, Request, Text, Thinking, ToolCall, ToolResult
-from understudy.response import Usage
-
-if TYPE_CHECKING:
-    from understudy.config_file import ProviderTable
+from understudy.usage import Usage
 
 IMAGE_TOKENS = 1600  # to which Anthropic scales a larger one down (its documentation, "Vision"); others take fewer
 FILE_TOKENS = 3000  # a dense page of a PDF (Anthropic's documentation, "PDF support": 1,500 to 3,000 a page)
@@ -32,7 +29,7 @@ BYTES_PER_TOKEN = 4  # of UTF-8; "about 4 characters" of English text, says Open
 # Our names of vendors, where the price list has others.
 _VENDORS = MappingProxyType({"claude": "anthropic", "gemini": "google", "gemini-legacy": "google", "vertex": "google"})
 # Nobody sends a bill for these: the one is no model, the other runs on a machine of yours.
-_FREE = ("echo", "ollama")
+UNPAID = ("echo", "ollama")
 
 
 @cache
@@ -60,7 +57,7 @@ def price_of(provider: str, model: str | None, usage: Usage | None) -> float | N
     vendor's (a web search, say), discounts and reserved capacity are not counted: no reply's usage tells them.
 
     Args:
-        provider: the provider's name; for one with a table in `understudy.toml`, see `price_list_of`.
+        provider: the provider's name; for one with a table in `understudy.toml`, its address where the table gives one.
         model: the model that answered.
         usage: the tokens, as the vendor counted them.
 
@@ -70,7 +67,7 @@ def price_of(provider: str, model: str | None, usage: Usage | None) -> float | N
     """
     if not isinstance(model, str) or usage is None:
         return None
-    if provider in _FREE:
+    if provider in UNPAID:
         return None if model.endswith("cloud") else 0.0  # Ollama's own servers are not free
     rates = _rates(_VENDORS.get(provider, provider), model, _minute())
     return None if rates is None else rates.dollars(usage)
@@ -131,22 +128,6 @@ def _count_input(request: Request) -> int:
     if request.output_schema is not None:
         tokens += _length(str(request.output_schema))
     return max(int(tokens), 1)
-
-
-def price_list_of(name: str, table: ProviderTable | None) -> str:
-    """Return under which name to ask for a provider's prices, where it may have a table in `understudy.toml`.
-
-    Args:
-        name: what the route calls it.
-        table: its table, where it has one.
-
-    Returns:
-        The name of the provider that does the work; where the table gives another address, that address, since
-        another vendor is paid there.
-    """
-    if table is None:
-        return name
-    return table.uses if table.base_url is None or table.uses in _FREE else table.base_url
 
 
 def _length(text: str) -> float:

@@ -9,7 +9,6 @@ from contextlib import suppress
 from itertools import count
 from random import SystemRandom
 
-from understudy.engine.commands import Target
 from understudy.errors import (
     AnswerCutShort,
     CircuitOpen,
@@ -41,6 +40,7 @@ from understudy.messages import Request
 from understudy.policy import Policy
 from understudy.provider import ChatProvider
 from understudy.response import LLMResponse
+from understudy.target import Target
 
 logger = logging.getLogger("understudy")
 

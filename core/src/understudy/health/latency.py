@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 from math import exp
 
+from understudy.engine.timeouts import NOTHING_LEARNT, Learned
+
 SAMPLES = 100  # latencies kept for the 95th percentile
 ENOUGH_SAMPLES = 20  # so many are needed for one in 20 to be seen
 UNSORTED = 5  # new latencies after which the percentile is found anew, since that takes a while
@@ -30,34 +32,6 @@ class Latency:
 
 
 UNKNOWN = Latency()
-
-
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """What a target's answers to one kind of request took, in seconds: what later attempts are waited for by.
-
-    Each is None before there are 20 answers of that kind, and where the last is more than an hour old.
-
-    Args:
-        answer_p95: 95 of 100 whole answers that were asked for plainly.
-        answer_median: half of them.
-        first_p95: 95 of 100 first pieces of streams.
-        first_median: half of them.
-        gap_p95: the longest pauses in 95 of 100 streams.
-        end_p95: 95 of 100 answers of either kind, to their end.
-        end_median: half of them.
-    """
-
-    answer_p95: float | None = None
-    answer_median: float | None = None
-    first_p95: float | None = None
-    first_median: float | None = None
-    gap_p95: float | None = None
-    end_p95: float | None = None
-    end_median: float | None = None
-
-
-NOTHING_LEARNT = Learned()
 
 
 class Latencies:

@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from understudy.engine.timeouts import NOTHING_LEARNT, Learned
 from understudy.health.breaker import BreakerState, Effect
-from understudy.health.latency import NOTHING_LEARNT, UNKNOWN, Latency, Learned
+from understudy.health.latency import UNKNOWN, Latency
 from understudy.limits import Limits
 from understudy.policy import Policy
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from understudy.engine.commands import Target
 from understudy.health.admission import Admission
 from understudy.messages import Request
 from understudy.policy import Policy
 from understudy.provider import ChatProvider
-from understudy.routing.strategies import Candidate, check_names, check_order, find_strategy
+from understudy.routing.strategies import check_names, check_order, find_strategy
+from understudy.target import Candidate, Target
 
 
 class Ordering:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from understudy.config_file import ProviderTable
 from understudy.discovery.registry import ProviderRegistry
-from understudy.engine.commands import Target
 from understudy.errors import AmbiguousProvider, BrokenPlugin, ConfigurationError, PluginError
-from understudy.extras.pricing import price_list_of
+from understudy.extras.pricing import UNPAID
 from understudy.provider import ChatProvider, LLMProvider
 from understudy.routing.adapters import PlainProvider, UnconfiguredProvider
 from understudy.settings import Settings
+from understudy.target import Target
 
 logger = logging.getLogger("understudy")
 
@@ -102,3 +103,19 @@ def _in_full(provider: LLMProvider) -> ChatProvider:
             f"contract or older, found version {provider.spec_version}; upgrade the package understudy"
         )
     return provider
+
+
+def price_list_of(name: str, table: ProviderTable | None) -> str:
+    """Return under which name to ask for a provider's prices, where it may have a table in `understudy.toml`.
+
+    Args:
+        name: what the route calls it.
+        table: its table, where it has one.
+
+    Returns:
+        The name of the provider that does the work; where the table gives another address, that address, since
+        another vendor is paid there.
+    """
+    if table is None:
+        return name
+    return table.uses if table.base_url is None or table.uses in UNPAID else table.base_url

@@ -13,50 +13,15 @@ and when the next one is asked is the engine's business.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
+
+from understudy.target import Candidate, Draw, Strategy
 
 EXPLORED = 0.05  # share of the calls in which `fastest` asks one that was not measured lately first
 PENALTY = 60.0  # seconds that a failure counts for: as many as an attempt may take, so that no answer is slower
 HALF = 0.5  # who fails more often is not drawn while others are there
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """What a strategy may know of a target.
-
-    Args:
-        index: the target's place in the route, from 0; what a strategy returns.
-        label: the route as it was named, for example "gemini" or "claude:claude-haiku-4-5".
-        provider: the provider's name.
-        model: the model that would be asked, where it is known.
-        seconds: a moving average of the time to the first token where a stream is asked for, else of that to a whole
-            answer; None where nothing was measured in the last 300 seconds.
-        price: what this request would cost there in US dollars, by estimate, or a function that finds out; None where
-            nobody knows.
-        ready: whether it may be asked now: False while it cools down or its breaker is open.
-        failing: how often it brings no answer that will do, from 0.0 to 1.0: 1.0 with each such attempt, less with
-            each answer and with time.
-    """
-
-    index: int
-    label: str
-    provider: str
-    model: str | None = None
-    seconds: float | None = None
-    price: Callable[[], float | None] | float | None = None
-    ready: bool = True
-    failing: float = 0.0
-
-    @property
-    def dollars(self) -> float | None:
-        """The price, found out now where it is not known yet."""
-        return self.price() if callable(self.price) else self.price
-
-
-Draw: TypeAlias = Callable[[], float]
-Strategy: TypeAlias = Callable[[Sequence[Candidate], Draw], Sequence[int]]
 
 
 def ordered(candidates: Sequence[Candidate], draw: Draw) -> Sequence[int]:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 from understudy.errors import AnswerCutShort
 from understudy.messages import Request
-from understudy.response import FinishReason, ResponseWarning, Usage
+from understudy.response import FinishReason, ResponseWarning
+from understudy.usage import Usage
 
 __all__ = ["MORE_ROOM", "ROOM", "SHORT_ANSWER", "check_room", "room_to_think"]
 

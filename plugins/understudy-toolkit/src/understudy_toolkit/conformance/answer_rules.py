@@ -10,15 +10,9 @@ import pytest
 
 from understudy.messages import Message, Part, Text, Thinking
 from understudy.provider import ChatProvider
-from understudy.response import (
-    Finish,
-    FinishReason,
-    LLMResponse,
-    ResponseWarning,
-    StreamEvent,
-    Usage,
-)
+from understudy.response import Finish, FinishReason, LLMResponse, ResponseWarning, StreamEvent
 from understudy.routing.adapters import PlainProvider
+from understudy.usage import Usage
 from understudy_toolkit.conformance.asking import REQUEST, WAYS, Way, finish_of, snapshot, text_of
 from understudy_toolkit.conformance.setup import ContractSetup
 

@@ -1,0 +1,345 @@
+"""One attempt of a call: its request, what comes of it, and what the health store and the listeners are told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from understudy.concurrency.cancel import OutOfTime
+from understudy.engine.commands import Call, Cancel, Outcome
+from understudy.errors import Failure, ProviderUnavailable, RequestRejected, StreamInterrupted, Timeout
+from understudy.execution.call import AttemptState, Execution
+from understudy.execution.outcomes import copy_with, interrupted, own_failure
+from understudy.execution.stream_clocks import HAIR, Clocks
+from understudy.execution.stream_recovery import Delivery
+from understudy.execution.validation import check_answer, usage_fault
+from understudy.extras.pricing import estimate_waste
+from understudy.health.admission import EVIDENCE, report_of
+from understudy.health.breaker import Effect
+from understudy.health.store import Report
+from understudy.messages import Request
+from understudy.policy import Policy
+from understudy.response import LLMResponse, StreamEvent
+
+CLOSING = 1.0  # seconds that a stream gets to close, where its call has them
+LONGEST_SILENCE = 600.0  # seconds that a provider may let a stream wait at the very most
+
+
+def if_late(execution: Execution, command: Call, started: float) -> Outcome | None:
+    """Return the outcome where the deadline passed during an import; else leave the attempt what is left till then."""
+    deadline, now = execution.deadline, execution.runtime.clock()
+    if deadline is None:
+        return None
+    if now < deadline:
+        command.timeout = min(command.timeout, deadline - now)
+        return None
+    execution.reporter.attempt_started(command, execution.holdings.state(command.index))
+    outcome = failed(execution, command, ProviderUnavailable("what its first call needs was still being imported"))
+    return record(execution, command, outcome, started)
+
+
+def prepare(execution: Execution, command: Call) -> Request:
+    """Make the request for one attempt.
+
+    Raises:
+        RequestRejected: an extension refused it.
+    """
+    execution.holdings.send(command.index)
+    if execution.refused:
+        execution.refused.pop(command.index, None)  # of an attempt that was given up
+    target = execution.targets[command.index]
+    state = (
+        execution.holdings.state(command.index) if execution.reporter.listens else "closed"
+    )  # nobody would hear of it
+    execution.reporter.attempt_started(command, state)
+    model = target.model or (execution.request.model if target.position == 0 else None)
+    delivery = None if execution.delivery is None else _delivery_for(execution, command)
+    attempt = execution.attempts[command.index]
+    attempt.began = execution.runtime.clock()
+    timeout = _provider_timeout(execution, command, attempt)
+    if attempt.streamed:
+        attempt.clocks = _clocks_for(execution, command, attempt)
+    request, options = execution.request, execution.request.options
+    if options:
+        options = _options(execution, command.index)
+    if request.model != model or request.timeout != timeout or request.options is not options:
+        request = copy_with(request, model=model, timeout=timeout, options=options)
+    if attempt.streamed and execution.delivery is None:
+        request = copy_with(request, whole=True)
+    if command.adaptation is not None:
+        request = copy_with(request, adaptation=command.adaptation)
+    if delivery is not None:
+        assert attempt.clocks is not None
+        delivery.begin(target.label, attempt.clocks)
+        request = delivery.resume(request)
+    if execution.extensions is None:
+        return request
+    try:
+        return execution.extensions.prepare_request(request, target.provider)
+    except Failure:
+        raise
+    except Exception as error:
+        raise RequestRejected(f"an extension failed on the request: {type(error).__name__}: {error}") from error
+
+
+def _delivery_for(execution: Execution, command: Call) -> Delivery:
+    assert execution.delivery is not None
+    if not command.alongside:
+        execution.beside = None  # nobody else is under way any more
+        return execution.delivery
+    execution.beside = command.index, Delivery(execution.policy, execution.runtime.clock, execution.deadline)
+    return execution.beside[1]
+
+
+def delivery_of(execution: Execution, index: int) -> Delivery:
+    """Return what the caller of a stream holds of the attempt under way on a target."""
+    if execution.beside is not None and execution.beside[0] == index:
+        return execution.beside[1]
+    assert execution.delivery is not None  # it is a stream
+    return execution.delivery
+
+
+def seconds_to_close(execution: Execution) -> float:
+    """Return the seconds that a stream gets to close."""
+    left = CLOSING if execution.deadline is None else execution.deadline - execution.runtime.clock()
+    return min(max(left, 0.001), CLOSING)
+
+
+def _clocks_for(execution: Execution, command: Call, attempt: AttemptState) -> Clocks:
+    times = attempt.times
+    if execution.delivery is not None and command.timeout < times.first:
+        times = replace(times, first=command.timeout)
+    return Clocks(times, execution.runtime.clock)
+
+
+def _provider_timeout(execution: Execution, command: Call, attempt: AttemptState) -> float:
+    """Return the seconds that a provider may take: for a whole answer, or between two signs of a stream."""
+    if not attempt.streamed:
+        return command.timeout
+    times = attempt.times
+    longest = min(max(times.first, times.idle), times.silence, LONGEST_SILENCE)
+    if execution.delivery is None:
+        longest = min(longest, command.timeout)
+    left = longest if execution.deadline is None else execution.deadline - execution.runtime.clock()
+    return max(min(longest, left), 0.001)  # a provider takes no timeout of 0
+
+
+def is_streamed(execution: Execution, index: int) -> bool:
+    """Return whether a target's whole answer is asked for as a stream."""
+    return execution.attempts[index].streamed
+
+
+def clocks_of(execution: Execution, index: int) -> Clocks:
+    """Return the clocks of a target's stream."""
+    clocks = execution.attempts[index].clocks
+    assert clocks is not None  # it was prepared
+    return clocks
+
+
+def has_begun(execution: Execution, index: int) -> bool:
+    """Return whether pieces of a target's answer have come."""
+    clocks = execution.attempts[index].clocks
+    return clocks is not None and clocks.first_at is not None
+
+
+def first_sign(execution: Execution, index: int) -> None:
+    """Take note of the first piece of a stream: in doubt it shows that the target is well."""
+    if execution.holdings.shows_life(index):
+        clocks = clocks_of(execution, index)
+        first = None if clocks.first_at is None else clocks.first_at - clocks.started
+        execution.holdings.give(index, Report(Effect.SUCCESS, first=first))
+
+
+def heard(execution: Execution, index: int, event: StreamEvent) -> None:
+    """Take note of an event of a stream whose answer the caller is given whole.
+
+    Raises:
+        Timeout: it came too late.
+    """
+    clocks = clocks_of(execution, index)
+    if clocks.is_over():
+        raise clocks.timed_out()
+    silent = clocks.first_at is None
+    if clocks.hear(event) and silent:
+        first_sign(execution, index)
+
+
+def _options(execution: Execution, index: int) -> Mapping[str, Mapping[str, Any]]:
+    """The caller's options, those for a name of `understudy.toml` under the name that its provider knows."""
+    options, name, own = (
+        execution.request.options,
+        execution.targets[index].provider,
+        execution.providers[index].get_provider_name(),
+    )
+    return {**options, own: options[name]} if name != own and name in options else options
+
+
+def accept(execution: Execution, command: Call, request: Request, response: LLMResponse) -> LLMResponse:
+    """Check an answer.
+
+    Raises:
+        Failure: it will not do; see `check_answer`.
+    """
+    provider = execution.targets[command.index].provider
+    try:
+        return check_answer(response, request, provider, execution.policy, execution.validator, execution.extensions)
+    except Exception:
+        if isinstance(response, LLMResponse) and response.usage is not None and not usage_fault(response.usage):
+            execution.refused = {**(execution.refused or {}), command.index: response}  # it was paid for all the same
+        raise
+
+
+def succeeded(execution: Execution, command: Call, response: LLMResponse) -> Outcome:
+    """Make the outcome of an answered attempt."""
+    return Outcome(execution.runtime.clock(), response=response, index=command.index)
+
+
+def failed(execution: Execution, command: Call, error: BaseException, delivery: Delivery | None = None) -> Outcome:
+    """Make the outcome of a failed attempt; `delivery` is that of a stream which had begun."""
+    target, refused = (
+        execution.targets[command.index],
+        execution.refused.pop(command.index, None) if execution.refused else None,
+    )
+    if isinstance(error, OutOfTime):
+        failure: Failure = _timed_out(execution, command, delivery)
+    else:
+        failure = own_failure(error)
+    delivered = delivery is not None and delivery.began
+    if delivery is not None and delivered:
+        failure = interrupted(failure, "".join(delivery.pieces or ()))
+        delivery.broke_off(failure)
+        execution.delivery, execution.beside = delivery, None  # whoever takes it up must know what was given
+    failure.provider = target.provider
+    failure.model = failure.model or target.model
+    return Outcome(
+        execution.runtime.clock(),
+        failure=failure,
+        response=refused,
+        delivered=delivered,
+        draw=execution.runtime.random(),
+        index=command.index,
+    )
+
+
+def _timed_out(execution: Execution, command: Call, delivery: Delivery | None) -> Timeout:
+    if delivery is not None:
+        return delivery.timed_out()
+    clocks = execution.attempts[command.index].clocks
+    if clocks is not None and clocks.patience() <= HAIR:
+        return clocks.timed_out()
+    whole = "whole " if clocks is not None and clocks.first_at is not None else ""
+    return Timeout(f"no {whole}answer within {command.timeout:.3g} s")
+
+
+def record(
+    execution: Execution, command: Call, outcome: Outcome, started: float, delivery: Delivery | None = None
+) -> Outcome:
+    """Tell the health store and the listeners of an attempt; `delivery` is that of a stream which had begun.
+
+    Returns:
+        The outcome, with what the store knows of the target afterwards.
+    """
+    index, failure, seconds = command.index, outcome.failure, outcome.at - started
+    target, attempt = execution.targets[index], execution.attempts.get(index)
+    report = report_of(failure, outcome.response, target.price_list or target.provider, execution.admission.spends)
+    if failure is None:
+        report.end = seconds
+        report.seconds = None if execution.delivery is not None else seconds
+    else:
+        outcome.wasted = _wasted(execution, index, failure, seconds)
+        execution.reporter.attempt_failed(command, failure, seconds, outcome.wasted)
+    clocks = None if attempt is None else attempt.clocks
+    if clocks is not None and clocks.first_at is not None:
+        report.first, report.gap = clocks.first_at - clocks.started, clocks.gap
+    if isinstance(_cause(failure), Timeout):
+        _judge_lateness(execution, index, report, failure, seconds, command)
+    after = execution.holdings.give(index, report)
+    outcome.took = seconds
+    if failure is None or after is None:
+        return outcome
+    outcome.failing, outcome.alive = after.failing, after.alive
+    if not after.granted:
+        outcome.free_in, outcome.breaker = after.free_in, after.state.value
+    return outcome
+
+
+def _judge_lateness(
+    execution: Execution, index: int, report: Report, failure: Failure | None, seconds: float, command: Call
+) -> None:
+    """Say that an attempt was late; its caller's own hurry is not held against the target, nor what was working."""
+    cause = _cause(failure)
+    if cause is not None and cause.status is not None:
+        return  # the vendor itself says so
+    attempt = execution.attempts.get(index)
+    allowed = seconds if attempt is None else min(command.timeout, attempt.times.first, attempt.times.answer)
+    working = attempt is not None and attempt.clocks is not None and attempt.clocks.is_working()
+    if working or _is_hurry(execution, attempt, seconds, allowed):
+        report.effect = Effect.NOTHING
+    else:
+        report.late = seconds
+
+
+def _is_hurry(execution: Execution, attempt: AttemptState | None, seconds: float, allowed: float) -> bool:
+    """Return whether the caller allowed less time than ordinary answers take: that says nothing of the target."""
+    usual = None if attempt is None else attempt.times.usual
+    hurried = (
+        _times_of(execution.policy) != _times_of(execution.admission.policy) and usual is not None and allowed < usual
+    )
+    return hurried or seconds < EVIDENCE
+
+
+def _wasted(execution: Execution, index: int, failure: Failure, seconds: float) -> int:
+    """Estimate the tokens that an attempt without an answer may have cost."""
+    attempt = execution.attempts.get(index)
+    if failure.usage is not None or attempt is None or attempt.began is None:
+        return 0
+    cause = _cause(failure)
+    if not isinstance(failure, StreamInterrupted) and (not isinstance(cause, Timeout) or cause.status is not None):
+        return 0
+    return _waste_of(execution, index, attempt, seconds)
+
+
+def _waste_of(execution: Execution, index: int, attempt: AttemptState, seconds: float) -> int:
+    written = None if attempt.clocks is None else attempt.clocks.characters
+    room = execution.admission.thinking_room(execution.targets[index].position, execution.request)
+    return estimate_waste(execution.request, seconds, written, room)
+
+
+def give_up(execution: Execution, command: Cancel) -> Outcome:
+    """Give back what a cancelled attempt holds; one that was late counts against its target."""
+    index, attempt, now = command.index, execution.attempts.get(command.index), execution.runtime.clock()
+    began = None if attempt is None else attempt.began
+    report = None
+    if command.late and began is not None:
+        seconds = now - began
+        report = Report(Effect.FAILURE, late=seconds, failed=True)
+        if _is_hurry(execution, attempt, seconds, seconds):
+            report = Report(Effect.NOTHING)
+        clocks = None if attempt is None else attempt.clocks
+        if clocks is not None and clocks.first_at is not None:
+            report = Report(Effect.NOTHING, first=clocks.first_at - clocks.started)
+    after = execution.holdings.give(index, report)
+    if report is not None and after is not None and not after.alive and report.late is not None:
+        execution.give_back_hedge()  # it answered nobody: who was asked beside it did not come on top
+    outcome = Outcome(now, index=index)
+    if began is not None and attempt is not None:
+        outcome.wasted = _waste_of(execution, index, attempt, now - began)
+    return outcome
+
+
+def leave_to_end(execution: Execution, index: int) -> Outcome:
+    """Let an attempt go on by itexecution."""
+    execution.holdings.leave_to_end(index)
+    return Outcome(execution.runtime.clock(), index=index)
+
+
+def _cause(failure: Failure | None) -> Failure | None:
+    """Return why a stream broke off, where a failure says that one did; else the failure."""
+    if isinstance(failure, StreamInterrupted) and isinstance(failure.__cause__, Failure):
+        return failure.__cause__
+    return failure
+
+
+def _times_of(policy: Policy) -> tuple[float | None, ...]:
+    return policy.deadline, policy.attempt_timeout, policy.first_token_timeout, policy.idle_timeout

@@ -1,0 +1,63 @@
+"""One stop on a route, and what a strategy may know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One stop on the route: a provider, and the model if the route names one.
+
+    Args:
+        label: the route's own words: "gemini", or "claude:claude-haiku-4-5".
+        provider: the provider's name.
+        model: the model, or None for the provider's default.
+        position: its place on the route as it was named, from 0.
+        price_list: under which name its prices are listed, where that is not the provider's.
+    """
+
+    label: str
+    provider: str
+    model: str | None = None
+    position: int = 0
+    price_list: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a strategy may know of a target.
+
+    Args:
+        index: the target's place in the route, from 0; what a strategy returns.
+        label: the route as it was named, for example "gemini" or "claude:claude-haiku-4-5".
+        provider: the provider's name.
+        model: the model that would be asked, where it is known.
+        seconds: a moving average of the time to the first token where a stream is asked for, else of that to a whole
+            answer; None where nothing was measured in the last 300 seconds.
+        price: what this request would cost there in US dollars, by estimate, or a function that finds out; None where
+            nobody knows.
+        ready: whether it may be asked now: False while it cools down or its breaker is open.
+        failing: how often it brings no answer that will do, from 0.0 to 1.0: 1.0 with each such attempt, less with
+            each answer and with time.
+    """
+
+    index: int
+    label: str
+    provider: str
+    model: str | None = None
+    seconds: float | None = None
+    price: Callable[[], float | None] | float | None = None
+    ready: bool = True
+    failing: float = 0.0
+
+    @property
+    def dollars(self) -> float | None:
+        """The price, found out now where it is not known yet."""
+        return self.price() if callable(self.price) else self.price
+
+
+Draw: TypeAlias = Callable[[], float]
+Strategy: TypeAlias = Callable[[Sequence[Candidate], Draw], Sequence[int]]
