@@ -1,7 +1,8 @@
 """Ways to tell a breaker of outcomes; importable from the tests."""
 
 from understudy import Policy
-from understudy.health.breaker import Breaker, BreakerState, Effect
+from understudy.errors import Effect
+from understudy.health.breaker import Breaker, BreakerState
 
 CLOSED, OPEN, COOLING, HALF_OPEN = (
     BreakerState.CLOSED,

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy import Policy
-from understudy.health.breaker import TRANSITIONS, Breaker, BreakerState, Effect, Signal
+from understudy.errors import Effect
+from understudy.health.breaker import TRANSITIONS, Breaker, BreakerState, Signal
 
 # ---- what opens it ----
 

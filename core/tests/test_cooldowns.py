@@ -4,7 +4,8 @@ import pytest
 from breakers import CLOSED, COOLING, EAGER, HALF_OPEN, LEASE, OPEN, PATIENT, probe, tell
 
 from understudy import Policy
-from understudy.health.breaker import Breaker, Effect
+from understudy.errors import Effect
+from understudy.health.breaker import Breaker
 
 # ---- rate limits ----
 

@@ -24,7 +24,7 @@ from understudy import (
     Timeout,
     TooManyCalls,
 )
-from understudy.health.breaker import Effect
+from understudy.errors import Effect
 from understudy.health.in_memory import Report
 
 DOWN = ServerError("down")

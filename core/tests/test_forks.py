@@ -15,7 +15,7 @@ from understudy.health.budgets import Bulkhead
 PROLOGUE = """
 import os, signal, threading, warnings
 from understudy import InMemoryHealthStore, Limits, LLMFactory, Policy
-from understudy.health.breaker import Effect
+from understudy.errors import Effect
 from understudy.health.budgets import Bulkhead, HedgeBudget, RetryBudget
 from understudy.health.shared import GuardedStore
 from understudy.health.in_memory import Claim, Report

@@ -9,8 +9,8 @@ import pytest
 from timed import claim
 
 from understudy import InMemoryHealthStore, Limits, Policy
+from understudy.errors import Effect
 from understudy.health import shared
-from understudy.health.breaker import Effect
 from understudy.health.in_memory import Report
 from understudy.health.shared import GuardedStore
 from understudy.testing import VirtualClock

@@ -30,8 +30,8 @@ from understudy import (
     Timeout,
     UnsupportedRequest,
 )
+from understudy.errors import Effect
 from understudy.health.admission import effect_of, report_of
-from understudy.health.breaker import Effect
 from understudy.health.in_memory import MOST_TARGETS
 from understudy.health.latency import Latency
 from understudy.health.record import SLOWEST_SIGN

@@ -18,7 +18,7 @@ from understudy import (
     ServerError,
     Usage,
 )
-from understudy.health.breaker import Effect
+from understudy.errors import Effect
 from understudy.health.budgets import BURST
 
 ASYNC = ["async", "astream"]

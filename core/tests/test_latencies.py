@@ -5,7 +5,7 @@ from timed import claim
 
 from understudy import InMemoryHealthStore, Policy
 from understudy.engine.timeouts import NOTHING_LEARNT, Learned
-from understudy.health.breaker import Effect
+from understudy.errors import Effect
 from understudy.health.in_memory import Report
 from understudy.health.latency import (
     ENOUGH_SAMPLES,

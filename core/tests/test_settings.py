@@ -166,14 +166,27 @@ def test_a_file_is_read_as_python_dotenv_does(case: str, tmp_path: Path) -> None
     assert settings(tmp_path, text).get("A") == value
 
 
-def test_a_line_that_cannot_be_read_is_logged_by_its_number_and_the_others_are_read(
+def test_lines_that_cannot_be_read_are_logged_once_by_file_and_number_and_the_others_are_read(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    text = 'A=value\nKEY="unfinished-secret\nB=value\n\n  \nKEY2 unfinished-secret\nC=\'two\nlines\'\n'
     with caplog.at_level(logging.WARNING):
-        found = settings(tmp_path, 'A=value\nKEY="unfinished-secret\nB=value\n')
-    assert (found.get("A"), found.get("KEY"), found.get("B")) == ("value", None, "value")
-    assert "line 2" in caplog.text
-    assert "unfinished-secret" not in caplog.text
+        found, again = settings(tmp_path, text), settings(tmp_path, text)
+    assert [found.get(name) for name in ("A", "KEY", "B", "KEY2", "C")] == ["value", None, "value", None, "two\nlines"]
+    assert found.env_faults == again.env_faults == (2, 6)
+    (record,) = caplog.records
+    expected = "expected NAME=value, found something else, which is passed over"
+    assert record.getMessage() == f"{tmp_path / '.env'}, lines 2, 6: {expected}"
+    assert record.name == "understudy"
+    with caplog.at_level(logging.WARNING):
+        assert settings(tmp_path, "A=value\nB C\n").env_faults == (2,)  # the file was changed: that is news
+    assert caplog.records[-1].getMessage() == f"{tmp_path / '.env'}, line 2: {expected}"
+
+
+def test_a_file_without_faults_has_none_and_so_has_no_file(tmp_path: Path) -> None:
+    assert settings(tmp_path, "# a comment\n\nA=value\nB\n").env_faults == ()
+    (tmp_path / ".env").unlink()
+    assert Settings(environment={}, directory=tmp_path).env_faults == ()
 
 
 # ---- What is said --------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from timed import claim
 
 from understudy import InMemoryHealthStore, Limits, Policy
 from understudy.engine.timeouts import NOTHING_LEARNT
-from understudy.health.breaker import Effect
+from understudy.errors import Effect
 from understudy.health.record import LOOK
 from understudy.health.store import Report
 from understudy.testing import VirtualClock

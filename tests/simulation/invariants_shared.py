@@ -10,7 +10,8 @@ from simulation.world import CallRecord, Flushed, Given, History, Visit
 from understudy.errors import Failure
 from understudy.events import RetryScheduled
 from understudy.health import shared
-from understudy.health.breaker import BreakerState, Effect
+from understudy.health.breaker import BreakerState
+from understudy.errors import Effect
 
 RESTING = (BreakerState.OPEN, BreakerState.COOLING)
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from simulation.invariants import ROUNDING, SLICE
 from simulation.world import Flushed, Given, History, Taken
-from understudy.health.breaker import BreakerState, Effect
+from understudy.health.breaker import BreakerState
+from understudy.errors import Effect
 
 
 @dataclass(slots=True)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
 
-from understudy.engine.commands import Command, Outcome, Target, Verdict
+from understudy.engine.commands import Command, Outcome, Verdict
 from understudy.engine.decision import Procedure, decide
 from understudy.policy import Policy
+from understudy.target import Target
 
 
 @dataclass(slots=True)

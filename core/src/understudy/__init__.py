@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         ContentBlocked,
         ContextTooLong,
         CoolingDown,
+        Effect,
         EmptyResponse,
         Failure,
         InvalidRequest,
@@ -73,7 +74,7 @@ if TYPE_CHECKING:
     )
     from understudy.explain.plan import Plan, PlannedTarget
     from understudy.factory import LLMFactory
-    from understudy.health.breaker import BreakerState, Effect
+    from understudy.health.breaker import BreakerState
     from understudy.health.in_memory import InMemoryHealthStore
     from understudy.health.latency import Latency
     from understudy.health.store import Claim, HealthStore, Lease, Report, TargetHealth
@@ -227,10 +228,10 @@ __all__ = [
 ]
 
 _CONTENTS = {
-    "health.breaker": "BreakerState Effect",
+    "health.breaker": "BreakerState",
     "classify": "classify_exception classify_status classify_text parse_retry_after",
     "errors": """AllProvidersFailed AmbiguousProvider AnswerCutShort AuthenticationFailed BrokenPlugin Cancelled
-        CircuitOpen ConfigurationError ConnectionFailed ContentBlocked ContextTooLong CoolingDown EmptyResponse
+        CircuitOpen ConfigurationError ConnectionFailed ContentBlocked ContextTooLong CoolingDown Effect EmptyResponse
         Failure InvalidRequest LimitReached MalformedResponse ModelNotFound NeedsAttention Overloaded
         PermissionDenied PluginError ProviderUnavailable QuotaExhausted QuotaFailure RateLimited RequestFailure
         RequestRejected RequestTooLarge ResponseRejected ServerError StreamInterrupted TargetFailure

@@ -88,6 +88,19 @@ class Scope(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Effect(StrEnum):
+    """What an outcome says about a target."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    RATE_LIMITED = "rate limited"
+    EXHAUSTED = "quota exhausted"
+    REFUSED = "key, right or model refused"
+    REPLIED = "replied"  # its model answered, though not with what was wanted: that is no outage
+    ALIVE = "alive"  # it refused the request: nothing follows from that, but for a probe that somebody is there
+    NOTHING = "nothing"  # cancelled, or never sent
+
+
 class Failure(UnderstudyError):
     """One attempt on one target failed.
 
@@ -104,11 +117,23 @@ class Failure(UnderstudyError):
         adaptation: how the same target may answer after all, in words that complete "once more, ..."; the provider
             finds them in `Request.adaptation` of the attempt that is made at once. None where nothing is known to help.
         usage: the tokens that the attempt cost all the same, where the vendor told.
+
+    What a failure means stands on its class:
+
+    * `scope`: what it speaks about, and so what is done next.
+    * `effect`: what it says about the target's health.
+    * `sent`: whether the vendor was sent a request.
+    * `needs_attention`: whether somebody must change a key, a right or a model; it is logged as ERROR.
+    * `concerns_request`: whether it says nothing of the target's other requests.
+    * `summary`: a few words for people.
     """
 
     scope: ClassVar[Scope] = Scope.TRANSIENT
-    summary: ClassVar[str] = "failed"
+    effect: ClassVar[Effect] = Effect.FAILURE
+    sent: ClassVar[bool] = True
     needs_attention: ClassVar[bool] = False
+    concerns_request: ClassVar[bool] = False
+    summary: ClassVar[str] = "failed"
 
     def __init__(
         self,
@@ -165,6 +190,7 @@ def _restore(kind: type[Failure], fields: dict[str, Any]) -> Failure:
 class QuotaFailure(Failure):
     """The account may not ask more now: the next provider is asked at once."""
 
+    effect = Effect.ALIVE
     scope = Scope.QUOTA
     summary = "quota exceeded"
 
@@ -172,9 +198,13 @@ class QuotaFailure(Failure):
 class RateLimited(QuotaFailure):
     """Too many requests or tokens in a short time; `retry_after` says when it ends, where the vendor tells."""
 
+    effect = Effect.RATE_LIMITED
+
 
 class QuotaExhausted(QuotaFailure):
     """A daily quota, a spend limit or the credit is used up."""
+
+    effect = Effect.EXHAUSTED
 
 
 class RequestTooLarge(QuotaFailure):
@@ -225,12 +255,14 @@ class UnknownFailure(TransientFailure):
 class TargetFailure(Failure):
     """This target cannot answer this request, however often it is asked; another may."""
 
+    effect = Effect.ALIVE
     scope = Scope.TARGET
 
 
 class AuthenticationFailed(TargetFailure):
     """The vendor does not accept the key."""
 
+    effect = Effect.REFUSED
     summary = "authentication failed"
     needs_attention = True
 
@@ -238,6 +270,7 @@ class AuthenticationFailed(TargetFailure):
 class PermissionDenied(TargetFailure):
     """The key is good but may not do this."""
 
+    effect = Effect.REFUSED
     summary = "permission denied"
     needs_attention = True
 
@@ -245,6 +278,7 @@ class PermissionDenied(TargetFailure):
 class ModelNotFound(TargetFailure):
     """The vendor has no such model: misspelt, retired, or not pulled."""
 
+    effect = Effect.REFUSED
     summary = "model not found"
     needs_attention = True
 
@@ -252,6 +286,8 @@ class ModelNotFound(TargetFailure):
 class ProviderUnavailable(TargetFailure):
     """The provider says that it cannot be used here, and why; nothing was sent."""
 
+    effect = Effect.NOTHING
+    sent = False
     summary = "not available"
 
     @property
@@ -262,6 +298,9 @@ class ProviderUnavailable(TargetFailure):
 
 class TargetResting(TargetFailure):
     """The target is left alone for a while; nothing was sent. `retry_after` says for how long, where it is known."""
+
+    effect = Effect.NOTHING
+    sent = False
 
     @property
     def brief(self) -> str:
@@ -298,12 +337,16 @@ class LimitReached(TargetResting):
 class ContextTooLong(TargetFailure):
     """The conversation is longer than the model's context window."""
 
+    concerns_request = True
     summary = "context too long"
 
 
 class UnsupportedRequest(TargetFailure):
     """The target lacks something that the request needs, such as images or tools."""
 
+    effect = Effect.NOTHING
+    sent = False
+    concerns_request = True
     summary = "unsupported request"
 
     @property
@@ -315,12 +358,14 @@ class UnsupportedRequest(TargetFailure):
 class EmptyResponse(TargetFailure):
     """The reply was well formed and held nothing."""
 
+    effect = Effect.REPLIED
     summary = "empty response"
 
 
 class AnswerCutShort(TargetFailure):
     """Thinking used up the tokens that the answer needed: what came of it ends in the middle."""
 
+    effect = Effect.REPLIED
     summary = "answer cut short by thinking"
 
 
@@ -333,12 +378,14 @@ class MalformedResponse(TargetFailure):
 class ResponseRejected(TargetFailure):
     """A check of the caller's own refused the reply."""
 
+    effect = Effect.REPLIED
     summary = "response rejected"
 
 
 class RequestFailure(Failure):
     """The request itself is at fault, so no other provider is asked."""
 
+    effect = Effect.ALIVE
     scope = Scope.REQUEST
 
 
@@ -351,18 +398,23 @@ class InvalidRequest(RequestFailure):
 class RequestRejected(RequestFailure):
     """A check of the caller's own refused the request; nothing was sent."""
 
+    effect = Effect.NOTHING
+    sent = False
     summary = "request rejected"
 
 
 class TooManyCalls(RequestFailure):
     """As many calls as the policy allows are under way; nothing was sent."""
 
+    effect = Effect.NOTHING
+    sent = False
     summary = "too many calls"
 
 
 class ContentBlocked(RequestFailure):
     """The vendor's safety system refused the request or the answer."""
 
+    effect = Effect.REPLIED
     summary = "content blocked"
 
 
@@ -385,6 +437,7 @@ class StreamInterrupted(Failure):
 class Cancelled(Failure):
     """The caller gave up."""
 
+    effect = Effect.NOTHING
     scope = Scope.CANCELLED
     summary = "cancelled"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from understudy.concurrency.cancel import OutOfTime
 from understudy.engine.commands import Call, Cancel, Outcome
-from understudy.errors import Failure, ProviderUnavailable, RequestRejected, StreamInterrupted, Timeout
+from understudy.errors import Effect, Failure, ProviderUnavailable, RequestRejected, StreamInterrupted, Timeout
 from understudy.execution.call import AttemptState, Execution
 from understudy.execution.outcomes import copy_with, interrupted, own_failure
 from understudy.execution.stream_clocks import HAIR, Clocks
@@ -16,7 +16,6 @@ from understudy.execution.stream_recovery import Delivery
 from understudy.execution.validation import check_answer, usage_fault
 from understudy.extras.pricing import estimate_waste
 from understudy.health.admission import EVIDENCE, report_of
-from understudy.health.breaker import Effect
 from understudy.health.store import Report
 from understudy.messages import Request
 from understudy.policy import Policy

@@ -13,6 +13,7 @@ from understudy.engine.decision import FAST, WELL
 from understudy.errors import (
     AllProvidersFailed,
     AuthenticationFailed,
+    Effect,
     Failure,
     RateLimited,
     Scope,
@@ -22,7 +23,7 @@ from understudy.errors import (
 )
 from understudy.explain.dry_run import Rehearsal, rehearse_failures
 from understudy.health.admission import effect_of
-from understudy.health.breaker import LATELY, Breaker, BreakerState, Effect
+from understudy.health.breaker import LATELY, Breaker, BreakerState
 from understudy.policy import Policy
 
 STEADY = 3  # equal waits in a row that are named once

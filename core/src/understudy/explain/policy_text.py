@@ -8,11 +8,11 @@ from dataclasses import fields
 from textwrap import wrap
 
 from understudy.engine.timeouts import LONG_ANSWER, NOTHING_LEARNT, Learned, Times, times_for
-from understudy.errors import AuthenticationFailed
+from understudy.errors import AuthenticationFailed, Effect
 from understudy.execution.stream_recovery import CHARACTERS
 from understudy.explain.dry_run import rehearse_failures
 from understudy.explain.fates import Row, cooldowns, failures
-from understudy.health.breaker import FEW, LASTING, RELAPSE, SOME_TIME, Effect
+from understudy.health.breaker import FEW, LASTING, RELAPSE, SOME_TIME
 from understudy.health.budgets import WINDOW
 from understudy.health.latency import ENOUGH_SAMPLES
 from understudy.messages import Message, Request

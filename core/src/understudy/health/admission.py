@@ -10,28 +10,19 @@ from itertools import count
 from random import SystemRandom
 
 from understudy.errors import (
-    AnswerCutShort,
     CircuitOpen,
-    ContentBlocked,
-    ContextTooLong,
     CoolingDown,
-    EmptyResponse,
+    Effect,
     Failure,
     LimitReached,
     NeedsAttention,
-    ProviderUnavailable,
-    QuotaExhausted,
     QuotaFailure,
-    RateLimited,
-    RequestRejected,
-    ResponseRejected,
     Scope,
     StreamInterrupted,
     TargetResting,
-    UnsupportedRequest,
 )
 from understudy.extras import pricing
-from understudy.health.breaker import BreakerState, Effect
+from understudy.health.breaker import BreakerState
 from understudy.health.budgets import Bulkhead, HedgeBudget, RetryBudget
 from understudy.health.passed_over import PassedOver
 from understudy.health.store import Claim, HealthStore, Lease, Report, TargetHealth
@@ -49,10 +40,7 @@ MOST_TOLD = 256  # warnings that are remembered
 LEASE_MARGIN = 1.0  # seconds on top of an attempt's own time, for what comes before and after it
 
 _numbers: Iterator[int]  # of calls
-_WRITTEN = (AnswerCutShort, ContentBlocked, EmptyResponse, ResponseRejected)  # a model wrote something, or declined to
-_NEVER_SENT = (ProviderUnavailable, RequestRejected, UnsupportedRequest)
-_PASSING = (Effect.FAILURE, Effect.RATE_LIMITED, Effect.EXHAUSTED)
-_OF_THE_REQUEST = (ContextTooLong, UnsupportedRequest)  # another may well be answered
+_FAILED = (Effect.FAILURE, Effect.RATE_LIMITED, Effect.EXHAUSTED)
 
 
 class Admission:
@@ -229,7 +217,7 @@ def refusal(lease: Lease, provider: str) -> TargetResting | None:
 
 
 def effect_of(failure: Failure | None) -> Effect:
-    """Return what an attempt's outcome says of its target.
+    """Return what an attempt's outcome says of its target: of a stream that broke off, the reason why.
 
     Args:
         failure: how it failed; None for an answer.
@@ -238,18 +226,7 @@ def effect_of(failure: Failure | None) -> Effect:
         return Effect.SUCCESS
     if isinstance(failure, StreamInterrupted) and isinstance(failure.__cause__, Failure):
         failure = failure.__cause__
-    if isinstance(failure, RateLimited):
-        return Effect.RATE_LIMITED
-    if isinstance(failure, QuotaExhausted):
-        return Effect.EXHAUSTED
-    if failure.needs_attention:
-        return Effect.REFUSED
-    if failure.scope is Scope.CANCELLED or isinstance(failure, _NEVER_SENT):
-        return Effect.NOTHING
-    passing = failure.scope is Scope.TRANSIENT or isinstance(failure, StreamInterrupted)
-    if passing:
-        return Effect.FAILURE
-    return Effect.REPLIED if isinstance(failure, _WRITTEN) else Effect.ALIVE
+    return failure.effect
 
 
 def report_of(failure: Failure | None, response: LLMResponse | None, price_list: str, priced: bool) -> Report:
@@ -273,8 +250,8 @@ def report_of(failure: Failure | None, response: LLMResponse | None, price_list:
         tokens = cost = 0.0
     effect = effect_of(failure)
     report = Report(effect, hint=failure.retry_after, tokens=tokens, cost=cost)
-    report.sent = not isinstance(failure, _NEVER_SENT)
-    report.failed = effect in _PASSING or (failure.scope is Scope.TARGET and not isinstance(failure, _OF_THE_REQUEST))
+    report.sent = failure.sent
+    report.failed = effect in _FAILED or (failure.scope is Scope.TARGET and not failure.concerns_request)
     if effect is Effect.REFUSED:
         report.why = failure.summary
     return report

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from enum import StrEnum
 
+from understudy.errors import Effect
 from understudy.policy import Policy
+from understudy.target import BreakerState
 
 LIMIT_GROWTH = 8.8  # seconds: a cooldown without a hint does not grow beyond it, so that a target is used again soon
 REFUSAL_GROWTH = 10.0  # times the first rest of a target that refuses its key
@@ -25,15 +27,6 @@ RELAPSE = 2  # calls that must fail where it was closed a moment ago
 FEW, SOME_TIME = 3, 60.0  # failures in a row over so many seconds are enough where there is little traffic
 
 
-class BreakerState(StrEnum):
-    """Whether a target may be asked: always, not now, or one request at a time to see."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-    COOLING = "cooling"
-    HALF_OPEN = "half-open"
-
-
 class Signal(StrEnum):
     """What can move a breaker from one state to another."""
 
@@ -44,19 +37,6 @@ class Signal(StrEnum):
     QUOTA_BACK = "a rate limit's time is over"
     PROBE_FAILED = "the probe failed"
     PROBES_SUCCEEDED = "enough probes succeeded"
-
-
-class Effect(StrEnum):
-    """What an outcome says about a target."""
-
-    SUCCESS = "success"
-    FAILURE = "failure"
-    RATE_LIMITED = "rate limited"
-    EXHAUSTED = "quota exhausted"
-    REFUSED = "key, right or model refused"
-    REPLIED = "replied"  # its model answered, though not with what was wanted: that is no outage
-    ALIVE = "alive"  # it refused the request: nothing follows from that, but for a probe that somebody is there
-    NOTHING = "nothing"  # cancelled, or never sent
 
 
 TRANSITIONS: dict[tuple[BreakerState, Signal], BreakerState] = {
