@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 from understudy.errors import Failure, MalformedResponse, UnsupportedRequest
 from understudy.messages import File, Image, Request, Text, Thinking, ToolResult, read_prompt
 from understudy.response import Finish, FinishReason, LLMResponse, StreamEvent, TextDelta
+from understudy.target import Target
 
 
 class LLMProvider(ABC):
     """One LLM vendor, in three methods.
 
     A class that implements just these is a full citizen: it gets fallback, retries, async and streaming (in one
-    piece). It may catch its own exceptions into `LLMResponse(success=False, error=str(exception))`, or let them fly.
+    piece). It may catch its own exceptions into `LLMResponse(success=False, error=str(exception))`, or let them
+    propagate.
     """
 
     @abstractmethod
@@ -289,3 +291,27 @@ def structured_output(request: Request, text: str, finish_reason: FinishReason) 
     except ValueError as error:
         cut = ", it was cut at max_tokens" if finish_reason == FinishReason.LENGTH else ""
         raise MalformedResponse(f"expected an answer in JSON, found text that is not{cut}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Who may be asked, in order: each target with its provider.
+
+    Args:
+        targets: the targets.
+        providers: the provider of each target.
+    """
+
+    targets: tuple[Target, ...]
+    providers: tuple[ChatProvider, ...]
+
+    def __iter__(self) -> Iterator[tuple[Target, ChatProvider]]:
+        return zip(self.targets, self.providers, strict=True)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def in_order(self, order: Iterable[int]) -> Route:
+        """Return a route with these stops, by their indices."""
+        order = tuple(order)
+        return Route(tuple(self.targets[i] for i in order), tuple(self.providers[i] for i in order))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from understudy.health.leases import Holdings
 from understudy.health.store import Lease
 from understudy.messages import Request
 from understudy.policy import Policy
-from understudy.provider import PLAIN_PACE, ChatProvider, Pace
+from understudy.provider import PLAIN_PACE, Pace, Route
 from understudy.response import Finish, LLMResponse
 from understudy.routing.adapters import PlainProvider
 from understudy.target import Target
@@ -93,8 +93,7 @@ class Execution:
 
     Args:
         request: what the caller asks.
-        targets: the route, in its own order.
-        providers: the provider of each target, in the same order.
+        route: who may be asked, in its own order.
         policy: the numbers of this call.
         runtime: clock, sleep and chance.
         extensions: the caller's own checks and listeners, or None.
@@ -129,8 +128,7 @@ class Execution:
     def __init__(
         self,
         request: Request,
-        targets: Sequence[Target],
-        providers: Sequence[ChatProvider],
+        route: Route,
         policy: Policy,
         runtime: Runtime,
         extensions: Extensions | None,
@@ -139,8 +137,8 @@ class Execution:
         validator: Validator | None = None,
     ) -> None:
         self.request = request
-        self.targets = targets
-        self.providers = providers
+        self.targets = route.targets
+        self.providers = route.providers
         self.policy = policy
         self.runtime = runtime
         self.extensions = extensions
@@ -187,7 +185,8 @@ class Execution:
             ValueError: its strategy returned something that is not an order of the targets.
         """
         if self.policy.routing != "ordered":
-            self.targets, self.providers = self.ordering.order(self.policy, self.request, streaming=streaming)
+            route = self.ordering.order(self.policy, self.request, streaming=streaming)
+            self.targets, self.providers = route.targets, route.providers
 
     def begin(self, *, streaming: bool = False) -> Procedure:
         """Count the call, and return its decision procedure."""
@@ -214,6 +213,9 @@ class Execution:
     def conclude(self, verdict: Verdict, response: LLMResponse | None) -> LLMResponse:
         """Turn the verdict into the caller's response, log a total failure once, and tell the listeners."""
         final = conclude(verdict, response, self.targets, self.policy)
+        if final.success:
+            answered = (one.target for one in reversed(final.attempts) if one.outcome == "succeeded")
+            self.admission.latest = next(answered, self.admission.latest)
         if self.reporter.listens:
             self.reporter.finished(final)
         return final

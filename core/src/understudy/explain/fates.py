@@ -23,8 +23,9 @@ from understudy.errors import (
 )
 from understudy.explain.dry_run import Rehearsal, rehearse_failures
 from understudy.health.admission import effect_of
-from understudy.health.breaker import LATELY, Breaker, BreakerState
+from understudy.health.breaker import LATELY, Breaker
 from understudy.policy import Policy
+from understudy.target import BreakerState
 
 STEADY = 3  # equal waits in a row that are named once
 MOST_PLAYED = 100  # retries; by then their waits do not change any more

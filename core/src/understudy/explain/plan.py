@@ -21,11 +21,11 @@ from understudy.explain.fates import listed
 from understudy.explain.policy_text import title_of
 from understudy.extras.pricing import estimate_usage
 from understudy.health.admission import refusal
-from understudy.health.breaker import BreakerState
 from understudy.health.budgets import WINDOW
 from understudy.health.rate_windows import MINUTE, UNITS, Allowance
 from understudy.health.store import Claim, Lease
 from understudy.policy import Policy
+from understudy.target import BreakerState
 
 WIDTH = 80  # columns of a plan as text
 LONGEST_MINUTE = MINUTE + SLICE  # seconds after which a limit in a minute has room again, at the latest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import count
 from random import SystemRandom
@@ -22,16 +22,15 @@ from understudy.errors import (
     TargetResting,
 )
 from understudy.extras import pricing
-from understudy.health.breaker import BreakerState
 from understudy.health.budgets import Bulkhead, HedgeBudget, RetryBudget
 from understudy.health.passed_over import PassedOver
 from understudy.health.store import Claim, HealthStore, Lease, Report, TargetHealth
 from understudy.limits import Limits, find_limits
 from understudy.messages import Request
 from understudy.policy import Policy
-from understudy.provider import ChatProvider
+from understudy.provider import ChatProvider, Route
 from understudy.response import LLMResponse
-from understudy.target import Target
+from understudy.target import BreakerState
 
 logger = logging.getLogger("understudy")
 
@@ -48,8 +47,7 @@ class Admission:
 
     Args:
         policy: the factory's numbers; a call's own do not touch what is shared.
-        targets: the route, in its own order.
-        providers: the provider of each target.
+        route: in its own order.
         limits: the caller's own limits, by route label or provider name.
         store: where health is kept.
         clock: gives seconds, monotonic.
@@ -67,6 +65,7 @@ class Admission:
         "_usual",
         "bulkhead",
         "hedges",
+        "latest",
         "passed_over",
         "policy",
         "retries",
@@ -78,30 +77,28 @@ class Admission:
     def __init__(
         self,
         policy: Policy,
-        targets: Sequence[Target],
-        providers: Sequence[ChatProvider],
+        route: Route,
         limits: Mapping[str, Limits],
         store: HealthStore,
         clock: Callable[[], float],
     ) -> None:
         self.policy = policy
         self.store = store
-        self._providers = providers
-        self._models = [
-            target.model or provider.default_model or "" for target, provider in zip(targets, providers, strict=True)
-        ]
-        self._names = _names_of(targets, providers)
+        self._providers = route.providers
+        self._models = [target.model or provider.default_model or "" for target, provider in route]
+        self._names = _names_of(route)
         self._usual = [
             f"{before}{model}{after}" for (before, after), model in zip(self._names, self._models, strict=True)
         ]
-        self._price_lists = [target.price_list or target.provider for target in targets]
+        self._price_lists = [target.price_list or target.provider for target in route.targets]
         self._unpriced: set[tuple[int, str]] = set()  # told already
         self._told: set[tuple[str, str, float]] = set()  # likewise
         # Who has nothing to import before its first call is ready at once.
-        self._ready = [type(provider).warm_up is ChatProvider.warm_up for provider in providers]
+        self._ready = [type(provider).warm_up is ChatProvider.warm_up for provider in route.providers]
         self.passed_over = PassedOver(clock)
+        self.latest: str | None = None  # who gave the latest answer
         self.unwell: set[str] = set()  # targets whose breakers were last seen in another state than closed
-        self._limits = [find_limits(limits, target.label, target.provider) for target in targets]
+        self._limits = [find_limits(limits, target.label, target.provider) for target in route.targets]
         self.spends = any(limit is not None and limit.spend_per_day is not None for limit in self._limits)
         if self.spends or policy.hedge_cost is not None or policy.routing == "cheapest":
             pricing.prepare()  # now, because it takes a second
@@ -190,15 +187,15 @@ class Admission:
             return TargetHealth()
 
 
-def _names_of(targets: Sequence[Target], providers: Sequence[ChatProvider]) -> list[tuple[str, str]]:
+def _names_of(route: Route) -> list[tuple[str, str]]:
     """Return what stands before and after the model in what the store calls each target.
 
     Two providers that go by one name and name no account are two all the same, and told apart by their places.
     """
     names = []
-    accounts = [(target.provider, provider.credential) for target, provider in zip(targets, providers, strict=True)]
-    for account, provider in zip(accounts, providers, strict=True):
-        twins = [id(other) for other, its in zip(providers, accounts, strict=True) if its == account]
+    accounts = [(target.provider, provider.credential) for target, provider in route]
+    for account, provider in zip(accounts, route.providers, strict=True):
+        twins = [id(other) for other, its in zip(route.providers, accounts, strict=True) if its == account]
         place = f"#{twins.index(id(provider))}" if len(set(twins)) > 1 else ""
         names.append((f"{account[0]}{place}/", f"/{account[1]}"))
     return names

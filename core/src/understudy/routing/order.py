@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from understudy.health.admission import Admission
 from understudy.messages import Request
 from understudy.policy import Policy
-from understudy.provider import ChatProvider
+from understudy.provider import Route
 from understudy.routing.strategies import check_names, check_order, find_strategy
 from understudy.target import Candidate, Target
 
@@ -17,23 +17,20 @@ class Ordering:
     """Applies a routing strategy to one factory's targets.
 
     Args:
-        targets: the route, in its own order.
-        providers: the provider of each target.
+        route: in its own order.
         admission: what is known of the targets' health.
         draw: gives numbers of at least 0 and below 1.
     """
 
-    __slots__ = ("_admission", "_draw", "_providers", "_targets")
+    __slots__ = ("_admission", "_draw", "_route")
 
     def __init__(
         self,
-        targets: Sequence[Target],
-        providers: Sequence[ChatProvider],
+        route: Route,
         admission: Admission,
         draw: Callable[[], float],
     ) -> None:
-        self._targets = targets
-        self._providers = providers
+        self._route = route
         self._admission = admission
         self._draw = draw
 
@@ -44,13 +41,11 @@ class Ordering:
             ValueError: it does.
         """
         if policy.routing != "ordered":
-            known = {name for target in self._targets for name in (target.label, target.provider)}
+            known = {name for target in self._route.targets for name in (target.label, target.provider)}
             check_names(find_strategy(policy.routing), known)
 
-    def order(
-        self, policy: Policy, request: Request, *, streaming: bool = False
-    ) -> tuple[tuple[Target, ...], tuple[ChatProvider, ...]]:
-        """Return targets and providers in the order for this request.
+    def order(self, policy: Policy, request: Request, *, streaming: bool = False) -> Route:
+        """Return the route in the order for this request.
 
         Args:
             policy: whose routing is used.
@@ -61,13 +56,13 @@ class Ordering:
             ValueError: the strategy returned something that is not an order of the targets.
         """
         strategy = find_strategy(policy.routing)
-        candidates = [self._candidate(target, request, streaming) for target in self._targets]
+        candidates = [self._candidate(target, request, streaming) for target in self._route.targets]
         order = check_order(strategy, candidates, strategy(candidates, self._draw))
-        return tuple(self._targets[i] for i in order), tuple(self._providers[i] for i in order)
+        return self._route.in_order(order)
 
     def _candidate(self, target: Target, request: Request, streaming: bool) -> Candidate:
         asked = replace(request, model=target.model or (request.model if target.position == 0 else None))
-        model = asked.model or self._providers[target.position].default_model
+        model = asked.model or self._route.providers[target.position].default_model
         health = self._admission.look(target.position, model)
 
         def price() -> float | None:

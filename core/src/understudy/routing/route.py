@@ -9,7 +9,7 @@ from understudy.config_file import ProviderTable
 from understudy.discovery.registry import ProviderRegistry
 from understudy.errors import AmbiguousProvider, BrokenPlugin, ConfigurationError, PluginError
 from understudy.extras.pricing import UNPAID
-from understudy.provider import ChatProvider, LLMProvider
+from understudy.provider import ChatProvider, LLMProvider, Route
 from understudy.routing.adapters import PlainProvider, UnconfiguredProvider
 from understudy.settings import Settings
 from understudy.target import Target
@@ -53,9 +53,7 @@ def read_route(
     return route
 
 
-def cast(
-    route: Sequence[str | LLMProvider], settings: Settings, registry: ProviderRegistry
-) -> tuple[tuple[Target, ...], tuple[ChatProvider, ...]]:
+def find_route(stops: Sequence[str | LLMProvider], settings: Settings, registry: ProviderRegistry) -> Route:
     """Find the provider of each stop on the route, the same object for every stop that names it.
 
     Raises:
@@ -63,7 +61,7 @@ def cast(
     """
     built: dict[str, ChatProvider] = {}
     targets, providers = [], []
-    for position, stop in enumerate(route):
+    for position, stop in enumerate(stops):
         if isinstance(stop, LLMProvider):
             name = stop.get_provider_name()
             targets.append(Target(name, name, position=position))
@@ -75,7 +73,7 @@ def cast(
         paid = price_list_of(name, settings.tables.get(name))
         targets.append(Target(stop, name, model or None, position, "" if paid == name else paid))
         providers.append(built[name])
-    return tuple(targets), tuple(providers)
+    return Route(tuple(targets), tuple(providers))
 
 
 def _build(name: str, settings: Settings, registry: ProviderRegistry) -> ChatProvider:
