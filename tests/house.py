@@ -15,6 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CORE = ROOT / "core" / "src" / "understudy"
+# Policy.explain() plays the engine: the one import that points upward.
+DECLARED = {("policy", "explain.policy_text")}
 NOUNS = "nouns"  # the modules that stand in no room
 
 # What one plain call loads is asked of a new process.
@@ -138,6 +140,27 @@ def _targets(node: ast.AST) -> Iterator[str]:
 
 def _known(name: str) -> bool:
     return name in modules()
+
+
+def circles() -> list[frozenset[str]]:
+    """Return the sets of modules that import each other, lazily or for typing included, but for declared imports."""
+    edges: dict[str, set[str]] = {name: set() for name in modules()}
+    for found in imports():
+        if (found.source, found.target) not in DECLARED:
+            edges[found.source].add(found.target)
+    reached = {name: _reach(name, edges) for name in edges}
+    together = {frozenset({name, *(other for other in reached[name] if name in reached[other])}) for name in edges}
+    return sorted((each for each in together if len(each) > 1), key=sorted)
+
+
+def _reach(name: str, edges: dict[str, set[str]]) -> set[str]:
+    seen: set[str] = set()
+    left = [name]
+    while left:
+        for other in edges[left.pop()] - seen:
+            seen.add(other)
+            left.append(other)
+    return seen
 
 
 @cache

@@ -13,6 +13,8 @@ import pytest
 from breaker_diagram import PICTURE as BREAKER
 from breaker_diagram import draw_breaker
 from document_tables import PACKAGES, ROOT, TABLES, failures, our_providers
+from rooms_diagram import PICTURE as ROOMS
+from rooms_diagram import draw_rooms
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("core/*.md"), *ROOT.glob("plugins/*/*.md"), *ROOT.glob("docs/**/*.md")])
 DECISIONS = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
@@ -33,9 +35,10 @@ def write_tables() -> None:
         if made != text:
             page.write_text(made, encoding="utf-8")
             print("wrote", page.relative_to(ROOT))
-    if draw_breaker() != BREAKER.read_text("utf-8"):
-        BREAKER.write_text(draw_breaker(), encoding="utf-8")
-        print("wrote", BREAKER.relative_to(ROOT))
+    for picture, draw in ((BREAKER, draw_breaker), (ROOMS, draw_rooms)):
+        if not picture.exists() or draw() != picture.read_text("utf-8"):
+            picture.write_text(draw(), encoding="utf-8")
+            print("wrote", picture.relative_to(ROOT))
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -47,6 +50,10 @@ def test_a_table_is_what_the_code_does(name: str) -> None:
 
 def test_the_drawn_breaker_is_the_code_s() -> None:
     assert BREAKER.read_text("utf-8") == draw_breaker(), "python tests/test_document_facts.py draws it anew"
+
+
+def test_the_drawn_rooms_are_the_code_s() -> None:
+    assert ROOMS.read_text("utf-8") == draw_rooms(), "python tests/test_document_facts.py draws them anew"
 
 
 # ---- names ----

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy import ConfigurationError, Secret, Settings, Timeout, errors
+from understudy import ConfigurationError, Secret, Settings, Timeout, masking
 
 KEY = "parrot-0123456789-abcdef"
 VISIBLE = string.ascii_letters + string.digits + string.punctuation
@@ -30,7 +30,7 @@ fast = settings(max_examples=200, deadline=None, database=None)
 def _forget() -> Iterator[None]:
     """Keep the keys made up here from being masked in other tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(errors, "_secrets", set())
+        patch.setattr(masking, "_secrets", set())
         yield
 
 

@@ -32,7 +32,7 @@ from understudy import (
     TextDelta,
     Usage,
 )
-from understudy.errors import register_secret
+from understudy.masking import register_secret
 from understudy.health.store import Claim, Lease
 
 SECRET = "simulated-key-0123456789"  # stands in some failures' words, as it does where a vendor repeats a header

@@ -59,7 +59,6 @@ if TYPE_CHECKING:
         UnknownProvider,
         UnsupportedRequest,
         UntrustedPlugin,
-        conceal,
     )
     from understudy.events import (
         AttemptFailed,
@@ -74,12 +73,12 @@ if TYPE_CHECKING:
     )
     from understudy.explain.plan import Plan, PlannedTarget
     from understudy.factory import LLMFactory
-    from understudy.health.breaker import BreakerState
     from understudy.health.in_memory import InMemoryHealthStore
     from understudy.health.latency import Latency
     from understudy.health.store import Claim, HealthStore, Lease, Report, TargetHealth
     from understudy.hookspecs import hookimpl
     from understudy.limits import Limits
+    from understudy.masking import conceal
     from understudy.messages import (
         File,
         Image,
@@ -111,7 +110,7 @@ if TYPE_CHECKING:
     )
     from understudy.routing.strategies import weighted
     from understudy.settings import Secret, Settings
-    from understudy.target import Candidate
+    from understudy.target import BreakerState, Candidate
     from understudy.usage import Usage
 
 __version__ = "0.1.0"
@@ -228,7 +227,6 @@ __all__ = [
 ]
 
 _CONTENTS = {
-    "health.breaker": "BreakerState",
     "classify": "classify_exception classify_status classify_text parse_retry_after",
     "errors": """AllProvidersFailed AmbiguousProvider AnswerCutShort AuthenticationFailed BrokenPlugin Cancelled
         CircuitOpen ConfigurationError ConnectionFailed ContentBlocked ContextTooLong CoolingDown Effect EmptyResponse
@@ -236,7 +234,7 @@ _CONTENTS = {
         PermissionDenied PluginError ProviderUnavailable QuotaExhausted QuotaFailure RateLimited RequestFailure
         RequestRejected RequestTooLarge ResponseRejected ServerError StreamInterrupted TargetFailure
         TargetResting Timeout TooManyCalls TransientFailure UnderstudyError UnknownFailure UnknownProvider
-        UnsupportedRequest UntrustedPlugin conceal""",
+        UnsupportedRequest UntrustedPlugin""",
     "events": """AttemptFailed AttemptStarted BreakerChanged CallCancelled CallFinished Event RetryScheduled Switched
         TargetSkipped""",
     "factory": "LLMFactory",
@@ -245,6 +243,7 @@ _CONTENTS = {
     "health.latency": "Latency",
     "limits": "Limits",
     "discovery.lock": "LockedPlugin PluginLock",
+    "masking": "conceal",
     "messages": "File Image Message Part Prompt Request Text Thinking Tool ToolCall ToolResult",
     "explain.plan": "Plan PlannedTarget",
     "policy": "Policy",
@@ -254,7 +253,7 @@ _CONTENTS = {
         TextDelta ThinkingDelta ToolCallDelta""",
     "routing.strategies": "weighted",
     "settings": "Secret Settings",
-    "target": "Candidate",
+    "target": "BreakerState Candidate",
     "usage": "Usage",
     "health.store": "Claim HealthStore Lease Report TargetHealth",
 }

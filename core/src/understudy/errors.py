@@ -40,9 +40,10 @@ UnderstudyError
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from understudy.masking import conceal
 
 if TYPE_CHECKING:
     from understudy.response import Attempt
@@ -455,27 +456,6 @@ class AllProvidersFailed(TargetFailure):
 
     def __str__(self) -> str:
         return self.message
-
-
-_secrets: set[str] = set()
-_KEY_SHAPES = re.compile(
-    r"\b(?:sk-[A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{10,}|AQ\.[A-Za-z0-9_-]{10,}|ya29\.[A-Za-z0-9_.-]+)"
-    r"|(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{8,}"
-)
-
-
-def register_secret(value: str) -> None:
-    """Have this value masked in every failure, log line and error text from now on."""
-    if len(value) >= 6:  # shorter values would blot out ordinary words
-        _secrets.add(value)
-
-
-def conceal(text: str) -> str:
-    """Mask keys in a text: those that were read from the settings, and whatever has a key's shape."""
-    for secret in sorted(_secrets, key=len, reverse=True):  # one key may be the beginning of another
-        if secret in text:
-            text = text.replace(secret, "***")
-    return _KEY_SHAPES.sub("***", text)
 
 
 def _one_line(text: str, limit: int = 200) -> str:

@@ -1,7 +1,7 @@
 """Where keys, URLs and names come from: arguments, then the environment, then `.env`, then defaults.
 
 The only module that reads the environment or a `.env` file. It never changes os.environ. What `understudy.toml` says
-of providers under names of their own, and of limits, is read by tables.py and answered from here.
+of providers under names of their own, and of limits, is read by config_file.py and answered from here.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +17,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from understudy.config_file import ProviderTable, read_tables
-from understudy.errors import ConfigurationError, register_secret
+from understudy.errors import ConfigurationError
+from understudy.masking import register_secret
 
 if TYPE_CHECKING:
     from understudy.limits import Limits
+
+logger = logging.getLogger("understudy")
+
+_told: dict[tuple[Path, tuple[int, ...]], object] = {}  # files whose faults were logged already
 
 
 class Secret:
@@ -62,6 +68,8 @@ class Secret:
 class Settings:
     """Named texts, each with the place where it was found.
 
+    Lines of `.env` that cannot be parsed are passed over. They are logged once, and `env_faults` holds their numbers.
+
     Args:
         arguments: values that stand above everything else.
         environment: the environment; os.environ as it is now when None.
@@ -90,10 +98,11 @@ class Settings:
         self.tables: Mapping[str, ProviderTable] = tables.providers
         self.limits: Mapping[str, Limits] = tables.limits  # by label or provider name
         self._table: ProviderTable | None = None
+        in_file, self.env_faults = _read_env_file(self.env_file) if self.env_file else ({}, ())
         self._layers: tuple[tuple[str, Mapping[str, str]], ...] = (
             ("the arguments", dict(arguments or {})),
             ("the environment", dict(os.environ if environment is None else environment)),
-            (str(self.env_file), _read_env_file(self.env_file) if self.env_file else {}),
+            (str(self.env_file), in_file),
         )
 
     def __repr__(self) -> str:
@@ -282,8 +291,9 @@ def find_file(name: str, directory: Path) -> Path | None:
         return None
 
 
-def _read_env_file(path: Path) -> Mapping[str, str]:
-    import dotenv
+def _read_env_file(path: Path) -> tuple[Mapping[str, str], tuple[int, ...]]:
+    """Return what a `.env` says, and the numbers of the lines that are passed over because they cannot be parsed."""
+    from dotenv.parser import parse_stream
 
     try:
         text = path.read_text("utf-8-sig")  # an editor may have put a byte order mark before the first name
@@ -292,12 +302,28 @@ def _read_env_file(path: Path) -> Mapping[str, str]:
     except UnicodeDecodeError as error:
         place = error.start
     else:
-        values = dotenv.dotenv_values(stream=io.StringIO(text), interpolate=False)
-        return {name: value for name, value in values.items() if value is not None}
+        values: dict[str, str | None] = {}
+        faults: list[int] = []
+        for binding in parse_stream(io.StringIO(text)):
+            if binding.error:  # what it begins with are the empty lines before it
+                start = binding.original.string
+                faults.append(binding.original.line + start[: len(start) - len(start.lstrip())].count("\n"))
+            elif binding.key is not None:
+                values[binding.key] = binding.value
+        if faults:
+            _tell_of_faults(path, tuple(faults))
+        return {name: value for name, value in values.items() if value is not None}, tuple(faults)
     # Out here, because that error holds the file's whole contents.
     raise ConfigurationError(
         f"{path}: expected text in UTF-8, found another encoding at byte {place}; save it as UTF-8"
     )
+
+
+def _tell_of_faults(path: Path, lines: tuple[int, ...]) -> None:
+    news = object()
+    if _told.setdefault((path, lines), news) is news:  # the line itself may hold a key: it is not shown
+        where = f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}"
+        logger.warning("%s, %s: expected NAME=value, found something else, which is passed over", path, where)
 
 
 def _check_url(value: str, name: str, origin: str) -> str:

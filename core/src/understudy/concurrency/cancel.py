@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 from types import TracebackType
 
+from understudy.concurrency.out_of_time import OutOfTime
+
 GRACE = 0.04  # seconds to clean up in, after the time is over: a call ends within 50 ms of its deadline
-
-
-class OutOfTime(TimeoutError):
-    """The time that an attempt, or a piece of its stream, was given is over."""
 
 
 class CancelScope:

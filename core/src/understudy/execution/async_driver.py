@@ -8,7 +8,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from understudy.concurrency.cancel import CancelScope, OutOfTime
+from understudy.concurrency.cancel import CancelScope
+from understudy.concurrency.out_of_time import OutOfTime
 from understudy.concurrency.threads import in_thread, start
 from understudy.engine.commands import Admit, Await, Call, Cancel, Leave, Outcome, Wait
 from understudy.engine.decision import Procedure

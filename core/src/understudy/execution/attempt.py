@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from understudy.concurrency.cancel import OutOfTime
+from understudy.concurrency.out_of_time import OutOfTime
 from understudy.engine.commands import Call, Cancel, Outcome
 from understudy.errors import Effect, Failure, ProviderUnavailable, RequestRejected, StreamInterrupted, Timeout
 from understudy.execution.call import AttemptState, Execution
 from understudy.execution.outcomes import copy_with, interrupted, own_failure
-from understudy.execution.stream_clocks import HAIR, Clocks
-from understudy.execution.stream_recovery import Delivery
 from understudy.execution.validation import check_answer, usage_fault
-from understudy.extras.pricing import estimate_waste
 from understudy.health.admission import EVIDENCE, report_of
 from understudy.health.store import Report
 from understudy.messages import Request
 from understudy.policy import Policy
 from understudy.response import LLMResponse, StreamEvent
+
+if TYPE_CHECKING:
+    from understudy.execution.stream_clocks import Clocks
+    from understudy.execution.stream_recovery import Delivery
 
 CLOSING = 1.0  # seconds that a stream gets to close, where its call has them
 LONGEST_SILENCE = 600.0  # seconds that a provider may let a stream wait at the very most
@@ -87,6 +88,8 @@ def _delivery_for(execution: Execution, command: Call) -> Delivery:
     if not command.alongside:
         execution.beside = None  # nobody else is under way any more
         return execution.delivery
+    from understudy.execution.stream_recovery import Delivery
+
     execution.beside = command.index, Delivery(execution.policy, execution.runtime.clock, execution.deadline)
     return execution.beside[1]
 
@@ -106,6 +109,8 @@ def seconds_to_close(execution: Execution) -> float:
 
 
 def _clocks_for(execution: Execution, command: Call, attempt: AttemptState) -> Clocks:
+    from understudy.execution.stream_clocks import Clocks
+
     times = attempt.times
     if execution.delivery is not None and command.timeout < times.first:
         times = replace(times, first=command.timeout)
@@ -225,7 +230,7 @@ def _timed_out(execution: Execution, command: Call, delivery: Delivery | None) -
     if delivery is not None:
         return delivery.timed_out()
     clocks = execution.attempts[command.index].clocks
-    if clocks is not None and clocks.patience() <= HAIR:
+    if clocks is not None and clocks.is_out_of_time():
         return clocks.timed_out()
     whole = "whole " if clocks is not None and clocks.first_at is not None else ""
     return Timeout(f"no {whole}answer within {command.timeout:.3g} s")
@@ -302,6 +307,8 @@ def _wasted(execution: Execution, index: int, failure: Failure, seconds: float) 
 def _waste_of(execution: Execution, index: int, attempt: AttemptState, seconds: float) -> int:
     written = None if attempt.clocks is None else attempt.clocks.characters
     room = execution.admission.thinking_room(execution.targets[index].position, execution.request)
+    from understudy.extras.pricing import estimate_waste
+
     return estimate_waste(execution.request, seconds, written, room)
 
 

@@ -16,8 +16,6 @@ from understudy.errors import (
 )
 from understudy.execution.outcomes import conclude, copy_with, lack_of
 from understudy.execution.reporting import Reporter
-from understudy.execution.stream_clocks import Clocks
-from understudy.execution.stream_recovery import Delivery
 from understudy.execution.validation import Validator
 from understudy.health.admission import Admission, refusal
 from understudy.health.leases import Holdings
@@ -31,6 +29,8 @@ from understudy.target import Target
 
 if TYPE_CHECKING:
     from understudy.execution.extensions import Extensions
+    from understudy.execution.stream_clocks import Clocks
+    from understudy.execution.stream_recovery import Delivery
     from understudy.routing.order import Ordering
 
 
@@ -200,6 +200,8 @@ class Execution:
         if policy.deadline is not None:
             self.deadline = now + policy.deadline
         if streaming:
+            from understudy.execution.stream_recovery import Delivery
+
             self.delivery = Delivery(policy, self.runtime.clock, self.deadline)
         timed = len(self.targets) > 1 and (policy.deadline is not None or policy.hedge_after is not None)
         return decide(self.targets, policy, now, self.unable() if timed else ())

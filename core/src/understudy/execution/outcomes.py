@@ -6,17 +6,19 @@ import logging
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from understudy.classify import classify_exception
 from understudy.engine.commands import Verdict
 from understudy.errors import AllProvidersFailed, Failure, ProviderUnavailable, StreamInterrupted, UnsupportedRequest
-from understudy.execution.stream_recovery import Delivery
 from understudy.messages import Request
 from understudy.policy import Policy
 from understudy.provider import ChatProvider
 from understudy.response import LLMResponse
 from understudy.target import Target
+
+if TYPE_CHECKING:
+    from understudy.execution.stream_recovery import Delivery
 
 logger = logging.getLogger("understudy")
 T = TypeVar("T")

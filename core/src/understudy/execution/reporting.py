@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from understudy import events
 from understudy.engine.commands import Call, State, Switch, Wait
 from understudy.errors import Failure, LimitReached, TargetResting
-from understudy.health.passed_over import PassedOver
+from understudy.health.budgets import PassedOver
 from understudy.health.store import Lease
 from understudy.response import LLMResponse
 from understudy.target import Target

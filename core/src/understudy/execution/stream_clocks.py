@@ -44,6 +44,10 @@ class Clocks:
         now = self._clock()
         return max(self._ends() - now, 0.0)
 
+    def is_out_of_time(self) -> bool:
+        """Return whether the next event is late, or late within a hair."""
+        return self.patience() <= HAIR
+
     def is_over(self) -> bool:
         """Return whether the next event is late."""
         return self._clock() > self._ends()

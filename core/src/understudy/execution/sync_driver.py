@@ -7,15 +7,17 @@ there it can be cancelled at any moment, down to its connection.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from understudy.engine.commands import Call, Outcome, Wait
 from understudy.errors import StreamInterrupted, Timeout
 from understudy.execution import attempt
 from understudy.execution.call import Execution, finish
-from understudy.execution.stream_recovery import Delivery
 from understudy.messages import Request
 from understudy.response import Finish, LLMResponse, StreamEvent
+
+if TYPE_CHECKING:
+    from understudy.execution.stream_recovery import Delivery
 
 
 def run(execution: Execution) -> LLMResponse:

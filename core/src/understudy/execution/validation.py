@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 from understudy.classify import failure_of
 from understudy.errors import EmptyResponse, Failure, MalformedResponse, ResponseRejected, Scope
 from understudy.messages import Request
-from understudy.provider import structured_output
+from understudy.provider import structured_output, without_warning_of_default
 from understudy.response import FinishReason, LLMResponse, ResponseWarning
 from understudy.usage import Usage
 
@@ -104,7 +104,7 @@ def _check(
     validator: Validator | None,
     extensions: Extensions | None,
 ) -> LLMResponse:
-    response = _mend(response)
+    response = without_warning_of_default(_mend(response), request)
     if response.provider_name != provider:  # not filled in, or it goes by another name on this route
         response = replace(response, provider_name=provider)
     cut = response.finish_reason == FinishReason.LENGTH

@@ -21,9 +21,7 @@ from understudy.errors import (
     StreamInterrupted,
     TargetResting,
 )
-from understudy.extras import pricing
-from understudy.health.budgets import Bulkhead, HedgeBudget, RetryBudget
-from understudy.health.passed_over import PassedOver
+from understudy.health.budgets import Bulkhead, HedgeBudget, PassedOver, RetryBudget
 from understudy.health.store import Claim, HealthStore, Lease, Report, TargetHealth
 from understudy.limits import Limits, find_limits
 from understudy.messages import Request
@@ -101,6 +99,8 @@ class Admission:
         self._limits = [find_limits(limits, target.label, target.provider) for target in route.targets]
         self.spends = any(limit is not None and limit.spend_per_day is not None for limit in self._limits)
         if self.spends or policy.hedge_cost is not None or policy.routing == "cheapest":
+            from understudy.extras import pricing
+
             pricing.prepare()  # now, because it takes a second
         self.retries = RetryBudget(policy.retry_budget, policy.retry_reserve, clock)
         self.hedges = HedgeBudget(policy.hedge_share)
@@ -125,11 +125,15 @@ class Admission:
         cost = 0.0
         if limits.spend_per_day is not None:
             cost = self._reserve_for(position, request)
+        from understudy.extras import pricing
+
         tokens = pricing.estimate_tokens(request, self.thinking_room(position, request))
         return Claim(call, self.policy, lease + LEASE_MARGIN, limits, tokens, cost, forced)
 
     def estimate(self, position: int, request: Request) -> float | None:
         """Estimate what a request would cost at a target, in US dollars; None where its prices are not known."""
+        from understudy.extras import pricing
+
         model, room = request.model or self._models[position], self.thinking_room(position, request)
         return pricing.estimate(self._price_lists[position], model, request, room)
 
@@ -240,7 +244,10 @@ def report_of(failure: Failure | None, response: LLMResponse | None, price_list:
     source = failure if response is None else response
     if source is not None and source.usage is not None:
         tokens = source.usage.total_tokens
-        cost = pricing.price_of(price_list, source.model, source.usage) if priced else None  # loads a table
+        if priced:
+            from understudy.extras.pricing import price_of  # loads a table
+
+            cost = price_of(price_list, source.model, source.usage)
     if failure is None:
         return Report(Effect.SUCCESS, tokens=tokens, cost=cost)
     if response is None and failure.usage is None and _is_free(failure):

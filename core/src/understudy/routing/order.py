@@ -9,7 +9,6 @@ from understudy.health.admission import Admission
 from understudy.messages import Request
 from understudy.policy import Policy
 from understudy.provider import Route
-from understudy.routing.strategies import check_names, check_order, find_strategy
 from understudy.target import Candidate, Target
 
 
@@ -41,6 +40,8 @@ class Ordering:
             ValueError: it does.
         """
         if policy.routing != "ordered":
+            from understudy.routing.strategies import check_names, find_strategy
+
             known = {name for target in self._route.targets for name in (target.label, target.provider)}
             check_names(find_strategy(policy.routing), known)
 
@@ -55,6 +56,8 @@ class Ordering:
         Raises:
             ValueError: the strategy returned something that is not an order of the targets.
         """
+        from understudy.routing.strategies import check_order, find_strategy
+
         strategy = find_strategy(policy.routing)
         candidates = [self._candidate(target, request, streaming) for target in self._route.targets]
         order = check_order(strategy, candidates, strategy(candidates, self._draw))
