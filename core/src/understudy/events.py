@@ -1,22 +1,128 @@
-"""What the factory tells an extension while a call goes on. Nothing is built where nobody listens."""
+"""What the factory tells an extension while a call goes on. Nothing is built where nobody listens.
+
+Each event has the id of its call in `call`; two events of different calls that say the same are equal.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from understudy.errors import Failure
-from understudy.response import LLMResponse
+from understudy.response import AttemptOutcome, FinishReason, LLMResponse
+from understudy.usage import Usage
+
+if TYPE_CHECKING:
+    from understudy.policy import Policy
+
+# The id of the call for which code of the caller's own runs now: a validator, an extension. Empty outside.
+current_call: ContextVar[str] = ContextVar("current_call", default="")
+
+
+def _id_of_call() -> Any:
+    return field(default="", kw_only=True, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """A call begins.
+
+    Args:
+        route: the labels of its targets, in the order in which they are asked.
+        policy: its numbers.
+        streaming: whether its caller takes pieces.
+        messages: how many messages the conversation has.
+        model: the model that was asked for; None for each target's own.
+        temperature: as it was asked for.
+        max_tokens: as it was asked for.
+        tools: how many tools the model may call.
+        structured: whether the answer must fit a JSON schema.
+    """
+
+    route: tuple[str, ...]
+    policy: Policy
+    streaming: bool
+    messages: int
+    model: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    tools: int = 0
+    structured: bool = False
+    call: str = _id_of_call()
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted:
-    """A target is about to be asked, for the `number`-th time in this call (from 1), and why."""
+    """A target is about to be asked, for the `number`-th time in this call (from 1), and why.
+
+    Args:
+        target: its label.
+        number: the attempt on it, from 1.
+        reason: why it is asked now.
+        breaker: the state of its circuit breaker.
+        beside: why it is asked while another is under way: "hedge" after a time that the policy names, "late" where
+            the other is later than usual, "turn" where it has had its share of the time, "probe" where it shows
+            whether its target is well again; else "".
+        other: the label of that other target, else "".
+    """
 
     target: str
     number: int
     reason: str = ""
     breaker: str = "closed"
+    beside: str = ""
+    other: str = ""
+    call: str = _id_of_call()
+
+
+@dataclass(frozen=True, slots=True)
+class FirstToken:
+    """The first piece of an answer came, `seconds` after its attempt began; only where it is asked for as a stream."""
+
+    target: str
+    number: int
+    seconds: float
+    call: str = _id_of_call()
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFinished:
+    """An attempt ended, however it did.
+
+    Args:
+        target: its label.
+        number: the attempt on it, from 1.
+        outcome: "succeeded", "failed", "cancelled", or "left to end" where it goes on without the call.
+        seconds: how long it took.
+        model: the model that answered, where it is known.
+        usage: the tokens, where the vendor told them.
+        request_id: the vendor's id of the reply.
+        finish_reason: why the answer ended.
+        failure: how it failed; None where it did not.
+        price_list: under which name the prices are listed.
+    """
+
+    target: str
+    number: int
+    outcome: AttemptOutcome
+    seconds: float
+    model: str | None = None
+    usage: Usage | None = None
+    request_id: str | None = None
+    finish_reason: FinishReason | None = None
+    failure: Failure | None = None
+    price_list: str = ""
+    call: str = _id_of_call()
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars, where the extra "prices" is installed and knows the model; None where it is not known."""
+        if self.usage is None:
+            return None
+        from understudy.extras.pricing import price_of  # loads a table of prices
+
+        return price_of(self.price_list, self.model, self.usage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +134,7 @@ class AttemptFailed:
     failure: Failure
     seconds: float
     wasted: int = 0
+    call: str = _id_of_call()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +144,7 @@ class TargetSkipped:
     target: str
     reason: str
     breaker: str = "closed"
+    call: str = _id_of_call()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +155,17 @@ class RetryScheduled:
     retry: int
     wait: float
     failure: Failure
+    call: str = _id_of_call()
 
 
 @dataclass(frozen=True, slots=True)
 class Switched:
-    """The next target takes the part."""
+    """The next target takes over."""
 
     target: str
     next_target: str
     failure: Failure
+    call: str = _id_of_call()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +181,7 @@ class BreakerChanged:
     target: str
     state: str
     seconds: float
+    call: str = _id_of_call()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +189,7 @@ class CallFinished:
     """The call ended; the response says how, and holds the record of attempts."""
 
     response: LLMResponse
+    call: str = _id_of_call()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +201,14 @@ class CallCancelled:
     """
 
     target: str = ""
+    call: str = _id_of_call()
 
 
 Event: TypeAlias = (
-    AttemptStarted
+    CallStarted
+    | AttemptStarted
+    | FirstToken
+    | AttemptFinished
     | AttemptFailed
     | TargetSkipped
     | RetryScheduled

@@ -15,15 +15,14 @@ from understudy.response import Attempt, LLMResponse
 End: TypeAlias = Literal["success", "exhausted", "deadline", "failed", "interrupted", "refused"]
 State: TypeAlias = Literal["closed", "open", "cooling", "half-open"]
 
+Beside: TypeAlias = Literal["", "hedge", "late", "turn", "probe"]
+
 ATTEMPT = 60.0  # seconds for an attempt where nobody says more exactly: in calls that are only played
 
 
 @dataclass(slots=True)
 class Enter:
     """Command: count the call among those under way. Answer with an Outcome; `skip` says that there is no room."""
-
-
-Beside: TypeAlias = Literal["", "hedge", "late", "turn", "probe"]
 
 
 @dataclass(slots=True)
@@ -61,6 +60,8 @@ class Call:
         hedge_after: seconds after which an Outcome with `pending` is sent and the attempt goes on; None for never.
         alongside: another attempt is under way; answer with the Outcome of whichever is decided first.
         adaptation: how the request is adapted, in the words of the failure that asked for it.
+        beside: why it is asked beside another, as in Admit; "" where it is not.
+        other: the one beside which it is asked.
     """
 
     index: int
@@ -70,6 +71,8 @@ class Call:
     hedge_after: float | None = None
     alongside: bool = False
     adaptation: str | None = None
+    beside: Beside = ""
+    other: int = -1
 
 
 @dataclass(slots=True)

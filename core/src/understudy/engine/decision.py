@@ -359,7 +359,9 @@ class _Run(CallState):
         state = self.states[partner]
         state.visited = True
         timeout = self.timeout_of(partner, admitted, alone=True)
-        outcome = yield Call(partner, state.tries + 1, timeout, why, alongside=True, adaptation=state.adaptation)
+        command = Call(partner, state.tries + 1, timeout, why, alongside=True, adaptation=state.adaptation)
+        command.beside, command.other = beside, index
+        outcome = yield command
         self.now = outcome.at
         first = outcome.index
         last = partner if first == index else index

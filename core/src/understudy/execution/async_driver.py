@@ -54,6 +54,8 @@ async def run(execution: Execution) -> LLMResponse:
                 outcome = await race.cancel(command)
             elif type(command) is Leave:
                 outcome = race.leave(command.index)
+                if execution.reporter.listens:
+                    await _aside(execution.aside.listeners, attempt.tell_left_to_end, execution, command.index)
             elif execution.aside.listeners or (type(command) is Admit and execution.admits_aside(command.index)):
                 outcome = await _aside(True, execution.settle, command)
             else:
@@ -95,7 +97,8 @@ async def _whole(execution: Execution, command: Call, request: Request) -> Any:
                 raise StreamInterrupted("the stream ended without its end marker")
             if type(event) is Finish:
                 return event.response
-            attempt.heard(execution, command.index, event)
+            if attempt.heard(execution, command.index, event):
+                await _aside(execution.aside.store, attempt.first_sign, execution, command.index)
     finally:
         await _close(execution, command, source)
 
@@ -145,6 +148,8 @@ async def stream(execution: Execution) -> AsyncIterator[StreamEvent]:
                 outcome = await race.cancel(command)
             elif type(command) is Leave:
                 outcome = race.leave(command.index)
+                if execution.reporter.listens:
+                    await _aside(execution.aside.listeners, attempt.tell_left_to_end, execution, command.index)
             elif execution.aside.listeners or (type(command) is Admit and execution.admits_aside(command.index)):
                 outcome = await _aside(True, execution.settle, command)
             else:
@@ -188,7 +193,7 @@ async def _pieces(execution: Execution, command: Call) -> AsyncGenerator[StreamE
             silent = attempt.clocks_of(execution, command.index).first_at is None
             taken = delivery.take(event)
             if silent:
-                attempt.first_sign(execution, command.index)
+                await _aside(execution.aside.store, attempt.first_sign, execution, command.index)
             for given in taken:
                 yield given
     except (Exception, asyncio.CancelledError) as error:
@@ -243,7 +248,9 @@ class _Runner:
 
 
 async def _begin(execution: Execution, *, streaming: bool) -> Procedure:
-    return await _aside(execution.orders_aside, partial(execution.begin, streaming=streaming))
+    return await _aside(
+        execution.orders_aside or execution.aside.listeners, partial(execution.begin, streaming=streaming)
+    )
 
 
 async def _leave(execution: Execution, race: Any) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from understudy.concurrency.out_of_time import OutOfTime
 from understudy.engine.commands import Call, Cancel, Outcome
 from understudy.errors import Effect, Failure, ProviderUnavailable, RequestRejected, StreamInterrupted, Timeout
+from understudy.events import current_call
 from understudy.execution.call import AttemptState, Execution
 from understudy.execution.outcomes import copy_with, interrupted, own_failure
 from understudy.execution.validation import check_answer, usage_fault
@@ -16,7 +17,7 @@ from understudy.health.admission import EVIDENCE, report_of
 from understudy.health.store import Report
 from understudy.messages import Request
 from understudy.policy import Policy
-from understudy.response import LLMResponse, StreamEvent
+from understudy.response import AttemptOutcome, LLMResponse, StreamEvent
 
 if TYPE_CHECKING:
     from understudy.execution.stream_clocks import Clocks
@@ -57,6 +58,7 @@ def prepare(execution: Execution, command: Call) -> Request:
     delivery = None if execution.delivery is None else _delivery_for(execution, command)
     attempt = execution.attempts[command.index]
     attempt.began = execution.runtime.clock()
+    attempt.number = command.number
     timeout = _provider_timeout(execution, command, attempt)
     if attempt.streamed:
         attempt.clocks = _clocks_for(execution, command, attempt)
@@ -75,12 +77,15 @@ def prepare(execution: Execution, command: Call) -> Request:
         request = delivery.resume(request)
     if execution.extensions is None:
         return request
+    token = current_call.set(execution.call_id)
     try:
         return execution.extensions.prepare_request(request, target.provider)
     except Failure:
         raise
     except Exception as error:
         raise RequestRejected(f"an extension failed on the request: {type(error).__name__}: {error}") from error
+    finally:
+        current_call.reset(token)
 
 
 def _delivery_for(execution: Execution, command: Call) -> Delivery:
@@ -149,14 +154,19 @@ def has_begun(execution: Execution, index: int) -> bool:
 
 def first_sign(execution: Execution, index: int) -> None:
     """Take note of the first piece of a stream: in doubt it shows that the target is well."""
+    clocks = clocks_of(execution, index)
+    first = None if clocks.first_at is None else clocks.first_at - clocks.started
     if execution.holdings.shows_life(index):
-        clocks = clocks_of(execution, index)
-        first = None if clocks.first_at is None else clocks.first_at - clocks.started
         execution.holdings.give(index, Report(Effect.SUCCESS, first=first))
+    if execution.reporter.listens and first is not None:
+        execution.reporter.first_token(index, execution.attempts[index].number, first)
 
 
-def heard(execution: Execution, index: int, event: StreamEvent) -> None:
+def heard(execution: Execution, index: int, event: StreamEvent) -> bool:
     """Take note of an event of a stream whose answer the caller is given whole.
+
+    Returns:
+        Whether it is the first piece.
 
     Raises:
         Timeout: it came too late.
@@ -165,8 +175,7 @@ def heard(execution: Execution, index: int, event: StreamEvent) -> None:
     if clocks.is_over():
         raise clocks.timed_out()
     silent = clocks.first_at is None
-    if clocks.hear(event) and silent:
-        first_sign(execution, index)
+    return clocks.hear(event) and silent
 
 
 def _options(execution: Execution, index: int) -> Mapping[str, Mapping[str, Any]]:
@@ -185,13 +194,17 @@ def accept(execution: Execution, command: Call, request: Request, response: LLMR
     Raises:
         Failure: it will not do; see `check_answer`.
     """
-    provider = execution.targets[command.index].provider
+    provider, own_code = execution.targets[command.index].provider, execution.call_id
+    token = current_call.set(own_code) if own_code else None
     try:
         return check_answer(response, request, provider, execution.policy, execution.validator, execution.extensions)
     except Exception:
         if isinstance(response, LLMResponse) and response.usage is not None and not usage_fault(response.usage):
             execution.refused = {**(execution.refused or {}), command.index: response}  # it was paid for all the same
         raise
+    finally:
+        if token is not None:
+            current_call.reset(token)
 
 
 def succeeded(execution: Execution, command: Call, response: LLMResponse) -> Outcome:
@@ -253,6 +266,9 @@ def record(
     else:
         outcome.wasted = _wasted(execution, index, failure, seconds)
         execution.reporter.attempt_failed(command, failure, seconds, outcome.wasted)
+    if execution.reporter.listens:
+        source = outcome.response if failure is None else failure
+        _tell_end(execution, index, "succeeded" if failure is None else "failed", seconds, source)
     clocks = None if attempt is None else attempt.clocks
     if clocks is not None and clocks.first_at is not None:
         report.first, report.gap = clocks.first_at - clocks.started, clocks.gap
@@ -330,14 +346,33 @@ def give_up(execution: Execution, command: Cancel) -> Outcome:
         execution.give_back_hedge()  # it answered nobody: who was asked beside it did not come on top
     outcome = Outcome(now, index=index)
     if began is not None and attempt is not None:
+        if execution.reporter.listens:
+            _tell_end(execution, index, "cancelled", now - began, None)
         outcome.wasted = _waste_of(execution, index, attempt, now - began)
     return outcome
 
 
 def leave_to_end(execution: Execution, index: int) -> Outcome:
-    """Let an attempt go on by itexecution."""
+    """Let an attempt go on by itself."""
     execution.holdings.leave_to_end(index)
     return Outcome(execution.runtime.clock(), index=index)
+
+
+def tell_left_to_end(execution: Execution, index: int) -> None:
+    """Tell the listeners of an attempt that goes on by itself."""
+    attempt = execution.attempts.get(index)
+    if attempt is not None and attempt.began is not None:
+        _tell_end(execution, index, "left to end", execution.runtime.clock() - attempt.began, None)
+
+
+def _tell_end(
+    execution: Execution, index: int, outcome: AttemptOutcome, seconds: float, source: LLMResponse | Failure | None
+) -> None:
+    """Tell the listeners once how an attempt ended."""
+    attempt = execution.attempts.get(index)
+    if attempt is not None and not attempt.told:
+        attempt.told = True
+        execution.reporter.attempt_finished(index, attempt.number, outcome, seconds, source)
 
 
 def _cause(failure: Failure | None) -> Failure | None:

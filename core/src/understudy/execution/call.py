@@ -79,6 +79,8 @@ class AttemptState:
         pace: what its provider knows beforehand.
         began: when the attempt began; None before that.
         clocks: of its stream.
+        number: the attempt on this target, from 1.
+        told: whether listeners heard how it ended.
     """
 
     times: Times
@@ -86,6 +88,8 @@ class AttemptState:
     pace: Pace
     began: float | None = None
     clocks: Clocks | None = None
+    number: int = 0
+    told: bool = False
 
 
 class Execution:
@@ -193,9 +197,11 @@ class Execution:
         policy = self.policy
         if policy.routing != "ordered":
             self.arrange(streaming=streaming)
-        self.reporter = Reporter(self.targets, self.extensions, self.admission.passed_over)
-        self.holdings = Holdings(self.admission, policy, self.reporter.breaker)
         self._call = self.admission.begin()
+        self.reporter = Reporter(self.targets, self.extensions, self.admission.passed_over, self.call_id)
+        self.holdings = Holdings(self.admission, policy, self.reporter.breaker)
+        if self.reporter.listens:
+            self.reporter.started(policy, self.request, streaming=streaming)
         now = self.runtime.clock()
         if policy.deadline is not None:
             self.deadline = now + policy.deadline
@@ -205,6 +211,11 @@ class Execution:
             self.delivery = Delivery(policy, self.runtime.clock, self.deadline)
         timed = len(self.targets) > 1 and (policy.deadline is not None or policy.hedge_after is not None)
         return decide(self.targets, policy, now, self.unable() if timed else ())
+
+    @property
+    def call_id(self) -> str:
+        """What events name the call by; made only where somebody may ask for it."""
+        return "" if self.extensions is None and self.validator is None else f"{self._call:016x}"
 
     def leave(self) -> None:
         """Give back what the call still holds, and tell the listeners where its caller gave up."""

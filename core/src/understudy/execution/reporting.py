@@ -11,7 +11,9 @@ from understudy.engine.commands import Call, State, Switch, Wait
 from understudy.errors import Failure, LimitReached, TargetResting
 from understudy.health.budgets import PassedOver
 from understudy.health.store import Lease
-from understudy.response import LLMResponse
+from understudy.messages import Request
+from understudy.policy import Policy
+from understudy.response import AttemptOutcome, LLMResponse
 from understudy.target import Target
 
 if TYPE_CHECKING:
@@ -27,11 +29,15 @@ class Reporter:
         targets: the call's targets, in the order in which they are asked.
         extensions: the listeners, or None.
         passed_over: counts the calls that pass a target over.
+        call: the call's id.
     """
 
-    __slots__ = ("_extensions", "_latest", "_passed_over", "_targets", "_told", "listens")
+    __slots__ = ("_call", "_extensions", "_latest", "_passed_over", "_targets", "_told", "listens")
 
-    def __init__(self, targets: Sequence[Target], extensions: Extensions | None, passed_over: PassedOver) -> None:
+    def __init__(
+        self, targets: Sequence[Target], extensions: Extensions | None, passed_over: PassedOver, call: str
+    ) -> None:
+        self._call = call
         self._targets = targets
         self._passed_over = passed_over
         self._extensions = extensions if extensions is not None and extensions.listens else None
@@ -47,7 +53,30 @@ class Reporter:
         elif command.adaptation is not None:
             logger.info("%s is asked once more, %s", label, command.adaptation)
         if self.listens:
-            self._tell(events.AttemptStarted, label, command.number, command.reason, state)
+            other = self._targets[command.other].label if command.beside else ""
+            self._tell(events.AttemptStarted, label, command.number, command.reason, state, command.beside, other)
+
+    def started(self, policy: Policy, request: Request, *, streaming: bool) -> None:
+        """Report that the call begins."""
+        route = tuple(target.label for target in self._targets)
+        asked = (request.model, request.temperature, request.max_tokens, len(request.tools))
+        messages, structured = len(request.messages), request.output_schema is not None
+        self._tell(events.CallStarted, route, policy, streaming, messages, *asked, structured)
+
+    def first_token(self, index: int, number: int, seconds: float) -> None:
+        """Report the first piece of a stream."""
+        self._tell(events.FirstToken, self._targets[index].label, number, seconds)
+
+    def attempt_finished(
+        self, index: int, number: int, outcome: AttemptOutcome, seconds: float, source: LLMResponse | Failure | None
+    ) -> None:
+        """Report how an attempt ended; `source` is its answer or its failure."""
+        target = self._targets[index]
+        told: dict[str, Any] = {"price_list": target.price_list or target.provider}
+        if source is not None:
+            told |= {"model": source.model or target.model, "usage": source.usage, "request_id": source.request_id}
+            told |= {"failure": source} if isinstance(source, Failure) else {"finish_reason": source.finish_reason}
+        self._tell(events.AttemptFinished, target.label, number, outcome, seconds, **told)
 
     def attempt_failed(self, command: Call, failure: Failure, seconds: float, wasted: int) -> None:
         """Report how an attempt failed."""
@@ -91,7 +120,7 @@ class Reporter:
             words = f" for {seconds:.3g} s" if resting else ""
             logger.log(logging.WARNING if resting else logging.INFO, "%s circuit %s%s", label, state, words)
         if self._extensions is not None:  # also after the call: a probe may end later
-            self._extensions.tell(events.BreakerChanged(label, state, seconds))
+            self._pass_on(events.BreakerChanged(label, state, seconds, call=self._call))
 
     def unclosed(self, index: int) -> None:
         """Report a stream that raised when it was closed: what it had given counts all the same."""
@@ -107,6 +136,14 @@ class Reporter:
         self._tell(events.CallCancelled, self._latest)
         self._told = True
 
-    def _tell(self, kind: Callable[..., events.Event], *fields: Any) -> None:
+    def _tell(self, kind: Callable[..., events.Event], *fields: Any, **named: Any) -> None:
         if self._extensions is not None and not self._told:
-            self._extensions.tell(kind(*fields))
+            self._pass_on(kind(*fields, **named, call=self._call))
+
+    def _pass_on(self, event: events.Event) -> None:
+        assert self._extensions is not None  # nothing is built where nobody listens
+        token = events.current_call.set(self._call)
+        try:
+            self._extensions.tell(event)
+        finally:
+            events.current_call.reset(token)

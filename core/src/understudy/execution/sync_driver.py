@@ -75,7 +75,8 @@ def _whole(execution: Execution, command: Call, request: Request) -> Any:
         for event in source:
             if type(event) is Finish:
                 return event.response
-            attempt.heard(execution, command.index, event)
+            if attempt.heard(execution, command.index, event):
+                attempt.first_sign(execution, command.index)
             if clock() > until:
                 raise Timeout(f"no whole answer within {command.timeout:.3g} s")
     finally:
