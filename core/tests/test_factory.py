@@ -176,10 +176,6 @@ def test_status_has_the_users_shape(register):
         assert {"free_in", "until", "failures", "latency", "latency_p95", "left"} < set(seat["health"])
 
 
-def test_current_is_the_primary_where_it_is_available():
-    assert factory_of(ScriptedProvider("a"), ScriptedProvider("b")).get_provider_status()["current"] == "a"
-
-
 def test_registering_something_else_is_refused():
     for wrong in (object, "text", SeedProvider()):
         with pytest.raises(ValueError, match=r"^Must inherit from LLMProvider$"):

@@ -228,7 +228,7 @@ def test_the_health_of_every_target_is_told():
     assert status["fallbacks"][0]["health"]["latency"] == pytest.approx(0.25)
     stage.clock.advance(4)
     status = stage.factory.get_provider_status()
-    assert status["current"] == "a"
+    assert status["current"] == "b"  # who gave the latest answer
     assert (status["primary"]["health"]["state"], status["primary"]["health"]["free_in"]) == ("half-open", 0)
 
 

@@ -25,7 +25,8 @@ from understudy import (
     UnknownProvider,
 )
 from understudy.discovery.distributions import InstalledProvider
-from understudy.discovery.registry import KNOWN_PACKAGES, ProviderDescription, ProviderRegistry, registry
+from understudy.discovery.packages import FOLDERS, KNOWN_PACKAGES, source_of
+from understudy.discovery.registry import ProviderDescription, ProviderRegistry, registry
 
 if TYPE_CHECKING:
     from conftest import Site
@@ -201,15 +202,16 @@ def test_a_known_name_that_is_not_installed_is_told_the_package(name: str, site:
     text = read_unknown(name, ProviderRegistry())
     assert text == (
         f"expected the name of an installed provider (there is none), found {name!r}; "
-        "pip install understudy-claude brings 'claude'"
+        "understudy-claude brings 'claude' (plugins/understudy-claude in a clone)"
     )
 
 
 @pytest.mark.parametrize("name", ["quokka", "", " ", "claude:opus", "understudy-quokka"])
 def test_no_package_is_invented_for_an_unknown_name(name: str, site: Site) -> None:
     text = read_unknown(name, ProviderRegistry())
-    if "pip install" in text:
-        assert text.partition("pip install ")[2].split()[0] in KNOWN_PACKAGES.values()
+    assert "pip install" not in text
+    if " brings '" in text:
+        assert text.partition(" brings '")[0].split()[-1] in KNOWN_PACKAGES.values()
     else:
         assert text.endswith(
             "install the package that brings it, or register a class: LLMFactory.register_provider(name, cls)"
@@ -224,6 +226,16 @@ def test_the_known_packages_are_those_of_this_repository_and_bring_these_names()
         project = tomllib.loads((plugins / package / "pyproject.toml").read_text("utf-8"))["project"]
         assert project["name"] == package
         assert name in project["entry-points"]["understudy.providers"]
+    for file in (plugins.parent / "core/pyproject.toml", *plugins.glob("*/pyproject.toml")):
+        name = tomllib.loads(file.read_text("utf-8"))["project"]["name"]
+        assert FOLDERS[name] == file.parent.relative_to(plugins.parent).as_posix()  # no advice to fetch it elsewhere
+
+
+def test_no_package_of_ours_is_advised_to_be_fetched_from_an_index() -> None:
+    assert source_of("understudy-gemini") == "plugins/understudy-gemini in a clone"
+    assert source_of("understudy", "0.1.0") == "core in a clone, at version 0.1.0"
+    assert source_of("parrot") == "pip install --force-reinstall parrot"
+    assert source_of("parrot", "1.0") == "pip install --force-reinstall parrot==1.0"
 
 
 def test_a_name_claimed_by_two_distributions_names_both(site: Site) -> None:
@@ -367,7 +379,7 @@ def test_describing_tells_where_every_name_comes_from(site: Site) -> None:
         ("parrot", "installed", "understudy-parrot 1.0"),
         ("raven", "registered", "registered in this process"),
         *(
-            (name, "not installed", f"pip install {package}")
+            (name, "not installed", f"plugins/{package} in a clone")
             for name, package in sorted(KNOWN_PACKAGES.items())
             if name != "claude"
         ),

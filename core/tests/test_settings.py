@@ -169,7 +169,7 @@ def test_a_file_is_read_as_python_dotenv_does(case: str, tmp_path: Path) -> None
 def test_lines_that_cannot_be_read_are_logged_once_by_file_and_number_and_the_others_are_read(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    text = 'A=value\nKEY="unfinished-secret\nB=value\n\n  \nKEY2 unfinished-secret\nC=\'two\nlines\'\n'
+    text = "A=value\nKEY=\"unfinished-secret\nB=value\n\n  \nKEY2 unfinished-secret\nC='two\nlines'\n"
     with caplog.at_level(logging.WARNING):
         found, again = settings(tmp_path, text), settings(tmp_path, text)
     assert [found.get(name) for name in ("A", "KEY", "B", "KEY2", "C")] == ["value", None, "value", None, "two\nlines"]

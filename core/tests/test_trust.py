@@ -103,7 +103,7 @@ def test_another_version_than_the_one_named_is_refused(site: Site) -> None:
         trusting(site, "understudy-parrot==1.0"),
         "expected understudy-parrot==1.0",
         "found version 1.1",
-        "pip install understudy-parrot==1.0",
+        "pip install --force-reinstall understudy-parrot==1.0",
     )
 
 

@@ -16,15 +16,14 @@ from understudy.execution.clock import async_sleep, sleep
 from understudy.execution.extensions import Extensions
 from understudy.health.admission import Admission
 from understudy.health.in_memory import InMemoryHealthStore
-from understudy.health.status import status_of
 from understudy.health.store import HealthStore
 from understudy.limits import Limits
-from understudy.messages import Prompt
+from understudy.messages import DEFAULT_TEMPERATURE, Prompt
 from understudy.policy import Policy
 from understudy.provider import ChatProvider, LLMProvider
 from understudy.response import LLMResponse, StreamEvent
 from understudy.routing.order import Ordering
-from understudy.routing.route import cast, read_route
+from understudy.routing.route import find_route, read_route
 from understudy.settings import Settings
 from understudy.target import Target
 
@@ -77,8 +76,8 @@ class LLMFactory:
         self._settings = settings if isinstance(settings, Settings) else Settings(settings)
         self._policy = read_policy(policy, self._settings)
         self._runtime = runtime
-        route = read_route(primary_provider, fallback_providers, self._settings)
-        self._targets, self._providers = cast(route, self._settings, self.PROVIDER_REGISTRY)
+        stops = read_route(primary_provider, fallback_providers, self._settings)
+        self._route = find_route(stops, self._settings, self.PROVIDER_REGISTRY)
         named = self._settings.names("LLM_EXTENSIONS") if extensions is None else extensions
         manager = load_extensions(named, self._settings) if named else None
         self._extensions = None if manager is None else Extensions(manager)
@@ -86,23 +85,25 @@ class LLMFactory:
             health_store = self._extensions.health_store(self._settings)
         self._admission = Admission(
             self._policy,
-            self._targets,
-            self._providers,
+            self._route,
             self._settings.limits if limits is None else _check_limits(limits),
             _guard(health_store, runtime),
             runtime.clock,
         )
-        self._ordering = Ordering(self._targets, self._providers, self._admission, runtime.random)
+        self._ordering = Ordering(self._route, self._admission, runtime.random)
         self._ordering.check(self._policy)
         self._overrides = Overrides(self._policy, self._ordering.check)
-        logger.info("LLMFactory initialized with primary provider: %s", self._targets[0].label)
+        logger.info("LLMFactory initialized with primary provider: %s", self._route.targets[0].label)
 
     def __repr__(self) -> str:
-        return f"LLMFactory({' -> '.join(target.label for target in self._targets)})"
+        return f"LLMFactory({' -> '.join(target.label for target in self._route.targets)})"
 
     @classmethod
     def register_provider(cls, name: str, provider_class: type[LLMProvider]) -> None:
         """Make a provider class selectable by name in this process; it stands above an installed one of that name.
+
+        Its constructor may have a parameter `settings`, which is given the Settings, and one `api_key`, which is given
+        the value of NAME_API_KEY (the name in capitals). Where that is missing, the provider is skipped.
 
         Raises:
             ValueError: the class does not inherit from LLMProvider, or the name could not stand in a route.
@@ -112,7 +113,7 @@ class LLMFactory:
     def generate_content(
         self,
         prompt: Prompt,
-        temperature: float | None = 0.0,
+        temperature: float | None = DEFAULT_TEMPERATURE,
         max_tokens: int | None = 1024,
         max_retries: int = RETRIES,
         retry_delay: float = DELAY,
@@ -122,7 +123,8 @@ class LLMFactory:
 
         Args:
             prompt: text, or a conversation as a sequence of messages.
-            temperature: 0.0 to 2.0; None leaves it to the model.
+            temperature: 0.0 to 2.0; None leaves it to the model. One that the model does not take is left out, with
+                a warning unless it is the default.
             max_tokens: most tokens of answer, at least 1; None leaves it to the provider.
             max_retries: retries of one target after transient failures, 0 or more, for this call only; by default
                 the policy's, which is 5 in the preset `patient`.
@@ -142,7 +144,7 @@ class LLMFactory:
     async def agenerate_content(
         self,
         prompt: Prompt,
-        temperature: float | None = 0.0,
+        temperature: float | None = DEFAULT_TEMPERATURE,
         max_tokens: int | None = 1024,
         max_retries: int = RETRIES,
         retry_delay: float = DELAY,
@@ -156,7 +158,7 @@ class LLMFactory:
     def stream_content(
         self,
         prompt: Prompt,
-        temperature: float | None = 0.0,
+        temperature: float | None = DEFAULT_TEMPERATURE,
         max_tokens: int | None = 1024,
         max_retries: int = RETRIES,
         retry_delay: float = DELAY,
@@ -177,7 +179,7 @@ class LLMFactory:
     def astream_content(
         self,
         prompt: Prompt,
-        temperature: float | None = 0.0,
+        temperature: float | None = DEFAULT_TEMPERATURE,
         max_tokens: int | None = 1024,
         max_retries: int = RETRIES,
         retry_delay: float = DELAY,
@@ -191,7 +193,7 @@ class LLMFactory:
     def plan(
         self,
         prompt: Prompt = "Hello",
-        temperature: float | None = 0.0,
+        temperature: float | None = DEFAULT_TEMPERATURE,
         max_tokens: int | None = 1024,
         max_retries: int = RETRIES,
         retry_delay: float = DELAY,
@@ -215,35 +217,39 @@ class LLMFactory:
         """Tell who is on the route, who can be asked, and how they are.
 
         Returns:
-            {"primary": {"name", "available", "health"}, "fallbacks": [the same for each], "current": the name of the
-            first one that is available and not left alone by its circuit breaker, which is who the next call asks
-            first; the primary's where none is}. "health" is {"state": "closed", "open", "cooling" or "half-open",
-            "free_in": seconds until it may be asked, "until": that moment in UTC or None, "failures": within the
-            breaker's window, "latency": seconds to a whole answer, a moving average, "latency_p95", "first_token":
-            seconds to the first piece of a stream, "first_token_p95", "failing": from 0.0 to 1.0, "left": of each of
-            its limits}.
+            {"primary": {"name", "available", "health"}, "fallbacks": [the same for each], "current": the name of who
+            gave this factory's latest answer; before any, the first that is available and not left alone by its
+            circuit breaker, else the first that is available, else None}. "health" is {"state": "closed", "open",
+            "cooling" or "half-open", "free_in": seconds until it may be asked, "until": that moment in UTC or None,
+            "failures": within the breaker's window, "latency": seconds to a whole answer, a moving average,
+            "latency_p95", "first_token": seconds to the first piece of a stream, "first_token_p95", "failing": from
+            0.0 to 1.0, "left": of each of its limits}.
         """
-        health = [self._admission.look(target.position) for target in self._targets]
-        return status_of([target.label for target in self._targets], self._providers, health)
+        from understudy.explain.status import status_of
+
+        targets = self._route.targets
+        health = [self._admission.look(target.position) for target in targets]
+        labels = [target.label for target in targets]
+        return status_of(labels, self._route.providers, health, self._admission.latest)
 
     def warm_up(self) -> None:
         """Import what the first call would, so that it need not; a server calls this when it starts. Opens nothing."""
-        for provider in dict.fromkeys(self._providers):
+        for provider in dict.fromkeys(self._route.providers):
             provider.warm_up()
 
     @property
     def route(self) -> tuple[tuple[Target, ChatProvider], ...]:
         """The targets in order, each with its provider."""
-        return tuple(zip(self._targets, self._providers, strict=True))
+        return tuple(self._route)
 
     def close(self) -> None:
         """Close every provider's connections; the factory can be used again afterwards."""
-        for provider in dict.fromkeys(self._providers):
+        for provider in dict.fromkeys(self._route.providers):
             provider.close()
 
     async def aclose(self) -> None:
         """Close every provider's connections, those of the running event loop included."""
-        for provider in dict.fromkeys(self._providers):
+        for provider in dict.fromkeys(self._route.providers):
             await provider.aclose()
 
     def __enter__(self) -> LLMFactory:
@@ -271,8 +277,7 @@ class LLMFactory:
         request = read_request(prompt, temperature, max_tokens, policy.attempt_timeout, options)
         return Execution(
             request,
-            self._targets,
-            self._providers,
+            self._route,
             policy,
             self._runtime,
             self._extensions,

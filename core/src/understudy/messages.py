@@ -19,6 +19,16 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 TOOL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")  # the form that every vendor in this project accepts
 TOOL_CHOICES = ("auto", "none", "required")
 
+
+class DefaultTemperature(float):
+    """A default that a signature shows as a plain number and that means "where the model takes it".
+
+    What becomes of it is nothing to warn of: the caller has not asked for it.
+    """
+
+
+DEFAULT_TEMPERATURE = DefaultTemperature(0.0)  # the likeliest words
+
 ProviderData: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 
@@ -213,7 +223,7 @@ class Request:
         output_schema: a JSON schema that the answer must follow; the answer comes parsed in `structured`.
         stop: texts at which the model stops.
         model: the vendor's model name; None for the provider's default.
-        temperature: 0.0 to 2.0; None leaves it to the model.
+        temperature: 0.0 to 2.0; None leaves it to the model. DEFAULT_TEMPERATURE is 0.0 where the model takes one.
         max_tokens: most tokens of answer, at least 1; None leaves it to the provider. Thinking does not count: where
             a vendor counts it, the provider asks for room besides.
         timeout: seconds one attempt may take, above 0; None for the provider's default.

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from understudy.errors import Failure, MalformedResponse, UnsupportedRequest
-from understudy.messages import File, Image, Request, Text, Thinking, ToolResult, read_prompt
+from understudy.messages import (
+    DEFAULT_TEMPERATURE,
+    DefaultTemperature,
+    File,
+    Image,
+    Request,
+    Text,
+    Thinking,
+    ToolResult,
+    read_prompt,
+)
 from understudy.response import Finish, FinishReason, LLMResponse, StreamEvent, TextDelta
 from understudy.target import Target
 
@@ -254,12 +264,14 @@ class ChatProvider(LLMProvider):
     def warm_up(self) -> None:
         """Import what the first call would, and open nothing. It may take seconds, and be called from any thread."""
 
-    def generate_content(self, prompt: str, temperature: float = 0.0, max_tokens: int = 1024) -> LLMResponse:
+    def generate_content(
+        self, prompt: str, temperature: float = DEFAULT_TEMPERATURE, max_tokens: int = 1024
+    ) -> LLMResponse:
         """Answer a prompt, every failure turned into a response with success False."""
         system, messages = read_prompt(prompt)
         request = Request(messages=messages, system=system, temperature=temperature, max_tokens=max_tokens)
         try:
-            return self.generate(request)
+            return without_warning_of_default(self.generate(request), request)
         except Failure as failure:
             return LLMResponse(False, "", self.get_provider_name(), str(failure), failure=failure)
 
@@ -269,6 +281,14 @@ class ChatProvider(LLMProvider):
     async def aclose(self) -> None:
         """Close the connections that belong to the running event loop, and then as `close` does."""
         self.close()
+
+
+def without_warning_of_default(response: LLMResponse, request: Request) -> LLMResponse:
+    """Return an answer without warnings about the temperature where the caller has named none."""
+    if not response.warnings or type(request.temperature) is not DefaultTemperature:
+        return response
+    kept = tuple(one for one in response.warnings if getattr(one, "setting", "") != "temperature")
+    return replace(response, warnings=kept)
 
 
 def structured_output(request: Request, text: str, finish_reason: FinishReason) -> object:

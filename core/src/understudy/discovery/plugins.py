@@ -9,13 +9,18 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from understudy import hookspecs
-from understudy.errors import BrokenPlugin, conceal
+from understudy.errors import BrokenPlugin, ConfigurationError
+from understudy.masking import conceal
+
+if TYPE_CHECKING:
+    from understudy.settings import Settings
 
 # Each hook's arguments, by the hook's name.
 HOOKS = {
@@ -25,6 +30,7 @@ HOOKS = {
 }
 PROVIDER_HOOKS = frozenset(["understudy_provider"])
 EXTENSION_HOOKS = frozenset(HOOKS) - PROVIDER_HOOKS
+_STARRED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def import_plugin(who: str, entry_point: str, distribution: str) -> object:
@@ -121,6 +127,34 @@ def check(plugin: object, who: str, hooks: frozenset[str]) -> None:
         raise BrokenPlugin(
             f"{who}: expected hooks that pluggy accepts, found {describe_exception(error)}; correct the function"
         ) from error
+
+
+def read_arguments(cls: type, name: str, settings: Settings) -> dict[str, Any]:
+    """Return what the constructor of a registered class is called with: what it takes of `settings` and `api_key`.
+
+    Args:
+        cls: the class.
+        name: the provider's name: `api_key` is the value of NAME_API_KEY, or of the variable that its table names.
+        settings: as the provider sees them.
+
+    Raises:
+        ConfigurationError: `api_key` has no default, and the variable is not set or malformed.
+    """
+    try:
+        parameters = inspect.signature(cls).parameters.values()
+    except (TypeError, ValueError):  # one that Python cannot look into: calling it says what is wrong
+        return {}
+    named = {one.name: one for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
+    required = {one.name for one in parameters if one.default is one.empty and one.kind not in _STARRED}
+    arguments: dict[str, Any] = {"settings": settings} if "settings" in named else {}
+    if "api_key" in named:
+        variable = re.sub(r"[^A-Z0-9]", "_", name.upper()) + "_API_KEY"
+        key = settings.api_key(variable)
+        if key is not None or not settings.needs_key:
+            arguments["api_key"] = key.reveal() if key is not None else ""
+        elif required - {"settings"} == {"api_key"}:  # with others, calling it says what is wrong
+            raise ConfigurationError(settings.missing(variable))
+    return arguments
 
 
 def _check_hook(name: str, implementation: Any, who: str, unimplemented: set[str]) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from understudy.discovery import plugins
 from understudy.discovery.distributions import InstalledProvider, look_around, normalize
 from understudy.discovery.loader import build_installed, load_plugin, make_provider
+from understudy.discovery.packages import KNOWN_PACKAGES, source_of
 from understudy.errors import PluginError, UnknownProvider
 from understudy.provider import LLMProvider
 
@@ -22,18 +23,6 @@ if TYPE_CHECKING:
     from understudy.settings import Settings
 
 logger = logging.getLogger("understudy")
-
-# Which package to install for a name. Only packages that exist: an invented one could be anybody's.
-KNOWN_PACKAGES = {
-    "gemini": "understudy-gemini",
-    "gemini-legacy": "understudy-gemini-legacy",
-    "vertex": "understudy-gemini",
-    "claude": "understudy-claude",
-    "cohere": "understudy-cohere",
-    "ollama": "understudy-ollama",
-    "openai": "understudy-openai",
-    "echo": "understudy-sandbox",
-}
 
 
 class UnknownName(UnknownProvider, KeyError):
@@ -50,7 +39,7 @@ class ProviderDescription:
     Args:
         name: the provider's name.
         state: whether it can be asked for here.
-        origin: where it comes from, or the package to install.
+        origin: where it comes from, or is to be had.
         is_ours: whether it is installed, and by this project's own package for that name.
     """
 
@@ -105,7 +94,9 @@ class ProviderRegistry(MutableMapping[str, "type[LLMProvider] | InstalledProvide
 
         Args:
             name: what the route will call it; without blanks, colons and commas, which mean something there.
-            provider: a class that inherits from LLMProvider and can be called without arguments.
+            provider: a class that inherits from LLMProvider. A parameter of its constructor that is named `settings`
+                is given the Settings, one named `api_key` the value of NAME_API_KEY (the name in capitals, with _ for
+                what no variable may hold); it can be called without any others.
 
         Raises:
             ValueError: the class does not inherit from LLMProvider, or the name could not stand in a route.
@@ -121,20 +112,21 @@ class ProviderRegistry(MutableMapping[str, "type[LLMProvider] | InstalledProvide
 
         Raises:
             PluginError: the name is unknown or ambiguous, or its plugin is broken or not trusted.
-            ConfigurationError: the provider found a setting malformed.
+            ConfigurationError: the provider found a setting malformed, or lacks the key that its constructor takes.
         """
         provider = self[name]
         if isinstance(provider, InstalledProvider):
             return build_installed(provider, settings)
         self._tell_of_shadow(name)
         who = f"provider {name!r} (class {provider.__qualname__} of {provider.__module__}, registered in this process)"
-        return make_provider(who, provider, f"make {provider.__qualname__}() work without arguments")
+        cure = f"make {provider.__qualname__}() work without arguments besides settings and api_key"
+        return make_provider(who, lambda: provider(**plugins.read_arguments(provider, name, settings)), cure)
 
     def describe(self) -> tuple[ProviderDescription, ...]:
         """Tell of every name where it comes from, without importing anything; what is not installed comes last."""
         here = [self._describe(name) for name in sorted(self)]
         missing = [
-            ProviderDescription(name=name, state="not installed", origin=f"pip install {package}")
+            ProviderDescription(name=name, state="not installed", origin=source_of(package))
             for name, package in sorted(KNOWN_PACKAGES.items())
             if name not in self
         ]
@@ -168,7 +160,10 @@ def _explain_unknown(kind: str, name: object, here: Collection[str], packages: M
     near = difflib.get_close_matches(str(name).lower(), known, 1)
     if near:
         meant = known[near[0]]
-        text += f"did you mean {meant!r}?" if meant in here else f"pip install {packages[meant]} brings {meant!r}"
+        if meant in here:
+            text += f"did you mean {meant!r}?"
+        else:
+            text += f"{packages[meant]} brings {meant!r} ({source_of(packages[meant])})"
     elif kind == "provider":
         text += "install the package that brings it, or register a class: LLMFactory.register_provider(name, cls)"
     else:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from understudy.discovery.distributions import Contents, InstalledPlugin, normalize, read_contents
 from understudy.discovery.lock import LockedPlugin, PluginLock, find_changes
+from understudy.discovery.packages import source_of
 from understudy.errors import ConfigurationError, UntrustedPlugin
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _check_list(plugin: InstalledPlugin, listed: Mapping[str, str | None] | None
     if version is not None and version != plugin.version:
         raise UntrustedPlugin(
             f"{plugin}: expected {name}=={version}, as {origin} says, found version {plugin.version}; install that "
-            f"version again (pip install {name}=={version}), or change the list if you trust the other"
+            f"version again ({source_of(name, version)}), or change the list if you trust the other"
         )
 
 
@@ -108,8 +109,8 @@ def _check_lock(plugin: InstalledPlugin, contents: Contents, lock: PluginLock, f
     if found:
         raise UntrustedPlugin(
             f"{plugin}: expected {name} {held.version} as {file} holds it, found {found}; install what was locked "
-            f"(pip install --force-reinstall {name}=={held.version}), or, if you know why it has changed, write the "
-            "lock anew: `understudy lock`"
+            f"({source_of(name, held.version)}), or, if you know why it has changed, write the lock anew: "
+            "`understudy lock`"
         )
 
 
@@ -118,8 +119,7 @@ def _check_files(plugin: InstalledPlugin, contents: Contents) -> None:
     if found:
         raise UntrustedPlugin(
             f"{plugin}: expected the files in {contents.folder} as its RECORD lists them, found {found}; find out who "
-            f"changed them, and install it again: pip install --force-reinstall {contents.distribution}"
-            f"=={contents.version}"
+            f"changed them, and install it again ({source_of(contents.distribution, contents.version)})"
         )
 
 

@@ -14,17 +14,25 @@ logger = logging.getLogger("understudy")
 
 
 def status_of(
-    labels: Sequence[str], providers: Sequence[ChatProvider], health: Sequence[TargetHealth]
+    labels: Sequence[str], providers: Sequence[ChatProvider], health: Sequence[TargetHealth], latest: str | None
 ) -> dict[str, Any]:
-    """Tell who is on the route, who can be asked, and how they are; see `LLMFactory.get_provider_status`."""
+    """Tell who is on the route, who can be asked, and how they are; see `LLMFactory.get_provider_status`.
+
+    Args:
+        labels: the targets.
+        providers: the provider of each.
+        health: that of each.
+        latest: who gave the latest answer; None before any.
+    """
     seats: list[dict[str, Any]] = [
         {"name": label, "available": _is_available(provider), "health": _describe(each)}
         for label, provider, each in zip(labels, providers, health, strict=True)
     ]
-    able = [seat for seat in seats if seat["available"]]
-    ready = [seat for seat in able if not seat["health"]["free_in"]]
-    current = (ready or able or seats)[0]["name"]
-    return {"primary": seats[0], "fallbacks": seats[1:], "current": current}
+    if latest is None:
+        able = [seat for seat in seats if seat["available"]]
+        ready = [seat for seat in able if not seat["health"]["free_in"]]
+        latest = next((seat["name"] for seat in ready or able), None)
+    return {"primary": seats[0], "fallbacks": seats[1:], "current": latest}
 
 
 def _is_available(provider: ChatProvider) -> bool:
