@@ -6,12 +6,9 @@ import time
 from functools import partial
 
 import pytest
-from timed import NEVER, WAYS, Player, Stage, ask, record
+from timed import NEVER, STREAMS, WAYS, Player, Stage, ask, record
 
 from understudy import (
-    AttemptStarted,
-    CallCancelled,
-    CallFinished,
     ChatProvider,
     Finish,
     LLMFactory,
@@ -22,6 +19,7 @@ from understudy import (
     Timeout,
     hookimpl,
 )
+from understudy.events import AttemptFinished, AttemptStarted, CallCancelled, CallFinished, CallStarted, FirstToken
 
 LOOP_WAYS = ["async", "astream"]
 
@@ -178,7 +176,10 @@ def test_a_call_that_is_given_up_is_told_as_such(how):
                 await task
 
         stage.clock.run(give_up())
-    assert [type(event) for event in listener.heard] == [AttemptStarted, CallCancelled]
+    first = [FirstToken] if how == "stream" else []
+    kinds = [CallStarted, AttemptStarted, *first, AttemptFinished, CallCancelled]
+    assert [type(event) for event in listener.heard] == kinds
+    assert listener.heard[-2].outcome == "cancelled"
     assert listener.heard[-1].target == "a"
 
 
@@ -187,7 +188,10 @@ def test_a_call_that_ends_is_not_told_as_given_up(how):
     listener = Listener()
     stage = Stage(Player("a"), policy=Policy(), extensions=[listener])
     stage.ask(how)
-    assert [type(event) for event in listener.heard] == [AttemptStarted, CallFinished]
+    first = [FirstToken] if how in STREAMS else []
+    kinds = [CallStarted, AttemptStarted, *first, AttemptFinished, CallFinished]
+    assert [type(event) for event in listener.heard] == kinds
+    assert listener.heard[-2].outcome == "succeeded"
 
 
 # ---- the loop that sync calls share ----
@@ -249,7 +253,8 @@ def test_a_listener_runs_beside_the_shared_loop():
     assert factory.generate_content("hello").success
     assert list(factory.stream_content("hello"))[-1].response.success
     assert "understudy" not in listener.threads
-    assert len(listener.heard) == 4
+    whole = [CallStarted, AttemptStarted, AttemptFinished, CallFinished]
+    assert [type(event) for event in listener.heard] == [*whole, *whole[:2], FirstToken, *whole[2:]]
 
 
 def test_a_slow_strategy_and_a_slow_listener_hold_up_nobody_elses_call():
@@ -288,7 +293,14 @@ def test_nothing_is_told_after_a_call_was_given_up():
         await stream.aclose()
 
     stage.clock.run(leave())
-    assert [type(event).__name__ for event in listener.heard] == ["AttemptStarted", "str", "CallCancelled"]
+    assert [type(event) for event in listener.heard] == [
+        CallStarted,
+        AttemptStarted,
+        FirstToken,
+        str,
+        AttemptFinished,
+        CallCancelled,
+    ]
 
 
 def test_a_providers_own_timeout_keeps_its_words():

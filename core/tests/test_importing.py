@@ -6,7 +6,7 @@ import pytest
 from timed import STREAMS, WAYS, Player, Stage, ask, held_leases, record
 
 from understudy import LLMFactory, Policy, ProviderUnavailable, Timeout, hookimpl
-from understudy.events import AttemptFailed, AttemptStarted, CallFinished
+from understudy.events import AttemptFailed, AttemptFinished, AttemptStarted, CallFinished, CallStarted
 
 every_way = pytest.mark.parametrize("how", WAYS)
 NO_RETRY = Policy.eager(max_retries=0)
@@ -129,7 +129,10 @@ def test_listeners_are_told_of_an_attempt_that_its_import_took_the_time_of(how):
     player = Heavy("a", imports=0.1)
     factory = LLMFactory(player, settings={}, extensions=[Listener()], policy=NO_RETRY)
     assert not ask(factory, how, deadline=0.01).success
-    assert [type(event) for event in told] == [AttemptStarted, AttemptFailed, CallFinished]
+    kinds = [CallStarted, AttemptStarted, AttemptFailed, AttemptFinished, CallFinished]
+    assert [type(event) for event in told] == kinds
+    assert [event.number for event in told[1:-1]] == [1, 1, 1]
+    assert (told[3].outcome, told[3].failure, told[3].seconds) == ("failed", told[2].failure, told[2].seconds)
 
 
 def test_calls_that_come_during_an_import_wait_for_it_and_are_answered():

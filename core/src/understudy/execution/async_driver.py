@@ -18,7 +18,7 @@ from understudy.execution import attempt
 from understudy.execution.call import Execution, finish
 from understudy.execution.stream_recovery import Delivery
 from understudy.messages import Request
-from understudy.response import Finish, LLMResponse, StreamEvent
+from understudy.response import AttemptOutcome, Finish, LLMResponse, StreamEvent
 
 T = TypeVar("T")
 
@@ -52,10 +52,10 @@ async def run(execution: Execution) -> LLMResponse:
                 answer = outcome.response
             elif type(command) is Cancel:
                 outcome = await race.cancel(command)
+                await _tell_end(execution, command.index, "cancelled")
             elif type(command) is Leave:
                 outcome = race.leave(command.index)
-                if execution.reporter.listens:
-                    await _aside(execution.aside.listeners, attempt.tell_left_to_end, execution, command.index)
+                await _tell_end(execution, command.index, "left to end")
             elif execution.aside.listeners or (type(command) is Admit and execution.admits_aside(command.index)):
                 outcome = await _aside(True, execution.settle, command)
             else:
@@ -146,10 +146,10 @@ async def stream(execution: Execution) -> AsyncIterator[StreamEvent]:
                 outcome = Outcome(clock())
             elif type(command) is Cancel:
                 outcome = await race.cancel(command)
+                await _tell_end(execution, command.index, "cancelled")
             elif type(command) is Leave:
                 outcome = race.leave(command.index)
-                if execution.reporter.listens:
-                    await _aside(execution.aside.listeners, attempt.tell_left_to_end, execution, command.index)
+                await _tell_end(execution, command.index, "left to end")
             elif execution.aside.listeners or (type(command) is Admit and execution.admits_aside(command.index)):
                 outcome = await _aside(True, execution.settle, command)
             else:
@@ -263,7 +263,12 @@ async def _leave(execution: Execution, race: Any) -> None:
             start(execution.leave)
         else:
             execution.holdings.leave()
-            await _aside(execution.aside.listeners, execution.reporter.left)
+            await _aside(execution.aside.listeners, execution.tell_left)
+
+
+async def _tell_end(execution: Execution, index: int, outcome: AttemptOutcome) -> None:
+    if execution.reporter.listens:
+        await _aside(execution.aside.listeners, execution.tell_end, index, outcome)
 
 
 def _race(execution: Execution) -> Any:

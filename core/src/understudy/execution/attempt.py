@@ -17,7 +17,7 @@ from understudy.health.admission import EVIDENCE, report_of
 from understudy.health.store import Report
 from understudy.messages import Request
 from understudy.policy import Policy
-from understudy.response import AttemptOutcome, LLMResponse, StreamEvent
+from understudy.response import LLMResponse, StreamEvent
 
 if TYPE_CHECKING:
     from understudy.execution.stream_clocks import Clocks
@@ -35,6 +35,8 @@ def if_late(execution: Execution, command: Call, started: float) -> Outcome | No
     if now < deadline:
         command.timeout = min(command.timeout, deadline - now)
         return None
+    attempt = execution.attempts[command.index]
+    attempt.number, attempt.began = command.number, started
     execution.reporter.attempt_started(command, execution.holdings.state(command.index))
     outcome = failed(execution, command, ProviderUnavailable("what its first call needs was still being imported"))
     return record(execution, command, outcome, started)
@@ -49,16 +51,14 @@ def prepare(execution: Execution, command: Call) -> Request:
     execution.holdings.send(command.index)
     if execution.refused:
         execution.refused.pop(command.index, None)  # of an attempt that was given up
-    target = execution.targets[command.index]
+    target, attempt = execution.targets[command.index], execution.attempts[command.index]
+    attempt.number, attempt.began = command.number, execution.runtime.clock()
     state = (
         execution.holdings.state(command.index) if execution.reporter.listens else "closed"
     )  # nobody would hear of it
     execution.reporter.attempt_started(command, state)
     model = target.model or (execution.request.model if target.position == 0 else None)
     delivery = None if execution.delivery is None else _delivery_for(execution, command)
-    attempt = execution.attempts[command.index]
-    attempt.began = execution.runtime.clock()
-    attempt.number = command.number
     timeout = _provider_timeout(execution, command, attempt)
     if attempt.streamed:
         attempt.clocks = _clocks_for(execution, command, attempt)
@@ -158,8 +158,9 @@ def first_sign(execution: Execution, index: int) -> None:
     first = None if clocks.first_at is None else clocks.first_at - clocks.started
     if execution.holdings.shows_life(index):
         execution.holdings.give(index, Report(Effect.SUCCESS, first=first))
-    if execution.reporter.listens and first is not None:
-        execution.reporter.first_token(index, execution.attempts[index].number, first)
+    attempt = execution.attempts[index]
+    if execution.reporter.listens and first is not None and not attempt.told:
+        execution.reporter.first_token(index, attempt.number, first)
 
 
 def heard(execution: Execution, index: int, event: StreamEvent) -> bool:
@@ -265,10 +266,10 @@ def record(
         report.seconds = None if execution.delivery is not None else seconds
     else:
         outcome.wasted = _wasted(execution, index, failure, seconds)
-        execution.reporter.attempt_failed(command, failure, seconds, outcome.wasted)
+        if attempt is None or not attempt.told:
+            execution.reporter.attempt_failed(command, failure, seconds, outcome.wasted)
     if execution.reporter.listens:
-        source = outcome.response if failure is None else failure
-        _tell_end(execution, index, "succeeded" if failure is None else "failed", seconds, source)
+        execution.tell_end(index, "succeeded" if failure is None else "failed", seconds, outcome.response, failure)
     clocks = None if attempt is None else attempt.clocks
     if clocks is not None and clocks.first_at is not None:
         report.first, report.gap = clocks.first_at - clocks.started, clocks.gap
@@ -346,8 +347,6 @@ def give_up(execution: Execution, command: Cancel) -> Outcome:
         execution.give_back_hedge()  # it answered nobody: who was asked beside it did not come on top
     outcome = Outcome(now, index=index)
     if began is not None and attempt is not None:
-        if execution.reporter.listens:
-            _tell_end(execution, index, "cancelled", now - began, None)
         outcome.wasted = _waste_of(execution, index, attempt, now - began)
     return outcome
 
@@ -356,23 +355,6 @@ def leave_to_end(execution: Execution, index: int) -> Outcome:
     """Let an attempt go on by itself."""
     execution.holdings.leave_to_end(index)
     return Outcome(execution.runtime.clock(), index=index)
-
-
-def tell_left_to_end(execution: Execution, index: int) -> None:
-    """Tell the listeners of an attempt that goes on by itself."""
-    attempt = execution.attempts.get(index)
-    if attempt is not None and attempt.began is not None:
-        _tell_end(execution, index, "left to end", execution.runtime.clock() - attempt.began, None)
-
-
-def _tell_end(
-    execution: Execution, index: int, outcome: AttemptOutcome, seconds: float, source: LLMResponse | Failure | None
-) -> None:
-    """Tell the listeners once how an attempt ended."""
-    attempt = execution.attempts.get(index)
-    if attempt is not None and not attempt.told:
-        attempt.told = True
-        execution.reporter.attempt_finished(index, attempt.number, outcome, seconds, source)
 
 
 def _cause(failure: Failure | None) -> Failure | None:

@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING, Any
 from understudy.engine.commands import Admit, Command, Enter, Outcome, Switch, Verdict, Withdraw
 from understudy.engine.decision import Procedure, decide
 from understudy.engine.timeouts import Times, is_long, times_for
-from understudy.errors import (
-    Failure,
-    LimitReached,
-    TooManyCalls,
-)
+from understudy.errors import Failure, LimitReached, TooManyCalls
 from understudy.execution.outcomes import conclude, copy_with, lack_of
 from understudy.execution.reporting import Reporter
 from understudy.execution.validation import Validator
@@ -23,7 +19,7 @@ from understudy.health.store import Lease
 from understudy.messages import Request
 from understudy.policy import Policy
 from understudy.provider import PLAIN_PACE, Pace, Route
-from understudy.response import Finish, LLMResponse
+from understudy.response import AttemptOutcome, Finish, LLMResponse
 from understudy.routing.adapters import PlainProvider
 from understudy.target import Target
 
@@ -220,8 +216,30 @@ class Execution:
     def leave(self) -> None:
         """Give back what the call still holds, and tell the listeners where its caller gave up."""
         self.holdings.leave()
+        self.tell_left()
+
+    def tell_left(self) -> None:
+        """Tell the listeners what was still under way when the caller gave up, where the call did not end otherwise."""
         if self.reporter.listens:
+            for index in list(self.attempts):
+                self.tell_end(index, "cancelled")
             self.reporter.left()
+
+    def tell_end(
+        self,
+        index: int,
+        outcome: AttemptOutcome,
+        seconds: float | None = None,
+        response: LLMResponse | None = None,
+        failure: Failure | None = None,
+    ) -> None:
+        """Tell the listeners once how an attempt ended, by default after the seconds since it began."""
+        attempt = self.attempts.get(index)
+        if attempt is None or attempt.began is None or attempt.told:
+            return
+        attempt.told = True
+        took = self.runtime.clock() - attempt.began if seconds is None else seconds
+        self.reporter.attempt_finished(index, attempt.number, outcome, took, response, failure)
 
     def conclude(self, verdict: Verdict, response: LLMResponse | None) -> LLMResponse:
         """Turn the verdict into the caller's response, log a total failure once, and tell the listeners."""

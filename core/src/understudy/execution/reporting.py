@@ -68,14 +68,21 @@ class Reporter:
         self._tell(events.FirstToken, self._targets[index].label, number, seconds)
 
     def attempt_finished(
-        self, index: int, number: int, outcome: AttemptOutcome, seconds: float, source: LLMResponse | Failure | None
+        self,
+        index: int,
+        number: int,
+        outcome: AttemptOutcome,
+        seconds: float,
+        response: LLMResponse | None,
+        failure: Failure | None,
     ) -> None:
-        """Report how an attempt ended; `source` is its answer or its failure."""
-        target = self._targets[index]
-        told: dict[str, Any] = {"price_list": target.price_list or target.provider}
+        """Report how an attempt ended; with both an answer and a failure, the answer was refused."""
+        target, source = self._targets[index], response or failure
+        told: dict[str, Any] = {"failure": failure, "price_list": target.price_list or target.provider}
         if source is not None:
             told |= {"model": source.model or target.model, "usage": source.usage, "request_id": source.request_id}
-            told |= {"failure": source} if isinstance(source, Failure) else {"finish_reason": source.finish_reason}
+        if response is not None:
+            told["finish_reason"] = response.finish_reason
         self._tell(events.AttemptFinished, target.label, number, outcome, seconds, **told)
 
     def attempt_failed(self, command: Call, failure: Failure, seconds: float, wasted: int) -> None:
