@@ -132,8 +132,6 @@ guard.take("a", wanted)
 guard._rest("it is gone")
 for owner in (bulkhead, retries, hedges, store, guard, shared):
     hold(owner._lock)
-for kept in (store, shared):
-    hold(kept._records["a"].lock)
 
 def child():
     retries.deposit()

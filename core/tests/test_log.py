@@ -18,7 +18,7 @@ from understudy import (
     hookimpl,
 )
 from understudy.events import BreakerChanged, CallFinished, TargetSkipped
-from understudy.health.passed_over import SUMMARY, PassedOver
+from understudy.health.budgets import SUMMARY, PassedOver
 from understudy.testing import VirtualClock
 
 every_way = pytest.mark.parametrize("how", WAYS)

@@ -1,9 +1,10 @@
-"""One stop on a route, and what a strategy may know of it."""
+"""One stop on a route, how it is, and what a strategy may know of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TypeAlias
 
 
@@ -24,6 +25,18 @@ class Target:
     model: str | None = None
     position: int = 0
     price_list: str = ""
+
+
+class BreakerState(StrEnum):
+    """Whether a target may be asked: always, not now, or one request at a time to see."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    COOLING = "cooling"
+    HALF_OPEN = "half-open"
+
+    def __repr__(self) -> str:
+        return repr(self.value)  # records and events show it as the word that it is
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,20 @@
-"""What a whole factory may do besides first attempts: retries, second requests, and calls at the same time."""
+"""What a factory counts over all its calls: retries, second requests, calls at once, and who is passed over."""
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 
 from understudy.concurrency.fork_safety import begin_anew_in_child
 
+logger = logging.getLogger("understudy")
+
 WINDOW = 10.0  # seconds over which retries are weighed against calls: Finagle's
 BUCKET = 1.0  # seconds
 BURST = 10.0  # second requests that an idle time can save up
+SUMMARY = 60.0  # seconds from one summary of calls that pass a target over to the next
 
 
 class RetryBudget:
@@ -154,3 +158,36 @@ class Bulkhead:
         """Count a call that has ended."""
         with self._lock:
             self.under_way = max(self.under_way - 1, 0)  # in a forked process one may end that is not counted
+
+
+class PassedOver:
+    """Counts for the log how many calls pass a target over: a line now and then, instead of one for each call.
+
+    Args:
+        clock: gives seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._counts: dict[str, list[float]] = {}  # since when, and how many
+
+    def add(self, label: str, why: str, *, told: bool) -> None:
+        """Take note of one.
+
+        Args:
+            label: the target.
+            why: why it is left alone, in a few words.
+            told: whether another line has said so, as that about its circuit does.
+        """
+        now = self._clock()
+        if label not in self._counts and not told:
+            logger.warning("%s is left alone (%s)", label, why)
+        since = self._counts.setdefault(label, [now, 0])
+        since[1] += 1
+        if now - since[0] >= SUMMARY:
+            logger.warning("%s is left alone (%s): %d calls in %.0f s", label, why, since[1], now - since[0])
+            self._counts[label] = [now, 0]
+
+    def forget(self, label: str) -> None:
+        """Begin anew, where its circuit is closed."""
+        self._counts.pop(label, None)

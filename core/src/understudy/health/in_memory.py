@@ -29,7 +29,7 @@ class InMemoryHealthStore:
         self._clock = clock
         self._random = random
         self._records: dict[str, TargetRecord] = {}
-        self.begin_anew()
+        self._lock = threading.Lock()
         begin_anew_in_child(self)
 
     def __repr__(self) -> str:
@@ -37,25 +37,24 @@ class InMemoryHealthStore:
 
     def take(self, target: str, claim: Claim) -> Lease:
         """Ask for the right to ask a target once; reserve what the limits count."""
-        record = self._records.get(target) or self._add(target)
         now = self._clock()
-        with record.lock:
+        with self._lock:
+            record = self._records.get(target) or self._add(target)
             return record.take(claim, now)
 
     def give(self, target: str, lease: Lease, claim: Claim, report: Report) -> Lease:
         """Tell what came of it, and free or settle what was taken."""
-        record = self._records.get(target) or self._add(target)
         now = self._clock()
-        with record.lock:
+        with self._lock:
+            record = self._records.get(target) or self._add(target)
             return record.give(lease, claim, report, now, self._random)
 
     def look(self, target: str, policy: Policy) -> TargetHealth:
         """Tell how a target is, and change nothing."""
-        record = self._records.get(target)
-        if record is None:
-            return TargetHealth()
-        with record.lock:
-            return record.look(self._clock(), policy)
+        now = self._clock()
+        with self._lock:
+            record = self._records.get(target)
+            return TargetHealth() if record is None else record.look(now, policy)
 
     def forget(self) -> None:
         """Forget everything, for example between two tests."""
@@ -63,15 +62,15 @@ class InMemoryHealthStore:
             self._records.clear()
 
     def begin_anew(self) -> None:
-        """Make the locks anew in a forked process, and free what was leased to calls: these are another process's."""
+        """Make the lock anew in a forked process, and free what was leased to calls: these are another process's."""
         self._lock = threading.Lock()
         for record in self._records.values():
-            record.begin_anew()
+            record.free_leases()
 
     def _add(self, target: str) -> TargetRecord:
-        with self._lock:
-            if len(self._records) >= MOST_TARGETS:
-                idle = [name for name, known in self._records.items() if known.is_idle()]
-                for name in idle[: MOST_TARGETS // 2]:
-                    del self._records[name]
-            return self._records.setdefault(target, TargetRecord())
+        if len(self._records) >= MOST_TARGETS:
+            idle = [name for name, known in self._records.items() if known.is_idle()]
+            for name in idle[: MOST_TARGETS // 2]:
+                del self._records[name]
+        record = self._records[target] = TargetRecord()
+        return record

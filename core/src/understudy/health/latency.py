@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from math import exp
+from math import exp, inf
 
 from understudy.engine.timeouts import NOTHING_LEARNT, Learned
 
@@ -65,13 +65,14 @@ class Latencies:
         if not sample:
             return False
         latest = self._latest
-        if latest and now - self._sampled > REMEMBERED:
+        stale = bool(latest) and now > self._sampled + REMEMBERED
+        if stale:
             self.forget()
         latest.append(seconds)
         self._sampled = now
         self._unsorted += 1
         if len(latest) < ENOUGH_SAMPLES or (self.p95 is not None and self._unsorted < UNSORTED):
-            return False
+            return stale
         ordered = sorted(latest)
         self.p95, self.median = ordered[-1 - len(ordered) // 20], ordered[len(ordered) // 2]  # one in 20 took longer
         self._unsorted = 0
@@ -84,7 +85,11 @@ class Latencies:
 
     def is_stale(self, now: float) -> bool:
         """Return whether the percentiles are too old to be gone by."""
-        return bool(self._latest) and now - self._sampled > REMEMBERED
+        return now > self.stale_at()
+
+    def stale_at(self) -> float:
+        """Return when the percentiles will be too old; infinity where there are none."""
+        return self._sampled + REMEMBERED if self._latest else inf
 
     def look(self, now: float) -> Latency:
         """Return what is known of the last minutes."""
@@ -133,7 +138,7 @@ class Durations:
         changed = (gap is not None and self.gaps.add(gap, now)) or changed
         changed = (end is not None and self.ends.add(end, now)) or changed
         if changed:
-            self._learn()
+            self.learn()
         return changed
 
     def look(self, now: float) -> Learned:
@@ -142,10 +147,15 @@ class Durations:
         for one in stale:
             one.forget()
         if stale:
-            self._learn()
+            self.learn()
         return self.learned
 
-    def _learn(self) -> None:
+    def stale_at(self) -> float:
+        """Return until when what was learnt stays as it is, unless there is another answer."""
+        return min(self.answers.stale_at(), self.first.stale_at(), self.gaps.stale_at(), self.ends.stale_at())
+
+    def learn(self) -> None:
+        """Put together what the percentiles say."""
         answers, first, ends = self.answers, self.first, self.ends
         self.learned = Learned(
             answers.p95, answers.median, first.p95, first.median, self.gaps.p95, ends.p95, ends.median
@@ -179,4 +189,4 @@ class Failing:
 
     def look(self, now: float) -> float:
         """Return how often it fails, from 0.0 to 1.0."""
-        return self.share and max(self.share * exp((self._since - now) / FADING), TRACE)
+        return self.share and max(self.share * exp(min(self._since - now, 0.0) / FADING), TRACE)

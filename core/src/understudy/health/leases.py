@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable
 
 from understudy.engine.commands import State
+from understudy.errors import Effect
 from understudy.health.admission import Admission
-from understudy.health.breaker import Effect
 from understudy.health.store import Claim, Lease, Report
 from understudy.policy import Policy
 

@@ -73,6 +73,11 @@ class Window:
         if used > 0:  # its slice is over: what was spent just now counts from now
             self.reserve(used, now)
 
+    def is_unused(self, now: float) -> bool:
+        """Return whether nothing counts any more."""
+        self.expire(now)
+        return not self._slices
+
     def expire(self, now: float) -> None:
         """Forget what is older than the window."""
         while self._slices and (self._slices[0][0] + 1) * self._slice + self.seconds <= now:
@@ -147,6 +152,12 @@ class Allowance:
         for number, (which, window) in zip(reserved, self._windows, strict=True):
             if first[which] != then[which]:
                 window.settle(number, first[which], then[which], now)
+
+    def is_unused(self, now: float) -> bool:
+        """Return whether nothing of it is reserved or used, as of a new one."""
+        return all(window.is_unused(now) for _, window in self._windows) and all(
+            until <= now for until in self._slots.values()
+        )
 
     def left(self, now: float) -> dict[str, float]:
         """Return what is left of each limit."""

@@ -1,21 +1,22 @@
 """All that is known of one target: its breaker, its limits, what its answers took, and who waits for it just now.
 
-No clock and no randomness of its own: a HealthStore gives it the time and guards it.
+No clock, no lock and no randomness of its own: a HealthStore gives it the time and guards it.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf, log
-from typing import Literal
+from typing import Any, Literal
 
-from understudy.health.breaker import Breaker, BreakerState, Effect
+from understudy.errors import Effect
+from understudy.health.breaker import Breaker
 from understudy.health.latency import Durations, Failing, Latency
 from understudy.health.rate_windows import Allowance
 from understudy.health.store import Claim, Lease, Report, TargetHealth
 from understudy.limits import Limits
 from understudy.policy import Policy
+from understudy.target import BreakerState
 
 # A target answers nobody where requests are under way that all began after the last one that was answered, and that a
 # healthy target would have left unanswered once in e ** ENOUGH times.
@@ -27,10 +28,11 @@ UNTOLD, MOST_TOLD = 0.25, 3.0  # times the median before which nothing is expect
 HALVING = log(2) / (1 - UNTOLD)  # half of the requests are answered within the median
 LOOK = 0.2  # seconds after which it is looked at anew, since that takes a while
 MOST_UNDER_WAY = 10_000  # requests that are remembered
-RENEWED = 60.0  # seconds after which it is looked anew whether what was learnt is too old
+ABANDONED = 3600.0  # seconds after which nobody waits for a request any more: its process has died
 CENSORED = 2.0  # times the seconds after which an answer was given up: what it would have taken, at a guess
 
 _GIVEN_UP = (BreakerState.OPEN, BreakerState.HALF_OPEN)
+_WELL = Lease(True)  # nearly every answer leaves its target so
 
 
 class TargetRecord:
@@ -45,18 +47,18 @@ class TargetRecord:
         "_durations",
         "_failing",
         "_looked",
-        "_renew_at",
+        "_shift",
         "_silent",
         "_slots",
+        "_stale_at",
         "_under_way",
         "breaker",
-        "lock",
     )
 
     def __init__(self) -> None:
         self.breaker = Breaker()
         self._allowance: Allowance | None = None  # the one that was used last
-        self._allowances: dict[Limits, Allowance] = {}
+        self._allowances: dict[Limits, Allowance] = {}  # that one comes last
         self._durations = Durations(), Durations()  # without thinking, with it
         self._failing = Failing()
         self._slots = 0
@@ -65,12 +67,42 @@ class TargetRecord:
         # The calls that wait for it, without thinking and with it, with when they began; the oldest first.
         self._under_way: tuple[dict[int, float], dict[int, float]] = {}, {}
         self._closed = [Lease(True), Lease(True)]  # what nearly every call is given, made once for each generation
-        self._renew_at = [-inf, -inf]  # when it is made anew, since what was learnt grows old
-        self.begin_anew()
+        self._stale_at = [-inf, -inf]  # when it is made again, since what was learnt grows old
+        self._shift = 0.0  # seconds by which the clock that its times are of is ahead of the caller's
 
-    def begin_anew(self) -> None:
-        """Make the lock anew in a forked process, and free what was leased to calls: these are another process's."""
-        self.lock = threading.Lock()
+    def dump(self, now: float) -> dict[str, Any]:
+        """Return all of it as a document that JSON can hold; `load` makes a record of it that decides alike.
+
+        Args:
+            now: seconds on the caller's clock.
+        """
+        from understudy.health import document  # only stores elsewhere need it
+
+        return document.dump(self, now + self._shift)
+
+    @classmethod
+    def load(cls, document: Mapping[str, Any], now: float | None = None, age: float = 0.0) -> TargetRecord:
+        """Return the record of a document, on the clock that it was dumped on or on another one.
+
+        Args:
+            document: what `dump` returned, after JSON held it.
+            now: seconds on the caller's clock; None where it is the clock that was given to `dump`, such as that of
+                the server which keeps the document.
+            age: seconds since it was dumped, where `now` is named.
+
+        Raises:
+            ValueError: the document is damaged, or a later release wrote it in another form.
+        """
+        from understudy.health import document as documents
+
+        record = cls()
+        at = documents.load(record, document)
+        if now is not None:
+            record._shift = at + age - now
+        return record
+
+    def free_leases(self) -> None:
+        """Free what was leased to calls: in a forked process these are another one's."""
         self.breaker._probe = 0
         for under_way in self._under_way:
             under_way.clear()
@@ -81,14 +113,15 @@ class TargetRecord:
 
     def take(self, claim: Claim, now: float) -> Lease:
         """Give the right to ask the target once, or say why not."""
+        now += self._shift
         breaker = self.breaker
         if claim.limits is None and breaker.state is BreakerState.CLOSED:
             thinks = claim.thinks
-            lease = self._closed[thinks]
-            known = lease.learned is self._durations[thinks].learned and now < self._renew_at[thinks]
+            lease, durations = self._closed[thinks], self._durations[thinks]
+            known = lease.learned is durations.learned and now <= self._stale_at[thinks]
             if lease.generation != breaker.generation or not known:
                 lease = self._closed[thinks] = self._granted(claim, now)
-                self._renew_at[thinks] = now + RENEWED
+                self._stale_at[thinks] = durations.stale_at()
             if self._silence(now) < DOUBT:
                 self._begin(claim, now)
                 return lease
@@ -130,6 +163,7 @@ class TargetRecord:
 
     def give(self, lease: Lease, claim: Claim, report: Report, now: float, random: Callable[[], float]) -> Lease:
         """Take note of what came of it, and free or settle what was taken."""
+        now += self._shift
         breaker, effect = self.breaker, report.effect
         began = self._under_way[claim.thinks].pop(claim.call, None)
         if began is None and report.late is not None:
@@ -161,7 +195,7 @@ class TargetRecord:
         changed = breaker.generation != before
         closed = breaker.state is BreakerState.CLOSED
         if closed and not changed and effect is Effect.SUCCESS:
-            return self._closed[claim.thinks]
+            return _WELL
         resting = breaker.state in (BreakerState.OPEN, BreakerState.COOLING)
         wait = max(breaker.until - now, 0.0) if resting else 0.0
         after = Lease(wait <= 0, breaker.state, wait, self._why() if wait > 0 else "", breaker.generation)
@@ -171,6 +205,7 @@ class TargetRecord:
 
     def look(self, now: float, policy: Policy) -> TargetHealth:
         """Tell how the target is."""
+        now += self._shift
         breaker = self.breaker
         state = breaker.state_at(now)
         resting = state in (BreakerState.OPEN, BreakerState.COOLING)
@@ -222,8 +257,10 @@ class TargetRecord:
         """Weigh the requests under way that began after the last one which was answered, each by its own kind."""
         count, longest, told = 0, 0.0, 0.0
         for under_way, durations in zip(self._under_way, self._durations, strict=True):
+            while under_way and next(iter(under_way.values())) < now - ABANDONED:
+                del under_way[next(iter(under_way))]
             median = durations.learned.end_median
-            if median is None:
+            if not median:  # nothing is known, or nothing can be told from it
                 continue
             waiting = [now - began for began in under_way.values() if began > self._answered]
             count += len(waiting)
@@ -266,10 +303,8 @@ class TargetRecord:
         """Return what is left of these limits; programs that share a store may have different ones."""
         allowance = self._allowance
         if allowance is None or (allowance.limits is not limits and allowance.limits != limits):
-            allowance = self._allowances.get(limits)
-            if allowance is None:
-                allowance = self._allowances[limits] = Allowance(limits)
-            self._allowance = allowance
+            allowance = self._allowances.pop(limits, None) or Allowance(limits)
+            self._allowance = self._allowances[limits] = allowance
         return allowance
 
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from understudy.concurrency.fork_safety import begin_anew_in_child
 from understudy.concurrency.threads import shut_gate, start
-from understudy.health.breaker import Effect
+from understudy.errors import Effect
 from understudy.health.store import Claim, HealthStore, Lease, Report, TargetHealth
 from understudy.policy import Policy
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from understudy.engine.timeouts import NOTHING_LEARNT, Learned
-from understudy.health.breaker import BreakerState, Effect
+from understudy.errors import Effect
 from understudy.health.latency import UNKNOWN, Latency
 from understudy.limits import Limits
 from understudy.policy import Policy
+from understudy.target import BreakerState
 
 
 @dataclass(slots=True)  # not frozen, because each call makes one
