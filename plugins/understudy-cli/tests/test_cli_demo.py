@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
+import socket
+import sys
 import urllib.request
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from understudy_sandbox import Sandbox
 
 NOTICE = "stand-ins, no model is asked, no key is used"
 pytestmark = pytest.mark.usefixtures("started")  # with the first test; the last ones read it
@@ -61,6 +66,37 @@ def test_the_sandbox_explains_faults_and_mistakes(here: Any) -> None:
     assert re.search(r"rate_limited +retry_after=None +Too many requests", faults.stdout)
     assert "did you mean 'rate_limited'?" in unknown.stderr
     assert (faults.returncode, unknown.returncode) == (0, 2)
+
+
+def test_each_stand_in_has_an_option_for_its_port(understudy: Any, here: Any) -> None:
+    names = list(Sandbox().vendors)
+    options = re.findall(r"--(\w+)-port", here("sandbox", "--help", COLUMNS="120").stdout)
+    assert options == names
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in names]
+        ports = dict(zip(names, [one.getsockname()[1] for one in sockets], strict=True))
+        taken = here("sandbox", "--ollama-port", str(ports["ollama"]))
+    assert (taken.returncode, taken.stdout) == (2, "")
+    assert f"cannot listen for Ollama on 127.0.0.1:{ports['ollama']}" in taken.stderr
+    asked = [word for name, port in ports.items() for word in (f"--{name}-port", str(port))]
+    process = understudy.start("sandbox", *asked)
+    told = ""
+    while "OLLAMA_HOST" not in told and (line := process.stdout.readline()):
+        told += line
+    process.send_signal(signal.SIGINT)
+    assert understudy.finish(process, None).returncode == 0
+    variables = ("GEMINI_BASE_URL", "ANTHROPIC_BASE_URL", "OPENAI_BASE_URL", "COHERE_BASE_URL", "OLLAMA_BASE_URL")
+    found = [re.search(rf"{name}=http://127.0.0.1:(\d+)", told) for name in variables]
+    assert [int(one[1]) for one in found if one] == list(ports.values())
+
+
+def test_the_stand_ins_that_are_not_installed_are_in_a_clone(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "understudy_sandbox", None)
+    done = here("sandbox")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: the stand-ins are not installed: they are in plugins/understudy-sandbox in a clone\n",
+    )
 
 
 @pytest.fixture

@@ -25,9 +25,9 @@ for call in range(10):
     claim = Claim(call, Policy(), 60.0)
     store.give("parrot/parrot-2/", store.take("parrot/parrot-2/", claim), claim, Report(Effect.FAILURE))
 claim = Claim(10, Policy(), 60.0)
-begun = Report(Effect.SUCCESS, 0.25, streamed=True)
+begun = Report(Effect.SUCCESS, first=0.25)
 store.give("parrot/parrot-2/", store.take("parrot/parrot-2/", claim), claim, begun)
-store.give("macaw/parrot-2/", store.take("macaw/parrot-2/", claim), claim, Report(Effect.SUCCESS, 1.25))
+store.give("macaw/parrot-2/", store.take("macaw/parrot-2/", claim), claim, Report(Effect.SUCCESS, 1.25, end=1.25))
 
 @hookimpl
 def understudy_health_store(settings):
@@ -57,21 +57,25 @@ def words(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.splitlines()]
 
 
-def test_the_plan_is_a_table_and_the_policy_is_told_in_words(understudy: Any) -> None:
-    shown = understudy("explain", "Why is the sky blue?", *ROUTE, "--max-tokens", "50", **KEY)
+def test_who_would_be_asked_comes_first_and_the_table_of_failures_only_with_full(understudy: Any) -> None:
+    asked = ("explain", "Why is the sky blue?", *ROUTE, "--max-tokens", "50")
+    shown, full = understudy.together(asked, (*asked, "--full"), **KEY)
     told = words(shown.stdout)
-    assert told[:5] == [
-        "Policy patient; no deadline; about 5 tokens to read, 50 at most to write.",
-        "",
+    assert told[:3] == [
         "target now time on a passing failure",
-        "1 parrot asked: primary 60 s 5 retries within 135 s, then the call has failed",
+        "1 parrot asked: primary 33.3 s 5 retries within 135 s, then the call has failed",
         "parrot-2",
     ]
-    assert told[5].startswith("2 macaw skipped: MACAW_API_KEY is not set")
-    assert shown.stdout.endswith(f"\n\n{Policy().explain()}\n")
-    assert (shown.returncode, shown.stderr) == (0, "")
-    shown = understudy("explain", "--primary", "parrot", "--fallbacks", "parrot:old", LLM_POLICY="eager", **KEY)
-    assert "1 parrot asked: primary 60 s parrot:old, at once" in words(shown.stdout)
+    assert told[3].startswith("2 macaw skipped: MACAW_API_KEY is not set")
+    head = "Policy patient; no deadline; about 5 tokens to read, 50 at most to write."
+    assert told[4:-1] == ["parrot-2", "", head]
+    assert told[-1] == "What comes of each failure: understudy explain --full"
+    assert full.stdout == shown.stdout.replace(f"{told[-1]}\n", f"\n{Policy().explain()}\n")
+    assert [(done.returncode, done.stderr) for done in (shown, full)] == [(0, ""), (0, "")]
+    options = ("--primary", "parrot", "--fallbacks", "parrot:old", "--full")
+    shown = understudy("explain", *options, LLM_POLICY="eager", **KEY)
+    row = "1 parrot asked: primary 98.3 s up to 1 retry within 0.75 s, then parrot:old"
+    assert row in words(shown.stdout)
     assert shown.stdout.endswith(f"\n\n{Policy.eager().explain()}\n")
 
 
@@ -95,7 +99,7 @@ def test_what_is_wrong_is_a_sentence(understudy: Any) -> None:
         **KEY,
     )
     assert (nobody.returncode, "nobody can be asked" in nobody.stderr) == (1, True)
-    assert words(nobody.stdout)[2] == "target now"  # nothing else is there to be told
+    assert words(nobody.stdout)[0] == "target now"  # nothing else is there to be told
     expected = "expected a policy among patient, eager, found 'hasty'"
     assert (unknown.returncode, json.loads(unknown.stdout)) == (2, {"error": expected})
     assert (ask.returncode, ask.stderr) == (2, f"error: {expected}\n")
@@ -107,9 +111,9 @@ def test_a_shared_health_store_shows_in_plan_status_and_record(understudy: Any, 
     plan, status, listing, ask = understudy.together(
         ("explain",), ("status",), ("status", "--json"), ("ask", "hello", "--attempts"), **route, **nurse
     )
-    skipped, asked = (words(plan.stdout)[number] for number in (3, 5))
+    skipped, asked = (words(plan.stdout)[number] for number in (1, 3))
     assert re.fullmatch(r"1 parrot skipped: circuit open, back in [\d.]+ s; asked then if macaw fails - -", skipped)
-    assert asked.startswith("2 macaw asked: parrot is passed over 60 s 5 retries")
+    assert asked.startswith("2 macaw asked: parrot is passed over 98.3 s 5 retries")
     rows = words(status.stdout)
     assert rows[0] == "part provider circuit failures latency model, or what is missing"
     assert re.fullmatch(r"✓ primary parrot open, back in [\d.]+ s 10 0.25 s to begin parrot-2", rows[1])
@@ -118,9 +122,9 @@ def test_a_shared_health_store_shows_in_plan_status_and_record(understudy: Any, 
     health = json.loads(listing.stdout)["primary"]["health"]
     assert (health["state"], health["failures"], 0 < health["free_in"] <= 33) == ("open", 10, True)
     record = words(ask.stderr)
-    assert record[1] == "asked outcome seconds waited circuit why"
-    assert re.fullmatch(r"parrot skipped - - open circuit open, back in [\d.]+ s", record[2])
-    assert re.match(r"macaw answered [\d.]+ - closed after parrot: circuit open", record[3])
+    assert record[0] == "asked outcome seconds waited circuit why"
+    assert re.fullmatch(r"parrot skipped - - open circuit open, back in [\d.]+ s", record[1])
+    assert re.match(r"macaw answered [\d.]+ - closed after parrot: circuit open", record[2])
 
 
 def test_ask_follows_the_policy_and_tells_what_kept_it_from_a_retry(understudy: Any) -> None:
@@ -131,9 +135,11 @@ def test_ask_follows_the_policy_and_tells_what_kept_it_from_a_retry(understudy: 
         ("ask", "hello", "-p", "parrot", "--deadline", "2", "--json"),
         **keys,
     )
-    assert (eager.stdout, eager.stderr) == (
-        "macaw heard: hello\n",
-        "warning: parrot connection failed, switching to macaw\n",
+    assert eager.stdout == "macaw heard: hello\n"
+    assert re.fullmatch(
+        r"warning: parrot connection failed, asked again in [\d.]+ s\n"
+        r"warning: parrot connection failed, switching to macaw\n",
+        eager.stderr,
     )
     decision = "no retry: it would begin too late for the deadline"
     assert any(line.endswith(f"primary; {decision}") for line in late.stderr.splitlines())
@@ -164,7 +170,8 @@ def test_prices_are_written_for_people() -> None:
 
 
 def test_names_are_whole_on_a_narrow_terminal(process: Any) -> None:
-    shown = process.on_terminal("explain", "-p", "parrot:a-model-with-quite-a-long-name", COLUMNS="80", **KEY)
+    options = ("-p", "parrot:a-model-with-quite-a-long-name", "--full")
+    shown = process.on_terminal("explain", *options, COLUMNS="80", **KEY)
     plain = re.sub(r"\x1b\[[\d;]*m", "", shown)
     assert "parrot:a-model-with-quite-a-long-name" in plain
     assert max(map(len, plain.splitlines())) <= 80

@@ -13,6 +13,7 @@ import pytest
 
 import understudy as understudy_itself
 from understudy import LLMFactory, Settings
+from understudy_cli.app import BUILT_IN
 from understudy_cli.availability import PRIMARY
 from understudy_cli.checks import OURS, notice_of
 
@@ -134,6 +135,27 @@ def test_doctor_names_every_fault_of_a_bad_setup_with_its_cure(understudy: Any, 
     assert any("GOOGLE_API_KEY is set in the environment, and differently in" in one["what"] for one in whole)
 
 
+def test_doctor_names_each_line_of_the_env_file_that_cannot_be_parsed_and_shows_none(understudy: Any) -> None:
+    file = understudy.write_env(**KEY)
+    file.write_text(f'{file.read_text()}MACAW_API_KEY="{SECRET}\n\nPARROT_MOOD {SECRET}\n')
+    done, ask = understudy.together(("doctor", "--json"), ("ask", "hello", "-p", "parrot"))
+    faults = [one for one in json.loads(done.stdout)["checks"] if "cannot be parsed" in one["what"]]
+    assert [(one["about"], one["result"], one["what"]) for one in faults] == [
+        (".env", "problem", f"{file}, line {line}: it cannot be parsed, and is passed over") for line in (2, 4)
+    ]
+    assert {one["cure"] for one in faults} == {"write NAME=value there; quotes around the value must be closed"}
+    assert done.returncode == 1
+    assert ask.stdout == "parrot heard: hello\n"
+
+
+def test_a_line_that_cannot_be_parsed_is_told_once_by_a_command_that_asks(process: Any) -> None:
+    file = process.write_env(**KEY)
+    file.write_text(f"{file.read_text()}MACAW_API_KEY {SECRET}\n")
+    done = process("ask", "hello", "-p", "parrot")
+    told = f"warning: {file}, line 2: expected NAME=value, found something else, which is passed over\n"
+    assert (done.stdout, done.stderr) == ("parrot heard: hello\n", told)
+
+
 def test_doctor_knows_of_retired_models_from_the_provider(understudy: Any) -> None:
     done = understudy("doctor", "--json", LLM_PRIMARY_PROVIDER="parrot", PARROT_MODEL="parrot-1", **KEY)
     assert results(done)["model of parrot"][:2] == (
@@ -160,7 +182,7 @@ def test_a_file_that_is_not_text_is_one_problem_among_the_others(understudy: Any
 
 
 def test_doctor_knows_the_primary_and_the_variables_of_the_core() -> None:
-    source = "".join(module.read_text("utf-8") for module in Path(understudy_itself.__file__).parent.glob("*.py"))
+    source = "".join(module.read_text("utf-8") for module in Path(understudy_itself.__file__).parent.rglob("*.py"))
     assert set(re.findall(r'"(LLM_[A-Z_]+)"', source)) == set(OURS)
     with LLMFactory(settings=Settings({"LLM_PRIMARY_PROVIDER": ""}, environment={})) as factory:
         assert factory.route[0][0].label == PRIMARY
@@ -190,6 +212,18 @@ def test_help_and_version_need_no_sdk_and_extensions_add_commands(understudy: An
         assert command in shown.stdout
     assert version.stdout.startswith("understudy-cli 0.1.0, understudy ")
     assert greeting.stdout == "hello from an extension\n"
+
+
+FLAGS = ("--json", "--help", "--version", "--verbose", "--check", "--faults", "--stream", "--install-completion")
+
+
+def test_a_flag_is_shown_without_a_type(understudy: Any) -> None:
+    calls = [(*words, "--help") for words in ((), *((name,) for name in (*BUILT_IN, "greet")))]
+    shown = "".join(done.stdout for done in understudy.together(*calls, LLM_EXTENSIONS="greeter", COLUMNS="120"))
+    assert [flag for flag in FLAGS if flag not in shown] == []
+    assert "bool" not in shown.lower()
+    assert "<int>" in shown  # what takes a value says which
+    assert "FILE" in shown
 
 
 def git(understudy: Any, *command: str) -> None:

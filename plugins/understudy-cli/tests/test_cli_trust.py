@@ -103,6 +103,17 @@ def test_a_lock_lets_load_what_it_holds_and_says_what_has_changed(understudy: An
     assert results(doctor)["lock"][0] == "problem"
 
 
+def test_a_check_without_a_lock_says_which_command_writes_one(understudy: Any) -> None:
+    here, elsewhere = understudy.together(("lock", "--check"), ("lock", "--check", "--file", "my locks/x.lock"))
+    assert (here.returncode, here.stderr) == (
+        2,
+        "error: understudy.lock: there is no lock to compare with; `understudy lock` writes one\n",
+    )
+    assert elsewhere.returncode == 2
+    assert "`understudy lock --file 'my locks/x.lock'` writes one" in elsewhere.stderr
+    assert not (understudy.home / "understudy.lock").exists()
+
+
 def test_a_lock_of_the_route_has_nobody_else_and_strange_names_are_refused(understudy: Any, wheels: Path) -> None:
     route = {"LLM_PRIMARY_PROVIDER": "loud:big", "LLM_FALLBACK_PROVIDERS": "ours", "LLM_EXTENSIONS": "greeter"}
     (understudy.home / "understudy.toml").write_text('[providers.ours]\nuses = "parrot"\n')
@@ -150,6 +161,8 @@ def test_doctor_tells_of_code_that_runs_by_itself_doubles_and_versions(understud
     whats = [one["what"] for one in json.loads(done.stdout)["checks"]]
     assert any(what.startswith("understudy-loud needs pluggy>=99, and ") for what in whats)
     assert "understudy-loud needs nowhere-else>=1, which is not installed" in whats
+    cures = {one["what"]: one["cure"] for one in json.loads(done.stdout)["checks"]}
+    assert cures["understudy-loud needs nowhere-else>=1, which is not installed"] == 'pip install "nowhere-else>=1"'
     assert not any("nowhere," in what or "packaging" in what for what in whats)
     assert "the provider 'parrot' is claimed by understudy-loud and understudy-parrot" in whats
     assert any(what.startswith("understudy-parrot 1.2 counts, and hides version 0.9 in") for what in whats)

@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 from understudy_cli import ask, demo, doctor, explain, lock, new_provider, output, providers, sandbox, status
+from understudy_cli.flags import PlainGroup, PlainTyper
 
 EXIT_CODES = (
     "Exit codes: 0 it worked; 1 nobody could answer, or problems were found; 2 the command line or the configuration "
     "is wrong; 130 interrupted with Ctrl-C."
 )
 
-app = typer.Typer(
+app = PlainTyper(
     name="understudy",
+    cls=PlainGroup,
     help="Ask one LLM provider, and let another take the part when that one cannot go on.",
     epilog=EXIT_CODES,
     no_args_is_help=True,

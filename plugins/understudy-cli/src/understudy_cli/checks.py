@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from understudy import ChatProvider, ConfigurationError, LLMFactory, PluginError, Policy, Settings, load_extensions
+from understudy.discovery.packages import source_of
 from understudy_cli.availability import PRIMARY, Found, look, read_route, settings_of_nobody
 
 OURS = ("LLM_PRIMARY_PROVIDER", "LLM_FALLBACK_PROVIDERS", "LLM_POLICY", "LLM_EXTENSIONS", "LLM_TRUSTED_PLUGINS")
@@ -83,12 +84,15 @@ class Surroundings:
 
 
 def check_files(around: Surroundings) -> Iterator[Finding]:
-    """Which `.env` and which `understudy.toml` are in force."""
+    """Which `.env` and which `understudy.toml` are in force, and what in `.env` cannot be parsed."""
     file, tables = around.settings.env_file, around.settings.tables
     if file is None:
         yield Finding(".env", True, "there is none in this directory or above it: the environment alone counts")
     else:
         yield Finding(".env", True, f"{file} is in force, below the environment")
+    for line in around.settings.env_faults:
+        cure = "write NAME=value there; quotes around the value must be closed"
+        yield Finding(".env", False, f"{file}, line {line}: it cannot be parsed, and is passed over", cure)
     if around.settings.config_file is not None:
         names = ", ".join(tables) or "nobody"
         yield Finding("understudy.toml", True, f"{around.settings.config_file} is in force, and names {names}")
@@ -146,7 +150,7 @@ def check_providers(around: Surroundings) -> Iterator[Finding]:
         about = f"provider {one.name}"
         newer = getattr(one.provider, "spec_version", 1)
         if newer > _spec_version():
-            cure = "pip install --upgrade understudy"
+            cure = f"install a newer understudy: it is in {source_of('understudy')}"
             yield Finding(about, False, f"was written for version {newer} of the contract", cure)
         if one.state == "not installed" or one.name in on_route:
             continue
@@ -162,7 +166,8 @@ def check_providers(around: Surroundings) -> Iterator[Finding]:
             lack = f"; {one.reason}" if one.reason else ""
             yield Finding(about, True, f"is installed ({one.origin}), and not on the route{lack}")
     if all(one.state == "not installed" for one in around.found):
-        yield Finding("provider", False, "no provider is installed", "pip install understudy-gemini understudy-claude")
+        cure = f"install one: {source_of('understudy-gemini')}, say"
+        yield Finding("provider", False, "no provider is installed", cure)
 
 
 def _spec_version() -> int:

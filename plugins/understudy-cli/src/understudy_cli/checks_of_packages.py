@@ -13,6 +13,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from understudy import ConfigurationError, PluginLock
+from understudy.discovery.packages import FOLDERS, source_of
 from understudy_cli.checks import Finding, Surroundings
 
 GROUPS = ("understudy.providers", "understudy.extensions")
@@ -49,7 +50,9 @@ def check_versions(installed: Mapping[str, metadata.Distribution], ours: list[st
             else:
                 continue
             fits = False
-            yield Finding("packages", False, what, f"pip install --upgrade {name} {need.name}")
+            wanted = canonicalize_name(need.name)
+            cure = f"install it again: {source_of(wanted)}" if wanted in FOLDERS else f'pip install "{need}"'
+            yield Finding("packages", False, what, cure)
     if fits:
         yield Finding("packages", True, ", ".join(f"{name} {installed[name].version}" for name in ours))
 

@@ -70,7 +70,10 @@ def _check_installed() -> None:
 
     missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
     if missing:
-        output.fail(f"the demo needs more packages: pip install {' '.join(missing)}", output.USAGE)
+        from understudy.discovery.packages import FOLDERS
+
+        folders = ", ".join(FOLDERS[package] for package in missing)
+        output.fail(f"the demo needs more packages: {folders}, in a clone", output.USAGE)
 
 
 @contextlib.contextmanager

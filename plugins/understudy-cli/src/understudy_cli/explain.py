@@ -1,4 +1,4 @@
-"""`understudy explain`: who would be asked now, and what would come of each failure."""
+"""`understudy explain`: who would be asked now, and on request what would come of each failure."""
 
 from __future__ import annotations
 
@@ -45,9 +45,12 @@ def explain(
     retry_delay: Annotated[
         float | None, typer.Option(help="Seconds before the first retry, doubled for each further one.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Say also what comes of each failure, and the policy's times and limits.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, which is full.")] = False,
 ) -> None:
-    """Say who would be asked now, in which order and why, and what would come of each failure.
+    """Say who would be asked now, in which order and why; with --full also what would come of each failure.
 
     Nothing is sent. The options are those of `understudy ask`.
 
@@ -71,18 +74,21 @@ def explain(
     if as_json:
         output.write_json(_as_json(plan))
     else:
-        _show(plan)
+        _show(plan, full)
     if plan.first is None:
         if not as_json:
             output.complain("nobody can be asked, so the call would fail at once; `understudy doctor` tells why")
         raise typer.Exit(output.FAILURE)
 
 
-def _show(plan: Plan) -> None:
+def _show(plan: Plan, full: bool) -> None:
+    output.show(_table_of(plan))
+    output.show(output.words(""))
     head = str(plan).partition("\n\n")[0]
     output.show(output.words(" ".join(head.split()), "dim"))
-    output.show(output.words(""))
-    output.show(_table_of(plan))
+    if not full:
+        output.show(output.words("What comes of each failure: understudy explain --full", "dim"))
+        return
     output.show(output.words(""))
     before = ""
     for line in plan.policy.explain().splitlines():

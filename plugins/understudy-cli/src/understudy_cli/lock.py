@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,6 +40,9 @@ def lock(
     if check:
         if names or route:
             output.fail("expected --check alone: it compares everything that the lock holds", output.USAGE)
+        if not file.is_file():
+            named = "" if str(file) == FILE else f" --file {shlex.quote(str(file))}"
+            output.fail(f"{file}: there is no lock to compare with; `understudy lock{named}` writes one", output.USAGE)
         _check(file, PluginLock.read(file), settings)
         return
     wanted = [*(names or ()), *(_read_route(settings) if route else ())]

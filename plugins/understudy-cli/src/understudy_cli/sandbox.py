@@ -6,7 +6,7 @@ import shlex
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,16 +16,20 @@ if TYPE_CHECKING:
     from understudy_sandbox import Fault, RecordedRequest, Sandbox
 
 LOOK_EVERY = 0.1  # seconds between two looks for new requests: soon enough for somebody who watches
-MISSING = "the stand-ins are not installed: pip install understudy-sandbox"
+MISSING = "the stand-ins are not installed: they are in {}"
+
+
+def _port(vendor: str) -> Any:
+    """Describe the option for one stand-in's port."""
+    return typer.Option(help=f"Port of {vendor}'s stand-in; 0: a free one.", metavar="PORT", min=0, max=65535)
 
 
 def sandbox(
-    gemini_port: Annotated[
-        int, typer.Option(help="Port of Gemini's stand-in; 0: a free one.", metavar="PORT", min=0, max=65535)
-    ] = 0,
-    claude_port: Annotated[
-        int, typer.Option(help="Port of Claude's stand-in; 0: a free one.", metavar="PORT", min=0, max=65535)
-    ] = 0,
+    gemini_port: Annotated[int, _port("Gemini")] = 0,
+    claude_port: Annotated[int, _port("Claude")] = 0,
+    openai_port: Annotated[int, _port("OpenAI")] = 0,
+    cohere_port: Annotated[int, _port("Cohere")] = 0,
+    ollama_port: Annotated[int, _port("Ollama")] = 0,
     fault: Annotated[
         list[str] | None,
         typer.Option(
@@ -48,11 +52,19 @@ def sandbox(
     except ModuleNotFoundError as error:
         if error.name != "understudy_sandbox":
             raise
-        output.fail(MISSING, output.USAGE)
+        from understudy.discovery.packages import source_of
+
+        output.fail(MISSING.format(source_of("understudy-sandbox")), output.USAGE)
     if faults:
         _list_faults()
         return
-    stand_ins = Sandbox(gemini_port=gemini_port, claude_port=claude_port)
+    stand_ins = Sandbox(
+        gemini_port=gemini_port,
+        claude_port=claude_port,
+        openai_port=openai_port,
+        cohere_port=cohere_port,
+        ollama_port=ollama_port,
+    )
     next_faults = [_read_fault(text, stand_ins) for text in fault or ()]
     standing = [_read_fault(text, stand_ins) for text in always or ()]
     stop = threading.Event()

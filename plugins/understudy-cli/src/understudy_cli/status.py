@@ -56,7 +56,7 @@ def status(
         raise typer.Exit(output.FAILURE)
 
 
-def _show(seats: list[dict[str, Any]], current: str) -> None:
+def _show(seats: list[dict[str, Any]], current: str | None) -> None:
     measured = any(seat["health"][key] for seat in seats for key in ("failures", "latency", "first_token"))
     made = output.table(
         *("", "part", "provider", "circuit"),
