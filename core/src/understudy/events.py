@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from understudy.errors import Failure
 from understudy.response import AttemptOutcome, FinishReason, LLMResponse
+from understudy.target import BreakerState
 from understudy.usage import Usage
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class AttemptStarted:
     target: str
     number: int
     reason: str = ""
-    breaker: str = "closed"
+    breaker: BreakerState = BreakerState.CLOSED
     beside: str = ""
     other: str = ""
     call: str = _id_of_call()
@@ -143,7 +144,7 @@ class TargetSkipped:
 
     target: str
     reason: str
-    breaker: str = "closed"
+    breaker: BreakerState = BreakerState.CLOSED
     call: str = _id_of_call()
 
 
@@ -170,7 +171,7 @@ class Switched:
 
 @dataclass(frozen=True, slots=True)
 class BreakerChanged:
-    """A target's circuit breaker is in another state: "closed", "open", "cooling" or "half-open".
+    """A target's circuit breaker is in another state.
 
     Args:
         target: whose.
@@ -179,7 +180,7 @@ class BreakerChanged:
     """
 
     target: str
-    state: str
+    state: BreakerState
     seconds: float
     call: str = _id_of_call()
 

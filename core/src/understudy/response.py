@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from understudy.messages import Message, Part, Text, Thinking, ToolCall
+from understudy.target import BreakerState
 from understudy.usage import Usage
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Attempt:
     wait: float = 0.0
     usage: Usage | None = None
     request_id: str | None = None
-    breaker: Literal["closed", "open", "cooling", "half-open"] = "closed"
+    breaker: BreakerState = BreakerState.CLOSED
     decision: str = ""
     price_list: str = ""
     wasted: int = 0

@@ -11,9 +11,9 @@ from typing import Literal, TypeAlias
 
 from understudy.errors import Failure
 from understudy.response import Attempt, LLMResponse
+from understudy.target import BreakerState
 
 End: TypeAlias = Literal["success", "exhausted", "deadline", "failed", "interrupted", "refused"]
-State: TypeAlias = Literal["closed", "open", "cooling", "half-open"]
 
 Beside: TypeAlias = Literal["", "hedge", "late", "turn", "probe"]
 
@@ -176,7 +176,7 @@ class Outcome:
     skip: Failure | None = None
     free_in: float | None = None
     busy: bool = False
-    breaker: State = "closed"
+    breaker: BreakerState = BreakerState.CLOSED
     refused: bool = False
     index: int = -1
     pending: bool = False

@@ -18,6 +18,7 @@ from understudy.health.store import Report
 from understudy.messages import Request
 from understudy.policy import Policy
 from understudy.response import LLMResponse, StreamEvent
+from understudy.target import BreakerState
 
 if TYPE_CHECKING:
     from understudy.execution.stream_clocks import Clocks
@@ -54,7 +55,7 @@ def prepare(execution: Execution, command: Call) -> Request:
     target, attempt = execution.targets[command.index], execution.attempts[command.index]
     attempt.number, attempt.began = command.number, execution.runtime.clock()
     state = (
-        execution.holdings.state(command.index) if execution.reporter.listens else "closed"
+        execution.holdings.state(command.index) if execution.reporter.listens else BreakerState.CLOSED
     )  # nobody would hear of it
     execution.reporter.attempt_started(command, state)
     model = target.model or (execution.request.model if target.position == 0 else None)
@@ -281,7 +282,7 @@ def record(
         return outcome
     outcome.failing, outcome.alive = after.failing, after.alive
     if not after.granted:
-        outcome.free_in, outcome.breaker = after.free_in, after.state.value
+        outcome.free_in, outcome.breaker = after.free_in, after.state
     return outcome
 
 

@@ -297,7 +297,7 @@ class Execution:
             return self._admitted(index, times, lease)
         self.give_back_hedge()
         skip, now = refusal(lease, target.provider), self.runtime.clock()
-        outcome = Outcome(now, skip=skip, free_in=lease.free_in, busy=lease.busy, breaker=lease.state.value)
+        outcome = Outcome(now, skip=skip, free_in=lease.free_in, busy=lease.busy, breaker=lease.state)
         if lease.busy:
             outcome.draw = self.runtime.random()
         return self._skipped(command, outcome)
@@ -324,7 +324,7 @@ class Execution:
         # `value` is a property, written in Python, and this is done in every call.
         return Outcome(
             self.runtime.clock(),
-            breaker=lease.state._value_,
+            breaker=lease.state,
             most=most,
             beside_after=after,
             look_after=look,

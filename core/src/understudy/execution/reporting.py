@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from understudy import events
-from understudy.engine.commands import Call, State, Switch, Wait
+from understudy.engine.commands import Call, Switch, Wait
 from understudy.errors import Failure, LimitReached, TargetResting
 from understudy.health.budgets import PassedOver
 from understudy.health.store import Lease
 from understudy.messages import Request
 from understudy.policy import Policy
 from understudy.response import AttemptOutcome, LLMResponse
-from understudy.target import Target
+from understudy.target import BreakerState, Target
 
 if TYPE_CHECKING:
     from understudy.execution.extensions import Extensions
@@ -45,7 +45,7 @@ class Reporter:
         self._latest = ""  # who was asked last
         self._told = False  # how the call ended
 
-    def attempt_started(self, command: Call, state: State) -> None:
+    def attempt_started(self, command: Call, state: BreakerState) -> None:
         """Report an attempt that is about to begin."""
         label = self._latest = self._targets[command.index].label
         if command.number == 1:
@@ -89,7 +89,7 @@ class Reporter:
         """Report how an attempt failed."""
         self._tell(events.AttemptFailed, self._targets[command.index].label, command.number, failure, seconds, wasted)
 
-    def skipped(self, index: int, failure: Failure, state: State) -> None:
+    def skipped(self, index: int, failure: Failure, state: BreakerState) -> None:
         """Report a target that is passed over."""
         if isinstance(failure, TargetResting):
             told = not isinstance(failure, LimitReached)
@@ -116,14 +116,14 @@ class Reporter:
 
     def breaker(self, index: int, lease: Lease) -> None:
         """Report a circuit breaker that has just changed."""
-        label, state, seconds = self._targets[index].label, lease.state.value, lease.free_in
-        if state == "closed":
+        label, state, seconds = self._targets[index].label, lease.state, lease.free_in
+        if state is BreakerState.CLOSED:
             self._passed_over.forget(label)
         if lease.refused:
             words = "%s %s: it is left alone for %.3g s, and longer each time, until its key, model or URL is another"
             logger.error(words, label, lease.refused, seconds)
         else:
-            resting = state in ("open", "cooling")
+            resting = state in (BreakerState.OPEN, BreakerState.COOLING)
             words = f" for {seconds:.3g} s" if resting else ""
             logger.log(logging.WARNING if resting else logging.INFO, "%s circuit %s%s", label, state, words)
         if self._extensions is not None:  # also after the call: a probe may end later

@@ -97,7 +97,7 @@ def rehearse_failures(policy: Policy, *parts: Failure | None, draw: float = 1.0,
         lease = store.take(target.label, claim)
         leases[command.index] = lease, claim
         skip = refusal(lease, target.provider)
-        return Outcome(clock.now, skip=skip, free_in=lease.free_in or None, breaker=lease.state.value)
+        return Outcome(clock.now, skip=skip, free_in=lease.free_in or None, breaker=lease.state)
 
     def call(command: Call, failure: Failure | None) -> Outcome:
         if failure is None or isinstance(failure, TargetResting):
@@ -111,7 +111,7 @@ def rehearse_failures(policy: Policy, *parts: Failure | None, draw: float = 1.0,
             index=command.index,
             delivered=delivered and command.index == 0,
             free_in=None if after.granted else after.free_in,
-            breaker=after.state.value,
+            breaker=after.state,
             failing=after.failing,
         )
 

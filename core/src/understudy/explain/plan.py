@@ -12,7 +12,7 @@ from textwrap import wrap
 from typing import Literal
 
 from understudy.engine.call_state import SLICE
-from understudy.engine.commands import Admit, Call, Command, Enter, Outcome, State, Withdraw
+from understudy.engine.commands import Admit, Call, Command, Enter, Outcome, Withdraw
 from understudy.engine.timeouts import is_long, times_for
 from understudy.errors import Failure, LimitReached, ServerError, TargetFailure, TargetResting, TooManyCalls
 from understudy.execution.call import Execution
@@ -57,7 +57,7 @@ class PlannedTarget:
     model: str | None = None
     part: Literal["asked", "only if", "skipped"]
     why: str
-    breaker: State = "closed"
+    breaker: BreakerState = BreakerState.CLOSED
     free_in: float = 0.0
     timeout: float | None = None
     price: float | None = None
@@ -160,7 +160,7 @@ class _TargetState:
 
     def admit(self, now: float, forced: bool, asked: Sequence[float]) -> Outcome:
         """Say whether the target would be asked so many seconds from now, having been asked at these times."""
-        state: State = self.health.state.value
+        state = self.health.state
         free_in = self.health.free_in
         if self.lack is not None:
             return Outcome(now, skip=self.lack, breaker=state)
@@ -212,7 +212,9 @@ class _Stage:
                 at, failure = now + command.timeout if hanging else now, failure_of(command.index)
                 probe = failure is not None and self.seats[command.index].tested
                 free_in = self.policy.breaker_open if probe else None  # one failure opens it again
-                return Outcome(at, failure=failure, draw=1.0, free_in=free_in, breaker="open", index=command.index)
+                return Outcome(
+                    at, failure=failure, draw=1.0, free_in=free_in, breaker=BreakerState.OPEN, index=command.index
+                )
             if isinstance(command, Withdraw):
                 retried.append(now)
                 return Outcome(now, refused=sum(at > now - WINDOW for at in retried) > self.retries)
@@ -321,7 +323,7 @@ class _Stage:
             model=seat.model,
             part=part,
             why=why,
-            breaker=seat.health.state.value,
+            breaker=seat.health.state,
             free_in=seat.health.free_in,
             timeout=timeout,
             price=seat.price,
@@ -376,7 +378,7 @@ def _words(one: PlannedTarget) -> Iterator[str]:
         numbers.append(f"{one.timeout:.3g} s for an attempt")
         if one.price is not None:
             numbers.append(f"${one.price:.4f} at most" if one.price else "free")
-        if one.breaker != "closed":
+        if one.breaker is not BreakerState.CLOSED:
             numbers.append(f"circuit {one.breaker}")
     numbers += [f"{amount:{',.0f' if amount >= 100 else '.3g'}} {unit} left" for unit, amount in one.left.items()]
     yield ", ".join(numbers)

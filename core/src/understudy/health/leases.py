@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from understudy.engine.commands import State
 from understudy.errors import Effect
 from understudy.health.admission import Admission
 from understudy.health.store import Claim, Lease, Report
 from understudy.policy import Policy
+from understudy.target import BreakerState
 
 logger = logging.getLogger("understudy")
 
@@ -109,10 +109,10 @@ class Holdings:
         """Note that a target's attempt goes on by itself: what it holds is given back at its own end."""
         self._left_to_end = {*(self._left_to_end or ()), index}
 
-    def state(self, index: int) -> State:
+    def state(self, index: int) -> BreakerState:
         """Return the state in which a target's breaker let this call through."""
         held = self._leases.get(index)
-        return "closed" if held is None else held[0].state.value
+        return BreakerState.CLOSED if held is None else held[0].state
 
     def give(self, index: int, report: Report | None = None) -> Lease | None:
         """Tell what came of an attempt, by default that it was given up; None where nothing is held."""
