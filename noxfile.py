@@ -18,9 +18,6 @@ def stop_if_too_old(version: "tuple[int, ...]") -> None:  # Python 2 stops here:
 
 stop_if_too_old(tuple(sys.version_info[:2]))
 
-import ast
-import functools
-import hashlib
 import logging
 import os
 import shutil
@@ -28,7 +25,7 @@ import subprocess
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / ".ci"))
-from bootstrap import CACHE, LOCK, ROOT, bounded, failure, start
+from bootstrap import LOCK, ROOT, start
 
 if __name__ == "__main__":
     start(Path(__file__).resolve(), sys.argv[1:])
@@ -36,15 +33,19 @@ if __name__ == "__main__":
 
 import nox
 import nox.command
-import nox.project
 
-UV_AND_PIP = [  # the same setting in uv's environment and in pip's configuration
-    ("UV_DEFAULT_INDEX", "index-url"),
-    ("UV_INDEX", "extra-index-url"),
-    ("UV_NO_INDEX", "no-index"),
-    ("UV_INSECURE_HOST", "trusted-host"),
-    ("SSL_CERT_FILE", "cert"),
-]
+from installer import (
+    empty,
+    existing,
+    group,
+    install,
+    installer_settings,
+    packages,
+    prepare,
+    quietly,
+    third_party,
+    wheel,
+)
 
 # Run in a fresh environment: every provider that is installed can be made, and none has imported an SDK for it.
 MAKE_ALL = """
@@ -52,6 +53,17 @@ from understudy import LLMFactory
 names = list(LLMFactory.PROVIDER_REGISTRY)
 print("makes", *[LLMFactory(name, [], settings={}) for name in names])
 """
+
+# A program that never rests, and ends when the session has been killed.
+NEVER_RESTS = """
+import os
+parent = os.getppid()
+while os.getppid() == parent:
+    pass
+"""
+
+# Python starts often in the tests, and without compiled modules it would compile the SDKs again each time.
+CLEAN = {"PYTHONPATH": None, "PYTHONDONTWRITEBYTECODE": None}
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -71,121 +83,26 @@ if LOCK in os.environ:  # bootstrap.py started nox
     logging.getLogger("nox").addFilter(is_news)
 
 
-def packages() -> "list[Path]":
-    """Return the folder of every package: the core, then whatever is in plugins/."""
-    files = [ROOT / "core/pyproject.toml", *sorted(ROOT.glob("plugins/*/pyproject.toml"))]
-    return [file.parent for file in files if file.is_file() and "project" in nox.project.load_toml(file)]
-
-
-def existing(*patterns: str) -> "list[str]":
-    """Return what matches the patterns, relative to the root."""
-    return [path.relative_to(ROOT).as_posix() for pattern in patterns for path in sorted(ROOT.glob(pattern))]
-
-
-def group(name: str) -> "list[str]":
-    """Return a [dependency-groups] entry of the root pyproject.toml."""
-    return list(nox.project.dependency_groups(nox.project.load_toml(ROOT / "pyproject.toml"), name))
-
-
-def fingerprint(*parts: "str | Path") -> str:
-    """Return a short hash of some texts and of the names and contents of some files."""
-    digest = hashlib.sha256()
-    for part in parts:
-        content = part.read_bytes() if isinstance(part, Path) else b""
-        digest.update(f"{part}\n{len(content)}\n".encode() + content)
-    return digest.hexdigest()[:16]
-
-
-@functools.cache
-def installer_settings() -> "dict[str, str]":
-    """Return the environment for pip and uv; uv is told which index pip is configured with."""
-    settings = bounded()
-    command = [sys.executable, "-m", "pip", "config", "list"]
-    lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
-    # A line reads `where.what='value'`; `:env:`, the environment, sorts first and has the last word.
-    pairs = [line.split(".", 1)[1].split("=", 1) for line in sorted(lines, reverse=True) if "." in line]
-    pip = {what: str(ast.literal_eval(value)).split() for what, value in pairs}
-    if not any(name.startswith("UV_") and "INDEX" in name for name in settings):
-        settings["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # as with pip, all indexes are equals
-        for name, what in UV_AND_PIP:
-            settings.setdefault(name, " ".join(pip.get(what, [])))
-        links = [link for link in pip.get("find-links", []) if Path(link.replace("file://", "")).exists()]
-        settings.setdefault("UV_FIND_LINKS", ",".join(links))  # unlike pip, uv insists that they exist
-    return {name: value for name, value in settings.items() if value}
-
-
-def quietly(session: nox.Session, doing: str, *command: "str | Path") -> None:
-    """Run an installer with its output in a log, of which only a failure shows the end."""
-    log = CACHE / f"{session.name}.log"
-    print(doing, "...", flush=True)
-    try:
-        with log.open("w", encoding="utf-8") as output:
-            session.run_install(*command, stdout=output, env=installer_settings(), log=False, external=True)
-    except nox.command.CommandFailed:
-        print(failure(doing, log), file=sys.stderr)
-        session.error(f"see {log}")
-
-
-def install(session: nox.Session, doing: str, *what: "str | Path") -> None:
-    """Install packages in the session's environment, with uv where nox has it."""
-    tool = ["uv", "pip"] if session.venv_backend == "uv" else ["python", "-m", "pip"]
-    quietly(session, doing, *tool, "install", *what)
-
-
-def wheel(session: nox.Session, package: "Path") -> "Path":
-    """Return the wheel of a package, built when its files have changed."""
-    sources = [path for path in sorted(package.glob("src/**/*")) if path.is_file() and path.suffix != ".pyc"]
-    key = fingerprint(package / "pyproject.toml", *sorted(package.glob("*.md")), *sources)
-    home = CACHE / "wheels" / f"{package.name}-{key}"
-    if not home.is_dir():
-        made = home.with_suffix(f".{os.getpid()}")
-        if session.venv_backend == "uv":
-            command = ["uv", "build", "--wheel", "--python", f"{session.bin}/python", "--out-dir"]
-        else:
-            command = ["python", "-m", "pip", "wheel", "--no-deps", "--wheel-dir"]
-        quietly(session, f"Building {package.name}", *command, made, package)
-        made.rename(home)  # at once: nobody sees a half-made one
-    return next(home.glob("*.whl"))
-
-
-def empty(session: nox.Session) -> None:
-    """Make the session's environment anew: what a dropped requirement brought along must not stay."""
-    shutil.rmtree(session.virtualenv.location, ignore_errors=True)
-    session.virtualenv.create()
-
-
-def prepare(session: nox.Session, *requirements: str, ours: bool = True, again: bool = False) -> None:
-    """Install our packages (if `ours`) and the requirements, unless just these are there (and not `again`)."""
-    wheels = [wheel(session, package) for package in packages()] if ours else []
-    metadata = [package / "pyproject.toml" for package in packages()] if ours else []
-    complete = Path(session.virtualenv.location, "complete")  # a line each: third-party packages, and ours
-    third_party = fingerprint(str(complete), sys.version, *requirements, Path(__file__), *metadata)
-    wanted = [third_party, fingerprint(*map(str, wheels))]
-    found = complete.read_text("utf-8").split() if complete.is_file() and not again else []
-    if found[:1] != wanted[:1]:
-        empty(session)
-        install(session, f"Installing what {session.name} needs", *wheels, *requirements)
-    elif found != wanted:
-        complete.unlink()
-        install(session, "Installing what has changed", "--no-deps", "--force-reinstall", *wheels)
-    complete.write_text("\n".join(wanted), encoding="utf-8")
-    lock = os.environ.pop(LOCK, "")
-    if lock:
-        os.close(int(lock))  # the next start may go ahead: what is left is only running
+def folders_with_tests() -> "list[str]":
+    """Return the folders with tests."""
+    return existing("core/tests", "plugins/*/tests", "tests")
 
 
 def run_tests(session: nox.Session, without: str = "") -> None:
     """Run pytest over the fast tests (but for one folder), or over the paths among the session's arguments."""
     chosen = any((ROOT / argument.partition("::")[0]).exists() for argument in session.posargs)
     slow = [f"--ignore=tests/{name}" for name in ("benchmarks", "test_stranger.py")]
-    folders = [folder for folder in existing("core/tests", "plugins/*/tests", "tests") if folder != without]
-    paths = [] if chosen else [*folders, *slow]
+    paths = [] if chosen else [*(folder for folder in folders_with_tests() if folder != without), *slow]
     # Most tests wait for sockets, so more of them than there are cores can go on at once.
     # A module stays together, and a class of the contract, since they share what is costly to make.
     workers = [] if chosen else ["--numprocesses=4", "--dist=loadscope"]
-    # Python starts often in there, and without compiled modules it would compile the SDKs again each time.
-    clean = {"PYTHONPATH": None, "PYTHONDONTWRITEBYTECODE": None}
-    session.run("pytest", *workers, *paths, *session.posargs, env=clean)
+    session.run("pytest", "-m", "not timing", *workers, *paths, *session.posargs, env=CLEAN)
+
+
+def stop_without_uv(session: nox.Session) -> None:
+    """Only uv can choose the lowest versions."""
+    if session.venv_backend != "uv":
+        sys.exit("Only uv can choose the lowest versions, and there is none here.")
 
 
 @nox.session
@@ -203,10 +120,42 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
-def stranger(session: nox.Session) -> None:
-    """Make packages with the scaffold, install them in a fresh environment, and run their own tests there."""
+def timing(session: nox.Session) -> None:
+    """Run the tests that can only be timed, one after the other; they need a machine with nothing else to do."""
     prepare(session, *group("test"))
-    session.run("pytest", "tests/test_stranger.py", *session.posargs, env={"PYTHONPATH": None})
+    session.run("pytest", "-m", "timing", *(session.posargs or folders_with_tests()), env=CLEAN)
+
+
+@nox.session
+def busy(session: nox.Session) -> None:
+    """Run the fast tests beside eight programs that never rest: none may depend on how fast the machine is."""
+    prepare(session, *group("test"))
+    others = [subprocess.Popen([sys.executable, "-c", NEVER_RESTS]) for _ in range(8)]
+    try:
+        run_tests(session)
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+@nox.session
+@nox.parametrize(
+    "python, dependencies",
+    [(None, "lowest"), ("3.11", "newest"), ("3.12", "newest"), ("3.13", "newest")],
+    ids=["lowest", "3.11", "3.12", "3.13"],
+)
+def versions(session: nox.Session, dependencies: str) -> None:
+    """Run the tests with the lowest versions that we allow, and with the newest on each Python: `versions(3.12)`."""
+    if dependencies == "newest":
+        prepare(session, *group("test"), again=True)
+        run_tests(session)
+        return
+    stop_without_uv(session)
+    prepare(session, *third_party(), "--resolution=lowest-direct")
+    install(session, "Installing pytest", *group("test"))
+    # The sandbox needs no SDK: its own tests say what the newest ones make of its replies.
+    run_tests(session, without="plugins/understudy-sandbox/tests")
 
 
 @nox.session
@@ -216,7 +165,7 @@ def lint(session: nox.Session) -> None:
     checks = [
         ["ruff", "check", "--quiet", "--output-format=concise", "."],
         ["ruff", "format", "--check", "--quiet", "--output-format=concise", "."],
-        ["mypy", "noxfile.py", ".ci/bootstrap.py", *existing("core/src/*", "plugins/*/src/*")],
+        ["mypy", "noxfile.py", *existing(".ci/*.py"), *existing("core/src/*", "plugins/*/src/*")],
         ["lint-imports", "--no-logo", "--no-cache"],
     ]
     failed = []
@@ -240,12 +189,15 @@ def format(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Run the scripts in tests/benchmarks and print their tables; arguments select scripts by name."""
+    """Run one of tests/benchmarks by its name, such as `healthy_days`, with arguments for it; else each script."""
     prepare(session, *group("test"))
-    for script in existing("tests/benchmarks/[!_]*.py"):
-        if not session.posargs or any(word in script for word in session.posargs):
-            print(f"\n{script}", flush=True)
-            session.run("python", script)
+    name, *arguments = session.posargs or ["[!_]*.py"]
+    scripts = existing(f"tests/benchmarks/{name}", f"tests/benchmarks/{name}.py")
+    if not scripts:
+        sys.exit(f"There is nothing called {name!r} in tests/benchmarks.")
+    for script in scripts:
+        print(f"\n{script}", flush=True)
+        session.run("python", script, *arguments, env={"PYTHONPATH": None})
 
 
 @nox.session
@@ -262,50 +214,11 @@ def simulation(session: nox.Session) -> None:
     session.run("python", "tests/simulation", *session.posargs, env={"PYTHONPATH": None})
 
 
-@nox.session
-def healthy(session: nox.Session) -> None:
-    """Play healthy days and bad ones beside naive clients; arguments: worlds, days, clients, `recipes`, `--seeds`."""
-    prepare(session, *group("test"))
-    session.run("python", "tests/benchmarks/healthy_days", *session.posargs, env={"PYTHONPATH": None})
-
-
-@nox.session
-def lowest(session: nox.Session) -> None:
-    """Run the tests with the oldest versions of their dependencies that our packages allow."""
-    if session.venv_backend != "uv":
-        sys.exit("Only uv can choose the lowest versions, and there is none here.")
-    projects = [nox.project.load_toml(package / "pyproject.toml")["project"] for package in packages()]
-    ours = tuple(project["name"] for project in projects)
-    lists = [project.get("dependencies", []) for project in projects]
-    lists += [extra for project in projects for extra in project.get("optional-dependencies", {}).values()]
-    direct = {need for needs in lists for need in needs}
-    third_party = sorted(need for need in direct if not need.startswith(ours))
-    prepare(session, *third_party, "--resolution=lowest-direct")
-    install(session, "Installing pytest", *group("test"))
-    # The sandbox needs no SDK: its own tests say what the newest ones make of its replies.
-    run_tests(session, without="plugins/understudy-sandbox/tests")
-
-
-@nox.session
-def latest(session: nox.Session) -> None:
-    """Run the tests with the newest versions of everything."""
-    prepare(session, *group("test"), again=True)
-    run_tests(session)
-
-
-@nox.session(python=["3.11", "3.12", "3.13"])
-def pythons(session: nox.Session) -> None:
-    """Run the tests on Python 3.11, 3.12 and 3.13, where they are found."""
-    prepare(session, *group("test"))
-    run_tests(session)
-
-
 @nox.session(python=["3.11", "3.12", "3.13"])
 @nox.parametrize("versions", ["lowest-direct", "highest"])
 def installs(session: nox.Session, versions: str) -> None:
     """See whether our packages install together, and each alone, with the oldest and the newest dependencies."""
-    if session.venv_backend != "uv":
-        sys.exit("Only uv can choose the lowest versions, and there is none here.")
+    stop_without_uv(session)
     core, *plugins = [wheel(session, package) for package in packages()]
     base = [core, *(plugin for plugin in plugins if plugin.name.startswith("understudy_toolkit-"))]
     for wheels in ([core, *plugins], base, *([*base, plugin] for plugin in plugins if plugin not in base)):

@@ -27,7 +27,8 @@ def start(noxfile: Path, arguments: list[str]) -> None:
         print("Usage: python3 noxfile.py SESSION [ARGUMENTS FOR IT]\n")
         print("\n".join(f"  {name:<12}{what}" for name, what in sessions.items()))
         return
-    if arguments[0].partition("-")[0] not in sessions:
+    name = re.split("[-(]", arguments[0])[0]  # without a Python or parameter: `installs-3.12`, `versions(lowest)`
+    if name not in sessions:
         sys.exit(f"There is no session called {arguments[0]!r}: there are {', '.join(sessions)}.")
     try:
         CACHE.mkdir(exist_ok=True)
