@@ -296,10 +296,18 @@ def test_limits_that_a_program_had_once_are_left_out_when_their_windows_are_over
 
 
 def test_it_is_small():
-    new = TargetRecord()
-    assert len(json.dumps(new.dump(0.0))) < 2_000
-    side = lived()
-    assert len(json.dumps(side.record.dump(side.now))) < 40_000
+    record, now = TargetRecord(), 1.8e9
+    assert len(json.dumps(record.dump(now))) < 1_600
+    draws = Random(3)
+    for call in range(2000):
+        now += draws.random()
+        wanted = claim(2**62 - call, thinks=call % 2 == 0, streamed=call % 3 == 0, limits=LIMITS[call % 4], forced=True)
+        lease = record.take(wanted, now)
+        took = draws.random()
+        effect = Effect.FAILURE if call % 5 == 0 else Effect.SUCCESS
+        report = Report(effect, took, took, took, took)
+        record.give(lease, wanted, report, now, draws.random)
+    assert 15_000 < len(json.dumps(record.dump(now))) < 25_000
 
 
 # What version 1 looks like: it must load for as long as VERSION is 1.
