@@ -57,7 +57,7 @@ def prepare(execution: Execution, command: Call) -> Request:
     state = (
         execution.holdings.state(command.index) if execution.reporter.listens else BreakerState.CLOSED
     )  # nobody would hear of it
-    execution.reporter.attempt_started(command, state)
+    execution.reporter.attempt_started(command, state, told=attempt.told)
     model = target.model or (execution.request.model if target.position == 0 else None)
     delivery = None if execution.delivery is None else _delivery_for(execution, command)
     timeout = _provider_timeout(execution, command, attempt)

@@ -235,9 +235,11 @@ class Execution:
     ) -> None:
         """Tell the listeners once how an attempt ended, by default after the seconds since it began."""
         attempt = self.attempts.get(index)
-        if attempt is None or attempt.began is None or attempt.told:
+        if attempt is None or attempt.told:
             return
         attempt.told = True
+        if attempt.began is None:  # nor is its beginning told
+            return
         took = self.runtime.clock() - attempt.began if seconds is None else seconds
         self.reporter.attempt_finished(index, attempt.number, outcome, took, response, failure)
 

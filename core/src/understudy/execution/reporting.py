@@ -45,14 +45,14 @@ class Reporter:
         self._latest = ""  # who was asked last
         self._told = False  # how the call ended
 
-    def attempt_started(self, command: Call, state: BreakerState) -> None:
-        """Report an attempt that is about to begin."""
+    def attempt_started(self, command: Call, state: BreakerState, *, told: bool = False) -> None:
+        """Report an attempt that is about to begin; `told` where it was given up before a thread came to it."""
         label = self._latest = self._targets[command.index].label
         if command.number == 1:
             logger.info("Using %s for content generation", label)
         elif command.adaptation is not None:
             logger.info("%s is asked once more, %s", label, command.adaptation)
-        if self.listens:
+        if self.listens and not told:
             other = self._targets[command.other].label if command.beside else ""
             self._tell(events.AttemptStarted, label, command.number, command.reason, state, command.beside, other)
 
