@@ -173,7 +173,7 @@ def loaded_by_a_plain_call() -> tuple[str, ...]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=600,
     )
     names = [name.removeprefix("understudy").removeprefix(".") for name in done.stdout.split()]
     return tuple(name if _known(name) else f"{name}.__init__".removeprefix(".") for name in names)

@@ -48,7 +48,7 @@ def bare(tmp_path: Path) -> dict[str, str]:
 
 def start(noxfile: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(noxfile), *arguments]
-    return subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, timeout=600)
 
 
 def tiny_wheel(folder: Path, name: str, main: str) -> None:
@@ -76,7 +76,7 @@ def test_every_line_of_the_noxfile_parses_on_python_3_6() -> None:
 @pytest.mark.parametrize("version", [(3, 6, 15), (3, 10, 13)])
 def test_an_old_python_is_told_which_one_is_needed(version: tuple[int, ...]) -> None:
     code = f"import sys, runpy; sys.version_info = {version}; runpy.run_path({str(NOXFILE)!r}, run_name='__main__')"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     assert result.returncode == 1
     assert "needs Python 3.11 or newer, and this is Python 3." in result.stderr
     assert result.stderr.count("\n") == 1
@@ -88,7 +88,7 @@ def test_the_old_pythons_of_this_machine_are_told_too() -> None:
     if not found:
         pytest.skip("no Python older than 3.11 is on PATH")
     for name in found:
-        result = subprocess.run([name, str(NOXFILE), "tests"], capture_output=True, text=True, timeout=60)
+        result = subprocess.run([name, str(NOXFILE), "tests"], capture_output=True, text=True, timeout=600)
         assert result.returncode == 1
         assert result.stderr.startswith("Understudy needs Python 3.11 or newer")
         assert result.stderr.count("\n") == 1
@@ -145,7 +145,7 @@ def test_a_half_made_environment_is_made_again_once_by_two_starts(
         subprocess.Popen(command, env=environment, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         for _ in range(2)
     ]
-    outputs = [process.communicate(timeout=60)[0] for process in starts]
+    outputs = [process.communicate(timeout=600)[0] for process in starts]
 
     given = f"nox got ['-f', '{copy}', '-s', 'tests', '--', '-k', 'one thing']\n"
     assert [process.returncode for process in starts] == [0, 0], outputs

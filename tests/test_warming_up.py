@@ -49,7 +49,7 @@ print(json.dumps(found))
 def test_the_first_question_finds_the_sdk_there_and_nothing_was_opened_before(tmp_path: Path) -> None:
     arguments = [json.dumps(SDKS), json.dumps(sys.path), str(tmp_path)]
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {module: [True, [], 0] for module in SDKS}

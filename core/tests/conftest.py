@@ -80,7 +80,7 @@ class Site:
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=600,
             check=False,
         )
         assert done.returncode == 0, done.stderr

@@ -37,7 +37,7 @@ def loaded_by(program: str) -> set[str]:
     path = [str(SOURCE.parents[1]), *sys.path]
     lines = f"import sys; sys.path[:0] = {path}\n{program}\nprint('\\n'.join(sys.modules))"
     command = [sys.executable, "-I", "-S", "-c", lines]
-    return set(subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.split())
+    return set(subprocess.run(command, capture_output=True, text=True, timeout=600, check=True).stdout.split())
 
 
 def test_importing_understudy_loads_itself_and_next_to_nothing() -> None:

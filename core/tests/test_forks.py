@@ -52,7 +52,7 @@ def hold(lock):
             held.set()
             threading.Event().wait()
     elsewhere(work)
-    assert held.wait(5)
+    assert held.wait(60)
 
 wanted = Claim(1, Policy.eager(), 60.0, Limits(concurrent=1))
 """
@@ -66,7 +66,7 @@ def run(program):
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=600,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -79,7 +79,7 @@ inside, go = threading.Event(), threading.Event()
 class Slow(ScriptedProvider):
     def generate(self, request):
         inside.set()
-        go.wait(10)
+        go.wait(60)
         return super().generate(request)
 
 factory = LLMFactory(
@@ -88,7 +88,7 @@ factory = LLMFactory(
 )
 calling = threading.Thread(target=factory.generate_content, args=("hello",))
 calling.start()
-assert inside.wait(5)
+assert inside.wait(60)
 
 def child():
     go.set()

@@ -95,7 +95,7 @@ def guard(remote, clock):
 
 
 def eventually(condition):
-    latest = time.monotonic() + 5
+    latest = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < latest
         time.sleep(0.002)
@@ -268,9 +268,8 @@ def test_while_one_tries_the_others_do_not_wait(guard, remote, clock):
     trying = threading.Thread(target=guard.look, args=("a", EAGER))
     trying.start()
     eventually(lambda: len(remote.asked) == 2)
-    begun = time.monotonic()
     assert guard.take("a", WANTED).local
-    assert time.monotonic() - begun < 1
+    assert trying.is_alive()
     remote.free.set()
     trying.join()
     assert not guard.take("a", WANTED).local

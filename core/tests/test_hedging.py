@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 
 import pytest
 from timed import NEVER, Player, Stage, answer, ask, held_leases, record
@@ -469,13 +468,11 @@ def real(*players, **changes):
 
 @pytest.mark.parametrize("how", ["sync", "stream"])
 def test_sync_calls_are_hedged_on_the_background_loop(how):
-    first, second = Player("a", (5.0, "late")), Player("b", (0.02, "quick"))
+    first, second = Player("a", (60.0, "late")), Player("b", (0.02, "quick"))
     factory = real(first, second)
     threads = threading.active_count()
-    begun = time.monotonic()
     response = ask(factory, how)
     assert (response.content, record(response)) == ("quick", [("a", "cancelled"), ("b", "succeeded")])
-    assert time.monotonic() - begun < 1
     assert (first.cancelled, first.under_way, second.under_way) == (1, 0, 0)
     assert held_leases(factory) == {}
     assert threading.active_count() <= threads + 1  # the loop's own

@@ -45,7 +45,7 @@ def run_program(program, *flags):
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=600,
         check=False,
     )
     ended = time.time()
@@ -56,14 +56,10 @@ def run_program(program, *flags):
     return lines, ended - float(printed)
 
 
-@pytest.fixture
 def interrupt_soon():
-    """Interrupt this thread, as Ctrl-C does, a moment after the test has begun to wait."""
+    """Interrupt the main thread, as Ctrl-C does, a moment after the call in it was seen to have begun."""
     main = threading.main_thread().ident
-    timer = threading.Timer(0.05, lambda: signal.pthread_kill(main, signal.SIGINT))
-    timer.start()
-    yield
-    timer.cancel()
+    threading.Timer(0.05, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
 
 
 def test_the_result_comes_back():
@@ -142,17 +138,16 @@ def test_the_callers_context_holds_and_its_changes_stay_inside():
 
 def test_a_timeout_may_span_the_steps_of_an_iteration():
     async def patient():
-        async with asyncio.timeout(0.1):
+        async with asyncio.timeout(None) as limit:
             yield 1
             yield 2
+            limit.reschedule(asyncio.get_running_loop().time() + 0.01)
             await asyncio.sleep(FOREVER)
 
     steps = portal.iterate(patient)
     assert (next(steps), next(steps)) == (1, 2)
-    began = time.monotonic()
     with pytest.raises(TimeoutError):
         next(steps)
-    assert time.monotonic() - began < 0.5
 
 
 def test_nothing_is_read_before_it_is_asked_for():
@@ -181,7 +176,8 @@ def test_closing_early_raises_what_cleaning_up_raises():
 
 
 @pytest.mark.usefixtures("little_garbage")
-def test_an_iteration_that_is_dropped_is_closed():
+def test_an_iteration_that_is_dropped_is_closed(monkeypatch):
+    monkeypatch.setattr(portal, "PATIENCE", FOREVER)
     seen = []
     next(portal.iterate(lambda: count(seen)))
     gc.collect()
@@ -196,15 +192,16 @@ def test_an_iteration_that_is_dropped_is_closed():
     began = time.monotonic()
     portal.run(drop_on_the_loop)  # which must not wait for itself
     portal.run(answer)
-    assert time.monotonic() - began < portal.PATIENCE / 2
+    assert time.monotonic() - began < FOREVER
     assert seen[-2:] == [0, "understudy"]
 
 
 @interruptible
-def test_an_interruption_cancels_the_call(interrupt_soon):
+def test_an_interruption_cancels_the_call():
     ended = []
 
     async def hang():
+        interrupt_soon()
         try:
             await asyncio.sleep(FOREVER)
         finally:
@@ -217,12 +214,13 @@ def test_an_interruption_cancels_the_call(interrupt_soon):
 
 
 @interruptible
-def test_an_interruption_cancels_the_step(interrupt_soon):
+def test_an_interruption_cancels_the_step():
     seen = []
 
     async def hang():
         async for number in count(seen, 1):
             yield number
+        interrupt_soon()
         try:
             await asyncio.sleep(FOREVER)
         finally:
@@ -234,32 +232,42 @@ def test_an_interruption_cancels_the_step(interrupt_soon):
 
 
 @interruptible
-def test_an_interruption_is_not_held_up_for_long(interrupt_soon, monkeypatch):
+def test_an_interruption_is_not_held_up_for_long(monkeypatch):
     monkeypatch.setattr(portal, "PATIENCE", 0.1)
-    began = time.monotonic()
+    free, ended = asyncio.Event(), threading.Event()
 
     async def stubborn():
-        for _ in range(2):
+        interrupt_soon()
+        while not free.is_set():
             with suppress(asyncio.CancelledError):
-                await asyncio.sleep(0.3)
+                await free.wait()
+        ended.set()
+
+    async def let_go():
+        free.set()
 
     with pytest.raises(KeyboardInterrupt):
         portal.run(stubborn)
-    assert time.monotonic() - began < 0.25
+    assert not ended.is_set()
+    portal.run(let_go)
+    assert ended.wait(FOREVER)
 
 
 def test_many_threads_at_once():
+    waiting, all_there = [], asyncio.Event()
+
     async def wait(number):
-        await asyncio.sleep(0.05)
+        waiting.append(number)
+        if len(waiting) == 50:
+            all_there.set()
+        await asyncio.wait_for(all_there.wait(), FOREVER)
         return number
 
     def use(number):
         return portal.run(lambda: wait(number)), list(portal.iterate(lambda: count([], number)))
 
-    began = time.monotonic()
     with ThreadPoolExecutor(50) as pool:
         assert list(pool.map(use, range(50))) == [(number, list(range(number))) for number in range(50)]
-    assert time.monotonic() - began < 2  # of 2.5 one after the other
     assert [thread.name for thread in threading.enumerate()].count("understudy") == 1
 
 
@@ -287,7 +295,7 @@ def test_two_loops_never_wait_for_each_other(monkeypatch):
         def __init__(self, background, function):
             super().__init__(background, function)
             if threading.get_ident() in portal._backgrounds and not chosen.broken:
-                chosen.wait(5)  # both have a loop to wait for, and neither waits for it yet
+                chosen.wait(60)  # both have a loop to wait for, and neither waits for it yet
 
     async def nested():
         return portal.run(answer)
@@ -296,7 +304,7 @@ def test_two_loops_never_wait_for_each_other(monkeypatch):
     portal._backgrounds[second.ident] = second
     monkeypatch.setattr(portal, "_Call", Call)
     both = [asyncio.run_coroutine_threadsafe(nested(), one.loop) for one in (first, second)]
-    assert [one.result(5) for one in both] == [42, 42]
+    assert [one.result(60) for one in both] == [42, 42]
 
 
 def test_the_loop_survives_what_ends_loops():
@@ -356,24 +364,22 @@ print(time.time())
     assert lines == ["child"]
 
 
-def test_the_exit_is_quick_and_quiet_whatever_is_left():
-    _, seconds = run_program(
-        """
+LEAVE_WORK_BEHIND = """
 from understudy.concurrency import portal
 from understudy.concurrency.threads import in_thread
 async def hang():
-    await asyncio.sleep(30)
+    await asyncio.sleep(3600)
 async def stubborn():
     while True:
-        try: await asyncio.sleep(30)
+        try: await asyncio.sleep(3600)
         except asyncio.CancelledError: pass
 async def in_another_thread():
-    await in_thread(time.sleep, 30)
+    await in_thread(time.sleep, 3600)
 async def look_up():
-    await asyncio.get_running_loop().run_in_executor(None, time.sleep, 30)
+    await asyncio.get_running_loop().run_in_executor(None, time.sleep, 3600)
 async def count():
     yield 1
-    await asyncio.sleep(30)
+    await asyncio.sleep(3600)
 async def leave_behind():
     asyncio.create_task(stubborn())
     generators.append(count())
@@ -387,9 +393,16 @@ next(steps)
 portal.run(leave_behind)
 time.sleep(0.1)
 print(time.time())
-""",
-        *("-X", "dev", "-W", "error"),
-    )
+"""
+
+
+def test_the_exit_is_quiet_and_waits_for_nothing_that_is_left():
+    run_program(LEAVE_WORK_BEHIND, *("-X", "dev", "-W", "error"))
+
+
+@pytest.mark.timing
+def test_the_exit_is_quick_whatever_is_left():
+    _, seconds = run_program(LEAVE_WORK_BEHIND)
     assert seconds < portal.PATIENCE + 0.5
 
 
@@ -408,6 +421,7 @@ def after_the_portal():
     except RuntimeError as error:  # Python 3.12 starts no thread then
         print(*str(error).split()[:1])
 from understudy.concurrency import portal
+portal.PATIENCE = 60
 atexit.register(lambda: portal.run(lambda: answer("before")))
 threading.Thread(target=portal.run, args=(hang,), daemon=True).start()
 portal.run(lambda: answer("once"))
@@ -416,4 +430,4 @@ print(time.time(), flush=True)
         *("-X", "dev", "-W", "error"),
     )
     assert lines in (["once", "before", "after"], ["once", "before", "can't"])
-    assert seconds < portal.PATIENCE
+    assert seconds < 60

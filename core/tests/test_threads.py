@@ -50,11 +50,10 @@ def test_what_hangs_takes_no_place_and_is_dropped(caplog):
         raise LookupError("too late")
 
     async def use():
-        began = time.monotonic()
         hanging = [asyncio.wait_for(in_thread(hang, number), 0.05) for number in range(50)]
         assert {type(one) for one in await asyncio.gather(*hanging, return_exceptions=True)} == {TimeoutError}
         assert await in_thread(lambda: 42) == 42
-        assert time.monotonic() - began < 2
+        assert done == []
         free.set()
         while len(done) < 50:
             await asyncio.sleep(0.01)
@@ -73,7 +72,7 @@ def test_threads_are_used_again_and_few_are_kept():
         await asyncio.gather(*(in_thread(barrier.wait, FOREVER) for _ in range(barrier.parties)))
 
     asyncio.run(use())
-    latest = time.monotonic() + 5
+    latest = time.monotonic() + FOREVER
     while (left := [one.name for one in threading.enumerate()].count("understudy-worker")) > threads.MOST_IDLE:
         assert time.monotonic() < latest, left
         time.sleep(0.01)
@@ -108,7 +107,7 @@ def test_a_result_for_a_closed_loop_is_dropped():
 
     asyncio.run(use())  # and the loop does not wait for the thread when it closes
     free.set()
-    assert done.wait(5)
+    assert done.wait(FOREVER)
 
 
 def test_a_stream_given_up_at_once_does_not_wait_for_its_piece():
@@ -135,11 +134,12 @@ def test_a_stream_given_up_at_once_does_not_wait_for_its_piece():
         await asyncio.sleep(0)  # begun, and no more
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(asking, 5)
+            await asyncio.wait_for(asking, FOREVER)
+        assert not closed.is_set()
 
     asyncio.run(use())
     free.set()
-    assert closed.wait(5)
+    assert closed.wait(FOREVER)
 
 
 def test_what_hangs_does_not_hold_up_the_exit():
@@ -147,18 +147,16 @@ def test_what_hangs_does_not_hold_up_the_exit():
 import asyncio, time
 from understudy.concurrency.threads import in_thread
 async def use():
-    await asyncio.wait_for(in_thread(time.sleep, 30), 0.05)
+    await asyncio.wait_for(in_thread(time.sleep, 3600), 0.05)
 try: asyncio.run(use())
 except TimeoutError: print("left", flush=True)
 """
-    began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-c", program],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=600,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "left\n", "")
-    assert time.monotonic() - began < 5

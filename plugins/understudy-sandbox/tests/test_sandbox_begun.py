@@ -74,7 +74,7 @@ def test_gemini_goes_on_with_older_models_only(sandbox: Sandbox, model: str, sta
         {"content-type": "application/json", "x-goog-api-key": "test-key"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=5) as reply:
+        with urllib.request.urlopen(request, timeout=60) as reply:
             found, body = reply.status, json.load(reply)
     except urllib.error.HTTPError as error:
         found, body = error.code, json.load(error)

@@ -101,7 +101,7 @@ def test_vertex_gives_no_details(sandbox: Sandbox) -> None:
     sandbox.gemini.next(faults.rate_limited())
     path = f"/v1/projects/p/locations/l/publishers/google/models/{MODEL}:generateContent"
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(sandbox.gemini.url + path, data=b"{}", timeout=5)
+        urllib.request.urlopen(sandbox.gemini.url + path, data=b"{}", timeout=60)
     with caught.value as reply:
         assert "details" not in json.loads(reply.read())["error"]
 
@@ -111,11 +111,11 @@ def test_errors_of_an_array_stream_are_arrays(sandbox: Sandbox) -> None:
     body = json.dumps({"contents": [{"parts": [{"text": "x"}]}]}).encode()
     sandbox.gemini.next(faults.overloaded(), faults.stream_error(), faults.stream_error(after=2))
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(url, data=body, timeout=5)
+        urllib.request.urlopen(url, data=body, timeout=60)
     with caught.value as reply:
         assert json.loads(reply.read())[0]["error"]["code"] == 503
     for before in (0, 2):
-        with urllib.request.urlopen(url, data=body, timeout=5) as reply:
+        with urllib.request.urlopen(url, data=body, timeout=60) as reply:
             chunks = json.loads(reply.read())
         assert len(chunks) == before + 1
         assert chunks[-1]["error"]["status"] == "UNAVAILABLE"

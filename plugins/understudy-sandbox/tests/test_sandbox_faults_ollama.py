@@ -162,7 +162,7 @@ def test_refuse(sandbox: Sandbox, ollama_client: Any, stream: bool) -> None:
 )
 def test_async_streams(sandbox: Sandbox, fault: Fault, raised: str) -> None:
     async def talk() -> str:
-        async with ollama.AsyncClient(host=sandbox.ollama.url, timeout=5) as client:
+        async with ollama.AsyncClient(host=sandbox.ollama.url, timeout=60) as client:
             try:
                 return "".join([line.message.content async for line in await client.chat(MODEL, HELLO, stream=True)])
             except Exception as error:

@@ -36,7 +36,7 @@ def generate(client: genai.Client, contents: Any = "Hello there", **config: Any)
 
 def post(url: str, body: Any, **headers: str) -> Any:
     request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json", **headers})
-    with urllib.request.urlopen(request, timeout=5) as response:
+    with urllib.request.urlopen(request, timeout=60) as response:
         return json.loads(response.read())
 
 

@@ -20,7 +20,7 @@ def post(url: str, body: Any, **headers: str) -> tuple[int, Any]:
     """Send a request; return the status and the JSON of the reply."""
     request = urllib.request.Request(url, json.dumps(body).encode(), {"x-goog-api-key": "AQ.new", **headers})
     try:
-        with urllib.request.urlopen(request, timeout=5) as reply:
+        with urllib.request.urlopen(request, timeout=60) as reply:
             return reply.status, json.loads(reply.read())
     except urllib.error.HTTPError as error:
         with error:
@@ -137,7 +137,7 @@ def test_publisher_models_are_listed(sandbox: Sandbox) -> None:
     request = urllib.request.Request(
         f"{sandbox.gemini.url}/v1beta1/publishers/google/models", headers={"authorization": "Bearer t"}
     )
-    with urllib.request.urlopen(request, timeout=5) as reply:
+    with urllib.request.urlopen(request, timeout=60) as reply:
         listed = json.loads(reply.read())["publisherModels"]
     assert {"name": "publishers/google/models/gemini-3.5-flash-lite"} in listed
 

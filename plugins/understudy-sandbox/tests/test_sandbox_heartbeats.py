@@ -30,7 +30,7 @@ HEADERS = {"x-api-key": "k", "x-goog-api-key": "k", "authorization": "Bearer k",
 
 @contextmanager
 def _opened(stand_in: StandIn, path: str, body: Any, method: str = "POST") -> Iterator[http.client.HTTPResponse]:
-    connection = http.client.HTTPConnection("127.0.0.1", stand_in.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", stand_in.port, timeout=60)
     connection.request(method, path, json.dumps(body), {**HEADERS, "content-type": "application/json"})
     try:
         with connection.getresponse() as response:

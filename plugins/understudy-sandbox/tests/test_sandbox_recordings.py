@@ -28,7 +28,7 @@ def ask(sandbox: Sandbox, vendor: str, body: Any, stream: bool = False, fault: F
     headers = {"x-api-key": "k", "anthropic-version": "2023-06-01"}
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
     try:
-        with urllib.request.urlopen(request, timeout=5) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             return str(response.read().decode())
     except urllib.error.HTTPError as error:
         with error:
