@@ -214,12 +214,39 @@ def simulation(session: nox.Session) -> None:
     session.run("python", "tests/simulation", *session.posargs, env={"PYTHONPATH": None})
 
 
+def name_of(file: Path) -> str:
+    """Return the name of a wheel's package."""
+    return file.name.partition("-")[0].replace("_", "-")
+
+
+def write_list(wheels: "list[Path]", file: Path) -> Path:
+    """Write where our packages are, as constraints: with these no installer looks for their names in an index."""
+    file.write_text("".join(f"{name_of(each)} @ {each.as_uri()}\n" for each in wheels), encoding="utf-8")
+    return file
+
+
+def install_as_told(session: nox.Session, wheels: "list[Path]") -> None:
+    """Install by name with pip, as README tells, and make every provider."""
+    told = "pip install -c dist/ours.txt "
+    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
+    names = next(line.removeprefix(told).split() for line in lines if line.startswith(told))
+    empty(session)
+    ours = write_list(wheels, Path(session.create_tmp(), "ours.txt"))
+    install(session, "Installing pip", "pip")
+    command = ["python", "-m", "pip", "install", "-c", ours, *names]
+    quietly(session, f"Installing {', '.join(names)} with pip", *command)
+    session.run("python", "-m", "pip", "check", "--quiet")
+    session.run("python", "-W", "error", "-c", MAKE_ALL)
+
+
 @nox.session(python=["3.11", "3.12", "3.13"])
 @nox.parametrize("versions", ["lowest-direct", "highest"])
 def installs(session: nox.Session, versions: str) -> None:
     """See whether our packages install together, and each alone, with the oldest and the newest dependencies."""
     stop_without_uv(session)
     core, *plugins = [wheel(session, package) for package in packages()]
+    if versions == "highest":
+        install_as_told(session, [core, *plugins])
     base = [core, *(plugin for plugin in plugins if plugin.name.startswith("understudy_toolkit-"))]
     for wheels in ([core, *plugins], base, *([*base, plugin] for plugin in plugins if plugin not in base)):
         empty(session)
@@ -231,6 +258,15 @@ def installs(session: nox.Session, versions: str) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
+    """Put a wheel of each package in dist/, and their list, dist/ours.txt, for `pip install -c dist/ours.txt NAME`."""
+    built = [wheel(session, package) for package in packages()]
+    shutil.rmtree(ROOT / "dist", ignore_errors=True)
+    (ROOT / "dist").mkdir()
+    write_list([Path(shutil.copy(each, ROOT / "dist")) for each in built], ROOT / "dist/ours.txt")
+
+
+@nox.session
+def release(session: nox.Session) -> None:
     """Put wheels and source distributions in dist/, and see whether each wheel installs alone and loads."""
     prepare(session, *group("build"), ours=False)
     shutil.rmtree(ROOT / "dist", ignore_errors=True)
@@ -241,7 +277,9 @@ def build(session: nox.Session) -> None:
     # Entry points in pytest's group are loaded by pytest, and need it.
     load = "import sys; from importlib.metadata import distribution as found; "
     load += "[each.load() for each in found(sys.argv[1]).entry_points if each.group != 'pytest11']"
-    for file in existing("dist/*.whl"):
+    wheels = sorted((ROOT / "dist").glob("*.whl"))
+    ours = write_list(wheels, ROOT / "dist/ours.txt")
+    for name in map(name_of, wheels):
         empty(session)
-        install(session, f"Installing {file} alone", file, "--find-links", "dist")
-        session.run("python", "-c", load, Path(file).name.partition("-")[0])
+        install(session, f"Installing {name} alone", name, "-c", ours)
+        session.run("python", "-c", load, name)

@@ -39,6 +39,7 @@ import dotenv
 import pytest
 
 from understudy import ChatProvider, LLMFactory
+from understudy.discovery.packages import FOLDERS
 from understudy.testing import no_waiting
 
 ROOT = Path(__file__).parents[1]
@@ -233,6 +234,9 @@ def check_words(stage: Stage, words: list[str], where: str) -> None:
             assert not gone, f"{where} names what is not there: {gone}"
         case ["python" | "python3", "-m", "pip", *rest]:
             check_words(stage, ["pip", *rest], where)
+        case ["pip", "install", "-c", "dist/ours.txt", *names]:
+            gone = [name for name in names if FOLDERS.get(name) is None or not (ROOT / FOLDERS[name]).is_dir()]
+            assert not gone, f"{where}: there is no package {gone}"
         case ["pip", "install", *packages]:
             for package in packages:
                 assert (ROOT / package / "pyproject.toml").is_file(), f"{where}: there is no package {package}"
