@@ -6,6 +6,8 @@ could bring a stranger's code (docs/decisions/0046-names-before-advice.md).
 
 from __future__ import annotations
 
+__all__ = ["FOLDERS", "KNOWN_PACKAGES", "source_of"]
+
 # The folder of each in a clone of the repository.
 FOLDERS = {
     "understudy": "core",
