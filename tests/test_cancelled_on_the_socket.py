@@ -15,10 +15,9 @@ import pytest
 from understudy import Failure, Message, Request, Settings
 from understudy.concurrency.portal import iterate, run
 
-TIMEOUT = 0.1  # seconds after which a call is cancelled
-EXCESS = 0.05  # seconds that it may end later
-GONE = 0.1  # seconds after its end until the server sees that its connection is closed
-TRIES = 10  # to keep to these on a machine that has other things to do
+TIMEOUTS = (0.1, 0.1, 0.1, 0.5, 2.0, 10.0)  # seconds after which a call is cancelled: the next, where it ended late
+EXCESS = 0.5  # of that time, by which it may end later
+GONE = 1.0  # of that time, until the server sees that its connection is closed
 REQUEST = Request(messages=(Message.user("hello"),), timeout=30)  # so that nothing else ends the call
 MODULES = {
     "claude": "understudy_claude",
@@ -81,7 +80,7 @@ class Server:
         self.behaviour = "end"
         socket.create_connection(self.listener.getsockname()).close()
         for thread in self.threads:
-            thread.join(5)
+            thread.join(60)
         self.listener.close()
         assert not any(thread.is_alive() for thread in self.threads)
 
@@ -110,7 +109,7 @@ def make(name, folder, server, scheme="http"):
     server.behaviour = "hang_up"
     for ask in (generate, stream):
         with pytest.raises(Failure):
-            ask(provider, timeout=20)
+            ask(provider, timeout=60)
     return provider
 
 
@@ -126,7 +125,7 @@ def provider(server, name, tmp_path_factory):
     run(provider.aclose)
 
 
-def generate(provider, timeout=TIMEOUT):
+def generate(provider, timeout):
     async def ask():
         async with asyncio.timeout(timeout):
             return await provider.agenerate(REQUEST)
@@ -134,7 +133,7 @@ def generate(provider, timeout=TIMEOUT):
     return run(ask)
 
 
-def stream(provider, timeout=TIMEOUT):
+def stream(provider, timeout):
     async def ask():
         async with asyncio.timeout(timeout), aclosing(provider.astream(REQUEST)) as events:
             async for event in events:
@@ -143,28 +142,32 @@ def stream(provider, timeout=TIMEOUT):
     return list(iterate(ask))
 
 
-def cancel(server, ask, provider):
-    """Make a call that is cancelled; return by how much it was late, and how much later its connection was closed."""
+def cancel(server, ask, provider, timeout):
+    """Make a call that is cancelled.
+
+    Returns:
+        By how much it was late, and how much later its connection was closed, as parts of the timeout.
+    """
     before = server.accepted
     began = time.monotonic()
     with pytest.raises(TimeoutError):
-        ask(provider)
+        ask(provider, timeout)
     ended = time.monotonic()
-    assert server.accepted == before + 1
-    while len(server.closed) < server.accepted and time.monotonic() < ended + 2 * GONE:
+    while len(server.closed) < server.accepted and time.monotonic() < ended + 2 * timeout:
         time.sleep(0.002)
-    closed = max(server.closed) if len(server.closed) == server.accepted else math.inf
-    return ended - began - TIMEOUT, closed - ended
+    if server.accepted != before + 1 or len(server.closed) < server.accepted:  # cancelled before it was there, or left
+        return math.inf, math.inf
+    return (ended - began - timeout) / timeout, (max(server.closed) - ended) / timeout
 
 
-def best(server, ask, provider):
-    """Return the best of some tries: other programs' work is not what is measured."""
-    tries = []
-    for _ in range(TRIES):
-        tries.append(cancel(server, ask, provider))
-        if max(tries[-1]) < EXCESS:
+def see_it_end(server, ask, provider):
+    """See that a cancelled call ends, and its connection; again with more time, where the machine has much to do."""
+    for timeout in TIMEOUTS:
+        excess, gone = cancel(server, ask, provider, timeout)
+        if excess < EXCESS and gone < GONE:
             break
-    return min(tries, key=max)
+    assert excess < EXCESS
+    assert gone < GONE
 
 
 @pytest.mark.parametrize("ask", [generate, stream])
@@ -172,9 +175,7 @@ def best(server, ask, provider):
 def test_an_answer_that_does_not_end(server, provider, name, behaviour, ask):
     server.content_type = STREAMS.get(name, "text/event-stream") if ask is stream else "application/json"
     server.behaviour = behaviour
-    excess, gone = best(server, ask, provider)
-    assert excess < EXCESS
-    assert gone < GONE
+    see_it_end(server, ask, provider)
 
 
 @pytest.mark.parametrize("ask", [generate, stream])
@@ -182,8 +183,6 @@ def test_a_handshake_that_does_not_end(server, name, tmp_path, ask):
     provider = make(name, tmp_path, server, "https")
     try:
         server.behaviour = "stall"
-        excess, gone = best(server, ask, provider)
-        assert excess < EXCESS
-        assert gone < GONE
+        see_it_end(server, ask, provider)
     finally:
         run(provider.aclose)
