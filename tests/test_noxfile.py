@@ -4,6 +4,7 @@ import ast
 import base64
 import hashlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -100,6 +101,19 @@ def test_without_arguments_it_lists_the_sessions_and_installs_nothing(copy: Path
     for session in ("demo", "tests", "lint", "build"):
         assert f"\n  {session} " in result.stdout
     assert not (copy.parent / ".nox").exists()
+
+
+def test_every_session_stands_in_contributing(copy: Path, bare: dict[str, str]) -> None:
+    listed = re.findall(r"^  (\w+)", start(copy, bare).stdout, re.MULTILINE)
+    table = (NOXFILE.parent / "CONTRIBUTING.md").read_text("utf-8").partition("| session |")[2].partition("\n\n")[0]
+    rows = [row.split("|")[1] for row in table.splitlines()[2:]]
+    assert re.findall(r"`(\w+)`", " ".join(rows)) == listed
+
+
+@pytest.mark.parametrize("session", ["tests-3.12", "versions(lowest)", "installs-3.12(versions='highest')"])
+def test_a_session_may_have_a_python_and_a_parameter(copy: Path, bare: dict[str, str], session: str) -> None:
+    result = start(copy, bare, session)
+    assert "Installing nox failed" in result.stderr  # so it was known
 
 
 def test_an_unknown_session_is_named_beside_the_known_ones(copy: Path, bare: dict[str, str]) -> None:
