@@ -13,6 +13,7 @@ KINDS = (
     *("brownout",) * 3,
     *("quota",) * 2,
     *("slow",) * 2,
+    "stalled",
     "dribble",
     "exhausted",
     "cut",

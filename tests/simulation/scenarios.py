@@ -17,6 +17,7 @@ from simulation.stores import Book, Network
 from simulation.vendors import Vendor
 from simulation.world import BEGINNING, CURRENT, History, VirtualLoop, run
 from understudy import Policy
+from understudy.breaker import REFUSAL_GROWTH
 from understudy.budgets import BURST
 from understudy.guarded import GuardedStore
 from understudy.limits import Limits
@@ -84,9 +85,7 @@ class World:
         """From now on nothing goes wrong: go on until all calls have ended and every target serves again, or longer."""
         history, loop = self.history, self.loop
         history.healed = loop.now
-        longest = max(
-            max(c.policy.breaker_longest, c.policy.longest_hint, c.policy.longest_cooldown) for c in self.clients
-        )
+        longest = max(_longest_rest(client.policy) for client in self.clients)
         step = max(longest / 40, 5.0)
         for _ in range(60):
             for client in self.clients:
@@ -107,8 +106,12 @@ class World:
 
     def _remains(self) -> dict[str, Any]:
         """Return what should not be left over: targets that rest, leases, spent budgets, calls under way."""
-        left: dict[str, Any] = {"resting": self._resting(), "slots": [], "budgets": [], "bulkheads": []}
+        left: dict[str, Any] = {what: [] for what in ("under way", "slots", "budgets", "bulkheads")}
+        left["resting"] = self._resting()
         for target, record in self.book.inner._records.items():
+            under_way = {call for calls in record._under_way for call in calls}
+            if any(not self.history.calls[self.book.calls[call]].died for call in under_way):
+                left["under way"].append(target)
             if record._allowance is not None and any(
                 until > self.loop.now for until in record._allowance._slots.values()
             ):
@@ -121,6 +124,11 @@ class World:
                 left["bulkheads"].append(client.number)
         left["tasks"] = len(asyncio.all_tasks(self.loop)) - 1
         return left
+
+
+def _longest_rest(policy: Policy) -> float:
+    refused = REFUSAL_GROWTH * (policy.refusal_cooldown or 0.0)
+    return max(policy.breaker_longest, policy.longest_hint, policy.longest_cooldown, refused)
 
 
 def play(seed: int) -> History:
