@@ -216,7 +216,7 @@ def connections_end(stand_in, seconds=1.0):
 
 
 def check_quick_retry(call, outcome, waits):
-    """Check that the eager policy asked the primary once more, soon, where that can help, and waited for nothing else."""
+    """Check that the eager policy asked the primary once more, soon, where that can help, and waited only for that."""
     first, *others = call.attempts
     again = [attempt for attempt in others if attempt.target == first.target]
     assert [(one.number, one.reason, type(one.failure), one.wait) for one in again] == [

@@ -47,7 +47,8 @@ def test_what_fails_for_a_moment_is_answered_by_the_primary_all_the_same(stage, 
         (1, "primary", "failed", 0.0),
         (2, "quick retry after server error", "succeeded", waits[0]),
     ]
-    assert QUICK[0] <= waits[0] <= QUICK[1] and len(waits) == 1
+    assert QUICK[0] <= waits[0] <= QUICK[1]
+    assert len(waits) == 1
 
 
 @casts
