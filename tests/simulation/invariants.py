@@ -97,7 +97,7 @@ def check_i03(history: History) -> None:
         quick = quick_waits(call)
         for at, event in call.told:
             if isinstance(event, RetryScheduled) and (at, event.target) not in quick:
-                _check_wait(call, at, event)
+                _check_wait(call, at, event, sum(when < at and target == event.target for when, target in quick))
         for attempt in attempts_of(call) or ():
             if attempt.wait and attempt.number:
                 waits = [e.wait for _, e in call.told if isinstance(e, RetryScheduled) and e.target == attempt.target]
@@ -106,13 +106,13 @@ def check_i03(history: History) -> None:
                 )
 
 
-def _check_wait(call: CallRecord, at: float, event: RetryScheduled) -> None:
+def _check_wait(call: CallRecord, at: float, event: RetryScheduled, quick: int) -> None:
     policy = call.policy
     if isinstance(event.failure, TargetResting):  # nobody else is left, and this one is free again soon
         rest = min(event.failure.retry_after or 0.0, policy.max_delay + SLICE)
         assert event.wait <= rest + ROUNDING, f"{_who(call)} waited {event.wait} s for {event.failure}"
         return
-    formula = min(policy.retry_delay * 2 ** (event.retry - 1), policy.max_delay)
+    formula = min(policy.retry_delay * 2 ** (event.retry - quick - 1), policy.max_delay)
     hint = event.failure.retry_after or 0.0
     limited = isinstance(event.failure, RateLimited)  # waited for only where nobody else is left
     if limited:
@@ -172,19 +172,11 @@ def check_quick(history: History) -> None:
 
 def quick_waits(call: CallRecord) -> set[tuple[float, str]]:
     """Return the waits before quick retries, when each began and for whom: a retry's number does not count them."""
-    waits: set[tuple[float, str]] = set()
-    asked: Counter[str] = Counter()  # without an attempt with an adapted request, and without quick retries
-    for at, event in call.told:
-        if isinstance(event, AttemptStarted):
-            asked[event.target] += 1
-            continue
-        is_retry = isinstance(event, RetryScheduled) and not isinstance(event.failure, QuotaFailure | TargetResting)
-        if is_retry:
-            adapted = any(visit.adapted and visit.began <= at for visit in _visits_of(call, event.target))
-            if event.retry < asked[event.target] - adapted:
-                waits.add((at, event.target))
-                asked[event.target] -= 1
-    return waits
+    return {
+        (at, event.target)
+        for at, event in call.told
+        if isinstance(event, RetryScheduled) and not event.retry and not isinstance(event.failure, TargetResting)
+    }
 
 
 def check_i04(history: History) -> None:

@@ -15,7 +15,7 @@ from simulation.faults import Episode
 from simulation.policies import random_limits, random_policy
 from simulation.stores import Book, Network
 from simulation.vendors import Vendor
-from simulation.world import BEGINNING, CURRENT, History, VirtualLoop, run
+from simulation.world import BEGINNING, CURRENT, Flushed, Given, History, VirtualLoop, run
 from understudy import Policy
 from understudy.breaker import REFUSAL_GROWTH
 from understudy.budgets import BURST
@@ -109,8 +109,8 @@ class World:
         left: dict[str, Any] = {what: [] for what in ("under way", "slots", "budgets", "bulkheads")}
         left["resting"] = self._resting()
         for target, record in self.book.inner._records.items():
-            under_way = {call for calls in record._under_way for call in calls}
-            if any(not self.history.calls[self.book.calls[call]].died for call in under_way):
+            under_way = {self.book.calls[call] for calls in record._under_way for call in calls}
+            if under_way - self._unheard(target):
                 left["under way"].append(target)
             if record._allowance is not None and any(
                 until > self.loop.now for until in record._allowance._slots.values()
@@ -124,6 +124,16 @@ class World:
                 left["bulkheads"].append(client.number)
         left["tasks"] = len(asyncio.all_tasks(self.loop)) - 1
         return left
+
+    def _unheard(self, target: str) -> set[int]:
+        """Return the calls whose last word never came: the store counts them until their time is over."""
+        last = {
+            entry.call: isinstance(entry, Given)
+            for entry in self.history.store_log
+            if not isinstance(entry, Flushed) and (entry.store, entry.target) == (self.book.name, target)
+        }
+        failing = "store" in self.history.episodes
+        return {call for call, given in last.items() if not given and (failing or self.history.calls[call].died)}
 
 
 def _longest_rest(policy: Policy) -> float:
