@@ -19,6 +19,7 @@ from understudy.errors import (
     Failure,
     LimitReached,
     RequestRejected,
+    Scope,
     StreamInterrupted,
     Timeout,
     TooManyCalls,
@@ -612,7 +613,8 @@ class Performance:
         if failure.usage is not None or approach is None or approach.began is None:
             return 0
         cause = _cause(failure)
-        if not isinstance(failure, StreamInterrupted) and (not isinstance(cause, Timeout) or cause.status is not None):
+        broken = isinstance(failure, StreamInterrupted) or (self.has_begun(index) and failure.scope is Scope.TRANSIENT)
+        if not broken and (not isinstance(cause, Timeout) or cause.status is not None):
             return 0
         return self._waste_of(index, approach, seconds)
 
