@@ -18,19 +18,20 @@ class Gate:
     """
 
     def __init__(self):
-        self._kind, self._times = None, 0
+        self._kind, self._times, self._when = None, 0, None
         self._lock = threading.Lock()
         self._opened = threading.Event()
         self._opened.set()
 
-    def shut(self, until=None, times=1):
-        """Hold requests back from now on.
+    def shut(self, until=None, times=1, when=None):
+        """Hold requests back from now on, until `open` is called, or what else is said here has come.
 
         Args:
-            until: the event that opens the gate; None where only `open` does.
+            until: an event that opens the gate.
             times: how often that must have been heard.
+            when: a function that says whether a request may go.
         """
-        self._kind, self._times = until, times
+        self._kind, self._times, self._when = until, times, when
         self._opened.clear()
 
     def open(self):
@@ -72,12 +73,18 @@ class Gate:
                 if self._times == 0:
                     self._opened.set()
 
+    def _is_open(self):
+        return self._opened.is_set() or (self._when is not None and self._when())
+
     def _wait(self):
-        assert self._opened.wait(PATIENCE), "nothing has opened the gate"
+        latest = time.monotonic() + PATIENCE
+        while not self._is_open():
+            assert time.monotonic() < latest, "nothing has opened the gate"
+            self._opened.wait(0.002)
 
     async def _await(self):
         async with asyncio.timeout(PATIENCE):
-            while not self._opened.is_set():
+            while not self._is_open():
                 await asyncio.sleep(0.002)
 
 

@@ -639,10 +639,14 @@ class Performance:
         after = self.holdings.give(index, report)
         if report is not None and after is not None and not after.alive and report.late is not None:
             self._give_back_hedge()  # it answered nobody: who was asked beside it did not come on top
-        outcome = Outcome(now, index=index)
-        if began is not None and approach is not None:
-            outcome.wasted = self._waste_of(index, approach, now - began)
-        return outcome
+        return Outcome(now, index=index)
+
+    def wasted_so_far(self, index: int) -> int:
+        """Estimate the tokens that an attempt under way has cost."""
+        approach = self._approaches.get(index)
+        if approach is None or approach.began is None:
+            return 0
+        return self._waste_of(index, approach, self.runtime.clock() - approach.began)
 
     def leave_to_end(self, index: int) -> Outcome:
         """Let an attempt go on by itself."""

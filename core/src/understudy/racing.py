@@ -120,11 +120,13 @@ class Race:
         closing = asyncio.ensure_future(_end(task, runner))
         await asyncio.wait({closing}, timeout=GRACE)
         performance = self._performance
+        wasted = performance.wasted_so_far(index)
         outcome = Outcome(performance.runtime.clock(), index=index)
         if performance.asks_elsewhere:
             start(lambda: performance.give_up(command))
         else:
             outcome = performance.give_up(command)
+        outcome.wasted = wasted
         answered = task.done() and not task.cancelled() and task.exception() is None
         outcome.response = task.result().response if answered else None
         return outcome
