@@ -15,7 +15,7 @@ from pathlib import Path
 import crash
 from driver_process import DriverProcess, Ended
 from environments import HOME, ROOT, python_for
-from libraries import LIBRARIES, Library, Variant
+from libraries import LIBRARIES, OURS, Library, Variant
 from report import Results, Versions, page
 from scenarios import SCENARIOS, Result, Scenario, play, warm_up
 from upstream_process import Upstream
@@ -23,7 +23,8 @@ from upstream_process import Upstream
 PAGE = ROOT / "docs" / "failover-benchmark.md"
 MARK = "<!-- written by the {part}: {place} -->"
 PARTS = {"rows": "failover benchmark", "crash": "crash test"}
-AT_ONCE = 12  # cells that are played at the same time: they wait, most of the time
+AT_ONCE = 16  # cells that are played at the same time: they wait, most of the time
+CRASH_LANES = 3  # processes in which ours plays the crash test each way: it is the one that insists longest
 STARTING = 4  # libraries that are imported at the same time: they compute
 
 
@@ -112,21 +113,25 @@ async def _crash(crashes: list[crash.Crash], libraries: list[Library], pythons: 
     verdicts: crash.Verdicts = {}
     starting = asyncio.Semaphore(STARTING)
     drivers = [
-        (DriverProcess(library, variant, pythons[library.name], _log(library, variant)), stream)
+        (DriverProcess(library, variant, pythons[library.name], _log(library, variant)), stream, lane)
         for library in libraries
         for variant in crash.variants(library)
         for stream in (False, True)
         if stream or not variant.streams_only
+        for lane in _crash_lanes(crashes, library)
     ]
     try:
         async with Upstream() as upstream:
-            await asyncio.gather(*(_start(driver, upstream, starting) for driver, _ in drivers))
-            await asyncio.gather(
-                *(_crash_one(driver, stream, crashes, upstream, verdicts) for driver, stream in drivers)
-            )
+            await asyncio.gather(*(_start(driver, upstream, starting) for driver, *_ in drivers))
+            await asyncio.gather(*(_crash_one(*driver, upstream, verdicts) for driver in drivers))
     finally:
-        await asyncio.gather(*(driver.stop() for driver, _ in drivers))
+        await asyncio.gather(*(driver.stop() for driver, *_ in drivers))
     return verdicts
+
+
+def _crash_lanes(crashes: list[crash.Crash], library: Library) -> list[list[crash.Crash]]:
+    lanes = CRASH_LANES if library is OURS else 1
+    return [lane for first in range(lanes) if (lane := crashes[first::lanes])]
 
 
 async def _crash_one(
