@@ -331,7 +331,7 @@ def _pieces(performance: Performance, command: Call) -> Generator[StreamEvent, N
                 break
             silent = performance.clocks(command.index).first_at is None
             given = delivery.take(event)
-            if silent:
+            if silent and performance.has_begun(command.index):
                 performance.first_sign(command.index)
             yield from given
         else:
@@ -436,7 +436,7 @@ async def _async_pieces(performance: Performance, command: Call) -> AsyncGenerat
                 break
             silent = performance.clocks(command.index).first_at is None
             taken = delivery.take(event)
-            if silent:
+            if silent and performance.has_begun(command.index):
                 performance.first_sign(command.index)
             for given in taken:
                 yield given
