@@ -9,9 +9,11 @@ from functools import cache
 from typing import Any
 
 from simulation.checks import CHECKS, breaks
+from simulation.clients import Manners
 from simulation.mutations import without
-from simulation.scenarios import play
-from understudy import admission, answers, asking, concluding, drivers, errors, times
+from simulation.scenarios import USUAL, is_small, play
+from simulation.world import History
+from understudy import admission, answers, asking, concluding, drivers, errors, performance
 from understudy.breaker import Breaker
 from understudy.budgets import HedgeBudget, RetryBudget
 from understudy.call_state import CallState
@@ -26,14 +28,18 @@ from understudy.racing import Race
 from understudy.record import TargetRecord
 from understudy.windows import Allowance, Window
 
-WORLDS = 420  # among which small ones are looked for
-FEW = 400  # calls in a small one
-sound = cache(play)  # the world of a seed with all guards in their places
+WORLDS = 1000  # among which small ones are looked for
 
 
 def small_worlds() -> Iterator[int]:
     """Yield the seeds of worlds that are played quickly."""
-    return (seed for seed in range(WORLDS) if len(sound(seed).calls) <= FEW)
+    return filter(is_small, range(WORLDS))
+
+
+@cache
+def sound(seed: int, policy: tuple[tuple[str, Any], ...], manners: Manners) -> History:
+    """Return the world of a seed with all guards in their places."""
+    return play(seed, dict(policy), manners)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,8 @@ class Guard:
         guard: the piece of its source.
         instead: what stands there when it is taken out.
         seeds: of worlds in which that shows; `python tests/simulation --guards` finds some anew.
+        policy: numbers that all programs have in them.
+        manners: how callers behave in them.
     """
 
     keeps: str
@@ -55,6 +63,8 @@ class Guard:
     guard: str
     instead: str
     seeds: tuple[int, ...]
+    policy: tuple[tuple[str, Any], ...] = ()
+    manners: Manners = USUAL
 
     def __str__(self) -> str:
         return f"{self.keeps}: {self.function}: {' '.join(self.guard.split())[:50]}"
@@ -64,13 +74,18 @@ class Guard:
         check = CHECKS[self.keeps]
         for seed in seeds:
             with self.taken_out():
-                history = play(seed)
-            if breaks(check, history) and not breaks(check, sound(seed)):
+                history = play(seed, dict(self.policy), self.manners)
+            if breaks(check, history) and not breaks(check, sound(seed, self.policy, self.manners)):
                 yield seed
 
     def taken_out(self) -> AbstractContextManager[None]:
         """Take it out of the code, for as long as the context lasts."""
         return without(self.owner, self.function, self.guard, self.instead)
+
+
+def numbers(**numbers: Any) -> tuple[tuple[str, Any], ...]:
+    """Return numbers of a policy."""
+    return tuple(numbers.items())
 
 
 GUARDS = (
@@ -86,14 +101,22 @@ GUARDS = (
         (),
     ),
     Guard("I2", _Run, "_judge", "not (passing or limited) or ", "", ()),
-    Guard("I2", _Run, "_set_due", "state.rest = failure", "pass", ()),
+    Guard("I2", _Run, "_set_due", "state.rest = failure", "pass", (), numbers(switch_first=False, max_delay=20.0)),
     Guard("I3", Policy, "backoff", ", self.max_delay)", ", 9 * self.max_delay)", ()),
     Guard("I3", _Run, "_set_due", "wait = max(wait, hint or 0.0)", "pass", ()),
     Guard("I3", _Run, "_set_due", "wait *= outcome.draw", "wait *= 2", ()),
     Guard("I3", _Run, "_set_due", "hint > self.policy.max_delay", "False", ()),
     Guard("I4", CallState, "timeout_of", "min(admission.most, share)", "admission.most", ()),
     Guard("I4", CallState, "fits", "begin + self.policy.minimum_attempt < self.deadline", "True", ()),
-    Guard("I4", _Run, "_ask_beside", " and self.fits(self.now)", "", ()),
+    Guard(
+        "I4",
+        _Run,
+        "_ask_beside",
+        " and self.fits(self.now)",
+        "",
+        (),
+        numbers(deadline=5.0, hedge_after=1.0, hedge_share=1.0),
+    ),
     Guard("I4", drivers, "_async_attempt", "Patience(command.timeout)", "Patience(1e6)", ()),
     Guard("I4", drivers, "_awhole", "min(clocks.patience(), until - clock())", "clocks.patience()", ()),
     Guard("I4", drivers, "_async_pieces", "Patience(delivery.patience())", "Patience(1e6)", ()),
@@ -111,7 +134,15 @@ GUARDS = (
     Guard("I10", _Run, "_wait_for", "if state.tries:", "if state.tries > 1:", ()),
     Guard("I15", Holdings, "leave", "self.give_back_retry()", "pass", ()),
     Guard("I15", Holdings, "leave", "list(self._leases)", "()", ()),
-    Guard("I15", Performance, "_skipped", "self.holdings.give_back_retry()", "pass", ()),
+    Guard(
+        "I15",
+        Performance,
+        "_skipped",
+        "self.holdings.give_back_retry()",
+        "pass",
+        (),
+        numbers(max_retries=12, max_delay=20.0),
+    ),
     Guard("I15", drivers, "_aclose", "await close()", "pass", ()),
     Guard("I15", Race, "close", "list(self._tasks)", "()", ()),
     Guard("I15", Race, "cancel", "task.cancel()", "pass", ()),
@@ -123,9 +154,26 @@ GUARDS = (
         "events.append(Restart(who, self._target, failure, tuple(dict.fromkeys(self._tool_calls))))",
         "pass",
         (),
+        numbers(stream_recovery="restart"),
     ),
-    Guard("I16", Delivery, "release", "events.append(Continuation(who, self._target, failure))", "pass", ()),
-    Guard("I16", Delivery, "take", "tokens is None or ", "tokens is not None and ", ()),
+    Guard(
+        "I16",
+        Delivery,
+        "release",
+        "events.append(Continuation(who, self._target, failure))",
+        "pass",
+        (),
+        numbers(stream_recovery="continue"),
+    ),
+    Guard(
+        "I16",
+        Delivery,
+        "take",
+        "tokens is None or ",
+        "tokens is not None and ",
+        (),
+        numbers(stream_recovery="buffer", buffer_tokens=None),
+    ),
     Guard("switch first", _Run, "_next", "not self.policy.switch_first", "True", ()),
     Guard("quick", _Run, "_is_quick", "state.quick_retries >= policy.quick_retries or ", "", ()),
     Guard("quick", _Run, "_is_quick", " or outcome.took > FAST", "", ()),
@@ -133,12 +181,27 @@ GUARDS = (
     Guard("quick", _Run, "_judge", "passing and self._is_quick", "self._is_quick", ()),
     Guard("hints", _Run, "_judge", "not (passing or limited)", "not passing", ()),
     Guard("hints", _Run, "_next", "while waiting := self._waiting():", "while waiting := []:", ()),
-    Guard("times", Clocks, "_ends", "min(progress, self._heard + self.times.silence)", "progress", ()),
+    Guard(
+        "times",
+        Clocks,
+        "_ends",
+        "min(self._progress_ends(), self._heard + self.times.silence)",
+        "self._progress_ends()",
+        (),
+    ),
     Guard("times", Clocks, "hear", "if type(event) is Heartbeat:", "if False:", ()),
-    Guard("times", times, "times_for", "first, idle = min(first, named), min(idle, named)", "pass", ()),
+    Guard(
+        "times",
+        times,
+        "times_for",
+        "first, idle = min(first, named), min(idle, named)",
+        "pass",
+        (),
+        numbers(attempt_timeout=3.0),
+    ),
     Guard("patience", Clocks, "hear", "self._heard = now", "pass", ()),
-    Guard("patience", times, "times_for", "_LEAST_FIRST_THINKING, _FIRST_THINKING", "_LEAST_FIRST, _FIRST", ()),
-    Guard("patience", times, "times_for", "least = _IDLE_THINKING if thinks else _IDLE", "least = _IDLE", ()),
+    Guard("patience", performance, "times_for", "_LEAST_FIRST_THINKING, _FIRST_THINKING", "_LEAST_FIRST, _FIRST", ()),
+    Guard("patience", performance, "times_for", "least = _IDLE_THINKING if thinks else _IDLE", "least = _IDLE", ()),
     Guard(
         "errors",
         drivers,
@@ -148,8 +211,24 @@ GUARDS = (
         (),
     ),
     # ---- two at once ----
-    Guard("hedges", HedgeBudget, "withdraw", "self._saved < 1 or not self.share", "False", ()),
-    Guard("hedges", Performance, "_reason_not_beside", "not self.admission.hedges.withdraw()", "False", ()),
+    Guard(
+        "hedges",
+        HedgeBudget,
+        "withdraw",
+        "self._saved < 1 or not self.share",
+        "False",
+        (),
+        numbers(deadline=None, hedge_after=0.5, hedge_share=0.05),
+    ),
+    Guard(
+        "hedges",
+        Performance,
+        "_reason_not_beside",
+        "self.admission.hedges.withdraw()",
+        "True",
+        (),
+        numbers(deadline=None, hedge_after=0.5, hedge_share=0.05),
+    ),
     Guard("beside", _Run, "_beside", "if admission.probe:", "if False:", ()),
     Guard("I15", Holdings, "leave_to_end", "{*(self._left_to_end or ()), index}", "set()", ()),
     # ---- what calls share ----
@@ -163,7 +242,15 @@ GUARDS = (
     ),
     Guard("I11", TargetRecord, "take", "lease.probe = breaker.send_probe(now, min(claim.lease, longest))", "pass", ()),
     Guard("I11", TargetRecord, "take", "min(claim.lease, longest)", "9 * longest", ()),
-    Guard("I11", Breaker, "record", "0 if probe == self._probe else self._probe", "0", ()),
+    Guard(
+        "I11",
+        Breaker,
+        "record",
+        "0 if probe == self._probe else self._probe",
+        "0",
+        (),
+        numbers(breaker_successes=3, breaker_open=1.0, breaker_failures=2, breaker_requests=1),
+    ),
     Guard("I13", Breaker, "admit", "now < self.until", "False", ()),
     Guard("I13", TargetRecord, "take", "wait > 0 and not claim.forced", "False", ()),
     Guard(
@@ -211,13 +298,37 @@ GUARDS = (
     Guard("opening", Breaker, "_close", "self.trips = self._refusals = 0", "pass", ()),
     Guard("opening", Breaker, "_open", ", policy.breaker_longest)", ", 9 * policy.breaker_longest)", ()),
     Guard("opening", Breaker, "_open", "self._wanted = policy.breaker_successes + 1", "self._wanted = 1", ()),
-    Guard("opening", Breaker, "_cool", "min(hint, policy.longest_hint)", "hint", ()),
-    Guard("opening", Breaker, "_is_limited", "len(refused) < policy.quota_calls or ", "", ()),
-    Guard("opening", Breaker, "_is_limited", " or len(refused) < min(answered, MOST_REFUSED)", "", ()),
+    Guard(
+        "opening",
+        Breaker,
+        "_cool",
+        "min(hint, policy.longest_hint)",
+        "hint",
+        (),
+        numbers(quota_cooldown=True, quota_calls=1, longest_hint=5.0),
+    ),
+    Guard(
+        "opening",
+        Breaker,
+        "_is_limited",
+        "len(refused) < policy.quota_calls or ",
+        "",
+        (),
+        numbers(quota_cooldown=True, quota_calls=3, longest_hint=5.0),
+    ),
+    Guard(
+        "opening",
+        Breaker,
+        "_is_limited",
+        " or len(refused) < min(answered, MOST_REFUSED)",
+        "",
+        (),
+        numbers(quota_cooldown=True, quota_calls=1, longest_hint=5.0),
+    ),
     Guard("opening", Breaker, "_rest", "min(seconds * 2.0 ** min(self._refusals, 64), ", "max(", ()),
     Guard("opening", TargetRecord, "give", "report.late is not None and alive", "False", ()),
     Guard("opening", TargetRecord, "_is_silent", "silence >= ENOUGH and now - self._doubted >= SIGN", "True", ()),
-    Guard("opening", TargetRecord, "_silence", " if began > self._answered", "", ()),
+    Guard("opening", TargetRecord, "_weigh", " if began > self._answered", "", ()),
     Guard("generations", Breaker, "record", "generation != self.generation", "False", ()),
     Guard("limits", Window, "wait_for", "self.used + amount <= self.limit", "True", ()),
     Guard("limits", Allowance, "wait_for", " and not longest", " and False", ()),
@@ -230,14 +341,41 @@ GUARDS = (
         "if self._probe and now < self._probe_until else 0.0",
         "if self._probe and now < self._probe_until else 9.0 * bool(self._probe)",
         (),
+        (),
+        Manners(dying=0.3),
     ),
     Guard("I22", _Run, "_end_other", 'if beside == "probe" and late:', "if False:", ()),
     Guard("I24", Performance, "first_sign", "self.holdings.shows_life(index)", "False", ()),
     Guard("I24", Holdings, "leave", "self._admission.bulkhead.leave()", "pass", ()),
     Guard("I24", TargetRecord, "give", ".pop(claim.call, None)", ".get(claim.call)", ()),
-    Guard("I25", CallState, "timeout_of", "alone and not forced", "False", ()),
-    Guard("I25", CallState, "share_of", "others += 1", "pass", ()),
+    Guard(
+        "I25",
+        CallState,
+        "timeout_of",
+        "alone and not forced",
+        "False",
+        (),
+        numbers(deadline=20.0, attempt_timeout=None, hedge_after=None, switch_first=True),
+    ),
+    Guard(
+        "I25",
+        CallState,
+        "share_of",
+        "others += 1",
+        "pass",
+        (),
+        numbers(deadline=20.0, attempt_timeout=None, hedge_after=None, switch_first=True),
+    ),
     Guard("I25", _Run, "_judge", "self._is_final(failure)", "True", ()),
     Guard("I25", _Run, "perform", " or self._resting()", "", ()),
-    Guard("I25", _Run, "_ask_beside", "state.again = state.visited = False", "pass", ()),
+    Guard(
+        "I25",
+        _Run,
+        "_ask_beside",
+        "state.again = state.visited = False",
+        "pass",
+        (),
+        numbers(deadline=20.0, hedge_after=0.5, hedge_share=1.0),
+        Manners(prompts=("starved",)),
+    ),
 )

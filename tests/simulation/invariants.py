@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from simulation.vendors import SECRET
-from simulation.world import CallRecord, Flushed, History, Taken, Visit
+from simulation.world import CallRecord, Flushed, Given, History, Taken, Visit
 from understudy import (
     AllProvidersFailed,
     ContentBlocked,
@@ -188,6 +188,9 @@ def check_i04(history: History) -> None:
         for visit in call.visits:
             assert visit.began < call.deadline, f"{_who(call)} asked {visit.vendor} after its deadline"
         for at, event in call.told:
+            if isinstance(event, AttemptStarted) and event.reason.startswith("hedge:"):
+                left = call.deadline - at
+                assert left > call.policy.minimum_attempt - MARGIN, f"{_who(call)} asked another one {left} s before it"
             if isinstance(event, RetryScheduled):
                 end = at + event.wait
                 assert end < call.deadline, f"{_who(call)} waits until {end}, its deadline is {call.deadline}"
@@ -291,11 +294,11 @@ def check_i15(history: History) -> None:
                 f"{_who(call)} ended at {call.ended}, {visit.vendor} is asked until {visit.ended}"
             )
         held = None
-        for at, what in call.retries:
-            held = at if what == "granted" else None if what == "given back" else held
-            if held is not None and any(visit.began >= held for visit in call.visits):
-                held = None
-        assert held is None, f"{_who(call)} took a retry at {held}, and neither made it nor gave it back"
+        for at, what in (*call.retries, (call.ended, "granted")):
+            if what == "granted":
+                kept = held is not None and not any(held <= visit.began <= at for visit in call.visits)
+                assert not kept, f"{_who(call)} took a retry at {held}, and neither made it nor gave it back"
+            held = {"granted": at, "given back": None, "refused": held}[what]
 
 
 def left_to_end(call: CallRecord) -> set[str]:
@@ -322,6 +325,12 @@ def _check_leases(history: History) -> None:
         call = history.calls[entry.call]
         on_time = entry.at <= call.ended + MARGIN or entry.target.partition("/")[0] in left_to_end(call)
         assert on_time, f"{_who(call)} gave {entry.target} back at {entry.at}, after its end"
+        if isinstance(entry, Given):
+            under_way = [
+                v for v in call.visits if v.lease is entry.lease and not v.pieces and entry.at < v.ended - MARGIN
+            ]
+            early = bool(under_way) and not call.left
+            assert not early, f"{_who(call)} gave {entry.target} back at {entry.at}, and it is still asked"
     for (target, number, _, _), times in held.items():
         assert not times or history.calls[number].died, f"{_who(history.calls[number])} keeps a lease of {target}"
 

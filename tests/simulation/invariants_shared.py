@@ -101,14 +101,12 @@ def check_i13(history: History) -> None:
             until = {key: value for key, value in until.items() if key[0] != entry.store}
             continue
         after = entry.after if isinstance(entry, Given) else entry.lease
-        if after.changed and not (isinstance(entry, Taken) and entry.claim.forced):
-            rest = entry.at + after.free_in if after.state in RESTING else 0.0
-            until[entry.store, entry.target] = rest
+        rest = until.get((entry.store, entry.target), 0.0)
         if isinstance(entry, Taken) and entry.lease.granted and not entry.claim.forced:
-            rest = until.get((entry.store, entry.target), 0.0)
-            assert entry.at >= rest - ROUNDING, (
-                f"call {entry.call} may ask {entry.target} at {entry.at}, resting until {rest}"
-            )
+            words = f"call {entry.call} may ask {entry.target} at {entry.at}, resting until {rest}"
+            assert entry.at >= rest - ROUNDING, words
+        if after.changed:
+            until[entry.store, entry.target] = entry.at + after.free_in if after.state in RESTING else 0.0
     for call in history.calls:
         for number, visit in enumerate(call.visits):
             if visit.claim.forced:

@@ -12,10 +12,8 @@ from understudy import Failure, StreamInterrupted, Timeout
 from understudy.breaker import BreakerState
 from understudy.events import AttemptFailed
 
-LONGEST, THINKING_IDLE = (
-    600.0,
-    300.0,
-)  # seconds for a piece, whatever was learnt; and between two of a model that thinks
+LONGEST = 600.0  # seconds for a piece, whatever was learnt
+THINKING_IDLE = 300.0  # between two of a model that thinks
 BEATS = 1.5  # heartbeats that may be missing
 EXCUSES = ("invalid", "poison", "blocked", "large", "starving")  # prompts that nobody, or not everybody, can answer
 
@@ -154,7 +152,8 @@ def check_times(history: History) -> None:
             continue
         if policy.attempt_timeout is not None and not call.streaming:
             assert visit.ended - visit.began <= policy.attempt_timeout + MARGIN, words
-        first, idle = policy.first_token_timeout or LONGEST, policy.idle_timeout or LONGEST
+        named = policy.attempt_timeout or LONGEST
+        first, idle = (min(seconds or LONGEST, named) for seconds in (policy.first_token_timeout, policy.idle_timeout))
         assert times[1] - times[0] <= first + MARGIN, f"{words}, and its first piece took {times[1] - times[0]} s"
         standstill = max((later - earlier for earlier, later in pairwise(times[1:])), default=0.0)
         assert standstill <= idle + MARGIN, f"{words}, and one piece took {standstill} s"

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -141,25 +142,46 @@ def _longest_rest(policy: Policy) -> float:
     return max(policy.breaker_longest, policy.longest_hint, policy.longest_cooldown, refused)
 
 
-def play(seed: int) -> History:
-    """Play the random world of a seed to its end."""
+def play(seed: int, changes: Mapping[str, Any] | None = None, manners: Manners = USUAL) -> History:
+    """Play the random world of a seed to its end.
+
+    Args:
+        seed: of all that is random.
+        changes: numbers that all its programs have, whatever else is drawn for them.
+        manners: how callers behave.
+    """
     history = History(seed)
     draw = Random(seed)
     with log_of(history):
-        run(lambda loop: _random_world(loop, history, draw))
+        run(lambda loop: _random_world(loop, history, draw, changes or {}, manners))
     return history
 
 
-async def _random_world(loop: VirtualLoop, history: History, draw: Random) -> None:
+def is_small(seed: int) -> bool:
+    """Whether the world of a seed is played quickly."""
+    names, dense, seconds = _shape(Random(seed))
+    return dense and len(names) * seconds <= 300.0
+
+
+def _shape(draw: Random) -> tuple[list[str], bool, float]:
+    """Draw who is there, whether things go wrong one after another rather than with many callers, and for how long."""
     names = ["alpha", "beta", "gamma", "delta"][: draw.choice((1, 2, 2, 3, 3, 3, 4))]
-    dense = draw.random() < 0.92  # one thing after another, rather than many callers at once
-    end = BEGINNING + (draw.choice((100.0, 300.0, 500.0)) if dense else 300.0)
+    dense = draw.random() < 0.92
+    return names, dense, draw.choice((100.0, 300.0, 500.0)) if dense else 300.0
+
+
+async def _random_world(
+    loop: VirtualLoop, history: History, draw: Random, changes: Mapping[str, Any], manners: Manners
+) -> None:
+    names, dense, seconds = _shape(draw)
+    end = BEGINNING + seconds
     world = World(loop, history, draw, _episodes(draw, names, end, dense), _store_episodes(draw, end))
     base = random_policy(draw)
     limits = random_limits(draw, names)
     for first in range(len(names)):
         policy = base if draw.random() < 0.7 else random_policy(draw)
-        world.add_client([*world.vendors[first:], *world.vendors[:first]], policy, limits)
+        policy = replace(policy, **changes) if changes else policy
+        world.add_client([*world.vendors[first:], *world.vendors[:first]], policy, limits, manners)
     rate = draw.choice((0.1, 0.2, 0.3)) if dense else draw.choice((1.0, 3.0)) / len(names)
     if dense:
         _meet(world, draw)

@@ -249,6 +249,10 @@ class Vendor(ChatProvider):
         hint = 30 * self._draw.random() ** 3 if wrong.hinted and self._draw.random() < 0.3 else None
         return Reply(after=seconds, failure=kind(f"down since {wrong.begin:g}, asked with {SECRET}", retry_after=hint))
 
+    def _gateway(self, wrong: Episode, visit: Visit) -> Reply:
+        """Somebody before it waits for a while, and says then that nothing came."""
+        return Reply(after=30 * wrong.strength, failure=ServerError("no answer from behind the gateway"), silent=True)
+
     def _brownout(self, wrong: Episode, visit: Visit) -> Reply | None:
         return self._outage(wrong, visit) if self._draw.random() < wrong.strength else None
 
@@ -312,6 +316,7 @@ FAULTS: dict[str, Callable[[Vendor, Episode, Visit], Reply | None]] = {
     "outage": Vendor._outage,
     "brownout": Vendor._brownout,
     "hang": Vendor._hang,
+    "gateway": Vendor._gateway,
     "stalled": Vendor._stalled,
     "slow": Vendor._slow,
     "dribble": Vendor._dribble,
