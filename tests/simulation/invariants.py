@@ -325,14 +325,19 @@ def _check_leases(history: History) -> None:
         call = history.calls[entry.call]
         on_time = entry.at <= call.ended + MARGIN or entry.target.partition("/")[0] in left_to_end(call)
         assert on_time, f"{_who(call)} gave {entry.target} back at {entry.at}, after its end"
-        if isinstance(entry, Given):
-            under_way = [
-                v for v in call.visits if v.lease is entry.lease and not v.pieces and entry.at < v.ended - MARGIN
-            ]
-            early = bool(under_way) and not call.left
-            assert not early, f"{_who(call)} gave {entry.target} back at {entry.at}, and it is still asked"
+        if isinstance(entry, Given) and not call.left:
+            for visit in call.visits:
+                if visit.lease is entry.lease:
+                    _check_on_time(call, visit, entry.at)
     for (target, number, _, _), times in held.items():
         assert not times or history.calls[number].died, f"{_who(history.calls[number])} keeps a lease of {target}"
+
+
+def _check_on_time(call: CallRecord, visit: Visit, at: float) -> None:
+    """A lease is given back when its attempt ends; that of a probe with its first piece, if no slot hangs on it."""
+    first = visit.pieces[0] if visit.pieces and not visit.lease.slot else visit.ended
+    words = f"{_who(call)} gave {visit.vendor} back at {at}, asked until {visit.ended}, first piece at {first}"
+    assert abs(at - min(first, visit.ended)) <= MARGIN, words
 
 
 def check_i16(history: History) -> None:

@@ -33,6 +33,7 @@ class Known:
         attempts: when each one ended, with the call of those that failed.
         refused: calls that were refused for a rate limit, and when.
         openings: since it was closed, one more where it was closed too soon.
+        rejected: how often it rested since then for its key, its right or its model.
         closed: when it last was.
         wanted: how many probes must succeed.
         probes: how many did.
@@ -45,6 +46,7 @@ class Known:
     attempts: list[tuple[float, int | None]] = field(default_factory=list)
     refused: dict[int, float] = field(default_factory=dict)
     openings: int = 0
+    rejected: int = 0
     closed: float = float("-inf")
     wanted: int = 1
     probes: int = 0
@@ -201,7 +203,7 @@ def _check_change(known: Known, entry: Given) -> None:
     elif state is BreakerState.CLOSED:
         words = f"{entry.target} closed at {entry.at} after {known.probes} good probes, expected {known.wanted}"
         assert known.probes >= known.wanted, words
-        known.openings, known.closed = 0, entry.at
+        known.openings, known.rejected, known.closed = 0, 0, entry.at
         known.attempts.clear()
     known.state, known.generation, known.probes = state, entry.after.generation, 0
 
@@ -210,7 +212,8 @@ def _check_cooling(known: Known, entry: Given) -> None:
     policy, effect, hint, rest = entry.claim.policy, entry.report.effect, entry.report.hint, entry.after.free_in
     longest = max(policy.longest_cooldown, policy.exhausted_cooldown)
     if effect is Effect.REFUSED:
-        longest = REFUSAL_GROWTH * (policy.refusal_cooldown or 0.0)
+        longest = min(2.0**known.rejected, REFUSAL_GROWTH) * (policy.refusal_cooldown or 0.0)
+        known.rejected += 1
     elif effect is Effect.RATE_LIMITED:
         longest = max(LIMIT_GROWTH, policy.rate_limit_cooldown)
         if hint is not None:
