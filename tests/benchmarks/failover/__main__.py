@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import crash
@@ -95,8 +96,9 @@ async def _measure(
     lanes = [
         (DriverProcess(library, variant, pythons[library.name], _log(library, variant)), lane)
         for library in libraries
-        for variant in library.variants
-        for lane in _lanes(scenarios, variant)
+        for arranged in library.variants
+        for variant, some in _arrangements(arranged, scenarios)
+        for lane in _lanes(some, variant)
     ]
     starting, playing = asyncio.Semaphore(STARTING), asyncio.Semaphore(AT_ONCE)
     try:
@@ -148,6 +150,15 @@ async def _crash_one(
 
 def _log(library: Library, variant: Variant) -> Path:
     return HOME / f"{library.key}-{variant.name.replace(' ', '-')}.log"
+
+
+def _arrangements(variant: Variant, scenarios: list[Scenario]) -> list[tuple[Variant, list[Scenario]]]:
+    """Leave what is set in an environment out of the rows without a timeout: it belongs to the timeout."""
+    timed = [scenario for scenario in scenarios if scenario.timed]
+    if not variant.environment:
+        return [(variant, scenarios)]
+    untimed = replace(variant, environment={}, lanes=1)
+    return [(variant, timed), (untimed, [scenario for scenario in scenarios if not scenario.timed])]
 
 
 def _lanes(scenarios: list[Scenario], variant: Variant) -> list[list[Scenario]]:

@@ -6,7 +6,7 @@ The rows follow https://github.com/failoverbench/failoverbench (its catalogue of
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from driver_process import Answer, DriverProcess
@@ -246,8 +246,8 @@ CRASHES = (
 
 def variants(library: Library) -> tuple[Variant, ...]:
     """Return how a library is set up here: ours as it ships, with streams begun anew, and by its other preset."""
-    if library is not OURS:
-        return library.variants
+    if library is not OURS:  # what is set in an environment belongs to the timeout of the other rows
+        return tuple(replace(variant, environment={}) for variant in library.variants)
     restart: Mapping[str, Any] = {"stream_recovery": "restart"}
     return (
         Variant("patient", (), "`Policy.patient()`"),
@@ -261,7 +261,7 @@ async def play(crash: Crash, driver: DriverProcess, upstream: Upstream, *, strea
     pair = await upstream.open()
     try:
         timeout = None if driver.library is OURS else TIMEOUT
-        await driver.make(pair, timeout=timeout, max_tokens=LONG_ANSWER)
+        await driver.make(pair, timeout=timeout, max_tokens=LONG_ANSWER, usage=True)
         await driver.ask(stream=stream, times=WELL, bound=crash.bound)
         await pair.set_fault(crash.primary)
         await pair.set_fault(crash.backup, "backup")

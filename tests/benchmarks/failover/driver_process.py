@@ -86,12 +86,13 @@ class DriverProcess:
         recover: bool = False,
         timeout: float | None = TIMEOUT,
         max_tokens: int | None = None,
+        usage: bool = False,
     ) -> dict[str, Any]:
         """Set the library up anew."""
         await self.start()
         addresses = {"primary": pair.primary, "backup": pair.backup}
         setting = {"variant": self.variant.name, "options": dict(self.variant.options), **addresses}
-        limits = {"timeout": timeout, "max_tokens": max_tokens}
+        limits = {"timeout": timeout, "max_tokens": max_tokens, "usage": usage}
         self._say(do="make", **setting, **limits, open_for=open_for, recover=recover)
         made: dict[str, Any] = (await self._hear(MAKE))["made"]
         return made

@@ -13,10 +13,10 @@ BEFORE_FAULT = 5  # words that come before a stream breaks
 SLOW = 20.0  # seconds until the first piece of an answer that is slow
 STALLED = 30.0  # seconds of silence in the middle of an answer, before the connection ends
 THINKING = 75.0  # seconds for which a model thinks
-THOUGHT = 2.0  # seconds between two pieces of what it thinks, where it shows that
+THOUGHT = 2.5  # seconds between two pieces of what it thinks, where it shows that
 USAGE = {"prompt_tokens": 9, "completion_tokens": 13, "total_tokens": 22}
 ERRORS: dict[int | str, tuple[str, str | None, str]] = {  # type, code, message
-    400: ("invalid_request_error", "unsupported_value", "Invalid 'temperature': decimal above maximum value."),
+    400: ("invalid_request_error", "decimal_above_max_value", "Invalid 'temperature': decimal above maximum value."),
     401: ("invalid_request_error", "invalid_api_key", "Incorrect API key provided."),
     429: ("requests", "rate_limit_exceeded", "Rate limit reached for requests."),
     500: ("server_error", None, "The server had an error while processing your request."),

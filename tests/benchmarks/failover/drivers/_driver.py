@@ -1,7 +1,7 @@
 """What every driver does: read commands as lines of JSON, call the library, and tell what came of it.
 
     {"do": "make", "variant": ..., "options": {...}, "primary": URL, "backup": URL, "timeout": s or null,
-     "max_tokens": n or null, "open_for": s or null, "recover": bool}
+     "max_tokens": n or null, "usage": bool, "open_for": s or null, "recover": bool}
         {"made": {"opens_for": s or null, "recovers": bool}}     the library is set up anew, and knows nothing yet
     {"do": "ask", "turn": n, "stream": bool, "times": n, "at_once": bool, "every": s or null}
      (what is told of it bears the same "turn")
@@ -41,6 +41,7 @@ class Setting:
     backup: str
     timeout: float | None  # seconds for one attempt, and to the first token where that can be said; None: as it comes
     max_tokens: int | None = None  # that the answer may have; None: as it comes
+    usage: bool = False  # whether a stream is to tell its tokens, where that is to be asked for
     open_for: float | None = None  # seconds for which a failing primary is left alone, where that can be set
     recover: bool = False  # whether a stream that breaks is to be recovered, where that can be set
 

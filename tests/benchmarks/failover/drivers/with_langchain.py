@@ -30,7 +30,9 @@ class LangChain:
     recovers = False
 
     def __init__(self, setting: Setting) -> None:
-        common: dict[str, Any] = {"api_key": "none", "stream_usage": True}
+        common: dict[str, Any] = {"api_key": "none"}
+        if setting.usage:
+            common["stream_usage"] = True
         if setting.timeout is not None:
             common["timeout"] = setting.timeout
         if setting.max_tokens is not None:

@@ -18,6 +18,7 @@ class Router:
     recovers = False
 
     def __init__(self, setting: Setting) -> None:
+        self.usage = setting.usage
         tuned = setting.variant == "tuned"
         in_order = bool(setting.options.get("order"))
         options: dict[str, Any] = {"num_retries": 0} if tuned else {}
@@ -52,7 +53,7 @@ class Router:
     async def stream(self, prompt: str) -> AsyncIterator[str]:
         """Give the answer in pieces."""
         messages, finish, model, usage = [{"role": "user", "content": prompt}], None, None, None
-        told = {"stream_options": {"include_usage": True}}
+        told: dict[str, Any] = {"stream_options": {"include_usage": True}} if self.usage else {}
         async for chunk in await self.router.acompletion("primary", messages, stream=True, **told, **self.options):
             model, usage = chunk.model or model, getattr(chunk, "usage", None) or usage
             if chunk.choices:

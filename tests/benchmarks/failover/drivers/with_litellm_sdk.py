@@ -17,6 +17,7 @@ class Sdk:
     recovers = False
 
     def __init__(self, setting: Setting) -> None:
+        self.usage = setting.usage
         common: dict[str, Any] = {"api_key": "none"}
         if setting.timeout is not None:
             common["timeout"] = setting.timeout
@@ -36,7 +37,7 @@ class Sdk:
     async def stream(self, prompt: str) -> AsyncIterator[str]:
         """Give the answer in pieces."""
         messages, finish, model, usage = [{"role": "user", "content": prompt}], None, None, None
-        told = {"stream_options": {"include_usage": True}}
+        told: dict[str, Any] = {"stream_options": {"include_usage": True}} if self.usage else {}
         async for chunk in await litellm.acompletion(messages=messages, stream=True, **told, **self.options):
             model, usage = chunk.model or model, getattr(chunk, "usage", None) or usage
             if chunk.choices:

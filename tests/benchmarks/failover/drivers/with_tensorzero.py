@@ -60,7 +60,7 @@ class TensorZero:
     async def ask(self, prompt: str) -> str:
         """Return the whole answer."""
         response = await self.gateway.inference(model_name="answers", input=_input(prompt), **self.options)
-        text = "".join(block.text for block in response.content)
+        text = "".join(block.text for block in response.content if block.type == "text")
         return Whole(text, getattr(response, "model_name", None), response.usage)
 
     async def stream(self, prompt: str) -> AsyncIterator[str]:
@@ -70,7 +70,8 @@ class TensorZero:
             usage = getattr(chunk, "usage", None) or usage
             finish = getattr(chunk, "finish_reason", None) or finish
             for block in chunk.content:
-                yield block.text
+                if block.type == "text":  # not what the model thinks
+                    yield block.text
         yield Finish(finish, None, usage)
 
     async def close(self) -> None:
