@@ -7,7 +7,8 @@ from math import hypot
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from understudy.health.breaker import TRANSITIONS, BreakerState, Signal
+from understudy.health.breaker import TRANSITIONS, Signal
+from understudy.target import BreakerState
 
 PICTURE = Path(__file__).parents[1] / "docs/breaker.svg"
 

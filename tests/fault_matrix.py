@@ -29,6 +29,7 @@ from understudy import (
 from understudy_sandbox import faults
 
 PATIENT_WAIT = 5.0  # seconds before the patient policy's first retry
+LONGEST_QUICK_HINT = 2.0  # seconds: with a longer hint of the vendor's the eager policy does not retry at once
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class Outcome:
     begun: bool = False
     hint: float | None = None
     heard: bool = True
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether the eager policy asks the primary once more, soon: it failed fast, and may be well again."""
+        return bool(self.waits) and self.failure is not Timeout and (self.hint or 0.0) <= LONGEST_QUICK_HINT
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,10 @@ MATRIX = [
     Row(faults.reset(after=2), UNREACHED, begun(ConnectionFailed)),
     Row(faults.refuse(), replace(UNREACHED, heard=False)),
     Row(faults.black_hole(), LATE),
+    Row(faults.heartbeats(every=0.01), LATE),
     Row(faults.slow_first_token(0.05), FINE),
+    Row(faults.slow_first_token(0.05, every=0.01), FINE),
+    Row(faults.loading(0.05), FINE),
     Row(faults.dribble(0.003), FINE),
     Row(faults.dribble(0.0005, size=41), FINE),
     Row(faults.malformed_json(), UNREADABLE),

@@ -47,12 +47,8 @@ def _module(module: str) -> Iterator[str]:
     yield module
     for name in names_of(module):
         value = getattr(import_module(module), name)
-        if getattr(value, "__module__", module).partition(".")[0] != "understudy" or module == "understudy.errors":
-            yield f"    {_line(name, value)}"
-        elif module != "understudy" or not inspect.isclass(value):
-            yield f"    {_line(name, value)}"
-        else:
-            yield f"    {_line(name, value)}"
+        yield f"    {_line(name, value)}"
+        if module == "understudy" and inspect.isclass(value):
             yield from (f"        {line}" for line in _members(value))
     yield ""
 
@@ -78,7 +74,7 @@ def _signature(function: Any) -> str:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return ""
-    return "(" + ", ".join(f"{each.kind.name[0] == 'V' and '*' or ''}{each.name}" for each in parameters) + ")"
+    return "(" + ", ".join(f"{(each.kind.name[0] == 'V' and '*') or ''}{each.name}" for each in parameters) + ")"
 
 
 if __name__ == "__main__":

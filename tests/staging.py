@@ -9,8 +9,9 @@ import pytest
 from understudy import Failure, Finish, InMemoryHealthStore, LLMFactory, StreamInterrupted, TextDelta, Timeout
 from understudy.testing import no_waiting
 
-SILENT = {"stall", "black_hole"}  # only these are ended by a timeout, so only these are given a short one
+SILENT = {"stall", "black_hole", "heartbeats"}  # only these are ended by a timeout, so only these are given a short one
 SHORT = 0.15  # seconds: many times what a stand-in needs between two pieces
+QUICK = (0.25, 0.75)  # seconds before the eager policy's quick retry: half a second, half as long to half as long again
 TIMEOUTS = (0.06, 0.3, 1.5)  # seconds for a whole attempt: the next, where a healthy one was late on a busy machine
 WAYS = ["sync", "async", "stream", "astream"]
 STREAMS = ["stream", "astream"]
@@ -192,13 +193,13 @@ async def gather(calls):
 
 
 class Clock:
-    """The system's, and what it was put forward by."""
+    """Stands still but for what it is put forward by: what a store knows is as old as a test says."""
 
     def __init__(self):
         self.forward = 0.0
 
     def __call__(self):
-        return time.monotonic() + self.forward
+        return 1000.0 + self.forward
 
 
 def connections_end(stand_in, seconds=1.0):
@@ -212,6 +213,17 @@ def connections_end(stand_in, seconds=1.0):
     while stand_in.open_connections and time.monotonic() < latest:
         time.sleep(0.002)
     return not stand_in.open_connections
+
+
+def check_quick_retry(call, outcome, waits):
+    """Check that the eager policy asked the primary once more, soon, where that can help, and waited only for that."""
+    first, *others = call.attempts
+    again = [attempt for attempt in others if attempt.target == first.target]
+    assert [(one.number, one.reason, type(one.failure), one.wait) for one in again] == [
+        (2, f"quick retry after {first.failure.brief}", outcome.failure, wait) for wait in waits
+    ]
+    assert len(waits) == outcome.is_quick
+    assert all(QUICK[0] <= wait <= QUICK[1] for wait in waits)
 
 
 def check_call(stage, call, outcome):

@@ -30,7 +30,7 @@ def test_the_sizes_are_within_their_budgets(capsys: pytest.CaptureFixture[str]) 
         for name, number in figures():
             print(f"{number:6,}  {name}")
     found = dict(figures())
-    rooms = {room for room in (module.room for module in modules().values())}
+    rooms = {module.room for module in modules().values()}
     most = {
         "files in a room": max(found[f"files in {room}"] for room in rooms),
         "lines of code in a room": max(found[f"lines of code in {room}"] for room in rooms),

@@ -6,14 +6,15 @@ The stand-ins would be silent for a minute: whoever did not hang up on them woul
 import asyncio
 
 import pytest
+from gates import PATIENCE, happens
 from staging import AWAITED, casts, connections_end, streams
 
 from understudy import Continuation, Policy, Restart, TextDelta
 from understudy_sandbox import faults
 
-WAITING = {"patient": Policy.patient(), "eager": Policy.eager(retry_delay=30, max_delay=30, jitter="none")}
+PRESETS = ["patient", "eager"]
+LONG_WAITS = Policy.eager(retry_delay=30, max_delay=30, jitter="none", quick_retries=0)
 
-presets = pytest.mark.parametrize("preset", ["patient", "eager"])
 awaited = pytest.mark.parametrize("how", AWAITED)
 
 
@@ -36,7 +37,7 @@ def leave(stage, how, arrived):
     async def cancel():
         call = stage.factory.agenerate_content("hello") if how == "async" else collect(stage.factory, events)
         task = asyncio.create_task(call)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not arrived(events):
                 await asyncio.sleep(0.005)
             task.cancel()
@@ -48,26 +49,32 @@ def leave(stage, how, arrived):
 
 
 def check_nobody_else(stage, counts):
-    assert all(connections_end(stand_in) for stand_in in stage.stand_ins)
+    assert all(connections_end(stand_in, PATIENCE) for stand_in in stage.stand_ins)
     assert stage.counts == counts
 
 
 @casts
 @awaited
-@presets
 @pytest.mark.parametrize("fault", [faults.black_hole(), faults.stall(0), faults.stall(2)], ids=str)
-def test_a_cancelled_call(stage, cast, how, preset, fault):
-    begin(stage, cast, preset, fault)
+def test_a_cancelled_call(stage, cast, how, fault):
     some = how == "astream" and fault == faults.stall(2)
-    events = leave(stage, how, lambda events: events if some else stage.counts == [1, 0])
-    assert bool(events) == some
-    check_nobody_else(stage, [1, 0])
+    for preset in PRESETS:
+        begin(stage, cast, preset, fault)
+        events = leave(stage, how, lambda events: events if some else stage.counts == [1, 0])
+        assert bool(events) == some
+        check_nobody_else(stage, [1, 0])
+        check_no_evidence(stage)
+
+
+def check_no_evidence(stage):
+    """A caller that leaves says nothing of a target."""
+    health = stage.factory.get_provider_status()["primary"]["health"]
+    assert (health["state"], health["failures"]) == ("closed", 0)
 
 
 @casts
 @awaited
-@presets
-def test_a_call_that_times_out_by_the_callers_own_clock(stage, cast, how, preset):
+def test_a_call_that_times_out_by_the_callers_own_clock(stage, cast, how):
     stage.warm_up(how, cast[0])
 
     async def call(seconds):
@@ -77,25 +84,38 @@ def test_a_call_that_times_out_by_the_callers_own_clock(stage, cast, how, preset
             else:
                 await collect(stage.factory, [])
 
-    for seconds in (0.1, 1):
-        begin(stage, cast, preset, faults.black_hole())
-        with pytest.raises(TimeoutError):
-            stage.loop.run_until_complete(call(seconds))
-        if stage.counts != [0, 0]:  # it was on its way
-            break
-    check_nobody_else(stage, [1, 0])
+    for preset in PRESETS:
+        for seconds in (0.1, 1, 10):
+            begin(stage, cast, preset, faults.black_hole())
+            with pytest.raises(TimeoutError):
+                stage.loop.run_until_complete(call(seconds))
+            if stage.counts != [0, 0]:  # it was on its way
+                break
+        check_nobody_else(stage, [1, 0])
+        check_no_evidence(stage)
 
 
 @casts
 @awaited
-@presets
-def test_a_call_that_is_cancelled_while_it_waits(stage, cast, how, preset):
+def test_a_call_that_is_cancelled_while_it_waits(stage, cast, how):
     """The patient one waits for the primary, the eager one once both have failed."""
-    begin(stage, cast, WAITING[preset], faults.server_error(), faults.server_error())
-    counts = [1, 0] if preset == "patient" else [1, 1]
-    leave(stage, how, lambda events: stage.counts == counts and has_failed(stage, sum(counts) - 1))
-    stage.loop.run_until_complete(asyncio.sleep(0.02))
-    assert stage.counts == counts
+    for policy, counts in (("patient", [1, 0]), (LONG_WAITS, [1, 1])):
+        begin(stage, cast, policy, faults.server_error(), faults.server_error())
+        place = sum(counts) - 1
+        leave(
+            stage, how, lambda events, counts=counts, place=place: stage.counts == counts and has_failed(stage, place)
+        )
+        stage.loop.run_until_complete(asyncio.sleep(0.02))
+        assert stage.counts == counts
+
+
+@casts
+@awaited
+def test_a_call_that_is_cancelled_before_a_quick_retry(stage, cast, how):
+    begin(stage, cast, "eager", faults.server_error())
+    leave(stage, how, lambda events: has_failed(stage, 0))
+    stage.loop.run_until_complete(asyncio.sleep(1))  # it would have come in three quarters of that
+    assert stage.counts == [1, 0]
 
 
 def has_failed(stage, place):
@@ -106,12 +126,21 @@ def has_failed(stage, place):
 
 @casts
 @awaited
-@presets
-def test_a_call_that_is_cancelled_while_another_takes_the_part(stage, cast, how, preset):
-    begin(stage, cast, preset, faults.rate_limited(), faults.stall(after=2))
-    leave(stage, how, lambda events: stage.counts == [1, 1] if how == "async" else events)
-    assert connections_end(stage.fallback)
-    assert stage.counts == [1, 1]
+def test_a_call_that_is_cancelled_while_another_takes_the_part(stage, cast, how):
+    for preset in PRESETS:
+        begin(stage, cast, preset, faults.rate_limited(), faults.stall(after=2))
+        leave(stage, how, lambda events: stage.counts == [1, 1] if how == "async" else events)
+        assert connections_end(stage.fallback, PATIENCE)
+        assert stage.counts == [1, 1]
+
+
+@casts
+@awaited
+def test_a_call_that_is_cancelled_while_two_are_asked_hangs_up_on_both(stage, cast, how):
+    """One of them is late, by what the caller says."""
+    begin(stage, cast, Policy.eager(hedge_after=0.05, hedge_share=1), faults.black_hole(), faults.black_hole())
+    leave(stage, how, lambda events: stage.counts == [1, 1])
+    check_nobody_else(stage, [1, 1])
 
 
 @casts
@@ -120,32 +149,29 @@ def test_a_stream_that_is_cancelled_after_another_took_it_over(stage, cast, reco
     begin(stage, cast, Policy.eager(stream_recovery=recovery), faults.cut(after=2), faults.stall(after=2))
     events = leave(stage, "astream", lambda events: any(isinstance(event, told) for event in events))
     assert isinstance(events[0], TextDelta)
-    assert connections_end(stage.fallback)
+    assert connections_end(stage.fallback, PATIENCE)
     assert stage.counts == [1, 1]
 
 
 @casts
 @streams
-@presets
 @pytest.mark.parametrize("how_it_ends", ["closed", "dropped"])
-def test_a_consumer_that_leaves(stage, cast, how, preset, how_it_ends):
-    begin(stage, cast, preset, faults.stall(after=2))
-
+def test_a_consumer_that_leaves(stage, cast, how, how_it_ends):
     async def leave():
         stream = stage.factory.astream_content("hello")
         await anext(stream)
         if how_it_ends == "closed":
             await stream.aclose()
-        else:
-            del stream
-            await asyncio.sleep(0.05)
 
-    if how == "stream":
-        stream = stage.factory.stream_content("hello")
-        next(stream)
-        if how_it_ends == "closed":
-            stream.close()
-        del stream
-    else:
-        stage.loop.run_until_complete(leave())
-    check_nobody_else(stage, [1, 0])
+    for preset in PRESETS:
+        begin(stage, cast, preset, faults.stall(after=2))
+        if how == "stream":
+            stream = stage.factory.stream_content("hello")
+            next(stream)
+            if how_it_ends == "closed":
+                stream.close()
+            del stream
+        else:
+            stage.loop.run_until_complete(leave())
+        assert happens(stage, lambda: not stage.primary.open_connections)
+        check_nobody_else(stage, [1, 0])

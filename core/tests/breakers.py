@@ -2,7 +2,8 @@
 
 from understudy import Policy
 from understudy.errors import Effect
-from understudy.health.breaker import Breaker, BreakerState
+from understudy.health.breaker import Breaker
+from understudy.target import BreakerState
 
 CLOSED, OPEN, COOLING, HALF_OPEN = (
     BreakerState.CLOSED,

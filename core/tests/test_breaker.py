@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from understudy import Policy
 from understudy.errors import Effect
-from understudy.health.breaker import TRANSITIONS, Breaker, BreakerState, Signal
+from understudy.health.breaker import TRANSITIONS, Breaker, Signal
+from understudy.target import BreakerState
 
 # ---- what opens it ----
 

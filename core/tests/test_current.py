@@ -8,7 +8,7 @@ import pytest
 
 from understudy import Finish, InvalidRequest, LLMFactory, Policy, QuotaExhausted, Timeout
 from understudy.discovery.registry import ProviderRegistry
-from understudy.health.breaker import Effect
+from understudy.errors import Effect
 from understudy.health.in_memory import InMemoryHealthStore
 from understudy.health.store import Claim, Report
 from understudy.testing import ScriptedProvider

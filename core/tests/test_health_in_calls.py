@@ -25,7 +25,7 @@ from understudy import (
     StreamInterrupted,
     Usage,
 )
-from understudy.health.breaker import BreakerState
+from understudy.target import BreakerState
 
 EAGER = Policy.eager(breaker_jitter=0.0)
 

@@ -16,6 +16,7 @@ from understudy import (
     Restart,
     ServerError,
     Usage,
+    hookimpl,
 )
 from understudy.errors import Effect
 from understudy.health.budgets import BURST
@@ -476,6 +477,27 @@ def test_sync_calls_are_hedged_on_the_background_loop(how):
     assert (first.cancelled, first.under_way, second.under_way) == (1, 0, 0)
     assert held_leases(factory) == {}
     assert threading.active_count() <= threads + 1  # the loop's own
+
+
+@pytest.mark.parametrize("how", ["sync", "stream"])
+@pytest.mark.parametrize("extensions", [[], ["a listener"]], ids=["nobody listens", "somebody listens"])
+def test_what_a_loser_may_have_cost_is_in_the_record_whoever_listens(how, extensions):
+    """A listener is told elsewhere, since it must not hold up the background loop."""
+
+    class Listener:
+        @hookimpl
+        def understudy_event(self, event):
+            pass
+
+    players = Player("a", (5.0, "late")), Player("b", "quick")
+    policy = Policy.eager(hedge_after=0.02, hedge_share=1.0)
+    factory = LLMFactory(
+        players[0], players[1:], settings={}, extensions=[Listener() for _ in extensions], policy=policy
+    )
+    response = ask(factory, how, "word " * 40)
+    assert record(response) == [("a", "cancelled"), ("b", "succeeded")]
+    assert response.attempts[0].wasted >= 50
+    assert response.wasted_tokens == response.attempts[0].wasted
 
 
 def test_a_sync_stream_that_is_left_while_both_run_closes_both():

@@ -186,9 +186,10 @@ def test_what_was_overtaken_is_charged_like_what_was_given_up(how):
 
 @pytest.mark.parametrize("how", ["sync", "async"])
 def test_of_a_whole_answer_asked_for_as_a_stream_what_came_is_counted(how):
-    stage = stage_of(Player("a", ("word " * 400, 70.0, "late", NEVER)), Player("b"))
-    response = stage.ask(how, "word", max_tokens=5000)
-    assert [attempt.wasted for attempt in response.attempts] == [1 + 500, 0]
+    for end in ((70.0, "late", NEVER), (Overloaded("cut"),)):
+        stage = stage_of(Player("a", ("word " * 400, *end)), Player("b"))
+        response = stage.ask(how, "word", max_tokens=5000)
+        assert [attempt.wasted for attempt in response.attempts] == [1 + 500, 0]
 
 
 # ---- a time that cannot hold ----

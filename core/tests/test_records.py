@@ -22,7 +22,7 @@ from understudy.health.breaker import Breaker
 from understudy.health.document import VERSION
 from understudy.health.latency import Durations, Failing, Latencies, Latency
 from understudy.health.rate_windows import Allowance, Window
-from understudy.health.record import ABANDONED, SUSPECT, TargetRecord
+from understudy.health.record import LOST, SUSPECT, TargetRecord
 from understudy.health.store import Lease, Report, TargetHealth
 from understudy.target import BreakerState
 
@@ -243,7 +243,7 @@ def test_doubt_in_a_silent_target_goes_on_where_it_was():
 
 def test_requests_that_nobody_will_end_any_more_are_not_kept_for_ever():
     pair, _ = silent()
-    pair.pass_by(ABANDONED + 1)
+    pair.pass_by(LOST + 1)
     pair.agree(lambda side: side.record.look(side.now, EAGER))
     assert pair.sides[0].record.dump(0.0)["under_way"] == [[], []]
 

@@ -315,9 +315,10 @@ def test_a_restart_names_the_tool_calls_that_were_handed_out(how):
 
 
 @every_stream
-def test_what_was_broken_off_may_have_been_paid_for(how):
-    """The vendor did not say: what was read and what came of it are counted."""
-    stage = stage_of("restart", Player("a", ("word " * 80, CUT)), Player("b", "fine"))
+@pytest.mark.parametrize("recovery", ["restart", "buffer"])
+def test_what_was_broken_off_may_have_been_paid_for(how, recovery):
+    """The vendor did not say: what was read and what came of it are counted, whether or not the caller saw it."""
+    stage = stage_of(recovery, Player("a", ("word " * 80, CUT)), Player("b", "fine"), max_retries=0)
     response = stage.ask(how, "word " * 40)
     assert [attempt.wasted for attempt in response.attempts] == [40 * 5 // 4 + 100, 0]
     assert response.wasted_tokens == 150

@@ -5,7 +5,7 @@ from timed import claim
 from understudy import InMemoryHealthStore, Limits, Policy
 from understudy.engine.timeouts import NOTHING_LEARNT
 from understudy.errors import Effect
-from understudy.health.record import LOOK
+from understudy.health.record import LOOK, LOST
 from understudy.health.store import Report
 from understudy.testing import VirtualClock
 
@@ -59,10 +59,22 @@ def test_five_never_do():
     target = Target()
     for _ in range(5):
         target.begin()
-    assert not target.pass_by(1000.0)
+    assert not target.pass_by(300.0)
     target.begin()
-    assert not target.pass_by(1000.0)  # the sixth raises doubt, and nothing follows from it at once
+    assert not target.pass_by(299.0)  # the sixth raises doubt, and nothing follows from it at once
     assert target.begin()[0].doubt
+
+
+def test_calls_of_which_nothing_was_heard_for_as_long_as_an_attempt_may_take_tell_nothing_any_more():
+    told = []
+    for age in (LOST - 4.0, LOST + 1.0):
+        target = Target()
+        for _ in range(30):
+            target.begin()  # and their callers die, or cannot reach the store any more
+        target.clock.advance(age)
+        told.append(target.begin()[0].doubt)
+        told.append(target.pass_by(3.5))
+    assert told == [True, True, False, False]
 
 
 def test_those_who_began_before_somebody_who_was_answered_do_not_count():

@@ -17,11 +17,16 @@ CHECKS: dict[str, Check] = {
     **{f"I{number}": getattr(liveness, f"check_i{number:02}") for number in (22, 24, 25)},
     "errors": one_call.check_errors,
     "switch first": one_call.check_switch_first,
+    "quick": one_call.check_quick,
+    "hints": one_call.check_hints,
+    "times": liveness.check_times,
+    "patience": liveness.check_patience,
     "generations": shared.check_generations,
     "opening": targets.check_opening,
     "limits": targets.check_limits,
     "refusals": targets.check_refusals,
     "hedges": shared.check_hedges,
+    "beside": shared.check_beside,
 }
 
 

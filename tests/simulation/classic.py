@@ -11,7 +11,7 @@ from simulation.scenarios import World, log_of
 from simulation.world import BEGINNING, History, VirtualLoop, run
 from understudy import Policy
 
-QUIET = Manners(streaming=0.0, leaving=0.0, stopping=0.0, dying=0.0, overriding=0.0, prompts=("plain",))
+QUIET = Manners(streaming=0.0, leaving=0.0, stopping=0.0, dying=0.0, overriding=0.0, long=0.0, prompts=("plain",))
 BEFORE = 60.0  # seconds in which all is well
 AFTER = 600.0  # seconds after the outage in which callers still come
 PEAK = 10.0  # seconds over which a peak is taken

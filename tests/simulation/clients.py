@@ -8,17 +8,26 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, cast
 
-from simulation.stores import Book, WatchedBudget
+from simulation.stores import Book, WatchedBudget, WatchedHedges
 from simulation.vendors import BAD, Vendor
 from simulation.world import CURRENT, CallRecord, History, VirtualLoop
 from understudy import Finish, LLMFactory, LLMResponse, Policy, Request, ResponseRejected
 from understudy.events import Event
-from understudy.execution.call import Performance, Runtime
+from understudy.execution.call import Execution, Runtime
 from understudy.execution.extensions import Extensions
 from understudy.health.shared import GuardedStore
 from understudy.limits import Limits
 
-PROMPTS = (*("plain",) * 90, *("invalid",) * 3, *("poison",) * 2, *("large",) * 3, *("blocked",) * 2)
+PROMPTS = (
+    *("plain",) * 87,
+    *("invalid",) * 3,
+    *("poison",) * 2,
+    *("large",) * 3,
+    *("blocked",) * 2,
+    *("starved",) * 2,
+    "starving",
+)
+SHORT, LONG = 1024, 4000  # tokens; whole answers of the latter are asked for as streams
 OPTIONS = {  # of a call, for a policy's number
     "max_retries": "max_retries",
     "retry_delay": "retry_delay",
@@ -56,6 +65,7 @@ class Manners:
         stopping: those of a stream who read only its first pieces.
         dying: those whose process dies, so that the health store never hears of them again.
         overriding: those with numbers of their own.
+        long: those who want a long answer.
         prompts: what they ask.
     """
 
@@ -64,13 +74,14 @@ class Manners:
     stopping: float = 0.04
     dying: float = 0.01
     overriding: float = 0.1
+    long: float = 0.3
     prompts: Sequence[str] = PROMPTS
 
 
 class Factory(LLMFactory):
     """The real factory, whose calls say what it made of them."""
 
-    def _perform(self, *arguments: Any) -> Performance:
+    def _perform(self, *arguments: Any) -> Execution:
         performance = super()._perform(*arguments)
         record = CURRENT.get()
         record.used, record.performance = performance.policy, performance
@@ -132,6 +143,7 @@ class Client:
         if isinstance(store, GuardedStore):
             store._local = Book(loop, history, Random(draw.random()), name=f"client {number}")
         self.admission.retries = WatchedBudget(policy.retry_budget, policy.retry_reserve, loop)
+        self.admission.hedges = WatchedHedges(policy.hedge_share, loop)
 
     async def arrivals(self, rate: float, until: float) -> None:
         """Have callers come at random, so many a second in the mean, until that time."""
@@ -152,6 +164,7 @@ class Client:
             policy=replace(self.policy, **changes) if changes else self.policy,
             streaming=draw.random() < manners.streaming,
             prompt=prompt or draw.choice(manners.prompts),
+            max_tokens=LONG if draw.random() < manners.long else SHORT,
             arrived=self._loop.now,
         )
         self._history.calls.append(record)
@@ -180,6 +193,7 @@ class Client:
         CURRENT.set(record)
         known = {OPTIONS[name]: value for name, value in changes.items() if name in OPTIONS}
         options: Any = known if len(known) == len(changes) else {"policy": record.policy}
+        options = {"max_tokens": record.max_tokens, **options}
         try:
             if not record.streaming:
                 record.response = await self.factory.agenerate_content(record.prompt, **options)

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from simulation.classic import back_within, load, lost, outage, peak, waits  # only now it can be found
 from simulation.mutations import without
 from understudy import Policy
-from understudy.engine.decision import _Run
+from understudy.engine.call_state import CallState
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/circuit-breaker.md"
 BEGIN, END = (f"<!-- written by the simulation: {edge} -->\n" for edge in ("begin", "end"))
@@ -63,7 +63,7 @@ def hangs() -> str:
 
 def unsliced() -> AbstractContextManager[None]:
     """Give each target all the time that is left, for as long as this lasts."""
-    return without(_Run, "_timeout", "left += 1", "pass")
+    return without(CallState, "share_of", "others += 1", "pass")
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

@@ -7,26 +7,47 @@ from dataclasses import dataclass, field
 
 from simulation.invariants import ROUNDING, SLICE
 from simulation.world import Flushed, Given, History, Taken
-from understudy.health.breaker import BreakerState
 from understudy.errors import Effect
+from understudy.health.breaker import BURST, FEW, LASTING, LATELY, LIMIT_GROWTH, REFUSAL_GROWTH, RELAPSE, SOME_TIME
+from understudy.health.record import SIGN, SILENT, SUSPECT
+from understudy.policy import Policy
+from understudy.target import BreakerState
 
 
 @dataclass(slots=True)
 class Known:
-    """What a store was told of one target since its breaker last changed, or since it was last closed."""
+    """What a store was told of one target since its breaker last changed, or since it was last closed.
+
+    Args:
+        state: the breaker's.
+        generation: of it.
+        attempts: when each one ended, with the call of those that failed.
+        refused: calls that were refused for a rate limit, and when.
+        openings: since it was closed, one more where it was closed too soon.
+        rejected: how often it rested since then for its key, its right or its model.
+        closed: when it last was.
+        wanted: how many probes must succeed.
+        probes: how many did.
+        under_way: calls that wait for it, with when they began.
+        answered: when the latest request began that was answered.
+    """
 
     state: BreakerState = BreakerState.CLOSED
     generation: int = 0
-    row: list[tuple[float, int]] = field(default_factory=list)  # failures in a row, each with its call
-    attempts: list[tuple[float, int | None]] = field(default_factory=list)  # all, with the call of those that failed
-    openings: int = 0  # since it was closed
-    wanted: int = 1  # probes that must succeed
-    probes: int = 0  # that did
+    attempts: list[tuple[float, int | None]] = field(default_factory=list)
+    refused: dict[int, float] = field(default_factory=dict)
+    openings: int = 0
+    rejected: int = 0
+    closed: float = float("-inf")
+    wanted: int = 1
+    probes: int = 0
+    under_way: dict[int, float] = field(default_factory=dict)
+    answered: float = float("-inf")
 
 
 def check_opening(history: History) -> None:
     """A breaker opens after as many failures as the policy says and no fewer, rests as long as it says and no longer,
-    and closes after as many good probes as it says and no fewer.
+    and closes after as many good probes as it says and no fewer; and where a target seems to answer nobody.
     """
     targets: dict[tuple[str, str], Known] = defaultdict(Known)
     policies = {entry.claim.policy for entry in history.store_log if not isinstance(entry, Flushed)}
@@ -36,9 +57,11 @@ def check_opening(history: History) -> None:
                 del targets[key]
         elif isinstance(entry, Taken):
             known = targets[entry.store, entry.target]
-            known.generation = entry.lease.generation
             if entry.lease.changed:
-                known.state, known.probes = entry.lease.state, 0
+                _check_change_at_a_question(known, entry)
+            known.generation = entry.lease.generation
+            if entry.lease.granted:
+                known.under_way[entry.call] = entry.at
         else:
             known = targets[entry.store, entry.target]
             was = known.state
@@ -46,62 +69,149 @@ def check_opening(history: History) -> None:
                 _note(known, entry)
             if was is BreakerState.CLOSED and len(policies) == 1:  # else each report is judged by other numbers
                 _check_opening(known, entry)
+                _check_limited(known, entry)
             if entry.after.changed:
                 _check_change(known, entry)
+            _note_life(known, entry)
 
 
 def _note(known: Known, entry: Given) -> None:
     effect = entry.report.effect
+    if _is_of_the_hurry(known, entry):
+        effect = Effect.NOTHING
     if known.state is BreakerState.CLOSED:
         if effect is Effect.FAILURE and entry.claim.policy.breaker:
-            known.row.append((entry.at, entry.call))
             known.attempts.append((entry.at, entry.call))
         elif effect in (Effect.SUCCESS, Effect.REPLIED):
-            known.row.clear()
             known.attempts.append((entry.at, None))
+        elif effect is Effect.RATE_LIMITED:
+            known.refused.pop(entry.call, None)
+            known.refused[entry.call] = entry.at
     elif known.state is BreakerState.HALF_OPEN and entry.lease.probe and effect is not Effect.NOTHING:
         known.probes += 1
 
 
+def _is_of_the_hurry(known: Known, entry: Given) -> bool:
+    """Whether an attempt was given up as late while one that began later was answered: that is no outage."""
+    late = entry.report.late
+    return late is not None and known.under_way.get(entry.call, entry.at - late) < known.answered
+
+
+def _note_life(known: Known, entry: Given) -> None:
+    began = known.under_way.pop(entry.call, None)
+    if began is not None and (entry.report.effect is Effect.SUCCESS or entry.report.first is not None):
+        known.answered = max(known.answered, began)
+
+
 def _check_opening(known: Known, entry: Given) -> None:
-    policy, now, least = entry.claim.policy, entry.at, entry.claim.policy.breaker_failures
-    row = [call for at, call in known.row if at >= now - policy.breaker_memory]
-    in_a_row = len(row) >= least and len(set(row)) >= policy.breaker_requests
-    window = [(at, call) for at, call in known.attempts if int(at) > now - policy.breaker_window]
-    failed = [call for _, call in window if call is not None]
-    recent = {call for at, call in known.attempts if call is not None and at >= now - policy.breaker_window}
-    many = len(window) >= least and len(failed) >= len(window) * policy.breaker_rate
-    must = in_a_row or (many and len(recent) >= policy.breaker_requests)
-    must = must and entry.report.effect is Effect.FAILURE and entry.lease.generation == known.generation
+    policy, now = entry.claim.policy, entry.at
+    failed = entry.report.effect is Effect.FAILURE and not _is_of_the_hurry(known, entry) and policy.breaker
+    must = entry.lease.generation == known.generation and failed and _is_failing(known, now, policy)
     opened = entry.after.changed and entry.after.state is BreakerState.OPEN
-    words = f"{len(row)} failures in a row, and {len(failed)} of {len(window)} in the window"
-    assert must == opened, f"{entry.target} {'opened' if opened else 'stays closed'} at {now}, after {words}"
+    words = f"after {[(round(at, 1), call) for at, call in known.attempts[-12:]]}"
+    assert must == opened, f"{entry.target} {'opened' if opened else 'stays closed'} at {now}, {words}"
+
+
+def _is_failing(known: Known, now: float, policy: Policy) -> bool:
+    """Whether a target's failures open its breaker."""
+    row: list[tuple[float, int]] = []
+    for at, call in reversed(known.attempts):
+        if call is None:
+            break
+        row.insert(0, (at, call))
+    lasting = [(at, call) for at, call in row if at >= now - policy.breaker_memory]
+    calls, most = {call for _, call in lasting}, policy.breaker_failures
+    if len(lasting) >= most and len(calls) >= policy.breaker_requests:
+        return True
+    window = [(at, call) for at, call in known.attempts if int(at) > now - policy.breaker_window]  # counted by seconds
+    recent = {call for at, call in known.attempts if call is not None and at >= now - policy.breaker_window}
+    distinct = len(recent) >= policy.breaker_requests
+    if len(window) >= most and _is_share(window, policy) and distinct:
+        return True
+    late = [(at, call) for at, call in window if int(at) > now - LASTING]
+    early = [at for at, call in late if call is not None and int(at) <= now - BURST]
+    if len(early) >= FEW and len(late) >= most and _is_share(late, policy) and distinct:
+        return True
+    if now - known.closed < policy.breaker_window and len(recent) >= RELAPSE and _is_share(window, policy):
+        return True
+    quiet = bool(lasting) and now - lasting[0][0] >= SOME_TIME and len(window) < most
+    few = len(lasting) >= min(FEW, most) and len(calls) >= min(FEW, policy.breaker_requests)
+    return quiet and few
+
+
+def _check_limited(known: Known, entry: Given) -> None:
+    """One refusal for a rate limit rests nobody, unless it was let in too soon after a rest."""
+    policy, hint = entry.claim.policy, entry.report.hint
+    cools = entry.after.changed and entry.after.state is BreakerState.COOLING
+    if not cools or entry.report.effect is not Effect.RATE_LIMITED or entry.at - known.closed < policy.breaker_window:
+        return
+    window = max(LATELY, min(hint or 0.0, policy.longest_hint))
+    calls = [call for call, at in known.refused.items() if at >= entry.at - window]
+    words = f"{entry.target} cools down at {entry.at}, {len(calls)} calls were refused lately"
+    assert len(calls) >= policy.quota_calls, f"{words}, expected {policy.quota_calls}"
+    since = entry.at - min(window, policy.breaker_window)  # answers are counted no longer
+    answered = [at for at, call in known.attempts if call is None and int(at) > since]
+    assert len(calls) >= len(answered), f"{words}, and {len(answered)} were answered"
+
+
+def _is_share(attempts: list[tuple[float, int | None]], policy: Policy) -> bool:
+    failed = [call for _, call in attempts if call is not None]
+    return len(failed) >= len(attempts) * policy.breaker_rate
+
+
+def _check_change_at_a_question(known: Known, entry: Taken) -> None:
+    """Who asks finds that the time of rest is over, or that nobody is answered."""
+    state = entry.lease.state
+    if state is BreakerState.OPEN:
+        waiting = [at for at in known.under_way.values() if at > known.answered]
+        words = f"{entry.target} opened at {entry.at}, since those who asked at {waiting} wait"
+        assert len(waiting) >= SUSPECT, words
+        assert entry.at - min(waiting) >= max(SIGN, SILENT) - ROUNDING, words
+        _rest(known, entry.claim.policy, entry.at)
+    elif state is BreakerState.CLOSED:
+        assert known.state is BreakerState.COOLING, f"{entry.target} closed at {entry.at}, and nobody had asked it"
+    known.state, known.probes = state, 0
+
+
+def _rest(known: Known, policy: Policy, now: float) -> None:
+    """Count an opening: one soon after it was closed counts twice, and then it takes one probe more to close it."""
+    relapse = known.state is BreakerState.CLOSED and now - known.closed < policy.breaker_window
+    known.openings += 2 if relapse else 1
+    if known.state is BreakerState.CLOSED:
+        known.wanted = policy.breaker_successes + relapse
 
 
 def _check_change(known: Known, entry: Given) -> None:
     policy, state, rest = entry.claim.policy, entry.after.state, entry.after.free_in
     if state is BreakerState.OPEN:
-        known.openings += 1
-        known.wanted = policy.breaker_successes
-        seconds = min(policy.breaker_open * known.openings, policy.breaker_longest)
+        _rest(known, policy, entry.at)
+        seconds = min(policy.breaker_open * 2.0 ** (known.openings - 1), policy.breaker_longest)
         good = seconds - ROUNDING <= rest <= seconds * (1 + policy.breaker_jitter) + ROUNDING
         assert good, f"{entry.target} rests for {rest} s after {known.openings} openings in a row, expected {seconds}"
     elif state is BreakerState.COOLING:
+        _check_cooling(known, entry)
         known.wanted = 1
-        longest = max(policy.longest_cooldown, policy.exhausted_cooldown)
-        if entry.report.effect is Effect.RATE_LIMITED:
-            longest = max(60.0, policy.rate_limit_cooldown)
-            if entry.report.hint is not None:
-                longest = min(entry.report.hint, policy.longest_hint)
-                assert rest >= longest - ROUNDING, f"{entry.target} cools for {rest} s, its vendor said {longest}"
-        assert rest <= longest + ROUNDING, f"{entry.target} cools for {rest} s, at most {longest} are allowed"
     elif state is BreakerState.CLOSED:
         words = f"{entry.target} closed at {entry.at} after {known.probes} good probes, expected {known.wanted}"
         assert known.probes >= known.wanted, words
-        known.openings = 0
+        known.openings, known.rejected, known.closed = 0, 0, entry.at
+        known.attempts.clear()
     known.state, known.generation, known.probes = state, entry.after.generation, 0
-    known.row.clear()
-    known.attempts.clear()
+
+
+def _check_cooling(known: Known, entry: Given) -> None:
+    policy, effect, hint, rest = entry.claim.policy, entry.report.effect, entry.report.hint, entry.after.free_in
+    longest = max(policy.longest_cooldown, policy.exhausted_cooldown)
+    if effect is Effect.REFUSED:
+        longest = min(2.0**known.rejected, REFUSAL_GROWTH) * (policy.refusal_cooldown or 0.0)
+        known.rejected += 1
+    elif effect is Effect.RATE_LIMITED:
+        longest = max(LIMIT_GROWTH, policy.rate_limit_cooldown)
+        if hint is not None:
+            longest = min(hint, policy.longest_hint)
+            assert rest >= longest - ROUNDING, f"{entry.target} cools for {rest} s, its vendor said {longest}"
+        known.refused.clear()
+    assert rest <= longest + ROUNDING, f"{entry.target} cools for {rest} s, at most {longest} are allowed"
 
 
 def check_limits(history: History) -> None:

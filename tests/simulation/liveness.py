@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from simulation.faults import is_sound
 from simulation.invariants import MARGIN
-from simulation.world import CallRecord, Flushed, Given, History, Taken
-from understudy.health.breaker import BreakerState
+from simulation.world import CallRecord, Flushed, History, Taken, Visit
+from understudy import Failure, StreamInterrupted, Timeout
+from understudy.events import AttemptFailed
+from understudy.target import BreakerState
 
-EXCUSES = ("invalid", "poison", "blocked", "large")  # prompts that nobody, or not everybody, can answer
+LONGEST = 600.0  # seconds for a piece, whatever was learnt
+THINKING_IDLE = 300.0  # between two of a model that thinks
+BEATS = 1.5  # heartbeats that may be missing
+EXCUSES = ("invalid", "poison", "blocked", "large", "starving")  # prompts that nobody, or not everybody, can answer
 
 
 def check_i22(history: History) -> None:
-    """A primary answers again with the first call after its time of rest is over, once it is healthy."""
+    """A primary serves again with the first call after its time of rest is over, once it is healthy: it is asked, and
+    answers, at once or as a probe that another target overtakes.
+    """
     for vendor in history.slowest:
         if vendor in history.limits:
             continue
@@ -25,7 +33,7 @@ def check_i22(history: History) -> None:
             call
             for call in able
             if call.prompt == "plain"
-            and call.policy.hedge_after is None  # else a quicker one may have been asked beside it
+            and call.policy.hedge_after in (None, "late")  # else a quicker one may have been asked beside it
             and not any(
                 begin <= call.ended and call.arrived <= end for number, begin, end in probes if number != call.number
             )
@@ -33,7 +41,7 @@ def check_i22(history: History) -> None:
         if not able:
             continue
         first = able[0]
-        answered = any(visit.vendor == vendor and visit.outcome == "answered" for visit in first.visits)
+        answered = any(v.vendor == vendor and (v.outcome == "answered" or v.pieces) for v in first.visits)
         assert answered, (
             f"{vendor} may be asked from {rest} on, and does not answer call {first.number} at {first.arrived}"
         )
@@ -47,7 +55,7 @@ def _probes(vendor: str, history: History) -> Iterator[tuple[int, float, float]]
             continue
         key = entry.store, entry.lease.probe
         if isinstance(entry, Taken):
-            under_way[key] = entry.call, entry.at, entry.at + entry.claim.lease
+            under_way[key] = entry.call, entry.at, entry.probe_until
         elif key in under_way:
             call, begin, _ = under_way.pop(key)
             yield call, begin, entry.at
@@ -63,7 +71,9 @@ def _rest_until(vendor: str, history: History) -> float:
             continue
         if isinstance(entry, Taken):
             if entry.lease.probe:
-                probes[entry.store, entry.lease.probe] = entry.at, entry.at + entry.claim.lease
+                probes[entry.store, entry.lease.probe] = entry.at, entry.probe_until
+            if entry.lease.changed and entry.lease.state is BreakerState.OPEN:
+                rest = max(rest, entry.at + entry.lease.free_in)
             continue
         if (entry.store, entry.lease.probe) in probes:
             began, _ = probes.pop((entry.store, entry.lease.probe))
@@ -81,11 +91,14 @@ def check_i24(history: History) -> None:
 
 
 def check_i25(history: History) -> None:
-    """A call succeeds while one target of its route is healthy and known to be, and answers within its slice.
-
-    Where all targets rest, one of them is asked nevertheless.
+    """A call succeeds while one target of its route is healthy and answers within the time that the call leaves it,
+    whatever its breaker says: before a call fails, each target is asked.
     """
-    rests = _rests(history)
+    refused = {
+        (entry.call, entry.target.partition("/")[0])
+        for entry in history.store_log
+        if isinstance(entry, Taken) and not entry.lease.granted
+    }
     for call in history.calls:
         if call.left or call.prompt in EXCUSES or (call.response is not None and call.response.success):
             continue
@@ -97,48 +110,84 @@ def check_i25(history: History) -> None:
             continue  # a stream that has begun may take all the time that there is
         limited = any(vendor in history.limits for vendor in call.route)
         assert call.visits or limited, f"call {call.number} at {call.arrived} failed, and nobody was asked"
-        able = [vendor for vendor in call.route if _could_answer(call, vendor, history, rests)]
+        able = [vendor for vendor in call.route if _could_answer(call, vendor, history)]
+        if call.ended >= call.deadline - MARGIN:  # no time is kept for targets that rest
+            able = [vendor for vendor in able if (call.number, vendor) not in refused]
         assert not able, (
             f"call {call.number} at {call.arrived} failed, and {able} could have answered: {call.response!r}"
         )
 
 
-def _could_answer(call: CallRecord, vendor: str, history: History, rests: dict[str, list[tuple[float, float]]]) -> bool:
+def _could_answer(call: CallRecord, vendor: str, history: History) -> bool:
     if vendor in history.limits or not is_sound(history.episodes[vendor], call.arrived, call.ended):
         return False
     if call.error is not None and call.policy.stream_recovery == "continue":
         return False  # it may not go on with another's words
-    if any(begin <= call.ended and call.arrived < end for begin, end in rests.get(vendor, ())):
-        return False
     return _may_take(call, vendor, history)
 
 
 def _may_take(call: CallRecord, vendor: str, history: History) -> bool:
     """Whether a call is sure to have the time that a sound vendor needs at most."""
     policy = call.policy
-    seconds = min(policy.attempt_timeout, policy.first_token_timeout, policy.idle_timeout)
+    named = policy.attempt_timeout, policy.first_token_timeout, policy.idle_timeout, policy.silence_timeout
+    seconds = min(one for one in named if one is not None)
     if policy.deadline is not None:
         if not policy.switch_first and policy.max_retries:
             return False  # waiting for the first target may take up the time of the next
-        seconds = min(seconds, policy.deadline / len(call.route))
+        seconds = min(seconds, policy.deadline / (len(call.route) + 1))
     return history.slowest[vendor] + 2 * MARGIN <= seconds
 
 
-def _rests(history: History) -> dict[str, list[tuple[float, float]]]:
-    """Return from when to when each target's breaker was not closed."""
-    rests: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for entry in history.store_log:
-        if isinstance(entry, Flushed):
-            for (store, _), spans in rests.items():
-                if store == entry.store and spans:
-                    spans[-1] = spans[-1][0], min(spans[-1][1], entry.at)
-        elif isinstance(entry, Given) and entry.after.changed:
-            spans = rests.setdefault((entry.store, entry.target.partition("/")[0]), [])
-            if entry.after.state is BreakerState.CLOSED and spans:
-                spans[-1] = spans[-1][0], entry.at
-            elif entry.after.state is not BreakerState.CLOSED and (not spans or spans[-1][1] <= entry.at):
-                spans.append((entry.at, float("inf")))
-    found: dict[str, list[tuple[float, float]]] = {}
-    for (_, vendor), spans in rests.items():
-        found.setdefault(vendor, []).extend(spans)
-    return found
+def check_times(history: History) -> None:
+    """A number that the caller names is kept to; without one, no attempt outlasts its vendor's silence or standstill:
+    signs of life come within silence_timeout, where the vendor sends some, and pieces within ten minutes.
+    """
+    for visit in history.visits:
+        call = history.calls[visit.call]
+        policy, times = call.policy, [visit.began, *visit.pieces, min(visit.ended, history.ended)]
+        words = f"call {call.number} waited for {visit.vendor} from {visit.began} to {visit.ended}"
+        if not visit.streaming:
+            longest = policy.attempt_timeout or LONGEST
+            assert visit.ended - visit.began <= longest + MARGIN, f"{words}, at most {longest} are allowed"
+            continue
+        if policy.attempt_timeout is not None and not call.streaming:
+            assert visit.ended - visit.began <= policy.attempt_timeout + MARGIN, words
+        named = policy.attempt_timeout or LONGEST
+        first, idle = (min(seconds or LONGEST, named) for seconds in (policy.first_token_timeout, policy.idle_timeout))
+        assert times[1] - times[0] <= first + MARGIN, f"{words}, and its first piece took {times[1] - times[0]} s"
+        standstill = max((later - earlier for earlier, later in pairwise(times[1:])), default=0.0)
+        assert standstill <= idle + MARGIN, f"{words}, and one piece took {standstill} s"
+        if visit.beat is not None:
+            signs = [visit.began, *visit.signs, times[-1]]
+            silence = max(later - earlier for earlier, later in pairwise(signs))
+            longest = max(policy.silence_timeout, BEATS * visit.beat)
+            assert silence <= longest + MARGIN, f"{words}, which was silent for {silence} s"
+
+
+def check_patience(history: History) -> None:
+    """Work is not cut: who gives signs of life is waited for as long as models think, if nobody names a time."""
+    for visit in history.visits:
+        call = history.calls[visit.call]
+        named = call.policy.attempt_timeout, call.policy.first_token_timeout, call.policy.idle_timeout
+        if not isinstance(_lateness(visit, call), Timeout) or named != (None, None, None) or not visit.thinks:
+            continue
+        if call.policy.deadline is not None or not visit.streaming:
+            continue
+        silent = visit.ended - (visit.signs[-1] if visit.signs else visit.began)
+        still = visit.ended - (visit.pieces[-1] if visit.pieces else visit.began)
+        dead = visit.beat is not None and silent >= call.policy.silence_timeout - MARGIN
+        least = THINKING_IDLE if visit.pieces else LONGEST
+        words = f"call {call.number} gave {visit.vendor} up at {visit.ended}, silent for {silent} s"
+        assert dead or still >= least - MARGIN, f"{words}, without progress for {still} s"
+
+
+def _lateness(visit: Visit, call: CallRecord) -> Failure | None:
+    """Return the failure with which an attempt was given up."""
+    number = [other for other in call.visits if other.vendor == visit.vendor].index(visit) + 1
+    for _, event in call.told:
+        if isinstance(event, AttemptFailed) and event.target == visit.vendor and event.number == number:
+            cause = event.failure.__cause__
+            return (
+                cause if isinstance(event.failure, StreamInterrupted) and isinstance(cause, Failure) else event.failure
+            )
+    return None

@@ -9,20 +9,30 @@ ONE_CALL, SHARED, TARGETS, LIVENESS = (
 OTHERS = f"{SIMULATION}/test_invariants.py"
 VENDORS = ("claude", "cohere", "ollama", "openai")
 RECORDED = "test_a_recorded_reply_gives_its_text_calls_usage_or_typed_failure"
+HERD = "test_a_herd_when_its_time_is_over_sends_one_probe_that_nobody_waits_for"
 FUZZED = "test_no_reply_brings_anything_but_an_answer_or_our_failures"
 
 PLACES: dict[str, tuple[str, ...]] = {
     "I1": (f"{ONE_CALL}::check_i01", "tests/test_outages.py::test_every_fault"),
     "I2": (f"{ONE_CALL}::check_i02",),
-    "I3": (f"{ONE_CALL}::check_i03",),
-    "I4": (f"{ONE_CALL}::check_i04", "tests/test_deadlines_on_sockets.py::test_a_call_ends_at_its_deadline"),
+    "I3": (f"{ONE_CALL}::check_i03", f"{ONE_CALL}::check_quick", f"{ONE_CALL}::check_hints"),
+    "I4": (
+        f"{ONE_CALL}::check_i04",
+        f"{LIVENESS}::check_times",
+        f"{LIVENESS}::check_patience",
+        "tests/test_deadlines_on_sockets.py::test_a_call_ends_at_its_deadline",
+    ),
     "I5": (f"{ONE_CALL}::check_i05",),
     "I6": (f"{ONE_CALL}::check_i06", f"{ONE_CALL}::check_switch_first"),
     "I7": (f"{ONE_CALL}::check_i07", f"{ONE_CALL}::check_errors"),
     "I8": (f"{ONE_CALL}::check_i08",),
     "I9": (f"{ONE_CALL}::check_i09",),
     "I10": (f"{SHARED}::check_i10", f"{SHARED}::check_hedges"),
-    "I11": (f"{SHARED}::check_i11", "tests/test_herd_on_sockets.py::test_a_herd_when_its_time_is_over_sends_one_probe"),
+    "I11": (
+        f"{SHARED}::check_i11",
+        f"{SHARED}::check_beside",
+        f"tests/test_herd_on_sockets.py::{HERD}",
+    ),
     "I12": (f"{OTHERS}::test_i12_jumps_of_the_wall_clock_change_nothing",),
     "I13": (
         f"{SHARED}::check_i13",

@@ -15,10 +15,13 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "max_delay": (1.0, 8.0, 20.0),
     "jitter": ("none", "full"),
     "switch_first": (True, False),
+    "quick_retries": (0, 1, 2),
     "deadline": (None, 5.0, 20.0, 60.0),
     "attempt_timeout": (3.0, 10.0, 30.0),
     "first_token_timeout": (3.0, 10.0),
     "idle_timeout": (2.0, 10.0),
+    "silence_timeout": (5.0, 20.0),
+    "whole_answers": ("stream", "plain"),
     "switch_on_content_blocked": (True,),
     "switch_on_length": (True,),
     "stream_recovery": ("restart", "restart", "continue", "buffer"),
@@ -33,6 +36,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "breaker_jitter": (0.0, 0.5),
     "breaker_successes": (1, 3),
     "quota_cooldown": (True, False),
+    "quota_calls": (1, 2),
+    "refusal_cooldown": (None, 2.0, 10.0),
     "longest_hint": (10.0, 60.0),
     "rate_limit_cooldown": (0.5, 2.0),
     "exhausted_cooldown": (5.0, 20.0),
@@ -41,7 +46,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "retry_reserve": (0.0, 0.1, 1.0),
     "max_concurrent_calls": (3, 10),
     "routing": ("fastest",),
-    "hedge_after": (0.5, 1.0, 3.0, "p95"),
+    "hedge_after": (None, 0.5, 1.0, 3.0, "p95", "late"),
     "hedge_share": (0.05, 0.5, 1.0),
 }
 # Numbers under which a world is quiet again within minutes, not after the hours that an empty account is left alone.
@@ -49,7 +54,6 @@ QUICK: dict[str, Any] = {
     "longest_hint": 60.0,
     "exhausted_cooldown": 30.0,
     "longest_cooldown": 120.0,
-    "breaker_open": 10.0,
 }
 
 

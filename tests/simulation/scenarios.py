@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -15,9 +16,10 @@ from simulation.faults import Episode
 from simulation.policies import random_limits, random_policy
 from simulation.stores import Book, Network
 from simulation.vendors import Vendor
-from simulation.world import BEGINNING, CURRENT, History, VirtualLoop, run
+from simulation.world import BEGINNING, CURRENT, Flushed, Given, History, VirtualLoop, run
 from understudy import Policy
 from understudy.execution.call import LONGEST
+from understudy.health.breaker import REFUSAL_GROWTH
 from understudy.health.budgets import BURST
 from understudy.health.shared import GuardedStore
 from understudy.limits import Limits
@@ -84,11 +86,9 @@ class World:
         """From now on nothing goes wrong: go on until all calls have ended and every target serves again, or longer."""
         history, loop = self.history, self.loop
         history.healed = loop.now
-        longest = max(
-            max(c.policy.breaker_longest, c.policy.longest_hint, c.policy.longest_cooldown) for c in self.clients
-        )
+        longest = max(_longest_rest(client.policy) for client in self.clients)
         step = max(longest / 40, 5.0)
-        for _ in range(60):
+        while loop.now < history.healed + LONGEST + 60 * step:  # so long ends what began before may come
             for client in self.clients:
                 client.arrive("plain", routing="ordered")
             await asyncio.sleep(step)
@@ -107,8 +107,12 @@ class World:
 
     def _remains(self) -> dict[str, Any]:
         """Return what should not be left over: targets that rest, leases, spent budgets, calls under way."""
-        left: dict[str, Any] = {"resting": self._resting(), "slots": [], "budgets": [], "bulkheads": []}
+        left: dict[str, Any] = {what: [] for what in ("under way", "slots", "budgets", "bulkheads")}
+        left["resting"] = self._resting()
         for target, record in self.book.inner._records.items():
+            under_way = {self.book.calls[call] for calls in record._under_way for call in calls}
+            if under_way - self._unheard(target):
+                left["under way"].append(target)
             if record._allowance is not None and any(
                 until > self.loop.now for until in record._allowance._slots.values()
             ):
@@ -122,26 +126,62 @@ class World:
         left["tasks"] = len(asyncio.all_tasks(self.loop)) - 1
         return left
 
+    def _unheard(self, target: str) -> set[int]:
+        """Return the calls whose last word never came: the store counts them until their time is over."""
+        last = {
+            entry.call: isinstance(entry, Given)
+            for entry in self.history.store_log
+            if not isinstance(entry, Flushed) and (entry.store, entry.target) == (self.book.name, target)
+        }
+        failing = "store" in self.history.episodes
+        return {call for call, given in last.items() if not given and (failing or self.history.calls[call].died)}
 
-def play(seed: int) -> History:
-    """Play the random world of a seed to its end."""
+
+def _longest_rest(policy: Policy) -> float:
+    refused = REFUSAL_GROWTH * (policy.refusal_cooldown or 0.0)
+    return max(policy.breaker_longest, policy.longest_hint, policy.longest_cooldown, refused)
+
+
+def play(seed: int, changes: Mapping[str, Any] | None = None, manners: Manners = USUAL) -> History:
+    """Play the random world of a seed to its end.
+
+    Args:
+        seed: of all that is random.
+        changes: numbers that all its programs have, whatever else is drawn for them.
+        manners: how callers behave.
+    """
     history = History(seed)
     draw = Random(seed)
     with log_of(history):
-        run(lambda loop: _random_world(loop, history, draw))
+        run(lambda loop: _random_world(loop, history, draw, changes or {}, manners))
     return history
 
 
-async def _random_world(loop: VirtualLoop, history: History, draw: Random) -> None:
+def is_small(seed: int) -> bool:
+    """Whether the world of a seed is played quickly."""
+    names, dense, seconds = _shape(Random(seed))
+    return dense and len(names) * seconds <= 300.0
+
+
+def _shape(draw: Random) -> tuple[list[str], bool, float]:
+    """Draw who is there, whether things go wrong one after another rather than with many callers, and for how long."""
     names = ["alpha", "beta", "gamma", "delta"][: draw.choice((1, 2, 2, 3, 3, 3, 4))]
-    dense = draw.random() < 0.92  # one thing after another, rather than many callers at once
-    end = BEGINNING + (draw.choice((100.0, 300.0, 500.0)) if dense else 300.0)
+    dense = draw.random() < 0.92
+    return names, dense, draw.choice((100.0, 300.0, 500.0)) if dense else 300.0
+
+
+async def _random_world(
+    loop: VirtualLoop, history: History, draw: Random, changes: Mapping[str, Any], manners: Manners
+) -> None:
+    names, dense, seconds = _shape(draw)
+    end = BEGINNING + seconds
     world = World(loop, history, draw, _episodes(draw, names, end, dense), _store_episodes(draw, end))
     base = random_policy(draw)
     limits = random_limits(draw, names)
     for first in range(len(names)):
         policy = base if draw.random() < 0.7 else random_policy(draw)
-        world.add_client([*world.vendors[first:], *world.vendors[:first]], policy, limits)
+        policy = replace(policy, **changes) if changes else policy
+        world.add_client([*world.vendors[first:], *world.vendors[:first]], policy, limits, manners)
     rate = draw.choice((0.1, 0.2, 0.3)) if dense else draw.choice((1.0, 3.0)) / len(names)
     if dense:
         _meet(world, draw)

@@ -13,7 +13,7 @@ from simulation.world import CURRENT, Flushed, Given, History, Stuck, Taken, Vir
 from understudy.errors import InvalidRequest, RequestTooLarge
 from understudy.health import shared
 from understudy.health.breaker import Breaker
-from understudy.health.budgets import RetryBudget
+from understudy.health.budgets import HedgeBudget, RetryBudget
 from understudy.health.in_memory import InMemoryHealthStore
 from understudy.health.store import Claim, Lease, Report, TargetHealth
 from understudy.policy import Policy
@@ -47,6 +47,7 @@ class Book:
         self.blocks = blocks
         self.forgetful: set[int] = set()  # calls of processes that died: their reports never arrive
         self.too_late = False  # whether nobody waits for the answer any more
+        self.calls: dict[int, int] = {}  # the numbers that claims give to calls, and those of the history
         self._episodes = episodes
         self._loop = loop
         self._history = history
@@ -58,10 +59,12 @@ class Book:
         if not self.too_late:
             call.lease.pop(vendor, None)
         self._fail()
+        self.calls[claim.call] = call.number
         lease = self.inner.take(target, claim)
         if lease.granted and not self.too_late:
             call.lease[vendor] = self.name, lease, claim
-        self._history.store_log.append(Taken(self._loop.now, self.name, target, call.number, claim, lease))
+        until = self.inner._records[target].breaker._probe_until
+        self._history.store_log.append(Taken(self._loop.now, self.name, target, call.number, claim, lease, until))
         return lease
 
     def give(self, target: str, lease: Lease, claim: Claim, report: Report) -> Lease:
@@ -81,7 +84,10 @@ class Book:
 
     def look(self, target: str, policy: Policy) -> TargetHealth:
         self._fail()
-        return self.inner.look(target, policy)
+        health = self.inner.look(target, policy)
+        if health.suspect:
+            self._history.suspects.add((CURRENT.get().number, target.partition("/")[0]))
+        return health
 
     def seconds(self) -> float:
         """Draw how long the next question takes."""
@@ -214,3 +220,22 @@ class WatchedBudget(RetryBudget):
     def give_back(self, taken: float) -> None:
         super().give_back(taken)
         CURRENT.get().retries.append((self._loop.now, "given back"))
+
+
+class WatchedHedges(HedgeBudget):
+    """The hedges' budget, likewise."""
+
+    __slots__ = ("_loop",)
+
+    def __init__(self, share: float, loop: VirtualLoop) -> None:
+        super().__init__(share)
+        self._loop = loop
+
+    def withdraw(self) -> bool:
+        taken = super().withdraw()
+        CURRENT.get().hedges.append((self._loop.now, "granted" if taken else "refused"))
+        return taken
+
+    def give_back(self) -> None:
+        super().give_back()
+        CURRENT.get().hedges.append((self._loop.now, "given back"))

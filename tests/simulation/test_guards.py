@@ -14,7 +14,7 @@ from simulation.checks import CHECKS
 from simulation.figures import unsliced
 from simulation.guards import GUARDS, Guard, small_worlds
 from simulation.mutations import without
-from understudy.engine.decision import _Run
+from understudy.engine.call_state import CallState
 from understudy.health.breaker import Breaker
 
 
@@ -43,7 +43,7 @@ def test_a_guard_is_put_back() -> None:
 
 
 def test_the_figures_take_out_a_guard_that_is_there() -> None:
-    timeout = _Run._timeout
+    share_of = CallState.share_of
     with unsliced():
-        assert _Run._timeout is not timeout
-    assert _Run._timeout is timeout
+        assert CallState.share_of is not share_of
+    assert CallState.share_of is share_of

@@ -25,7 +25,7 @@ from simulation.replay import check_i14, recorded
 from simulation.scenarios import play
 from understudy import LLMFactory, Overloaded, Policy, RateLimited, ServerError
 from understudy.engine.call_state import CallState
-from understudy.execution.call import Performance
+from understudy.execution import attempt
 from understudy.factory import RUNTIME
 from understudy.health.breaker import Breaker
 from understudy.health.in_memory import InMemoryHealthStore
@@ -91,7 +91,7 @@ def test_i12_what_is_not_told_which_clock_to_use_takes_a_monotonic_one() -> None
 
 
 def test_i21_chance_of_its_own_would_show() -> None:
-    with without(Performance, "failed", "self.runtime.random()", "__import__('random').random()"):
+    with without(attempt, "failed", "execution.runtime.random()", "__import__('random').random()"):
         random.seed(1)
         assert len({play(seed).digest() for seed in WORLDS * 3}) > len(WORLDS)
 

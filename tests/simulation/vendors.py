@@ -15,6 +15,7 @@ from understudy import (
     ChatProvider,
     ConnectionFailed,
     ContentBlocked,
+    EmptyResponse,
     Failure,
     Finish,
     FinishReason,
@@ -32,13 +33,16 @@ from understudy import (
     TextDelta,
     Usage,
 )
-from understudy.masking import register_secret
 from understudy.health.store import Claim, Lease
+from understudy.masking import register_secret
+from understudy.provider import Pace
+from understudy.response import Heartbeat
 
 SECRET = "simulated-key-0123456789"  # stands in some failures' words, as it does where a vendor repeats a header
 NEVER = 36_000.0  # seconds: a vendor that hangs gives up itself after these
 UNKNOWN = "", Lease(True), Claim(0, Policy(), 0.0)  # where the store gave no lease
 BAD = "(bad)"  # the callers' own check refuses a text in which this stands
+STARVED = {"starved": 1, "starving": 3}  # prompts that want more room, and how often a vendor asks for it
 
 register_secret(SECRET)
 
@@ -53,6 +57,7 @@ class Reply:
         failure: how it ends, where not well.
         finish: why the model stopped.
         ends: whether a stream says that it ends.
+        silent: whether it gives no sign of life.
     """
 
     steps: list[tuple[float, str]] = field(default_factory=list)
@@ -60,6 +65,7 @@ class Reply:
     failure: Failure | None = None
     finish: FinishReason = FinishReason.STOP
     ends: bool = True
+    silent: bool = False
 
 
 class Vendor(ChatProvider):
@@ -82,6 +88,8 @@ class Vendor(ChatProvider):
             streaming=True, native_async=True, keeps_deadline=True, prefill=draw.random() < 0.5
         )
         self.small = draw.random() < 0.5  # refuses requests that are larger than its quota
+        beat = draw.choice((None, None, 3.0, 8.0))  # seconds between its signs of life
+        self.own_pace = Pace(heartbeat=beat, thinks=draw.random() < 0.2)
         self.latency = 0.2 + draw.random()
         self._loop = loop
         self._history = history
@@ -95,13 +103,16 @@ class Vendor(ChatProvider):
     def generate(self, request: Request) -> LLMResponse:
         raise NotImplementedError("everything here happens on an event loop")
 
+    def pace(self, request: Request) -> Pace:
+        return self.own_pace
+
     @property
     def slowest(self) -> float:
         """The most seconds that it takes while it is sound."""
         return 1.5 * self.latency + 6 * 0.3
 
     async def agenerate(self, request: Request) -> LLMResponse:
-        visit = self._enter(streaming=False)
+        visit = self._enter(request, streaming=False)
         try:
             reply = self._reply(visit)
             seconds = reply.after
@@ -114,15 +125,19 @@ class Vendor(ChatProvider):
             self._leave(visit)
 
     async def astream(self, request: Request) -> AsyncIterator[StreamEvent]:
-        visit = self._enter(streaming=True)
+        visit = self._enter(request, streaming=True)
         try:
             reply = self._reply(visit)
             for gap, piece in reply.steps:
-                if gap:
-                    await asyncio.sleep(gap)
+                async for sign in self._signs(visit, gap, reply.silent):
+                    yield sign
                 visit.text += piece
+                visit.signs.append(self._loop.now)
+                if piece.strip() or visit.pieces:
+                    visit.pieces.append(self._loop.now)
                 yield TextDelta(piece)
-            await asyncio.sleep(reply.after)
+            async for sign in self._signs(visit, reply.after, reply.silent):
+                yield sign
             if not reply.ends:
                 visit.outcome = "failed"
                 return
@@ -132,10 +147,23 @@ class Vendor(ChatProvider):
         finally:
             self._leave(visit)
 
-    def _enter(self, *, streaming: bool) -> Visit:
+    async def _signs(self, visit: Visit, seconds: float, silent: bool) -> AsyncIterator[StreamEvent]:
+        """Let time pass, with signs of life where the vendor gives some."""
+        beat = self.own_pace.heartbeat
+        while beat is not None and not silent and seconds > beat:
+            await asyncio.sleep(beat)
+            seconds -= beat
+            visit.signs.append(self._loop.now)
+            yield Heartbeat()
+        if seconds:
+            await asyncio.sleep(seconds)
+
+    def _enter(self, request: Request, *, streaming: bool) -> Visit:
         call = CURRENT.get()
         store, lease, claim = call.lease.get(self.name, UNKNOWN)
         visit = Visit(call.number, self.name, self._loop.now, streaming, store, lease, claim)
+        visit.adapted, visit.thinks = request.adaptation is not None, self.own_pace.thinks
+        visit.beat = self.own_pace.heartbeat
         call.visits.append(visit)
         self._history.visits.append(visit)
         return visit
@@ -168,6 +196,9 @@ class Vendor(ChatProvider):
             if reply is not None:
                 wrong.met += 1
                 return reply
+        asked = sum(other.vendor == self.name for other in call.visits)  # this one included
+        if asked <= STARVED.get(call.prompt, 0) and now < self._history.healed:
+            return Reply(after=0.1, failure=EmptyResponse("it thought", adaptation="with more room"))
         if (reason := self._fault_of_the_prompt(call.prompt)) is not None:
             return Reply(after=0.1, failure=reason)
         return self._until_an_outage(self._answer(visit), now)
@@ -218,11 +249,21 @@ class Vendor(ChatProvider):
         hint = 30 * self._draw.random() ** 3 if wrong.hinted and self._draw.random() < 0.3 else None
         return Reply(after=seconds, failure=kind(f"down since {wrong.begin:g}, asked with {SECRET}", retry_after=hint))
 
+    def _gateway(self, wrong: Episode, visit: Visit) -> Reply:
+        """Somebody before it waits for a while, and says then that nothing came."""
+        return Reply(after=30 * wrong.strength, failure=ServerError("no answer from behind the gateway"), silent=True)
+
     def _brownout(self, wrong: Episode, visit: Visit) -> Reply | None:
         return self._outage(wrong, visit) if self._draw.random() < wrong.strength else None
 
     def _hang(self, wrong: Episode, visit: Visit) -> Reply:
-        return Reply(after=NEVER, failure=ConnectionFailed("closed after hours"))
+        return Reply(after=NEVER, failure=ConnectionFailed("closed after hours"), silent=True)
+
+    def _stalled(self, wrong: Episode, visit: Visit) -> Reply:
+        """It says now and then that it is at work, and nothing comes of it; or the answer stops in the middle."""
+        reply = self._answer(visit)
+        kept = reply.steps[: self._draw.randrange(len(reply.steps) + 1)]
+        return Reply(kept, NEVER, ConnectionFailed("closed after hours"), silent=wrong.hinted)
 
     def _slow(self, wrong: Episode, visit: Visit) -> Reply:
         reply = self._answer(visit)
@@ -275,6 +316,8 @@ FAULTS: dict[str, Callable[[Vendor, Episode, Visit], Reply | None]] = {
     "outage": Vendor._outage,
     "brownout": Vendor._brownout,
     "hang": Vendor._hang,
+    "gateway": Vendor._gateway,
+    "stalled": Vendor._stalled,
     "slow": Vendor._slow,
     "dribble": Vendor._dribble,
     "quota": Vendor._refilling_quota,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from understudy.errors import Failure
 from understudy.events import Event
-from understudy.execution.call import Performance
+from understudy.execution.call import Execution
 from understudy.health.store import Claim, Lease, Report
 from understudy.limits import Limits
 from understudy.policy import Policy
@@ -69,6 +69,11 @@ class Visit:
     outcome: str = "under way"  # or "answered", "failed", "left" by the caller
     failure: Failure | None = None
     text: str = ""
+    adapted: bool = False  # whether the request was
+    thinks: bool = False  # whether the model does
+    beat: float | None = None  # seconds between its signs of life
+    signs: list[float] = field(default_factory=list)  # when there was one, pieces included
+    pieces: list[float] = field(default_factory=list)  # when there was something to show
 
 
 @dataclass(slots=True, eq=False)
@@ -80,9 +85,10 @@ class CallRecord:
     policy: Policy
     streaming: bool
     prompt: str
+    max_tokens: int
     arrived: float
     used: Policy | None = None  # what the factory took for the policy
-    performance: Performance | None = None  # as long as it lasts
+    performance: Execution | None = None  # as long as it lasts
     route: tuple[str, ...] = ()
     ended: float = float("inf")
     response: LLMResponse | None = None
@@ -93,6 +99,7 @@ class CallRecord:
     told: list[tuple[float, Event]] = field(default_factory=list)
     visits: list[Visit] = field(default_factory=list)
     retries: list[tuple[float, str]] = field(default_factory=list)  # "granted", "refused" or "given back"
+    hedges: list[tuple[float, str]] = field(default_factory=list)  # likewise
     open: list[str] = field(default_factory=list)  # vendors whose answers were still open when it ended
     lease: dict[str, tuple[str, Lease, Claim]] = field(default_factory=dict)
 
@@ -104,7 +111,11 @@ class CallRecord:
 
 @dataclass(slots=True, eq=False)
 class Taken:
-    """One question to a health store, and its answer."""
+    """One question to a health store, and its answer.
+
+    Args:
+        probe_until: where the lease is a probe: when another one may be sent beside it.
+    """
 
     at: float
     store: str
@@ -112,6 +123,7 @@ class Taken:
     call: int
     claim: Claim
     lease: Lease
+    probe_until: float
 
 
 @dataclass(slots=True, eq=False)
@@ -152,6 +164,9 @@ class History:
     visits: list[Visit] = field(default_factory=list)
     store_log: list[Taken | Given | Flushed] = field(default_factory=list)
     errors: list[tuple[int, str]] = field(default_factory=list)
+    suspects: set[tuple[int, str]] = field(
+        default_factory=set
+    )  # calls that were told of a target that it may be silent
     episodes: dict[str, list[Episode]] = field(default_factory=dict)
     budgets: dict[int, tuple[float, float]] = field(default_factory=dict)  # by client: share, reserve a second
     hedges: dict[int, tuple[float, float]] = field(default_factory=dict)  # by client: share, saved up at most

@@ -1,7 +1,8 @@
 """The failover benchmark: the same faults, the same upstream, Understudy and its peers side by side.
 
 Arguments choose scenarios (by key, such as retry-after) and libraries (by name, such as litellm); none is all of them.
-With all of them, the tables go to docs/failover-benchmark.md too. `--renew` makes the libraries' environments anew.
+`--part rows` plays the rows of the benchmark alone, `--part crash` the crash test alone. With all scenarios and
+libraries, the tables go to docs/failover-benchmark.md too. `--renew` makes the libraries' environments anew.
 """
 
 import argparse
@@ -9,19 +10,22 @@ import asyncio
 import itertools
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import crash
 from driver_process import DriverProcess, Ended
 from environments import HOME, ROOT, python_for
-from libraries import LIBRARIES, Library, Variant
+from libraries import LIBRARIES, OURS, Library, Variant
 from report import Results, Versions, page
 from scenarios import SCENARIOS, Result, Scenario, play, warm_up
 from upstream_process import Upstream
 
 PAGE = ROOT / "docs" / "failover-benchmark.md"
-BEGIN = "<!-- written by the failover benchmark: begin -->"
-END = "<!-- written by the failover benchmark: end -->"
-AT_ONCE = 8  # cells that are played at the same time: they wait, most of the time
+MARK = "<!-- written by the {part}: {place} -->"
+PARTS = {"rows": "failover benchmark", "crash": "crash test"}
+AT_ONCE = 16  # cells that are played at the same time: they wait, most of the time
+CRASH_LANES = 3  # processes in which ours plays the crash test each way: it is the one that insists longest
 STARTING = 4  # libraries that are imported at the same time: they compute
 
 
@@ -31,30 +35,45 @@ def main() -> None:
     parser.add_argument("words", nargs="*", help="keys of scenarios and names of libraries")
     parser.add_argument("--renew", action="store_true", help="make the libraries' environments anew")
     parser.add_argument("--list", action="store_true", help="name the scenarios and libraries")
+    parser.add_argument("--part", choices=PARTS, help="play one part alone")
     arguments = parser.parse_args()
     if arguments.list:
-        print("\n".join([*(scenario.key for scenario in SCENARIOS), *(library.key for library in LIBRARIES)]))
+        names = [*(one.key for one in SCENARIOS), *(one.key for one in crash.CRASHES), *(one.key for one in LIBRARIES)]
+        print("\n".join(names))
         return
-    scenarios, libraries = _chosen(arguments.words)
+    scenarios, crashes, libraries = _chosen(arguments.words, arguments.part)
     missing, pythons = _environments(libraries, arguments.renew)
+    libraries = [one for one in libraries if one.name in pythons]
     start = time.monotonic()
-    results, versions = asyncio.run(_measure(scenarios, [one for one in libraries if one.name in pythons], pythons))
-    text = page(results, versions, missing)
+    if scenarios:
+        results, versions = asyncio.run(_measure(scenarios, libraries, pythons))
+        _show("rows", page(results, versions, missing), write=not arguments.words)
+        print(f"\n{len(results)} cells in {time.monotonic() - start:.0f} s", file=sys.stderr)
+    if crashes:
+        verdicts = asyncio.run(_crash(crashes, libraries, pythons))
+        _show("crash", crash.page(verdicts, missing), write=not arguments.words)
+        print(f"\n{len(verdicts)} crashes in {time.monotonic() - start:.0f} s", file=sys.stderr)
+
+
+def _show(part: str, text: str, *, write: bool) -> None:
     print(text)
-    print(f"\n{len(results)} cells in {time.monotonic() - start:.0f} s", file=sys.stderr)
-    if not arguments.words:
-        before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", "utf-8")
+    if write:
+        begin, end = (MARK.format(part=PARTS[part], place=place) for place in ("begin", "end"))
+        before, _, rest = PAGE.read_text("utf-8").partition(begin)
+        PAGE.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.partition(end)[2]}", "utf-8")
 
 
-def _chosen(words: list[str]) -> tuple[list[Scenario], list[Library]]:
-    known = [*(scenario.key for scenario in SCENARIOS), *(library.key for library in LIBRARIES)]
+def _chosen(words: list[str], part: str | None) -> tuple[list[Scenario], list[crash.Crash], list[Library]]:
+    keys = [scenario.key for scenario in SCENARIOS] + [one.key for one in crash.CRASHES]
+    known = [*keys, *(library.key for library in LIBRARIES)]
     for word in words:
         if word not in known and not any(word in library.key for library in LIBRARIES):
             sys.exit(f"expected scenarios or libraries among {', '.join(known)}, found {word!r}")
-    scenarios = [scenario for scenario in SCENARIOS if scenario.key in words]
+    every = not set(words) & set(keys)
+    scenarios = [one for one in SCENARIOS if (every or one.key in words) and part != "crash"]
+    crashes = [one for one in crash.CRASHES if (every or one.key in words) and part != "rows"]
     libraries = [one for one in LIBRARIES if any(word in one.key for word in words)]
-    return scenarios or list(SCENARIOS), libraries or [one for one in LIBRARIES if one.on_page]
+    return scenarios, crashes, libraries or [one for one in LIBRARIES if one.on_page]
 
 
 def _environments(libraries: list[Library], renew: bool) -> tuple[dict[str, str], dict[str, str]]:
@@ -77,8 +96,9 @@ async def _measure(
     lanes = [
         (DriverProcess(library, variant, pythons[library.name], _log(library, variant)), lane)
         for library in libraries
-        for variant in library.variants
-        for lane in _lanes(scenarios, variant)
+        for arranged in library.variants
+        for variant, some in _arrangements(arranged, scenarios)
+        for lane in _lanes(some, variant)
     ]
     starting, playing = asyncio.Semaphore(STARTING), asyncio.Semaphore(AT_ONCE)
     try:
@@ -90,8 +110,55 @@ async def _measure(
     return results, {driver.library.name: driver.versions for driver, _ in lanes}
 
 
+async def _crash(crashes: list[crash.Crash], libraries: list[Library], pythons: dict[str, str]) -> crash.Verdicts:
+    """Play the crash test: every library in a process of its own for each way of asking, all at the same time."""
+    verdicts: crash.Verdicts = {}
+    starting = asyncio.Semaphore(STARTING)
+    drivers = [
+        (DriverProcess(library, variant, pythons[library.name], _log(library, variant)), stream, lane)
+        for library in libraries
+        for variant in crash.variants(library)
+        for stream in (False, True)
+        if stream or not variant.streams_only
+        for lane in _crash_lanes(crashes, library)
+    ]
+    try:
+        async with Upstream() as upstream:
+            await asyncio.gather(*(_start(driver, upstream, starting) for driver, *_ in drivers))
+            await asyncio.gather(*(_crash_one(*driver, upstream, verdicts) for driver in drivers))
+    finally:
+        await asyncio.gather(*(driver.stop() for driver, *_ in drivers))
+    return verdicts
+
+
+def _crash_lanes(crashes: list[crash.Crash], library: Library) -> list[list[crash.Crash]]:
+    lanes = CRASH_LANES if library is OURS else 1
+    return [lane for first in range(lanes) if (lane := crashes[first::lanes])]
+
+
+async def _crash_one(
+    driver: DriverProcess, stream: bool, crashes: list[crash.Crash], upstream: Upstream, verdicts: crash.Verdicts
+) -> None:
+    for one in crashes:
+        try:
+            verdict = await crash.play(one, driver, upstream, stream=stream)
+        except Ended as error:
+            verdict = crash.Verdict("FAIL", str(error))
+        verdicts[one.key, driver.library.name, driver.variant.name, stream] = verdict
+        print(".", end="", file=sys.stderr, flush=True)
+
+
 def _log(library: Library, variant: Variant) -> Path:
     return HOME / f"{library.key}-{variant.name.replace(' ', '-')}.log"
+
+
+def _arrangements(variant: Variant, scenarios: list[Scenario]) -> list[tuple[Variant, list[Scenario]]]:
+    """Leave what is set in an environment out of the rows without a timeout: it belongs to the timeout."""
+    timed = [scenario for scenario in scenarios if scenario.timed]
+    if not variant.environment:
+        return [(variant, scenarios)]
+    untimed = replace(variant, environment={}, lanes=1)
+    return [(variant, timed), (untimed, [scenario for scenario in scenarios if not scenario.timed])]
 
 
 def _lanes(scenarios: list[Scenario], variant: Variant) -> list[list[Scenario]]:

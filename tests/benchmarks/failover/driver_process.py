@@ -11,7 +11,7 @@ from libraries import TIMEOUT, Library, Variant
 from upstream_process import Pair
 
 DRIVERS = Path(__file__).with_name("drivers")
-START = 90.0  # seconds for a library to be imported
+START = 300.0  # seconds for a library to be imported, where many are at the same time
 MAKE = 30.0  # seconds for it to be set up
 CANCEL = 5.0  # seconds for it to give up what it does
 KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "SYSTEMROOT", "TEMP", "TMP", "LD_LIBRARY_PATH")
@@ -40,6 +40,8 @@ class Answer:
     detail: str
     finish: str | None
     restarts: int
+    model: str | None = None
+    usage: bool = False
 
 
 class Ended(Exception):
@@ -76,21 +78,31 @@ class DriverProcess:
             )
         self.versions = (await self._hear(START))["versions"]
 
-    async def make(self, pair: Pair, open_for: float | None, recover: bool) -> dict[str, Any]:
+    async def make(
+        self,
+        pair: Pair,
+        *,
+        open_for: float | None = None,
+        recover: bool = False,
+        timeout: float | None = TIMEOUT,
+        max_tokens: int | None = None,
+        usage: bool = False,
+    ) -> dict[str, Any]:
         """Set the library up anew."""
         await self.start()
         addresses = {"primary": pair.primary, "backup": pair.backup}
-        setting = {"variant": self.variant.name, "options": dict(self.variant.options), **addresses, "timeout": TIMEOUT}
-        self._say(do="make", **setting, open_for=open_for, recover=recover)
+        setting = {"variant": self.variant.name, "options": dict(self.variant.options), **addresses}
+        limits = {"timeout": timeout, "max_tokens": max_tokens, "usage": usage}
+        self._say(do="make", **setting, **limits, open_for=open_for, recover=recover)
         made: dict[str, Any] = (await self._hear(MAKE))["made"]
         return made
 
     async def ask(
-        self, *, stream: bool = False, times: int = 1, at_once: bool = False, bound: float
+        self, *, stream: bool = False, times: int = 1, at_once: bool = False, every: float | None = None, bound: float
     ) -> tuple[list[Answer], bool]:
         """Ask; return the answers that came within so many seconds, and whether the rest was given up."""
         self.turn += 1
-        self._say(do="ask", turn=self.turn, stream=stream, times=times, at_once=at_once)
+        self._say(do="ask", turn=self.turn, stream=stream, times=times, at_once=at_once, every=every)
         answers: list[Answer] = []
         try:
             async with asyncio.timeout(max(bound, 0.0)):

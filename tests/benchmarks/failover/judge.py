@@ -37,15 +37,15 @@ def is_wanted(scenario: Scenario, word: str) -> bool:
 def worth(scenario: Scenario, result: Result) -> tuple[int, int, int]:
     """Return how many untruths were told, how many callers did not get what they want, and what it cost in vain.
 
-    Less is better. In vain are requests to a primary that is dead, those to the backup for a fault of the caller's,
-    and answers of the backup where the primary would have had one when asked again.
+    Less is better. In vain are requests that met the primary's fault, those to the backup for a fault of the caller's,
+    and answers of the backup where the primary would have had one when asked again, or waited for.
     """
     words = outcomes(result)
     untruths = sum(word in UNTRUE for word in words)
     if scenario.kind == "recovery":
         return untruths, 0, 0
     served = sum(is_wanted(scenario, word) for word in words)
-    in_vain = result.backup if scenario.fault == "400" or scenario.kind == "brown-out" else result.primary
+    in_vain = result.backup if scenario.fault == "400" or scenario.of_use else result.faulty
     return untruths, scenario.callers - served, in_vain
 
 
@@ -62,7 +62,7 @@ def better(scenario: Scenario, other: Result, ours: Result) -> list[str]:
     if unserved < mine[1] and untruths <= mine[0]:
         reasons.append("more callers served")
     if in_vain < mine[2] and (untruths, unserved) <= mine[:2]:
-        what = "answers of the backup" if scenario.kind == "brown-out" else "requests in vain"
+        what = "answers of the backup" if scenario.of_use else "requests in vain"
         reasons.append(f"{in_vain} {what} instead of {mine[2]}")
     if _much_less(scenario, other.seconds, ours.seconds) and (untruths, unserved) <= mine[:2]:
         reasons.append(f"{other.seconds:.1f} s instead of {ours.seconds:.1f} s")

@@ -8,7 +8,8 @@ TIMEOUT = 2.0  # seconds: every library's timeout for a request to the primary, 
 LONGEST_STREAM = 5  # times that, for libraries that limit a stream as a whole
 AS_THEY_COME = "as they come"
 TUNED = "tuned for fast failover"
-HASTE: Mapping[str, float] = {  # as the tuned Router of LiteLLM: two failures are enough, for five seconds
+HASTE: Mapping[str, float] = {  # as the tuned Router of LiteLLM: no retry, and two failures are enough, for 5 seconds
+    "quick_retries": 0,
     "breaker_failures": 2,
     "breaker_requests": 2,
     "breaker_open": 5,
@@ -27,6 +28,7 @@ class Variant:
         options: what its driver is told besides the name.
         lanes: how many processes play its rows side by side, apart from one more; more where waiting is long.
         environment: variables of the process, where a library takes a setting from there.
+        streams_only: whether what is set has a meaning for streams alone.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Variant:
     options: Mapping[str, Any] = field(default_factory=dict)
     lanes: int = 2
     environment: Mapping[str, str] = field(default_factory=dict)
+    streams_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,8 @@ OURS = Library(
             "eager tuned",
             (TUNED,),
             f"`Policy.eager({', '.join(f'{name}={value:g}' for name, value in HASTE.items())})` and the same three "
-            "timeouts: the numbers of the tuned Router of LiteLLM, which leaves a primary alone after its second "
-            "failure, for 5 s, without jitter.",
+            "timeouts: the numbers of the tuned Router of LiteLLM, which retries nothing, and leaves a primary alone "
+            "after its second failure, for 5 s, without jitter.",
             HASTE,
         ),
     ),

@@ -143,12 +143,15 @@ def shortcomings(variant: Variant, scenarios: Sequence[Scenario], results: Resul
 def haste(policy: Policy) -> str:
     """Return why one preset is not the quickest to leave a primary alone."""
     return (
-        "Why `eager` does not leave a dead primary alone sooner, nor come back to it sooner: its circuit breaker opens "
-        f"after {policy.breaker_failures} failed attempts in a row, or when {policy.breaker_rate:.0%} of at least as "
-        f"many within {policy.breaker_window:g} s failed, and stays open for {policy.breaker_open:g} s. Two failures "
-        "in a row happen on an ordinary day, and a breaker that opens on them takes a provider away that is well: the "
-        f"row *{BURST.title}* shows what that costs. And whenever it closes too soon, a caller pays with another "
-        "timeout. Where the backup is as good as the primary, a few numbers give the haste: `eager tuned`."
+        "Why `eager` asks a primary that fails fast once more, and does not leave a dead one alone sooner: most "
+        "failures of a vendor that is well are gone half a second later, as in the row *500 once, then well*, and "
+        "nobody can know which kind a failure is. Where the primary stays dead, that costs the first calls a request "
+        "and a moment. Its "
+        f"circuit breaker opens after {policy.breaker_failures} failed attempts in a row, or when "
+        f"{policy.breaker_rate:.0%} of at least as many within {policy.breaker_window:g} s failed, and stays open for "
+        f"{policy.breaker_open:g} s at first. Two failures in a row happen on an ordinary day, and a breaker that "
+        f"opens on them takes a provider away that is well: the row *{BURST.title}* shows what that costs. Where the "
+        "backup is as good as the primary, a few numbers give the haste: `eager tuned`."
     )
 
 
@@ -173,7 +176,10 @@ def page(results: Results, versions: Versions, missing: dict[str, str]) -> str:
     """Return all of it, as Markdown."""
     scenarios = [scenario for scenario in SCENARIOS if any(key == scenario.key for key, _, _ in results)]
     libraries = [library for library in LIBRARIES if any(name == library.name for _, name, _ in results)]
-    parts = [f"{machine()} Every library has a timeout of {TIMEOUT:g} s for a request."]
+    parts = [
+        f"{machine()} Every library has a timeout of {TIMEOUT:g} s for a request, but in the rows *thinks for 75 s* "
+        "and *no timeout set*: there it has none but its own, and may answer with 16,000 tokens."
+    ]
     for column in COLUMNS:
         parts += [f"## {column.capitalize()}", overview(column, scenarios, libraries, results)]
     if OURS in libraries and len(libraries) > 1:

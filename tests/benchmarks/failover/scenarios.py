@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from driver_process import Answer, DriverProcess
+from libraries import TIMEOUT
 from upstream_process import Pair, Upstream
 
 CALLS = 20
@@ -14,16 +15,31 @@ MOST_FAILURES = 25  # calls that are made to see whether a library comes to leav
 OPEN_FOR = 1.0  # seconds for which the primary is left alone in the herd, where that can be set
 BOUND = 35.0  # seconds after which a single call is given up
 LONG_BOUND = 60.0  # seconds for many calls
+LONGEST_BOUND = 100.0  # seconds where no timeout is set, and while a primary flaps
+LONG_ANSWER = 16_000  # tokens that are allowed where a model thinks
+FLAPS, FLAP_EVERY = 120, 0.5  # calls while a primary flaps, and the seconds between them
 WARMING = 15.0  # seconds for a call before anything is measured
 SETTLING = 0.1  # seconds for requests that come after the answer
 POLL = 0.1  # seconds between two calls while waiting for the primary
 
-Kind = Literal["call", "calls", "brown-out", "herd", "recovery"]
+Kind = Literal["call", "calls", "brown-out", "flapping", "herd", "recovery"]
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A row: what the primary does, and how it is called meanwhile. The backup is well all the time."""
+    """A row: what the primary does, and how it is called meanwhile.
+
+    Args:
+        key: what it is called on the command line.
+        title: what it is called in the tables.
+        fault: of the primary; see upstream.py for the words.
+        kind: how often it is called.
+        stream: whether for a stream.
+        recover: whether a stream that breaks is to be recovered.
+        backup: the backup's fault; it is well all the time where there is none.
+        of_use: whether the primary has an answer for who asks again, or waits: the backup's are in vain then.
+        timed: whether the libraries are given the common timeout, or none.
+    """
 
     key: str
     title: str
@@ -31,21 +47,26 @@ class Scenario:
     kind: Kind = "call"
     stream: bool = False
     recover: bool = False
+    backup: str = ""
+    of_use: bool = False
+    timed: bool = True
 
     @property
     def bound(self) -> float:
         """Seconds after which it is given up."""
+        if self.kind == "flapping" or not self.timed:
+            return LONGEST_BOUND
         return BOUND if self.kind == "call" else LONG_BOUND
 
     @property
     def callers(self) -> int:
         """How many callers there are; 1 where they go on until something comes about."""
-        return {"calls": CALLS, "brown-out": CALLS, "herd": CALLERS}.get(self.kind, 1)
+        return {"calls": CALLS, "brown-out": CALLS, "flapping": FLAPS, "herd": CALLERS}.get(self.kind, 1)
 
     @property
     def is_slow(self) -> bool:
         """Whether it takes long by its nature."""
-        return self.kind != "call"
+        return self.kind != "call" or not self.timed
 
 
 @dataclass
@@ -54,6 +75,7 @@ class Result:
 
     primary: int = 0  # requests to it
     backup: int = 0
+    faulty: int = 0  # of the primary's, those that met its fault
     seconds: float = 0.0
     answers: list[Answer] = field(default_factory=list)
     given_up: bool = False  # at the bound
@@ -62,15 +84,18 @@ class Result:
     missing: str = ""  # why nothing was measured
 
 
-BURST = Scenario("brown-out-burst", f"{CALLS} calls, 500 twice in a row", "5,6/10:500", kind="brown-out")
+BURST = Scenario("brown-out-burst", f"{CALLS} calls, 500 twice in a row", "5,6/10:500", kind="brown-out", of_use=True)
 SCENARIOS = (
     Scenario("429", "429", "429"),
     Scenario("retry-after", "429, Retry-After 30", "429 retry-after 30"),
     Scenario("500", "500", "500"),
+    Scenario("500-once", "500 once, then well", "1:500", of_use=True),
     Scenario("503", "503", "503"),
+    Scenario("last-hint", "401, and the backup 429 once, Retry-After 2", "401", backup="1:429 retry-after 2"),
     Scenario("refused", "connection refused", "refused"),
     Scenario("hang", "no reply", "hang"),
     Scenario("dribble", "a byte every 0.1 s", "dribble"),
+    Scenario("thinks", "thinks for 75 s", "thinks", of_use=True, timed=False),
     Scenario("400", "400, the caller's fault", "400"),
     Scenario("empty", "200, empty content", "empty"),
     Scenario("malformed", "200, malformed JSON", "malformed"),
@@ -79,6 +104,8 @@ SCENARIOS = (
     Scenario("stream-hang", "stream: no reply", "hang", stream=True),
     Scenario("stream-silent", "stream: role, then silence", "silent stream", stream=True),
     Scenario("stream-keepalives", "stream: keep-alives only", "keepalives", stream=True),
+    Scenario("stream-heartbeats", "  no timeout set", "keepalives", stream=True, timed=False),
+    Scenario("stream-thinks", "stream: thinks for 75 s", "thinks", stream=True, of_use=True, timed=False),
     Scenario("stream-error-first", "stream: error event first", "error first", stream=True),
     Scenario("stream-ends", "stream: ends without finish", "stream ends", stream=True),
     Scenario("stream-cut", "stream: cut after 5 pieces", "stream cut", stream=True),
@@ -86,8 +113,9 @@ SCENARIOS = (
     Scenario("stream-recovery", "  recovery asked for", "error later", stream=True, recover=True),
     Scenario("calls-500", f"{CALLS} calls, 500", "500", kind="calls"),
     Scenario("calls-hang", f"{CALLS} calls, no reply", "hang", kind="calls"),
-    Scenario("brown-out", f"{CALLS} calls, every 5th 500", "5/5:500", kind="brown-out"),
+    Scenario("brown-out", f"{CALLS} calls, every 5th 500", "5/5:500", kind="brown-out", of_use=True),
     BURST,
+    Scenario("flapping", "down 5 s, up 5 s, for 60 s", "5s/10s:503", kind="flapping"),
     Scenario("herd", f"{CALLERS} callers after cooldown", "500", kind="herd"),
     Scenario("recovery", "primary well again", "500", kind="recovery"),
 )
@@ -97,7 +125,7 @@ async def warm_up(driver: DriverProcess, upstream: Upstream) -> None:
     """Fail over once in both ways of asking, for what a library loads only when it comes to that."""
     pair = await upstream.open()
     try:
-        await driver.make(pair, None, False)
+        await driver.make(pair)
         for fault in ("", "429"):
             await pair.set_fault(fault)
             for stream in (False, True):
@@ -110,11 +138,14 @@ async def play(scenario: Scenario, driver: DriverProcess, upstream: Upstream) ->
     """Play a scenario with a library that is set up anew, on ports of its own."""
     pair = await upstream.open()
     try:
-        made = await driver.make(pair, OPEN_FOR if scenario.kind == "herd" else None, scenario.recover)
+        limits = {"timeout": TIMEOUT} if scenario.timed else {"timeout": None, "max_tokens": LONG_ANSWER}
+        open_for = OPEN_FOR if scenario.kind == "herd" else None
+        made = await driver.make(pair, open_for=open_for, recover=scenario.recover, **limits)
         if scenario.recover and not made["recovers"]:
             return Result(missing="no such option")
         await driver.ask(stream=scenario.stream, bound=scenario.bound)  # connections and caches are made in it
         await pair.set_fault(scenario.fault)
+        await pair.set_fault(scenario.backup, "backup")
         await pair.clear()
         if scenario.kind == "herd":
             return await _herd(scenario, driver, pair, made)
@@ -127,11 +158,15 @@ async def play(scenario: Scenario, driver: DriverProcess, upstream: Upstream) ->
 
 async def _calls(scenario: Scenario, driver: DriverProcess, pair: Pair, times: int, at_once: bool = False) -> Result:
     start = time.monotonic()
-    answers, given_up = await driver.ask(stream=scenario.stream, times=times, at_once=at_once, bound=scenario.bound)
-    seconds = answers[0].seconds if times == 1 and not given_up else time.monotonic() - start
+    every = FLAP_EVERY if scenario.kind == "flapping" else None
+    answers, given_up = await driver.ask(
+        stream=scenario.stream, times=times, at_once=at_once, every=every, bound=scenario.bound
+    )
+    seconds = time.monotonic() - start
+    if not given_up and (times == 1 or every is not None):
+        seconds = max(answer.seconds for answer in answers)
     await asyncio.sleep(SETTLING)
-    counts = await pair.count()
-    return Result(counts["primary"], counts["backup"], seconds, answers, given_up)
+    return Result(**await pair.count(), seconds=seconds, answers=answers, given_up=given_up)
 
 
 async def _fail_until_learned(driver: DriverProcess, pair: Pair) -> bool:
@@ -172,5 +207,5 @@ async def _recovery(scenario: Scenario, driver: DriverProcess, pair: Pair) -> Re
         result.given_up = given_up or time.monotonic() - start > scenario.bound
     result.seconds = time.monotonic() - start
     counts = await pair.count()
-    result.primary, result.backup = counts["primary"], counts["backup"]
+    result.primary, result.backup, result.faulty = counts["primary"], counts["backup"], counts["faulty"]
     return result

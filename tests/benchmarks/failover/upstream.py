@@ -2,13 +2,16 @@
 
 It runs as a process of its own, prints the URL where it is controlled, and ends when its input does. All is JSON:
 
-    POST /open              {"name": 3, "primary": "http://127.0.0.1:...", "backup": "http://127.0.0.1:..."}
-    POST /fault?3&hang      from now on the primary of pair 3 hangs; "" makes it well; "refused" closes its port;
-                            "5/5:500" lets the fifth of five requests have the fault "500", again and again,
-                            "5,6/10:500" the fifth and sixth of ten
-    POST /count?3           {"primary": requests since the last /clear, "backup": ...}
-    POST /clear?3           the counts begin at 0
-    POST /close?3           both ports are closed
+    POST /open                   {"name": 3, "primary": "http://127.0.0.1:...", "backup": "http://127.0.0.1:..."}
+    POST /fault?3&primary&hang   from now on the primary of pair 3 hangs; "" makes it well; "refused" closes its port;
+                                 "1:500" lets the first request have the fault "500", "5/5:500" the fifth of five again
+                                 and again, "5,6/10:500" the fifth and sixth of ten; "60s:503" those of a minute, and
+                                 "5s/10s:503" those of 5 seconds in every 10; both counts begin with /clear
+    POST /count?3                {"primary": requests since the last /clear, "backup": ..., "faulty": of the primary's,
+                                 those that met the fault}
+    POST /log?3                  [{"role": ..., "at": seconds since the last /clear, "faulty": ...}, ...]
+    POST /clear?3                the counts begin at 0
+    POST /close?3                both ports are closed
 """
 
 import asyncio
@@ -16,12 +19,17 @@ import contextlib
 import itertools
 import json
 import os
+import socket
+import struct
 import sys
-from collections import Counter
-from dataclasses import dataclass, field
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
 from urllib.parse import unquote
 
-from replies import Cut, faulty, plain, sound
+from replies import Asked, Cut, Reset, faulty, plain, sound
+
+AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER, so that closing a socket resets the connection
 
 
 @dataclass
@@ -63,24 +71,44 @@ class Port:
         if not path.endswith("/chat/completions"):
             writer.write(plain("404 Not Found", "{}"))
             return
-        self.pair.counts[self.role] += 1
-        fault = self.pair.fault_of(self.role)
+        fault = self.pair.take(self.role)
+        asked = self.read(json.loads(body))
         if not fault:
-            writer.write(sound(self.role, bool(json.loads(body).get("stream"))))
+            writer.write(sound(asked))
             await writer.drain()
             return
-        async for piece in faulty(fault, self.role, asyncio.sleep):
-            writer.write(piece)
-            await writer.drain()
+        try:
+            async for piece in faulty(fault, asked, asyncio.sleep):
+                writer.write(piece)
+                await writer.drain()
+        except Reset:
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+            raise
+
+    def read(self, body: dict[str, Any]) -> Asked:
+        """Return what the reply to a request depends on."""
+        usage = bool((body.get("stream_options") or {}).get("include_usage"))
+        begun = bool(body.get("messages")) and body["messages"][-1].get("role") == "assistant"
+        return Asked(self.role, body.get("model", ""), bool(body.get("stream")), usage, begun)
+
+
+@dataclass
+class Request:
+    """One request that came: to whom, how many seconds after the counts began, and whether it met the fault."""
+
+    role: str
+    at: float
+    faulty: bool
 
 
 @dataclass
 class Pair:
-    """A primary and a backup, the fault of the first and the requests to both."""
+    """A primary and a backup, their faults and the requests to both."""
 
     name: str
-    fault: str = ""
-    counts: Counter[str] = field(default_factory=Counter)
+    faults: dict[str, str] = field(default_factory=dict)
+    requests: list[Request] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
     ports: dict[str, Port] = field(default_factory=dict)
 
     async def open(self) -> None:
@@ -89,27 +117,52 @@ class Pair:
         for port in self.ports.values():
             await port.open()
 
-    def set_fault(self, fault: str) -> None:
-        """Let the primary have a fault from now on."""
+    def set_fault(self, role: str, fault: str) -> None:
+        """Let one of them have a fault from now on."""
         if fault == "refused":
-            self.ports["primary"].close()
+            self.ports[role].close()
         else:
-            self.fault = fault
+            self.faults[role] = fault
 
-    def fault_of(self, role: str) -> str:
-        """Return the fault with which the latest request is answered; "" for none."""
-        if role != "primary":
-            return ""
-        some, _, fault = self.fault.rpartition(":")
-        which, _, among = some.partition("/")
-        if some and str((self.counts[role] - 1) % int(among) + 1) not in which.split(","):
-            return ""
+    def take(self, role: str) -> str:
+        """Note a request, and return the fault with which it is answered; "" for none."""
+        at = time.monotonic() - self.began
+        number = sum(request.role == role for request in self.requests) + 1
+        fault = fault_at(self.faults.get(role, ""), number, at)
+        self.requests.append(Request(role, at, bool(fault)))
         return fault
+
+    def clear(self) -> None:
+        """Begin to count anew."""
+        self.requests.clear()
+        self.began = time.monotonic()
+
+    def count(self) -> dict[str, int]:
+        """Return the requests to each, and those of the primary's that met its fault."""
+        counts = {role: sum(request.role == role for request in self.requests) for role in self.ports}
+        return {**counts, "faulty": sum(request.faulty and request.role == "primary" for request in self.requests)}
 
     def close(self) -> None:
         """Close both ports."""
         for port in self.ports.values():
             port.close()
+
+
+def fault_at(told: str, number: int, seconds: float) -> str:
+    """Return the fault of a request, "" for none.
+
+    Args:
+        told: the fault, and which requests have it.
+        number: of the request, from 1.
+        seconds: since the counts began.
+    """
+    some, _, fault = told.rpartition(":")
+    which, _, among = some.partition("/")
+    if which.endswith("s"):
+        moment = seconds % float(among.rstrip("s")) if among else seconds
+        return fault if moment < float(which.rstrip("s")) else ""
+    place = (number - 1) % int(among) + 1 if among else number
+    return fault if not some or str(place) in which.split(",") else ""
 
 
 class Control:
@@ -123,12 +176,12 @@ class Control:
         """Carry out one command."""
         path, _ = await read_request(reader)
         command, _, arguments = unquote(path).partition("?")
-        result = json.dumps(await self.obey(command.strip("/"), *arguments.split("&", 1)))
+        result = json.dumps(await self.obey(command.strip("/"), *arguments.split("&", 2)))
         writer.write(plain("200 OK", result, "Connection: close"))
         await writer.drain()
         writer.close()
 
-    async def obey(self, command: str, name: str, fault: str = "") -> dict[str, object]:
+    async def obey(self, command: str, name: str, role: str = "", fault: str = "") -> object:
         """Carry out a command on a pair, and return what there is to say."""
         if command == "open":
             pair = Pair(next(self.names))
@@ -137,12 +190,14 @@ class Control:
             return {"name": pair.name, **{role: port.url for role, port in pair.ports.items()}}
         pair = self.pairs[name]
         if command == "fault":
-            pair.set_fault(fault)
+            pair.set_fault(role, fault)
         elif command == "clear":
-            pair.counts.clear()
+            pair.clear()
         elif command == "close":
             self.pairs.pop(name).close()
-        return {role: pair.counts[role] for role in pair.ports}
+        elif command == "log":
+            return [asdict(request) for request in pair.requests]
+        return pair.count()
 
 
 async def read_request(reader: asyncio.StreamReader) -> tuple[str, bytes]:

@@ -18,18 +18,23 @@ class Pair:
     primary: str
     backup: str
 
-    async def set_fault(self, fault: str) -> None:
-        """Let the primary have a fault from now on; none where it is ""."""
-        await self.upstream.say("fault", self.name, fault)
+    async def set_fault(self, fault: str, role: str = "primary") -> None:
+        """Let one of them have a fault from now on; none where it is ""."""
+        await self.upstream.say("fault", self.name, role, fault)
 
     async def clear(self) -> None:
         """Begin to count anew."""
         await self.upstream.say("clear", self.name)
 
     async def count(self) -> dict[str, int]:
-        """Return the requests to each of the two."""
+        """Return the requests to each of the two, and those of the primary's that met its fault."""
         counts: dict[str, int] = await self.upstream.say("count", self.name)
         return counts
+
+    async def log(self) -> list[dict[str, Any]]:
+        """Return the requests: to whom, after how many seconds, and whether they met a fault."""
+        requests: list[dict[str, Any]] = await self.upstream.say("log", self.name)
+        return requests
 
     async def close(self) -> None:
         """Close both ports."""

@@ -250,7 +250,7 @@ class _Run(CallState):
             if state.quick:
                 state.quick = False
                 failure = state.failure
-                if (yield from self._wait_for(i)):
+                if (yield from self._wait_for(i, quick=True)):
                     assert failure is not None
                     return i, f"quick retry after {failure.brief}"
         if not self.policy.switch_first:
@@ -279,7 +279,7 @@ class _Run(CallState):
         due = [i for i, rest in rests if not isinstance(rest, NeedsAttention)]
         return due if self.asked else [i for i in due if not isinstance(self.states[i].rest, CircuitOpen)]
 
-    def _wait_for(self, index: int) -> Generator[Command, Outcome, bool]:
+    def _wait_for(self, index: int, *, quick: bool = False) -> Generator[Command, Outcome, bool]:
         """Wait until a target may be asked again; False, at once, where it may not be in this call."""
         state = self.states[index]
         due, failure = state.due, state.rest or state.failure
@@ -297,9 +297,8 @@ class _Run(CallState):
                 self.note_decision(state, "no retry: the retry budget is used up")
                 return False
         state.wait = state.pause if just_now else max(due - self.now, 0.0)
-        self.now = (
-            yield Wait(index, max(state.tries - state.adapted - state.quick_retries, 0), state.wait, failure)
-        ).at
+        number = 0 if quick else state.tries - state.adapted
+        self.now = (yield Wait(index, number, state.wait, failure)).at
         return True
 
     # ---- two at once ----
@@ -442,5 +441,4 @@ class _Run(CallState):
         if state.rest is not None:
             return f"free again after {state.rest.brief}"
         assert state.failure is not None
-        number = state.tries - state.adapted - state.quick_retries
-        return f"retry {number} of {self.policy.max_retries} after {state.failure.brief}"
+        return f"retry {state.tries - state.adapted} of {self.policy.max_retries} after {state.failure.brief}"

@@ -192,7 +192,7 @@ async def _pieces(execution: Execution, command: Call) -> AsyncGenerator[StreamE
                 break
             silent = attempt.clocks_of(execution, command.index).first_at is None
             taken = delivery.take(event)
-            if silent:
+            if silent and attempt.has_begun(execution, command.index):
                 await _aside(execution.aside.store, attempt.first_sign, execution, command.index)
             for given in taken:
                 yield given

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from understudy.concurrency.out_of_time import OutOfTime
 from understudy.engine.commands import Call, Cancel, Outcome
-from understudy.errors import Effect, Failure, ProviderUnavailable, RequestRejected, StreamInterrupted, Timeout
+from understudy.errors import Effect, Failure, ProviderUnavailable, RequestRejected, Scope, StreamInterrupted, Timeout
 from understudy.events import current_call
 from understudy.execution.call import AttemptState, Execution
 from understudy.execution.outcomes import copy_with, interrupted, own_failure
@@ -317,7 +317,9 @@ def _wasted(execution: Execution, index: int, failure: Failure, seconds: float) 
     if failure.usage is not None or attempt is None or attempt.began is None:
         return 0
     cause = _cause(failure)
-    if not isinstance(failure, StreamInterrupted) and (not isinstance(cause, Timeout) or cause.status is not None):
+    begun = has_begun(execution, index) and failure.scope is Scope.TRANSIENT
+    broken = begun or isinstance(failure, StreamInterrupted)
+    if not broken and (not isinstance(cause, Timeout) or cause.status is not None):
         return 0
     return _waste_of(execution, index, attempt, seconds)
 
@@ -346,10 +348,15 @@ def give_up(execution: Execution, command: Cancel) -> Outcome:
     after = execution.holdings.give(index, report)
     if report is not None and after is not None and not after.alive and report.late is not None:
         execution.give_back_hedge()  # it answered nobody: who was asked beside it did not come on top
-    outcome = Outcome(now, index=index)
-    if began is not None and attempt is not None:
-        outcome.wasted = _waste_of(execution, index, attempt, now - began)
-    return outcome
+    return Outcome(now, index=index)
+
+
+def wasted_so_far(execution: Execution, index: int) -> int:
+    """Estimate the tokens that an attempt under way has cost."""
+    attempt = execution.attempts.get(index)
+    if attempt is None or attempt.began is None:
+        return 0
+    return _waste_of(execution, index, attempt, execution.runtime.clock() - attempt.began)
 
 
 def leave_to_end(execution: Execution, index: int) -> Outcome:

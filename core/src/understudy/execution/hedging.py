@@ -120,10 +120,12 @@ class Race:
         await asyncio.wait({closing}, timeout=GRACE)
         execution = self._execution
         outcome = Outcome(execution.runtime.clock(), index=index)
+        wasted = attempt.wasted_so_far(execution, index)
         if execution.aside.store:
             start(lambda: attempt.give_up(execution, command))
         else:
             outcome = attempt.give_up(execution, command)
+        outcome.wasted = wasted
         answered = task.done() and not task.cancelled() and task.exception() is None
         outcome.response = task.result().response if answered else None
         return outcome

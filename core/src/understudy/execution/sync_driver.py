@@ -140,7 +140,7 @@ def _pieces(execution: Execution, command: Call) -> Generator[StreamEvent, None,
                 break
             silent = attempt.clocks_of(execution, command.index).first_at is None
             given = delivery.take(event)
-            if silent:
+            if silent and attempt.has_begun(execution, command.index):
                 attempt.first_sign(execution, command.index)
             yield from given
         else:

@@ -28,7 +28,7 @@ UNTOLD, MOST_TOLD = 0.25, 3.0  # times the median before which nothing is expect
 HALVING = log(2) / (1 - UNTOLD)  # half of the requests are answered within the median
 LOOK = 0.2  # seconds after which it is looked at anew, since that takes a while
 MOST_UNDER_WAY = 10_000  # requests that are remembered
-ABANDONED = 3600.0  # seconds after which nobody waits for a request any more: its process has died
+LOST = 600.0  # seconds, the longest lease: who began before that is not heard of any more, or goes on being answered
 CENSORED = 2.0  # times the seconds after which an answer was given up: what it would have taken, at a guess
 
 _GIVEN_UP = (BreakerState.OPEN, BreakerState.HALF_OPEN)
@@ -257,7 +257,7 @@ class TargetRecord:
         """Weigh the requests under way that began after the last one which was answered, each by its own kind."""
         count, longest, told = 0, 0.0, 0.0
         for under_way, durations in zip(self._under_way, self._durations, strict=True):
-            while under_way and next(iter(under_way.values())) < now - ABANDONED:
+            while under_way and next(iter(under_way.values())) <= now - LOST:  # its caller died, or could not tell us
                 del under_way[next(iter(under_way))]
             median = durations.learned.end_median
             if not median:  # nothing is known, or nothing can be told from it

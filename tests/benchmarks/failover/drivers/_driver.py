@@ -1,11 +1,12 @@
 """What every driver does: read commands as lines of JSON, call the library, and tell what came of it.
 
-    {"do": "make", "variant": ..., "options": {...}, "primary": URL, "backup": URL, "timeout": s,
-     "open_for": s or null, "recover": bool}
+    {"do": "make", "variant": ..., "options": {...}, "primary": URL, "backup": URL, "timeout": s or null,
+     "max_tokens": n or null, "usage": bool, "open_for": s or null, "recover": bool}
         {"made": {"opens_for": s or null, "recovers": bool}}     the library is set up anew, and knows nothing yet
-    {"do": "ask", "turn": n, "stream": bool, "times": n, "at_once": bool}; what is told of it bears the same "turn"
+    {"do": "ask", "turn": n, "stream": bool, "times": n, "at_once": bool, "every": s or null}
+     (what is told of it bears the same "turn")
         {"answer": {"seconds": s, "text": ..., "failure": type or null, "detail": ..., "finish": reason of a stream,
-                    "restarts": n}}, n times
+                    "restarts": n, "model": name or null, "usage": whether tokens were told}}, n times
         {"done": true}
         {"broken": how}                                          asking was cancelled, or ended as no caller expects
     {"do": "cancel"}
@@ -27,6 +28,7 @@ from importlib.metadata import version
 from typing import Any, Protocol
 
 PROMPT = "Count to twelve."
+PRIMARY_MODEL, BACKUP_MODEL = "model-under-test", "model-of-the-backup"
 
 
 @dataclass
@@ -37,7 +39,9 @@ class Setting:
     options: dict[str, Any]  # what else this arrangement needs; the driver knows it
     primary: str  # URL, without /v1
     backup: str
-    timeout: float  # seconds for one attempt, and to the first token where that can be said
+    timeout: float | None  # seconds for one attempt, and to the first token where that can be said; None: as it comes
+    max_tokens: int | None = None  # that the answer may have; None: as it comes
+    usage: bool = False  # whether a stream is to tell its tokens, where that is to be asked for
     open_for: float | None = None  # seconds for which a failing primary is left alone, where that can be set
     recover: bool = False  # whether a stream that breaks is to be recovered, where that can be set
 
@@ -49,7 +53,7 @@ class Library(Protocol):
     recovers: bool  # whether it recovers a stream that breaks, as asked
 
     async def ask(self, prompt: str) -> str:
-        """Return the whole answer."""
+        """Return the whole answer, as a Whole."""
 
     def stream(self, prompt: str) -> AsyncIterator[str]:
         """Give the answer in pieces."""
@@ -65,9 +69,27 @@ class Restart(str):
 class Finish(str):
     """After the last piece: why the answer ended, in the library's words; "None" where it says nothing."""
 
-    def __new__(cls, reason: object) -> "Finish":
-        """Take whatever the library has for a reason."""
-        return super().__new__(cls, getattr(reason, "value", reason))
+    model: str | None
+    usage: bool
+
+    def __new__(cls, reason: object, model: str | None = None, usage: object = None) -> "Finish":
+        """Take whatever the library has for a reason, which model it says has answered, and the tokens it tells."""
+        new = super().__new__(cls, getattr(reason, "value", reason))
+        new.model, new.usage = model, bool(usage)
+        return new
+
+
+class Whole(str):
+    """A whole answer."""
+
+    model: str | None
+    usage: bool
+
+    def __new__(cls, text: str, model: str | None = None, usage: object = None) -> "Whole":
+        """Take the text, which model the library says has answered, and the tokens it tells."""
+        new = super().__new__(cls, text)
+        new.model, new.usage = model, bool(usage)
+        return new
 
 
 class Failed(Exception):
@@ -103,10 +125,14 @@ class Driver:
                     await asyncio.wait([self.asking], timeout=2)
                 self.tell({"cancelled": True})
 
-    async def ask(self, turn: int, stream: bool, times: int, at_once: bool) -> None:
-        """Ask a number of times, one after the other or all at once."""
-        if at_once:
-            await asyncio.gather(*(self.ask_once(turn, stream) for _ in range(times)))
+    async def ask(self, turn: int, stream: bool, times: int, at_once: bool, every: float | None) -> None:
+        """Ask a number of times: one after the other, all at once, or one every so many seconds."""
+        if at_once or every is not None:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(times):
+                    group.create_task(self.ask_once(turn, stream))
+                    if every is not None:
+                        await asyncio.sleep(every)
         else:
             for _ in range(times):
                 await self.ask_once(turn, stream)
@@ -117,6 +143,7 @@ class Driver:
         assert self.library is not None  # made before
         text, failure, detail = "", None, ""
         finish, restarts = None, 0
+        told: Finish | Whole | None = None
         start = time.perf_counter()
         try:
             if stream:
@@ -124,11 +151,12 @@ class Driver:
                     if isinstance(piece, Restart):
                         text, restarts = "", restarts + 1
                     elif isinstance(piece, Finish):
-                        finish = str(piece)
+                        finish, told = str(piece), piece
                     else:
                         text += piece
             else:
                 text = await self.library.ask(PROMPT)
+                told = text if isinstance(text, Whole) else None
         except Failed as error:
             failure, detail = error.kind, str(error)
         except Exception as error:
@@ -136,6 +164,7 @@ class Driver:
         seconds = time.perf_counter() - start
         detail = " ".join(detail.split())[:300]
         what = {"failure": failure, "detail": detail, "finish": finish, "restarts": restarts}
+        what |= {"model": told.model if told else None, "usage": told.usage if told else False}
         self.tell({"turn": turn, "answer": {"seconds": seconds, "text": text, **what}})
 
     def look(self, turn: int, asking: asyncio.Task[None]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import litellm
-from _driver import Finish, Setting, drive
+from _driver import BACKUP_MODEL, PRIMARY_MODEL, Finish, Setting, Whole, drive
 
 litellm.telemetry = False
 litellm.suppress_debug_info = True
@@ -18,15 +18,25 @@ class Router:
     recovers = False
 
     def __init__(self, setting: Setting) -> None:
+        self.usage = setting.usage
         tuned = setting.variant == "tuned"
         in_order = bool(setting.options.get("order"))
-        options: dict[str, Any] = {"timeout": setting.timeout}
-        if tuned:
-            options |= {"num_retries": 0, "stream_timeout": setting.timeout}
+        options: dict[str, Any] = {"num_retries": 0} if tuned else {}
+        if setting.timeout is not None:
+            options["timeout"] = setting.timeout
+            if tuned:
+                options["stream_timeout"] = setting.timeout
+        self.options: dict[str, Any] = {} if setting.max_tokens is None else {"max_tokens": setting.max_tokens}
         if in_order:
-            models = [_deployment("primary", setting.primary, order=1), _deployment("primary", setting.backup, order=2)]
+            models = [
+                _deployment("primary", setting.primary, PRIMARY_MODEL, order=1),
+                _deployment("primary", setting.backup, BACKUP_MODEL, order=2),
+            ]
         else:
-            models = [_deployment("primary", setting.primary), _deployment("backup", setting.backup)]
+            models = [
+                _deployment("primary", setting.primary, PRIMARY_MODEL),
+                _deployment("backup", setting.backup, BACKUP_MODEL),
+            ]
             options["fallbacks"] = [{"primary": ["backup"]}]
             if tuned:
                 options["allowed_fails"] = 1
@@ -37,25 +47,27 @@ class Router:
 
     async def ask(self, prompt: str) -> str:
         """Return the whole answer."""
-        response = await self.router.acompletion("primary", [{"role": "user", "content": prompt}])
-        return response.choices[0].message.content or ""
+        response = await self.router.acompletion("primary", [{"role": "user", "content": prompt}], **self.options)
+        return Whole(response.choices[0].message.content or "", response.model, response.usage)
 
     async def stream(self, prompt: str) -> AsyncIterator[str]:
         """Give the answer in pieces."""
-        messages, finish = [{"role": "user", "content": prompt}], None
-        async for chunk in await self.router.acompletion("primary", messages, stream=True):
+        messages, finish, model, usage = [{"role": "user", "content": prompt}], None, None, None
+        told: dict[str, Any] = {"stream_options": {"include_usage": True}} if self.usage else {}
+        async for chunk in await self.router.acompletion("primary", messages, stream=True, **told, **self.options):
+            model, usage = chunk.model or model, getattr(chunk, "usage", None) or usage
             if chunk.choices:
                 finish = chunk.choices[0].finish_reason or finish
                 yield chunk.choices[0].delta.content or ""
-        yield Finish(finish)
+        yield Finish(finish, model, usage)
 
     async def close(self) -> None:
         """Take the router out of LiteLLM's lists."""
         self.router.discard()
 
 
-def _deployment(name: str, url: str, **more: int) -> dict[str, Any]:
-    parameters = {"model": "openai/model-under-test", "api_base": f"{url}/v1", "api_key": "none", **more}
+def _deployment(name: str, url: str, model: str, **more: int) -> dict[str, Any]:
+    parameters = {"model": f"openai/{model}", "api_base": f"{url}/v1", "api_key": "none", **more}
     return {"model_name": name, "litellm_params": parameters}
 
 
