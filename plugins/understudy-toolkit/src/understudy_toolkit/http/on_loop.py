@@ -101,6 +101,11 @@ class Session:
         """Close all connections."""
         await self._session.close()
 
+    def __del__(self) -> None:
+        # Its loop was never closed, or the interpreter ends: a warning would tell the user of what they cannot change.
+        if not self._session.closed:
+            self._session.detach()
+
 
 class AsyncHttpReply:
     """A reply as it comes.
@@ -210,6 +215,9 @@ class _Connector(aiohttp.TCPConnector):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._known: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def __del__(self) -> None:
+        pass  # aiohttp's own would warn, as that of its session
 
     async def connect(self, *request: Any, **more: Any) -> Any:
         while True:
