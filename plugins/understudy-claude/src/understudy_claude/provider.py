@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
 from dataclasses import replace
 from typing import ClassVar
 
@@ -18,12 +17,12 @@ from understudy import (
     StreamEvent,
 )
 from understudy_claude.account import credentials
-from understudy_claude.failures import PROVIDER, failure_of_exception, failure_of_reply
+from understudy_claude.failures import PROVIDER, failure_of_reply
 from understudy_claude.history import account_mark
 from understudy_claude.models import DEFAULT_MODEL, NEWEST_VERSION, ending_warnings, heartbeat, takes_prefill
 from understudy_claude.streaming import StreamReader
 from understudy_claude.thinking import plan
-from understudy_claude.wire import Asked, model_ids, request_body, response_of
+from understudy_claude.wire import model_ids, request_body, response_of
 from understudy_toolkit import calls
 from understudy_toolkit.account import Account, read_account
 from understudy_toolkit.http import HttpLane
@@ -35,7 +34,7 @@ PATH = "/v1/messages"
 MODELS_PATH = "/v1/models"
 TIMEOUT = 60.0  # seconds: about what 4096 tokens take
 
-REPLIES = calls.Replies(PROVIDER, failure_of_reply, failure_of_exception)
+REPLIES = calls.Replies(PROVIDER, failure_of_reply)
 
 
 class ClaudeProvider(ChatProvider):
@@ -88,34 +87,21 @@ class ClaudeProvider(ChatProvider):
 
     def generate(self, request: Request) -> LLMResponse:
         """Answer a request; the timeout bounds the whole attempt."""
-        model, ask, asked = self._prepare(request)
-        with calls.failures_of(model, REPLIES):
-            document, headers = calls.answer(self._lane, ask, REPLIES)
-            return response_of(document, headers, asked)
+        return calls.generate(self._lane, self._prepare(request))
 
     def stream(self, request: Request) -> Iterator[StreamEvent]:
         """Answer a request piece by piece; the timeout bounds the wait for each piece."""
-        model, ask, asked = self._prepare(request, stream=True)
-        with calls.failures_of(model, REPLIES):
-            yield from calls.stream(self._lane, ask, REPLIES, lambda headers: StreamReader(headers, asked))
+        return calls.events(self._lane, lambda: self._prepare(request, stream=True))
 
     async def agenerate(self, request: Request) -> LLMResponse:
         """Answer a request on the running event loop; the timeout bounds the whole attempt."""
-        model, ask, asked = self._prepare(request)
-        with calls.failures_of(model, REPLIES):
-            document, headers = await calls.aanswer(self._lane, ask, REPLIES)
-            return response_of(document, headers, asked)
+        return await calls.agenerate(self._lane, self._prepare(request))
 
-    async def astream(self, request: Request) -> AsyncIterator[StreamEvent]:
+    def astream(self, request: Request) -> AsyncIterator[StreamEvent]:
         """Answer a request piece by piece on the running event loop; the timeout bounds the wait for each piece."""
-        model, ask, asked = self._prepare(request, stream=True)
-        with calls.failures_of(model, REPLIES):
-            events = calls.astream(self._lane, ask, REPLIES, lambda headers: StreamReader(headers, asked))
-            async with aclosing(events):
-                async for event in events:
-                    yield event
+        return calls.aevents(self._lane, lambda: self._prepare(request, stream=True))
 
-    def _prepare(self, request: Request, *, stream: bool = False) -> tuple[str, Ask, Asked]:
+    def _prepare(self, request: Request, *, stream: bool = False) -> calls.Call:
         self._check()
         model = request.model or self.default_model
         with calls.failures_of(model, REPLIES):
@@ -127,7 +113,11 @@ class ClaudeProvider(ChatProvider):
             body={**body, "stream": True} if stream else body,
             headers={"anthropic-version": asked.version},
         )
-        return model, ask, asked
+        return calls.Call(
+            *(model, ask, REPLIES),
+            response_of=lambda document, headers: response_of(document, headers, asked),
+            reader_of=lambda headers: StreamReader(headers, asked),
+        )
 
     def _check(self) -> None:
         if self._account.unavailable_reason is not None:
