@@ -48,6 +48,10 @@ class TestGemini(SandboxFaults, ProviderContract):
     thinking_options = {"thinkingConfig": {"includeThoughts": True}}
 
 
+class TestGeminiOverHTTP(TestGemini):
+    settings = {"GEMINI_TRANSPORT": "http"}
+
+
 class TestVertex(SandboxFaults, ProviderContract):
     """All but the token and the address is Gemini's, of which all four calls are asked: two are enough."""
 

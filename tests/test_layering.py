@@ -24,6 +24,8 @@ IMPORT = (ast.Import, ast.ImportFrom)
 EXTRAS = {"prices.py": {"genai_prices"}, "schema.py": {"jsonschema", "referencing"}}  # imported inside functions
 PURE = {"wire.py", "failures.py", "models.py"}  # of a plugin: translation without SDK
 TOOLKIT = ROOT / "plugins" / "understudy-toolkit" / "src" / "understudy_toolkit"
+GEMINI_WIRE = ROOT / "plugins" / "understudy-gemini-wire" / "src" / "understudy_gemini_wire"
+SHARED = {"understudy_toolkit": TOOLKIT, "understudy_gemini_wire": GEMINI_WIRE}  # what plugins are built on
 # Modules of the core whose names are all public, for those who build on it.
 NOUNS = ("classify", "errors", "factory", "messages", "provider", "response", "settings")
 # What the toolkit needs besides: how a class of three methods is told, who is installed, and threads that end with us.
@@ -121,26 +123,27 @@ def test_the_core_reads_its_surroundings_in_one_place(what: str, only: str) -> N
 
 
 def public_home(source: str) -> set[str]:
-    """Return the names that a plugin may import from a module of the core or the toolkit; "" is the module itself."""
+    """Return the names that a plugin may import from a module of the core or of SHARED; "" is the module itself."""
     if source == "understudy":
         return public_names(CORE / "__init__.py") | {"testing", ""}
     if source == "understudy.testing":
         return public_names(CORE / "testing" / "__init__.py") | {""}
-    if source == "understudy_toolkit":
-        return {module.stem for module in TOOLKIT.glob("*.py")} - {"__init__"}
-    if source.startswith("understudy_toolkit."):
-        module = TOOLKIT.joinpath(*source.split(".")[1:])
-        return public_names(module / "__init__.py" if module.is_dir() else module.with_suffix(".py")) | {""}
-    return set()
+    package, *inner = source.split(".")
+    if package not in SHARED:
+        return set()
+    module = SHARED[package].joinpath(*inner)
+    if not inner:
+        return {module.stem for module in module.glob("*.py")} - {"__init__"}
+    return public_names(module / "__init__.py" if module.is_dir() else module.with_suffix(".py")) | {""}
 
 
 @pytest.mark.parametrize("plugin", [plugin for plugin in PLUGINS if plugin != TOOLKIT], ids=place)
-def test_a_plugin_imports_only_public_names_of_the_core_and_the_toolkit(plugin: Path) -> None:
+def test_a_plugin_imports_only_public_names_of_the_core_and_of_what_is_shared(plugin: Path) -> None:
     private = [
         f"{place(module)}:{line} imports {name} from {source}"
         for module in sorted(plugin.rglob("*.py"))
         for source, name, line in imports_of(module)
-        if source.partition(".")[0] in ("understudy", "understudy_toolkit") and name not in public_home(source)
+        if source.partition(".")[0] in {"understudy", *SHARED} - {plugin.name} and name not in public_home(source)
     ]
     assert private == []
 
@@ -173,7 +176,7 @@ def test_no_module_of_the_toolkit_but_the_suite_that_certifies_imports_it() -> N
 def test_a_plugin_translates_without_an_sdk(plugin: Path) -> None:
     pure = [module for module in sorted(plugin.glob("*.py")) if module.name in PURE]
     needed = {
-        place(module): sorted(third_party(module).keys() - {"understudy", "understudy_toolkit"}) for module in pure
+        place(module): sorted(third_party(module).keys() - {"understudy", *SHARED}) for module in pure
     }
     assert {module: tops for module, tops in needed.items() if tops} == {}
 
@@ -182,7 +185,7 @@ def test_a_plugin_translates_without_an_sdk(plugin: Path) -> None:
 def test_a_provider_imports_its_sdk_inside_functions(provider: Path) -> None:
     at_once = [node for node in parse(provider).body if isinstance(node, IMPORT)]
     tops = {name.partition(".")[0] for node in at_once for name, _, _ in imports(node)}
-    assert tops - sys.stdlib_module_names - {"understudy", "understudy_toolkit", provider.parent.name} == set()
+    assert tops - sys.stdlib_module_names - {"understudy", *SHARED, provider.parent.name} == set()
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=place)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from importlib import import_module
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from understudy.errors import Timeout
 from understudy_toolkit.bodies import ENCODINGS, Decoder, too_large
@@ -42,7 +43,8 @@ class Sdk(Protocol):
     """What a plugin's `sdk.py` has, as functions of the module.
 
     It may have one more, `prepare(account)`: it does once what else takes long before the first client, such as looking
-    for credentials; on an event loop in a thread, so that the loop goes on.
+    for credentials, on an event loop in a thread, so that the loop goes on. What it returns is given to the functions
+    that open clients, in place of the account.
     """
 
     def open_client(self, account: Any) -> Any:
@@ -73,12 +75,12 @@ class SdkLane:
     keeps_deadline = False
 
     def __init__(self, module: str, account: Any) -> None:
-        self._module, self._account = module, account
-        self._clients: Clients[Any, Any] = Clients(
+        self._module, self._account, self._prepared = module, account, account
+        self._clients: Clients[_Opened, Any] = Clients(
             prepare=self._prepare,
-            open=lambda: self._sdk.open_client(account),
-            close=lambda client: client.close(),
-            open_async=lambda: self._sdk.open_async_client(account),
+            open=self._open,
+            close=lambda opened: opened.close(),
+            open_async=lambda: self._sdk.open_async_client(self._prepared),
             close_async=_aclose,
         )
 
@@ -89,7 +91,11 @@ class SdkLane:
     def _prepare(self) -> None:
         prepare = getattr(import_module(self._module), "prepare", None)
         if prepare is not None:
-            prepare(self._account)
+            self._prepared = prepare(self._account)
+
+    def _open(self) -> _Opened:
+        client = self._sdk.open_client(self._prepared)
+        return _Opened(client, weakref.finalize(self, client.close))  # at the latest when nobody has us any more
 
     def prepare(self) -> None:
         """Import the SDK."""
@@ -97,7 +103,7 @@ class SdkLane:
 
     def send(self, ask: Ask) -> HttpxReply:
         """Send a request; the time begins when the SDK has been imported."""
-        client = self._clients.get()
+        client = self._clients.get().client
         until = time.monotonic() + ask.seconds
         return HttpxReply(self._sdk.send(client, ask), ask, until)
 
@@ -115,6 +121,13 @@ class SdkLane:
     async def aclose(self) -> None:
         """Close the client of the running event loop, and then all others."""
         await self._clients.aclose()
+
+
+class _Opened(NamedTuple):
+    """An SDK's client for sync calls, and what closes it."""
+
+    client: Any
+    close: Callable[[], Any]
 
 
 async def _aclose(client: Any) -> None:

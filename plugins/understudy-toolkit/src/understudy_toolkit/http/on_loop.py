@@ -216,7 +216,7 @@ class _Connector(aiohttp.TCPConnector):
         super().__init__(**options)
         self._known: weakref.WeakSet[Any] = weakref.WeakSet()
 
-    def __del__(self) -> None:
+    def __del__(self, *_: Any) -> None:
         pass  # aiohttp's own would warn, as that of its session
 
     async def connect(self, *request: Any, **more: Any) -> Any:
