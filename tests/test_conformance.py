@@ -85,6 +85,10 @@ class TestOpenAI(SandboxFaults, ProviderContract):
     thinking_options = {"api": "responses", "reasoning": {"effort": "low", "summary": "auto"}}
 
 
+class TestOpenAIOverHTTP(TestOpenAI):
+    settings = {"OPENAI_TRANSPORT": "http"}
+
+
 class TestCohere(SandboxFaults, ProviderContract):
     name = "cohere"
     stand_in = "cohere"

@@ -155,8 +155,7 @@ class ClaudeProvider(ChatProvider):
             query={"limit": "1000"},
             headers={"anthropic-version": NEWEST_VERSION},
         )
-        with calls.failures_of(None, REPLIES):
-            return model_ids(*calls.answer(self._lane, ask, REPLIES))
+        return calls.list_models(self._lane, ask, REPLIES, model_ids)
 
     # ---- the life of the lane ----
 

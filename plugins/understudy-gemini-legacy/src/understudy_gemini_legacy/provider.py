@@ -144,8 +144,7 @@ class GeminiLegacyProvider(ChatProvider):
         """Ask Google for the models that can be asked for an answer, as many as one page holds: 1000."""
         self._check()
         ask = Ask(path=MODELS_PATH, seconds=timeout, method="GET", query={"pageSize": str(MODELS_AT_ONCE)})
-        with calls.failures_of(None, self._replies):
-            return names_in(calls.answer(self._lane, ask, self._replies).document)[0]
+        return calls.list_models(self._lane, ask, self._replies, lambda document, _: names_in(document)[0])
 
     # ---- the life of the lane ----
 

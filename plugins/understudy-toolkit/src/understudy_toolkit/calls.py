@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from understudy.classify import classify_exception
-from understudy.errors import Failure, MalformedResponse
+from understudy.errors import Failure, MalformedResponse, UnsupportedRequest
 from understudy.response import LLMResponse, StreamEvent
 from understudy_toolkit.bodies import read_json
 from understudy_toolkit.lanes import Ask, AsyncReply, Headers, Lane, Reply, SyncLane
@@ -32,6 +32,7 @@ __all__ = [
     "events",
     "failures_of",
     "generate",
+    "list_models",
     "stream",
 ]
 
@@ -141,6 +142,32 @@ async def aevents(lane: Lane, prepare: Callable[[], Call]) -> AsyncGenerator[Str
         async with aclosing(told):
             async for event in told:
                 yield event
+
+
+def list_models(
+    lane: SyncLane, ask: Ask, replies: Replies, names_of: Callable[[Any, Mapping[str, str]], tuple[str, ...]]
+) -> tuple[str, ...]:
+    """Ask for a list of models.
+
+    Args:
+        lane: what carries the request.
+        ask: the request.
+        replies: how the vendor says that something failed.
+        names_of: reads the names in a reply's JSON and its headers.
+
+    Raises:
+        UnsupportedRequest: the server has no list.
+        Failure: it does not come.
+    """
+    try:
+        with failures_of(None, replies):
+            return names_of(*answer(lane, ask, replies))
+    except Failure as failure:
+        status = failure.status
+        if status not in (404, 405):
+            raise
+    lack = f"does not list its models: GET {ask.path} is answered with status {status}"
+    raise UnsupportedRequest(lack, provider=replies.provider, status=status)
 
 
 @contextmanager
