@@ -98,6 +98,10 @@ class TestCohere(SandboxFaults, ProviderContract):
     thinking_options = {"thinking": {"type": "enabled"}}
 
 
+class TestCohereOverHTTP(TestCohere):
+    settings = {**TestCohere.settings, "COHERE_TRANSPORT": "http"}
+
+
 class TestOllama(SandboxFaults, ProviderContract):
     name = "ollama"
     stand_in = "ollama"

@@ -175,9 +175,7 @@ def test_no_module_of_the_toolkit_but_the_suite_that_certifies_imports_it() -> N
 @pytest.mark.parametrize("plugin", PLUGINS, ids=place)
 def test_a_plugin_translates_without_an_sdk(plugin: Path) -> None:
     pure = [module for module in sorted(plugin.glob("*.py")) if module.name in PURE]
-    needed = {
-        place(module): sorted(third_party(module).keys() - {"understudy", *SHARED}) for module in pure
-    }
+    needed = {place(module): sorted(third_party(module).keys() - {"understudy", *SHARED}) for module in pure}
     assert {module: tops for module, tops in needed.items() if tops} == {}
 
 

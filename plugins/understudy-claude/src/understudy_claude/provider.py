@@ -24,10 +24,9 @@ from understudy_claude.streaming import StreamReader
 from understudy_claude.thinking import plan
 from understudy_claude.wire import model_ids, request_body, response_of
 from understudy_toolkit import calls
-from understudy_toolkit.account import Account, read_account
-from understudy_toolkit.http import HttpLane
-from understudy_toolkit.lanes import Ask, Lane
-from understudy_toolkit.sdk_lane import SdkLane
+from understudy_toolkit.account import read_account
+from understudy_toolkit.lanes import Ask
+from understudy_toolkit.transport import lane_of
 
 BASE_URL = "https://api.anthropic.com"
 PATH = "/v1/messages"
@@ -65,7 +64,7 @@ class ClaudeProvider(ChatProvider):
         self.default_model: str = self._account.model
         self.credential = self._account.credential
         self._mark = account_mark(self.credential)
-        self._lane = _lane_of(self._account)
+        self._lane = lane_of(self._account, "understudy_claude.sdk", lambda: credentials(self._account))
         self.capabilities = replace(
             self.capabilities,
             prefill=takes_prefill(self.default_model) is True,
@@ -170,9 +169,3 @@ class ClaudeProvider(ChatProvider):
     async def aclose(self) -> None:
         """Close the connections of the running event loop, and then all others."""
         await self._lane.aclose()
-
-
-def _lane_of(account: Account) -> Lane:
-    if account.transport == "http":
-        return HttpLane(account.base_url, lambda: credentials(account))
-    return SdkLane("understudy_claude.sdk", account)

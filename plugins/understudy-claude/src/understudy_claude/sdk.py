@@ -47,4 +47,4 @@ async def asend(client: anthropic.AsyncAnthropic, ask: Ask) -> Any:
 
 
 def _key(account: Account) -> str:
-    return account.key.reveal() if account.key is not None else "none"  # a server without keys looks at none
+    return account.key.reveal() if account.key is not None else "none"  # which is not sent

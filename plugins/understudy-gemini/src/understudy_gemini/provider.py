@@ -29,9 +29,8 @@ from understudy_gemini_wire.models import takes_prefill
 from understudy_gemini_wire.streaming import StreamReader
 from understudy_gemini_wire.wire import Asked, names_in, response_of
 from understudy_toolkit import calls
-from understudy_toolkit.http import HttpLane
-from understudy_toolkit.lanes import Ask, Lane
-from understudy_toolkit.sdk_lane import SdkLane
+from understudy_toolkit.lanes import Ask
+from understudy_toolkit.transport import lane_of
 
 TIMEOUT = 60.0  # seconds, where a request gives none: the attempt timeout of every policy preset
 MODELS_AT_ONCE = 1000  # the most that a page of a list may have: https://ai.google.dev/api/models, read 2026-11-30
@@ -59,7 +58,7 @@ class GeminiProvider(ChatProvider):
         self.default_model: str = connection.account.model
         self.credential = connection.account.credential
         self._failure_of_reply = partial(failure_of_reply, key_form=key_form(connection.account.key))
-        self._lane = _lane_of(connection)
+        self._lane = lane_of(connection.account, "understudy_gemini.sdk", lambda: connection.credentials, connection)
         self.capabilities = replace(
             self.capabilities,
             prefill=self.takes_prefill(self.default_model),
@@ -180,9 +179,3 @@ class GeminiProvider(ChatProvider):
     async def aclose(self) -> None:
         """Close the connections of the running event loop, and then all others."""
         await self._lane.aclose()
-
-
-def _lane_of(connection: Connection) -> Lane:
-    if connection.account.transport == "http":
-        return HttpLane(connection.account.base_url, lambda: connection.credentials)
-    return SdkLane("understudy_gemini.sdk", connection)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 # Versions before 3.4.0 have a wrong escape sequence in a text; the user can do nothing about it.
@@ -19,28 +18,12 @@ warnings.filterwarnings("ignore", message="invalid escape sequence", module=r".*
 import httpx2  # noqa: E402
 from google.genai import Client, types  # noqa: E402
 from google.genai.client import DebugConfig  # noqa: E402
+from google.genai.models import AsyncModels, Models  # noqa: E402
 
 from understudy_gemini.connection import Connection  # noqa: E402
 from understudy_gemini.identity import read_credentials  # noqa: E402
 from understudy_toolkit.lanes import Ask  # noqa: E402
-from understudy_toolkit.sdk_lane import ReplyTaken, ataking, client_options, taking, with_headers  # noqa: E402
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The SDK's client, and the HTTP clients below it, which the SDK leaves open."""
-
-    client: Client
-    http: httpx2.Client
-    async_http: httpx2.AsyncClient
-
-    def close(self) -> None:
-        """Close the connections of sync calls."""
-        self.http.close()
-
-    async def aclose(self) -> None:
-        """Close the connections of the running event loop."""
-        await self.async_http.aclose()
+from understudy_toolkit.sdk_lane import Opened, ReplyTaken, ataking, client_options, taking, with_headers  # noqa: E402
 
 
 class Signed(NamedTuple):
@@ -59,7 +42,48 @@ def prepare(connection: Connection) -> Signed:
 
 
 def open_client(signed: Signed) -> Opened:
-    """Make the SDK's client."""
+    """Make the SDK's client for sync calls."""
+    client, http, _ = _open(signed)
+    return Opened(client, http.close)
+
+
+def open_async_client(signed: Signed) -> Opened:
+    """Make the SDK's client for the running event loop."""
+    client, _, http = _open(signed)
+    return Opened(client, http.aclose)
+
+
+def send(opened: Opened, ask: Ask) -> httpx2.Response:
+    """Have the SDK send a request, and return the response, unread and whatever its status."""
+    models: Models = opened.client.models
+    try:
+        if ask.method == "GET":
+            models.list(config=_list_config(ask))
+        elif ask.stream:
+            next(models.generate_content_stream(**_arguments(ask)), None)
+        else:
+            models.generate_content(**_arguments(ask))
+    except ReplyTaken as taken:
+        return cast(httpx2.Response, taken.response)
+    raise AssertionError("google-genai went on with a reply that was taken from it")
+
+
+async def asend(opened: Opened, ask: Ask) -> httpx2.Response:
+    """Have the SDK send a request on the running event loop, as `send`."""
+    models: AsyncModels = opened.client.aio.models
+    try:
+        if ask.method == "GET":
+            await models.list(config=_list_config(ask))
+        elif ask.stream:
+            await anext(await models.generate_content_stream(**_arguments(ask)), None)
+        else:
+            await models.generate_content(**_arguments(ask))
+    except ReplyTaken as taken:
+        return cast(httpx2.Response, taken.response)
+    raise AssertionError("google-genai went on with a reply that was taken from it")
+
+
+def _open(signed: Signed) -> tuple[Client, httpx2.Client, httpx2.AsyncClient]:
     connection = signed.connection
     options = client_options(connection.account.base_url)
     http, async_http = taking(httpx2.Client)(**options), ataking(httpx2.AsyncClient)(**options)
@@ -81,40 +105,7 @@ def open_client(signed: Signed) -> Opened:
             async_client_args={"ssl": options["verify"]},  # else it makes a context for sockets never opened here
         ),
     )
-    return Opened(client, http, async_http)
-
-
-open_async_client = open_client  # it has both in one
-
-
-def send(opened: Opened, ask: Ask) -> httpx2.Response:
-    """Have the SDK send a request, and return the response, unread and whatever its status."""
-    models = opened.client.models
-    try:
-        if ask.method == "GET":
-            models.list(config=_list_config(ask))
-        elif ask.stream:
-            next(models.generate_content_stream(**_arguments(ask)), None)
-        else:
-            models.generate_content(**_arguments(ask))
-    except ReplyTaken as taken:
-        return cast(httpx2.Response, taken.response)
-    raise AssertionError("google-genai went on with a reply that was taken from it")
-
-
-async def asend(opened: Opened, ask: Ask) -> httpx2.Response:
-    """Have the SDK send a request on the running event loop, as `send`."""
-    models = opened.client.aio.models
-    try:
-        if ask.method == "GET":
-            await models.list(config=_list_config(ask))
-        elif ask.stream:
-            await anext(await models.generate_content_stream(**_arguments(ask)), None)
-        else:
-            await models.generate_content(**_arguments(ask))
-    except ReplyTaken as taken:
-        return cast(httpx2.Response, taken.response)
-    raise AssertionError("google-genai went on with a reply that was taken from it")
+    return client, http, async_http
 
 
 def _arguments(ask: Ask) -> dict[str, Any]:

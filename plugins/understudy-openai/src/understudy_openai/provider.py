@@ -26,9 +26,8 @@ from understudy_openai.shared import Json, Warnings, models_of, options_of
 from understudy_openai.streaming import EventReader, Events
 from understudy_toolkit import calls
 from understudy_toolkit.clients import is_this_machine
-from understudy_toolkit.http import HttpLane
-from understudy_toolkit.lanes import Ask, Lane
-from understudy_toolkit.sdk_lane import SdkLane
+from understudy_toolkit.lanes import Ask
+from understudy_toolkit.transport import lane_of
 
 MODELS_PATH = "/models"
 TIMEOUT = 60.0  # seconds, as the other providers' default
@@ -69,13 +68,13 @@ class OpenAIProvider(ChatProvider):
     )
 
     def __init__(self, settings: Settings) -> None:
-        self._connection = Connection.of(settings)
-        self._account = self._connection.account
+        self._connection = connection = Connection.of(settings)
+        self._account = connection.account
         self.default_model: str = self._account.model
         self.credential = self._account.credential
         self._endpoint = Endpoint.at(self._account.base_url, settings.provider_name, self.credential)
         self._replies = calls.Replies(self._endpoint.name, partial(failure_of_reply, self._endpoint.name))
-        self._lane = _lane_of(self._connection)
+        self._lane = lane_of(connection.account, "understudy_openai.sdk", lambda: connection.credentials, connection)
         self.capabilities = replace(self.capabilities, keeps_deadline=self._lane.keeps_deadline)
 
     def __repr__(self) -> str:
@@ -169,9 +168,3 @@ class OpenAIProvider(ChatProvider):
     async def aclose(self) -> None:
         """Close the connections of the running event loop, and then all others."""
         await self._lane.aclose()
-
-
-def _lane_of(connection: Connection) -> Lane:
-    if connection.account.transport == "http":
-        return HttpLane(connection.account.base_url, lambda: connection.credentials)
-    return SdkLane("understudy_openai.sdk", connection)

@@ -199,7 +199,7 @@ def answer(lane: SyncLane, ask: Ask, replies: Replies) -> Answer:
     try:
         reply = lane.send(ask)
         try:
-            content = reply.read()
+            content = _read(reply)
         finally:
             reply.close()
     except Exception as exception:
@@ -215,7 +215,7 @@ async def aanswer(lane: Lane, ask: Ask, replies: Replies) -> Answer:
     try:
         reply = await lane.asend(ask)
         try:
-            content = await reply.read()
+            content = await _aread(reply)
         finally:
             await reply.close()
     except Exception as exception:
@@ -247,7 +247,7 @@ def stream(
             reply = lane.send(ask)
             pieces, content = reply.pieces(), None
             if reply.status != 200:
-                content = reply.read()
+                content = _read(reply)
             elif _may_be_a_document(reply, replies):
                 data = first = next(pieces, b"")
                 if first.lstrip()[:1] in _BEGINNINGS:
@@ -288,7 +288,7 @@ async def astream(
             reply = await lane.asend(ask)
             pieces, content = reply.pieces(), None
             if reply.status != 200:
-                content = await reply.read()
+                content = await _aread(reply)
             elif _may_be_a_document(reply, replies):
                 data = first = await anext(pieces, b"")
                 if first.lstrip()[:1] in _BEGINNINGS:
@@ -320,6 +320,25 @@ async def astream(
 
 
 # ---- what came back ----
+
+
+def _read(reply: Reply) -> bytes:
+    """Return the body; that of an error only if it comes whole and in time, since its status says enough."""
+    try:
+        return reply.read()
+    except Exception:
+        if reply.status == 200:
+            raise
+    return b""
+
+
+async def _aread(reply: AsyncReply) -> bytes:
+    try:
+        return await reply.read()
+    except Exception:
+        if reply.status == 200:
+            raise
+    return b""
 
 
 def _answer(reply: Reply | AsyncReply, content: bytes, replies: Replies) -> Answer:

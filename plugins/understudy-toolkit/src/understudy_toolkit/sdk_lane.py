@@ -20,6 +20,7 @@ from understudy_toolkit.lanes import CONNECT_SECONDS, Ask, Headers
 from understudy_toolkit.tls import context_for
 
 __all__ = [
+    "Opened",
     "ReplyTaken",
     "Sdk",
     "SdkLane",
@@ -76,7 +77,7 @@ class SdkLane:
 
     def __init__(self, module: str, account: Any) -> None:
         self._module, self._account, self._prepared = module, account, account
-        self._clients: Clients[_Opened, Any] = Clients(
+        self._clients: Clients[Opened, Any] = Clients(
             prepare=self._prepare,
             open=self._open,
             close=lambda opened: opened.close(),
@@ -93,9 +94,9 @@ class SdkLane:
         if prepare is not None:
             self._prepared = prepare(self._account)
 
-    def _open(self) -> _Opened:
+    def _open(self) -> Opened:
         client = self._sdk.open_client(self._prepared)
-        return _Opened(client, weakref.finalize(self, client.close))  # at the latest when nobody has us any more
+        return Opened(client, weakref.finalize(self, client.close))  # at the latest when nobody has us any more
 
     def prepare(self) -> None:
         """Import the SDK."""
@@ -123,8 +124,8 @@ class SdkLane:
         await self._clients.aclose()
 
 
-class _Opened(NamedTuple):
-    """An SDK's client for sync calls, and what closes it."""
+class Opened(NamedTuple):
+    """An SDK's client, and what closes it: some SDKs leave HTTP clients open that they were given."""
 
     client: Any
     close: Callable[[], Any]
