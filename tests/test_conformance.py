@@ -110,6 +110,10 @@ class TestOllama(SandboxFaults, ProviderContract):
     thinking_options = {"think": True}
 
 
+class TestOllamaOverHTTP(TestOllama):
+    settings = {"OLLAMA_TRANSPORT": "http"}
+
+
 class TestGeminiLegacy(SandboxFaults, ProviderContract):
     """Its async calls are ChatProvider's own, which run the others in threads."""
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from understudy.errors import ConfigurationError
 from understudy.settings import Secret, Settings
 
-__all__ = ["Account", "Transport", "basic", "read_account", "without_login"]
+__all__ = ["Account", "Transport", "basic", "read_account", "read_transport", "without_login"]
 
 Transport = Literal["sdk", "http"]
 DEFAULT_TRANSPORT: Transport = "sdk"
@@ -88,7 +88,7 @@ def read_account(
         credential=settings.credential(found, base_url, default=default_url),
         unavailable_reason=None if found or not settings.needs_key else settings.missing(*keys),
         is_vendor=base_url == default_url,
-        transport=_transport(settings, transport) if transport is not None else DEFAULT_TRANSPORT,
+        transport=read_transport(settings, transport) if transport is not None else DEFAULT_TRANSPORT,
     )
 
 
@@ -103,7 +103,16 @@ def without_login(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def _transport(settings: Settings, name: str) -> Transport:
+def read_transport(settings: Settings, name: str) -> Transport:
+    """Return the lane that the settings choose.
+
+    Args:
+        settings: where the variable is; `transport` in a provider's table stands above it.
+        name: the variable.
+
+    Raises:
+        ConfigurationError: it names something else.
+    """
     table = settings.tables.get(settings.provider_name or "")
     own: str | None = getattr(table, "transport", None)  # `transport = "sdk"` in a table of understudy.toml
     value, what, origin = settings.find(name) or (None, name, "")

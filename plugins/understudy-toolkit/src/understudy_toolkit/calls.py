@@ -250,7 +250,7 @@ def stream(
                 content = _read(reply)
             elif _may_be_a_document(reply, replies):
                 data = first = next(pieces, b"")
-                if first.lstrip()[:1] in _BEGINNINGS:
+                if _begins_a_document(first, replies):
                     content = first + b"".join(_beginning(pieces, ask))
         except Exception as exception:
             failed.append(_failure_of(exception, replies))
@@ -291,7 +291,7 @@ async def astream(
                 content = await _aread(reply)
             elif _may_be_a_document(reply, replies):
                 data = first = await anext(pieces, b"")
-                if first.lstrip()[:1] in _BEGINNINGS:
+                if _begins_a_document(first, replies):
                     content = first + b"".join([piece async for piece in _abeginning(pieces, ask)])
         except Exception as exception:
             failed.append(_failure_of(exception, replies))
@@ -355,6 +355,12 @@ def _answer(reply: Reply | AsyncReply, content: bytes, replies: Replies) -> Answ
 def _may_be_a_document(reply: Reply | AsyncReply, replies: Replies) -> bool:
     kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
     return kind in _DOCUMENTS and kind not in replies.streams
+
+
+def _begins_a_document(first: bytes, replies: Replies) -> bool:
+    """Tell a page or an error from a stream by its first piece; a stream that is JSON itself begins like an error."""
+    start = first.lstrip()[:1]
+    return start in _BEGINNINGS and not (start and start in b"{[" and "application/json" in replies.streams)
 
 
 def _beginning(pieces: Iterator[bytes], ask: Ask) -> Iterator[bytes]:

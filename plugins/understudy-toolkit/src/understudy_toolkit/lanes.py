@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-__all__ = ["CONNECT_SECONDS", "MOST_BYTES", "Ask", "AsyncReply", "Headers", "Lane", "Reply", "SyncLane"]
+__all__ = ["CONNECT_SECONDS", "MOST_BYTES", "REFUSED", "Ask", "AsyncReply", "Headers", "Lane", "Reply", "SyncLane"]
 
 CONNECT_SECONDS = 5.0  # as the defaults of httpx and of the SDKs that are built on it (httpx 0.28.1, _config.py)
+REFUSED = "ECONNREFUSED"  # the code of a ConnectionFailed where nobody listens, on the http lane
 MOST_BYTES = 64 * 2**20  # of a whole answer, decoded: several times the largest pictures that models draw
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import select
 import socket
@@ -20,7 +21,7 @@ from understudy.errors import ConnectionFailed, MalformedResponse, Timeout
 from understudy.threads import in_thread
 from understudy_toolkit.bodies import Decoder, too_large
 from understudy_toolkit.http.address import Address, Proxy
-from understudy_toolkit.lanes import Ask, Headers
+from understudy_toolkit.lanes import REFUSED, Ask, Headers
 
 __all__ = ["AsyncHttpReply", "Session"]
 
@@ -269,4 +270,6 @@ def _raise(error: Exception, words: str) -> NoReturn:
         raise MalformedResponse(f"expected HTTP, found something else: {error.message[:200]}") from None
     if isinstance(error, aiohttp.ClientHttpProxyError):
         raise ConnectionFailed(f"expected the proxy to open a tunnel, found status {error.status}") from None
-    raise ConnectionFailed(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from None
+    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    refused = getattr(error, "errno", None) == errno.ECONNREFUSED
+    raise ConnectionFailed(told, code=REFUSED if refused else None) from None
