@@ -247,7 +247,8 @@ def installs(session: nox.Session, versions: str) -> None:
     core, *plugins = [wheel(session, package) for package in packages()]
     if versions == "highest":
         install_as_told(session, [core, *plugins])
-    base = [core, *(plugin for plugin in plugins if plugin.name.startswith("understudy_toolkit-"))]
+    shared = ("understudy_toolkit-", "understudy_gemini_wire-")  # that others are built on
+    base = [core, *(plugin for plugin in plugins if plugin.name.startswith(shared))]
     for wheels in ([core, *plugins], base, *([*base, plugin] for plugin in plugins if plugin not in base)):
         empty(session)
         names = ", ".join(one.name.partition("-")[0] for one in wheels[1:])

@@ -160,7 +160,7 @@ MATRIX = [
     Row(faults.empty_body(), UNREADABLE, ENDLESS),
     Row(faults.null_object(), UNREADABLE, ENDLESS).but("gemini", UNREADABLE),
     Row(faults.huge(1), FINE),
-    Row(faults.wrong_content_type(), UNREADABLE).but("gemini", FINE).but("claude", FINE),
+    Row(faults.wrong_content_type(), FINE),
 ]
 
 AFTER_THE_FIRST_TOKEN = [row.fault for row in MATRIX if row.outcome("gemini", streamed=True).begun]

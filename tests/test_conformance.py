@@ -48,6 +48,10 @@ class TestGemini(SandboxFaults, ProviderContract):
     thinking_options = {"thinkingConfig": {"includeThoughts": True}}
 
 
+class TestGeminiOverHTTP(TestGemini):
+    settings = {"GEMINI_TRANSPORT": "http"}
+
+
 class TestVertex(SandboxFaults, ProviderContract):
     """All but the token and the address is Gemini's, of which all four calls are asked: two are enough."""
 
@@ -81,6 +85,10 @@ class TestOpenAI(SandboxFaults, ProviderContract):
     thinking_options = {"api": "responses", "reasoning": {"effort": "low", "summary": "auto"}}
 
 
+class TestOpenAIOverHTTP(TestOpenAI):
+    settings = {"OPENAI_TRANSPORT": "http"}
+
+
 class TestCohere(SandboxFaults, ProviderContract):
     name = "cohere"
     stand_in = "cohere"
@@ -90,12 +98,20 @@ class TestCohere(SandboxFaults, ProviderContract):
     thinking_options = {"thinking": {"type": "enabled"}}
 
 
+class TestCohereOverHTTP(TestCohere):
+    settings = {**TestCohere.settings, "COHERE_TRANSPORT": "http"}
+
+
 class TestOllama(SandboxFaults, ProviderContract):
     name = "ollama"
     stand_in = "ollama"
     never = {"blocked": "a model that refuses says so in words"}
     sdk = ("ollama", "httpx", "pydantic")
     thinking_options = {"think": True}
+
+
+class TestOllamaOverHTTP(TestOllama):
+    settings = {"OLLAMA_TRANSPORT": "http"}
 
 
 class TestGeminiLegacy(SandboxFaults, ProviderContract):

@@ -21,7 +21,8 @@ DECISIONS = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
 GENERATED = re.compile(r"<!-- begin: (.+?) -->\n(.*?)<!-- end -->", re.DOTALL)
 WRITTEN = re.compile(r"<!-- written by [\w ]+: (begin|end) -->")  # by a command that measures, which no test runs
 VARIABLE = re.compile(r"[A-Z]+(_[A-Z]+)+")
-SETTINGS = ("api_key", "base_url", "find", "get", "missing", "model", "names", "secret", "url")  # methods of Settings
+# Methods of Settings, and the toolkit's function that calls them.
+SETTINGS = ("api_key", "base_url", "find", "get", "missing", "model", "names", "read_account", "secret", "url")
 MOST_NOT_RUN = 0  # blocks that no test runs, in all documents together
 
 # ---- tables ----
@@ -88,9 +89,9 @@ def variables() -> Iterator[str]:
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
         }
         for node in ast.walk(tree):
-            method = node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
-            if method in SETTINGS:
-                for argument in node.args:
+            method = ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
+            if isinstance(node, ast.Call) and method in SETTINGS:
+                for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
                     inner = argument.value if isinstance(argument, ast.Starred) else argument
                     inner = lists.get(inner.id, inner) if isinstance(inner, ast.Name) else inner
                     texts = [leaf.value for leaf in ast.walk(inner) if isinstance(leaf, ast.Constant)]

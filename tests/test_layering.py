@@ -24,6 +24,8 @@ IMPORT = (ast.Import, ast.ImportFrom)
 EXTRAS = {"pricing.py": {"genai_prices"}, "json_schema.py": {"jsonschema", "referencing"}}  # imported inside functions
 PURE = {"wire.py", "failures.py", "models.py"}  # of a plugin: translation without SDK
 TOOLKIT = ROOT / "plugins" / "understudy-toolkit" / "src" / "understudy_toolkit"
+GEMINI_WIRE = ROOT / "plugins" / "understudy-gemini-wire" / "src" / "understudy_gemini_wire"
+SHARED = {"understudy_toolkit": TOOLKIT, "understudy_gemini_wire": GEMINI_WIRE}  # what plugins are built on
 # Modules of the core whose names are all public, for those who build on it.
 NOUNS = ("classify", "errors", "factory", "masking", "messages", "provider", "response", "settings", "target", "usage")
 # Whose public names a plugin may import besides those at the top.
@@ -137,7 +139,7 @@ def test_the_core_reads_its_surroundings_in_one_place(what: str, only: str) -> N
 
 
 def public_home(source: str) -> set[str]:
-    """Return the names that a plugin may import from a module of the core or the toolkit; "" is the module itself."""
+    """Return the names that a plugin may import from a module of the core or of SHARED; "" is the module itself."""
     if source == "understudy":
         return public_names(CORE / "__init__.py") | {"testing", ""}
     if source.removeprefix("understudy.") in PUBLIC:
@@ -148,21 +150,22 @@ def public_home(source: str) -> set[str]:
         return public_names(CORE / "discovery" / "packages.py")
     if source == "understudy.testing":
         return public_names(CORE / "testing" / "__init__.py") | {""}
-    if source == "understudy_toolkit":
-        return {module.stem for module in TOOLKIT.glob("*.py")} - {"__init__"}
-    if source.startswith("understudy_toolkit."):
-        module = TOOLKIT.joinpath(*source.split(".")[1:])
-        return public_names(module / "__init__.py" if module.is_dir() else module.with_suffix(".py")) | {""}
-    return set()
+    package, *inner = source.split(".")
+    if package not in SHARED:
+        return set()
+    module = SHARED[package].joinpath(*inner)
+    if not inner:
+        return {module.stem for module in module.glob("*.py")} - {"__init__"}
+    return public_names(module / "__init__.py" if module.is_dir() else module.with_suffix(".py")) | {""}
 
 
 @pytest.mark.parametrize("plugin", [plugin for plugin in PLUGINS if plugin != TOOLKIT], ids=place)
-def test_a_plugin_imports_only_public_names_of_the_core_and_the_toolkit(plugin: Path) -> None:
+def test_a_plugin_imports_only_public_names_of_the_core_and_of_what_is_shared(plugin: Path) -> None:
     private = [
         f"{place(module)}:{line} imports {name} from {source}"
         for module in sorted(plugin.rglob("*.py"))
         for source, name, line in imports_of(module)
-        if source.partition(".")[0] in ("understudy", "understudy_toolkit") and name not in public_home(source)
+        if source.partition(".")[0] in {"understudy", *SHARED} - {plugin.name} and name not in public_home(source)
     ]
     assert private == []
 
@@ -194,9 +197,7 @@ def test_no_module_of_the_toolkit_but_the_suite_that_certifies_imports_it() -> N
 @pytest.mark.parametrize("plugin", PLUGINS, ids=place)
 def test_a_plugin_translates_without_an_sdk(plugin: Path) -> None:
     pure = [module for module in sorted(plugin.glob("*.py")) if module.name in PURE]
-    needed = {
-        place(module): sorted(third_party(module).keys() - {"understudy", "understudy_toolkit"}) for module in pure
-    }
+    needed = {place(module): sorted(third_party(module).keys() - {"understudy", *SHARED}) for module in pure}
     assert {module: tops for module, tops in needed.items() if tops} == {}
 
 
@@ -204,7 +205,7 @@ def test_a_plugin_translates_without_an_sdk(plugin: Path) -> None:
 def test_a_provider_imports_its_sdk_inside_functions(provider: Path) -> None:
     at_once = [node for node in parse(provider).body if isinstance(node, IMPORT)]
     tops = {name.partition(".")[0] for node in at_once for name, _, _ in imports(node)}
-    assert tops - sys.stdlib_module_names - {"understudy", "understudy_toolkit", provider.parent.name} == set()
+    assert tops - sys.stdlib_module_names - {"understudy", *SHARED, provider.parent.name} == set()
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=place)

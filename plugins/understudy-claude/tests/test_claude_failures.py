@@ -29,7 +29,6 @@ from understudy_claude.failures import (
     WITHOUT_SAMPLING,
     WITHOUT_SETTINGS,
     WITHOUT_THINKING,
-    failure_of_exception,
     failure_of_reply,
 )
 
@@ -180,11 +179,3 @@ def test_keys_are_masked_in_what_the_vendor_says() -> None:
     failure = failure_of_reply(401, {}, _body("authentication_error", f"bad key {key} or sk-ant-api03-abcdefgh"))
     assert failure.message == "bad key *** or ***"
     assert key not in repr(failure)
-
-
-def test_exceptions_that_are_no_reply_are_told_by_their_kind() -> None:
-    assert type(failure_of_exception(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "wrong"))) is MalformedResponse
-    timeout = failure_of_exception(TimeoutError())
-    assert (type(timeout), timeout.provider) == (Timeout, "claude")
-    own = Overloaded("busy")
-    assert failure_of_exception(own) is own

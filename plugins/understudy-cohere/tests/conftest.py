@@ -55,10 +55,16 @@ def ask(request: pytest.FixtureRequest) -> Ask:
     return WAYS[request.param]
 
 
+@pytest.fixture(params=["sdk", "http"])
+def lane(request: pytest.FixtureRequest) -> str:
+    """Each of the two lanes, as COHERE_TRANSPORT names them."""
+    return str(request.param)
+
+
 @pytest.fixture
-def provider(sandbox: Sandbox) -> Iterator[CohereProvider]:
-    """A provider in front of the sandbox."""
-    made = CohereProvider(Settings(environment=sandbox.environment()))
+def provider(sandbox: Sandbox, lane: str) -> Iterator[CohereProvider]:
+    """A provider in front of the sandbox, on each lane."""
+    made = CohereProvider(Settings(environment={**sandbox.environment(), "COHERE_TRANSPORT": lane}))
     yield made
     made.close()
 

@@ -26,7 +26,7 @@ from understudy import (
     Timeout,
     UnsupportedRequest,
 )
-from understudy_cohere.failures import failure_of_exception, failure_of_finish_reason, failure_of_reply
+from understudy_cohere.failures import failure_of_finish_reason, failure_of_reply
 
 TRIAL = "You are using a Trial key, which is limited to {}. You can continue to use the Trial key for free or upgrade"
 
@@ -164,11 +164,3 @@ def test_keys_are_masked_in_what_the_vendor_says() -> None:
     failure = failure_of_reply(401, {}, _body(f"bad key {key}"))
     assert failure.message == "bad key ***"
     assert key not in repr(failure)
-
-
-def test_exceptions_that_are_no_reply_are_told_by_their_kind() -> None:
-    assert type(failure_of_exception(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "wrong"))) is MalformedResponse
-    timeout = failure_of_exception(TimeoutError())
-    assert (type(timeout), timeout.provider) == (Timeout, "cohere")
-    own = Overloaded("busy")
-    assert failure_of_exception(own) is own

@@ -57,7 +57,6 @@ REPLIES = [
     (faults.status(302, headers={"location": "/v1/models"}), MalformedResponse, MalformedResponse),
     (faults.html_page(502), ServerError, ServerError),
     (faults.html_page(), MalformedResponse, MalformedResponse),
-    (faults.wrong_content_type(), MalformedResponse, MalformedResponse),
     (faults.malformed_json(), MalformedResponse, MalformedResponse),
     (faults.malformed_json(after=2), MalformedResponse, MalformedResponse),
     (faults.null_object(), MalformedResponse, StreamInterrupted),
@@ -92,6 +91,22 @@ def test_a_fault_is_its_typed_failure_after_one_request(
 
 
 @EACH_REPLY
+@pytest.mark.parametrize("content_type", ["text/html", "text/plain", "application/octet-stream"])
+def test_an_answer_is_read_whatever_its_content_type_says(
+    ask: Ask, content_type: str, sandbox: Sandbox, provider: CohereProvider
+) -> None:
+    sandbox.cohere.always(faults.wrong_content_type(content_type))
+    assert ask(provider, REQUEST).success
+
+
+@EACH_REPLY
+def test_a_reply_that_is_nested_too_deep_is_malformed(ask: Ask, sandbox: Sandbox, provider: CohereProvider) -> None:
+    sandbox.cohere.always(faults.status(200, "[" * 200_000, {"content-type": "application/json"}))
+    with pytest.raises(MalformedResponse):
+        ask(provider, REQUEST)
+
+
+@EACH_REPLY
 def test_a_key_that_the_vendor_repeats_is_masked(ask: Ask, sandbox: Sandbox, provider: CohereProvider) -> None:
     sandbox.cohere.always(faults.status(401, {"id": "x", "message": f"no such key: {KEY}"}))
     with pytest.raises(AuthenticationFailed, match=r"no such key: \*\*\*") as caught:
@@ -111,7 +126,7 @@ def test_silence_after_the_head_is_a_timeout_in_time(ask: Ask, sandbox: Sandbox,
 
 @EACH_REPLY
 def test_nobody_waits_long_for_a_connection(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("understudy_cohere.transport.CONNECT_TIMEOUT", 0.3)
+    monkeypatch.setattr("understudy_toolkit.sdk_lane.CONNECT_SECONDS", 0.3)
     with contextlib.ExitStack() as stack:
         busy = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(4):  # nobody accepts, so there is no room for one more
@@ -168,14 +183,13 @@ class Page:
 
 
 @EACH_REPLY
-@pytest.mark.parametrize(("pause", "expected"), [(0, Overloaded), (0.1, Timeout)])
-def test_an_error_page_is_bounded_and_its_status_counts_whatever_its_bytes(
-    ask: Ask, pause: float, expected: type[Failure]
-) -> None:
+@pytest.mark.parametrize("pause", [0, 0.1])
+def test_an_error_page_is_bounded_and_its_status_counts_whatever_its_bytes(ask: Ask, pause: float, lane: str) -> None:
     with Page(pause) as page:
-        provider = CohereProvider(Settings(environment={"COHERE_API_KEY": KEY, "COHERE_BASE_URL": page.url}))
+        settings = {"COHERE_API_KEY": KEY, "COHERE_BASE_URL": page.url, "COHERE_TRANSPORT": lane}
+        provider = CohereProvider(Settings(environment=settings))
         begun = time.monotonic()
-        with pytest.raises(expected):
+        with pytest.raises(Overloaded):
             ask(provider, IMPATIENT)
         assert time.monotonic() - begun < 2
         provider.close()

@@ -205,7 +205,8 @@ def test_events_in_every_form_that_the_format_allows(line_end: str) -> None:
         "",
     ]
     text = "".join(line + line_end for line in lines)
-    assert list(EventReader().feed(text.encode())) == [{"a": "\u2028"}]
+    found = [event for event in EventReader().feed(text.encode()) if event.get("type") != "comment"]
+    assert found == [{"a": "\u2028"}]
 
 
 @settings(deadline=None)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from understudy import Finish, Heartbeat, Message, Pace, Request, StreamEvent, TextDelta, ThinkingDelta, ToolCallDelta
-from understudy_gemini_legacy.streaming import StreamReader
+from understudy_gemini_legacy.streaming import ElementReader
+from understudy_gemini_wire.streaming import StreamReader
+from understudy_gemini_wire.wire import Asked
 
 if TYPE_CHECKING:
     from understudy_gemini_legacy import GeminiLegacyProvider
@@ -40,11 +42,11 @@ def _chunk(*parts: dict[str, Any], **fields: Any) -> dict[str, Any]:
     ids=str,
 )
 def test_a_chunk_is_a_heartbeat_where_it_brings_nothing(chunk: Any, told: list[StreamEvent]) -> None:
-    assert StreamReader({}, ASKED).feed(chunk) == told
+    assert StreamReader(ElementReader(), {}, Asked(ASKED, "gemini-legacy", "m")).feed(chunk) == told
 
 
 def test_a_heartbeat_gives_the_caller_nothing() -> None:
-    reader = StreamReader({}, ASKED)
+    reader = StreamReader(ElementReader(), {}, Asked(ASKED, "gemini-legacy", "m"))
     reader.feed(_chunk({"text": "", "thoughtSignature": "c2ln"}))
     assert not reader._given
 

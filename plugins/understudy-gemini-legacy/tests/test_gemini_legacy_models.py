@@ -30,6 +30,7 @@ from understudy import (
 from understudy_gemini_legacy import GeminiLegacyProvider, models, understudy_provider
 from understudy_gemini_legacy.models import Room, room_for
 from understudy_gemini_legacy.wire import request_body
+from understudy_gemini_wire import models as shared
 from understudy_sandbox import Sandbox, faults
 from understudy_toolkit.thinking import MORE_ROOM
 
@@ -255,9 +256,9 @@ def test_the_rows_for_the_documentation_are_made_from_the_tables() -> None:
     assert f"GEMINI_LEGACY_MODEL={models.NEWER_MODEL}" in default.rule
 
 
-@pytest.mark.parametrize("where", [models._ROUTED, models._ENDINGS, models._ENDINGS_EXACT])
+@pytest.mark.parametrize("where", [shared._ROUTED, shared._ENDINGS, shared._ENDINGS_EXACT])
 def test_no_ending_names_a_successor_that_has_ended(where: dict[str, tuple[date, str]]) -> None:
-    assert [model for _, model in where.values() if models.ending_warnings(model, BEFORE)] == []
+    assert [model for _, model in where.values() if shared.ending_warnings(model, BEFORE)] == []
 
 
 def test_each_field_of_the_default_call_has_its_reason(sandbox: Sandbox) -> None:

@@ -69,13 +69,20 @@ def ask_stream(request: pytest.FixtureRequest) -> Ask:
     return way
 
 
+@pytest.fixture(params=["sdk", "http"])
+def lane(request: pytest.FixtureRequest) -> str:
+    """Each of the two lanes, as GEMINI_TRANSPORT names them."""
+    return str(request.param)
+
+
 @pytest.fixture
-def connect() -> Iterator[Callable[..., GeminiProvider]]:
-    """Makes a provider for a URL, with whatever settings besides; closes all of them in the end."""
+def connect(lane: str) -> Iterator[Callable[..., GeminiProvider]]:
+    """Makes a provider for a URL on each lane, with whatever settings besides; closes all of them in the end."""
     made: list[GeminiProvider] = []
 
     def make(url: str, **settings: str) -> GeminiProvider:
-        environment = {"GOOGLE_API_KEY": "key-0123456789", "GEMINI_BASE_URL": url, **settings}
+        asked = {"GOOGLE_API_KEY": "key-0123456789", "GEMINI_BASE_URL": url, "GEMINI_TRANSPORT": lane}
+        environment = {**asked, **settings}
         made.append(understudy_provider(Settings(environment=environment)))
         return made[-1]
 

@@ -9,7 +9,7 @@ import pytest
 
 from understudy import AuthenticationFailed, Failure, LLMResponse, Message, PermissionDenied, Request
 from understudy_gemini import GeminiProvider
-from understudy_gemini.failures import failure_of_reply
+from understudy_gemini_wire.failures import failure_of_reply
 from understudy_sandbox import Sandbox, faults
 
 Ask = Callable[[GeminiProvider, Request], LLMResponse]

@@ -10,8 +10,9 @@ import pytest
 
 from understudy import LLMFactory, LLMResponse, Message, Request, Settings, Timeout, ToolCall, UnsupportedRequest
 from understudy_gemini import Connection, GeminiProvider, models
-from understudy_gemini.provider import LEAST_SERVER_TIMEOUT
+from understudy_gemini.connection import LEAST_SERVER_TIMEOUT
 from understudy_gemini.wire import request_body
+from understudy_gemini_wire import models as shared
 from understudy_sandbox import Sandbox, faults
 
 Ask = Callable[[GeminiProvider, Request], LLMResponse]
@@ -146,7 +147,7 @@ def test_the_rows_for_the_documentation_are_made_from_the_tables() -> None:
     assert default.models == models.DEFAULT_MODEL
 
 
-@pytest.mark.parametrize("where", [models._ROUTED, models._ENDINGS, models._ENDINGS_EXACT, models._ENDINGS_ON_VERTEX])
+@pytest.mark.parametrize("where", [shared._ROUTED, shared._ENDINGS, shared._ENDINGS_EXACT, shared._ENDINGS_ON_VERTEX])
 def test_no_ending_names_a_successor_that_has_ended(where: dict[str, tuple[date, str]]) -> None:
     for _, successor in where.values():
         for provider in ("gemini", "vertex"):

@@ -33,8 +33,10 @@ from understudy import (
     ToolCallDelta,
     Usage,
 )
-from understudy_gemini.streaming import EventReader, StreamReader
-from understudy_gemini.wire import read_json, request_body, response_of
+from understudy_gemini.streaming import EventReader
+from understudy_gemini.wire import request_body
+from understudy_gemini_wire.streaming import StreamReader
+from understudy_gemini_wire.wire import Asked, parse, response_of
 
 ASKED = Request(messages=(Message.user("a"),))
 DAY = date(2026, 11, 30)
@@ -48,7 +50,7 @@ def reply(*parts: dict[str, Any], reason: str | None = "STOP", **members: Any) -
 
 
 def read(body: Any, request: Request = ASKED) -> LLMResponse:
-    return response_of(body, {}, request, model="m")
+    return response_of(body, {}, Asked(request, "gemini", "m"))
 
 
 def test_a_reply_in_full() -> None:
@@ -156,12 +158,12 @@ def test_a_reply_without_an_answer_is_a_failure(body: Any, failure: type[Failure
 @pytest.mark.parametrize("text", ["", "<html>", '{"a":', b"\xff\xfe\xfa", "[" * 100_000])
 def test_what_is_no_json_is_malformed(text: str | bytes) -> None:
     with pytest.raises(MalformedResponse, match="expected a reply in JSON, found") as caught:
-        read_json(text)
+        parse(text.encode() if isinstance(text, str) else text)
     assert len(str(caught.value)) < 400
 
 
 def events_of(chunks: list[Any], request: Request = ASKED) -> tuple[list[Any], LLMResponse]:
-    reader = StreamReader({}, request, model="m")
+    reader = StreamReader(EventReader(), {}, Asked(request, "gemini", "m"))
     events = [event for chunk in chunks for event in reader.feed(chunk) if event != Heartbeat()]
     end = reader.finish()
     assert isinstance(end, Finish)
@@ -201,7 +203,7 @@ def test_a_stream_ends_in_what_the_whole_reply_would_have_been() -> None:
 
 
 def test_a_stream_without_a_finish_reason_is_interrupted() -> None:
-    reader = StreamReader({}, ASKED)
+    reader = StreamReader(EventReader(), {}, Asked(ASKED, "gemini", "m"))
     reader.feed(reply({"text": "so "}, reason=None))
     reader.feed(reply({"text": "far"}, {"text": "hm", "thought": True}, reason=None))
     with pytest.raises(StreamInterrupted, match="after 6 characters") as caught:

@@ -21,7 +21,7 @@ from understudy import (
     UnsupportedRequest,
 )
 from understudy_gemini import GeminiProvider
-from understudy_gemini.failures import WITHOUT_SIGNATURES, failure_of_reply
+from understudy_gemini_wire.failures import WITHOUT_SIGNATURES, failure_of_reply
 from understudy_sandbox import Sandbox, faults
 
 Ask = Callable[[GeminiProvider, Request], LLMResponse]

@@ -55,10 +55,16 @@ def ask(request: pytest.FixtureRequest) -> Ask:
     return WAYS[request.param]
 
 
+@pytest.fixture(params=["sdk", "http"])
+def lane(request: pytest.FixtureRequest) -> str:
+    """Each of the two lanes, as OLLAMA_TRANSPORT names them."""
+    return str(request.param)
+
+
 @pytest.fixture
-def provider(sandbox: Sandbox) -> Iterator[OllamaProvider]:
-    """A provider in front of the sandbox."""
-    made = OllamaProvider(Settings(environment=sandbox.environment()))
+def provider(sandbox: Sandbox, lane: str) -> Iterator[OllamaProvider]:
+    """A provider in front of the sandbox, on each lane."""
+    made = OllamaProvider(Settings(environment={**sandbox.environment(), "OLLAMA_TRANSPORT": lane}))
     yield made
     made.close()
 

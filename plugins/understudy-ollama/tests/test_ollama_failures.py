@@ -179,8 +179,13 @@ def test_a_refusal_by_each_of_several_addresses_is_one_too() -> None:
 
 
 def test_exceptions_that_are_no_reply_are_told_by_their_kind() -> None:
-    assert type(failure_of_exception(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "wrong"))) is MalformedResponse
     timeout = failure_of_exception(TimeoutError())
     assert (type(timeout), timeout.provider) == (Timeout, "ollama")
     own = Overloaded("busy")
     assert failure_of_exception(own) is own
+
+
+def test_a_connection_that_the_http_lane_was_refused_says_the_same() -> None:
+    refused = failure_of_exception(ConnectionFailed("nobody is there", code="ECONNREFUSED"), url=LOCAL)
+    assert (refused.retryable, refused.__cause__) == (False, None)
+    assert "`ollama serve`" in refused.message

@@ -58,7 +58,6 @@ REPLIES = [
     (faults.status(302, headers={"location": "/v1/models"}), MalformedResponse, MalformedResponse),
     (faults.html_page(502), ServerError, ServerError),
     (faults.html_page(), MalformedResponse, MalformedResponse),
-    (faults.wrong_content_type(), MalformedResponse, MalformedResponse),
     (faults.malformed_json(), MalformedResponse, MalformedResponse),
     (faults.malformed_json(after=2), MalformedResponse, MalformedResponse),
     (faults.null_object(), MalformedResponse, MalformedResponse),
@@ -91,6 +90,22 @@ def test_a_fault_is_its_typed_failure_after_one_request(
 
 
 @EACH_REPLY
+@pytest.mark.parametrize("content_type", ["text/html", "text/plain", "application/octet-stream"])
+def test_an_answer_is_read_whatever_its_content_type_says(
+    ask: Ask, content_type: str, sandbox: Sandbox, provider: OllamaProvider
+) -> None:
+    sandbox.ollama.always(faults.wrong_content_type(content_type))
+    assert ask(provider, REQUEST).success
+
+
+@EACH_REPLY
+def test_a_reply_that_is_nested_too_deep_is_malformed(ask: Ask, sandbox: Sandbox, provider: OllamaProvider) -> None:
+    sandbox.ollama.always(faults.status(200, "[" * 200_000, {"content-type": "application/json"}))
+    with pytest.raises(MalformedResponse):
+        ask(provider, REQUEST)
+
+
+@EACH_REPLY
 def test_a_key_that_the_server_repeats_is_masked(ask: Ask, sandbox: Sandbox) -> None:
     provider = OllamaProvider(Settings(environment={"OLLAMA_BASE_URL": sandbox.ollama.url, "OLLAMA_API_KEY": KEY}))
     sandbox.ollama.always(faults.status(401, {"error": f"no such key: {KEY}"}))
@@ -106,11 +121,11 @@ def test_a_model_that_is_not_pulled_comes_with_its_cure(ask: Ask, provider: Olla
         ask(provider, replace(REQUEST, model="no-such-model:8b"))
 
 
-def test_a_server_that_does_not_run_is_not_asked_again_and_its_start_is_told(ask: Ask) -> None:
+def test_a_server_that_does_not_run_is_not_asked_again_and_its_start_is_told(ask: Ask, lane: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     for host in ("127.0.0.1", "localhost"):
-        provider = OllamaProvider(Settings(environment={"OLLAMA_HOST": f"{host}:{port}"}))
+        provider = OllamaProvider(Settings(environment={"OLLAMA_HOST": f"{host}:{port}", "OLLAMA_TRANSPORT": lane}))
         cure = rf"at http://{host}:{port}: start the server there \(`ollama serve`"
         with pytest.raises(ConnectionFailed, match=cure) as caught:
             ask(provider, REQUEST)

@@ -21,7 +21,7 @@ from understudy import (
     Timeout,
 )
 from understudy_ollama import OllamaProvider
-from understudy_ollama import provider as module
+from understudy_ollama import loading as module
 from understudy_ollama.wire import loading_body, request_body
 from understudy_sandbox import faults
 

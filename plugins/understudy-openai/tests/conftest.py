@@ -70,10 +70,16 @@ def api(request: pytest.FixtureRequest) -> str:
     return name
 
 
+@pytest.fixture(params=["sdk", "http"])
+def lane(request: pytest.FixtureRequest) -> str:
+    """Each of the two lanes, as OPENAI_TRANSPORT names them."""
+    return str(request.param)
+
+
 @pytest.fixture
-def provider(sandbox: Sandbox) -> Iterator[OpenAIProvider]:
-    """A provider in front of the sandbox."""
-    made = OpenAIProvider(Settings(environment=sandbox.environment()))
+def provider(sandbox: Sandbox, lane: str) -> Iterator[OpenAIProvider]:
+    """A provider in front of the sandbox, on each lane."""
+    made = OpenAIProvider(Settings(environment={**sandbox.environment(), "OPENAI_TRANSPORT": lane}))
     yield made
     made.close()
 

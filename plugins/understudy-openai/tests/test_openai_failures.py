@@ -25,7 +25,7 @@ from understudy import (
     Timeout,
     UnsupportedRequest,
 )
-from understudy_openai.failures import failure_of_exception, failure_of_reply
+from understudy_openai.failures import failure_of_reply
 
 UNTOUCHED = {"x-ratelimit-limit-tokens": "400000", "x-ratelimit-remaining-tokens": "400000"}
 USED = {"x-ratelimit-limit-tokens": "400000", "X-RateLimit-Remaining-Tokens": "100"}
@@ -195,12 +195,3 @@ def test_keys_are_masked_in_what_the_vendor_says() -> None:
     failure = _failure(401, {}, _body("x", "invalid_api_key", f"bad key {key} or sk-proj-abcdefgh"))
     assert failure.message == "bad key *** or ***"
     assert key not in repr(failure)
-
-
-def test_exceptions_that_are_no_reply_are_told_by_their_kind() -> None:
-    broken = UnicodeDecodeError("utf-8", b"\xff", 0, 1, "wrong")
-    assert type(failure_of_exception("groq", broken)) is MalformedResponse
-    timeout = failure_of_exception("groq", TimeoutError())
-    assert (type(timeout), timeout.provider) == (Timeout, "groq")
-    own = Overloaded("busy")
-    assert failure_of_exception("groq", own) is own

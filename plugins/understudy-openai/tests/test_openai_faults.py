@@ -59,7 +59,6 @@ REPLIES = [
     (faults.status(302, headers={"location": "/v1/models"}), MalformedResponse, MalformedResponse),
     (faults.html_page(502), ServerError, ServerError),
     (faults.html_page(), MalformedResponse, MalformedResponse),
-    (faults.wrong_content_type(), MalformedResponse, MalformedResponse),
     (faults.malformed_json(), MalformedResponse, MalformedResponse),
     (faults.malformed_json(after=2), MalformedResponse, MalformedResponse),
     (faults.null_object(), MalformedResponse, StreamInterrupted),
@@ -140,6 +139,24 @@ def test_an_error_with_status_200_is_its_typed_failure(
     assert type(caught.value) is (kind if received.stream or api == "responses" else MalformedResponse)
     assert (caught.value.provider, caught.value.status) == ("openai", 200)
     assert caught.value.request_id
+
+
+@EACH_REPLY
+@pytest.mark.parametrize("content_type", ["text/html", "text/plain", "application/octet-stream"])
+def test_an_answer_is_read_whatever_its_content_type_says(
+    api: str, ask: Ask, content_type: str, sandbox: Sandbox, provider: OpenAIProvider
+) -> None:
+    sandbox.openai.always(faults.wrong_content_type(content_type))
+    assert ask(provider, _through(api)).success
+
+
+@EACH_REPLY
+def test_a_reply_that_is_nested_too_deep_is_malformed(
+    api: str, ask: Ask, sandbox: Sandbox, provider: OpenAIProvider
+) -> None:
+    sandbox.openai.always(faults.status(200, "[" * 200_000, {"content-type": "application/json"}))
+    with pytest.raises(MalformedResponse):
+        ask(provider, _through(api))
 
 
 @EACH_REPLY

@@ -225,3 +225,10 @@ def test_a_server_under_a_name_of_its_own_on_this_machine_is_local(url: str, loc
     (tmp_path / "understudy.toml").write_text(table, "utf-8")
     settings = Settings(environment={}, directory=tmp_path).for_provider("mine")
     assert OpenAIProvider(settings).pace(ASKED) == Pace(local=local)
+
+
+def test_a_comment_is_a_heartbeat() -> None:
+    reader = streaming.EventReader(streaming.StreamReader({}, ASKED, OPENAI), OPENAI)
+    assert list(reader.read(b": keepalive\n\n")) == [ALIVE]
+    chunk = json.dumps(_chunk({"content": "Hi"}))
+    assert list(reader.read(f"data: {chunk}\n\n".encode())) == [TextDelta("Hi")]

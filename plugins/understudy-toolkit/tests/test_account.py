@@ -42,7 +42,7 @@ def test_an_account_elsewhere_is_another_and_its_password_is_shown_nowhere() -> 
         "https://me:p%40ss-word@gateway.example/v1",
         "https://gateway.example/v1",
     )
-    assert (read.login, read.is_vendor, read.model) == (("me", "p@ss-word"), False, "x")
+    assert (read.login, read.is_vendor, read.model) == ({"Authorization": "Basic bWU6cEBzcy13b3Jk"}, False, "x")
     assert read.credential != account(PARROT_API_KEY=KEY).credential
     for secret in (KEY, "p@ss-word", "p%40ss-word"):
         assert secret not in repr(read) + read.credential

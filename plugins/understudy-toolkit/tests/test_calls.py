@@ -121,20 +121,20 @@ def answer(lane: Any, is_async: bool) -> calls.Answer:
         return asyncio.run(calls.aanswer(lane, WHOLE, REPLIES)) if is_async else calls.answer(lane, WHOLE, REPLIES)
 
 
-def stream(lane: Any, is_async: bool, most: int | None = None) -> list[StreamEvent]:
+def stream(lane: Any, is_async: bool, most: int | None = None, replies: calls.Replies = REPLIES) -> list[StreamEvent]:
     async def gather() -> None:
-        async with aclosing(calls.astream(lane, STREAM, REPLIES, Reader)) as events:
+        async with aclosing(calls.astream(lane, STREAM, replies, Reader)) as events:
             async for event in events:
                 told.append(event)
                 if len(told) == most:
                     return
 
     told: list[StreamEvent] = []
-    with calls.failures_of("parrot-1", REPLIES):
+    with calls.failures_of("parrot-1", replies):
         if is_async:
             asyncio.run(gather())
             return told
-        events = calls.stream(lane, STREAM, REPLIES, Reader)
+        events = calls.stream(lane, STREAM, replies, Reader)
         for event in events:
             told.append(event)
             if len(told) == most:
@@ -231,6 +231,52 @@ def test_a_page_or_a_document_is_no_stream(kind: str, body: bytes, is_async: boo
         stream(lane, is_async)
     assert repr(body) in str(caught.value)
     assert lane.closed == 1
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json"])
+def test_a_stream_that_is_json_itself_is_read_although_it_begins_like_an_error(kind: str, is_async: bool) -> None:
+    replies = calls.Replies("parrot", failure_of_reply, streams=("application/x-ndjson", "application/json"))
+    *_, finish = stream(Played(b"{one ", b"END", content_type=kind), is_async, replies=replies)
+    assert isinstance(finish, Finish)
+    with pytest.raises(MalformedResponse):
+        stream(Played(b"<html>", content_type="text/html"), is_async, replies=replies)
+
+
+def test_an_error_is_known_by_its_status_where_its_body_breaks_off(is_async: bool) -> None:
+    for whole in (True, False):
+        lane = Played(b"Oo", Broken("cut"), status=429)
+        with pytest.raises(RateLimited):
+            answer(lane, is_async) if whole else stream(lane, is_async)
+        assert lane.closed == 1
+
+
+def test_a_call_is_answered_whole_or_piece_by_piece(is_async: bool) -> None:
+    def response_of(document: Any, headers: Mapping[str, str]) -> LLMResponse:
+        return LLMResponse(True, document["said"], "parrot")
+
+    async def gather() -> list[StreamEvent]:
+        return [event async for event in calls.aevents(lane, lambda: streamed)]
+
+    lane, call = Played(b'{"said": "Hi"}'), calls.Call("parrot-1", WHOLE, REPLIES, response_of, Reader)
+    response = asyncio.run(calls.agenerate(lane, call)) if is_async else calls.generate(lane, call)
+    assert response.content == "Hi"
+    lane, streamed = Played(b"one ", b"two END"), calls.Call("parrot-1", STREAM, REPLIES, response_of, Reader)
+    told = asyncio.run(gather()) if is_async else list(calls.events(lane, lambda: streamed))
+    assert told[0] == TextDelta("one")
+    assert isinstance(told[-1], Finish)
+
+
+@pytest.mark.parametrize("status", [200, 404, 405, 500])
+def test_a_server_without_a_list_of_models_says_so(status: int) -> None:
+    lane = Played(b'["a", "b"]', status=status)
+    ask = Ask(path="/models", seconds=1.0, method="GET")
+    if status == 200:
+        assert calls.list_models(lane, ask, REPLIES, lambda document, _: tuple(document)) == ("a", "b")
+        return
+    with pytest.raises(Failure) as caught:
+        calls.list_models(lane, ask, REPLIES, lambda document, _: tuple(document))
+    lacks = "does not list its models: GET /models" in caught.value.message
+    assert (lacks, caught.value.provider) == (status != 500, "parrot")
 
 
 def test_a_document_instead_of_a_stream_is_read_no_further_than_it_must_be(is_async: bool) -> None:

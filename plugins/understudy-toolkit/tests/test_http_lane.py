@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import logging
+import socket
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +14,7 @@ import pytest
 from peers import KEY, Peer, Server, Way, answers, chunked, lane_to, whole
 
 from understudy.errors import ConnectionFailed, InvalidRequest, MalformedResponse
-from understudy_toolkit.lanes import MOST_BYTES, Ask
+from understudy_toolkit.lanes import MOST_BYTES, REFUSED, Ask
 
 FINE = whole(b'{"fine": true}')
 STREAM = chunked(b"data: 1\n\n", b"data: 2\n\n")
@@ -353,3 +354,12 @@ def test_the_log_has_no_key(way: Way, caplog: pytest.LogCaptureFixture) -> None:
         assert KEY not in repr(lane) + str(vars(lane))
     assert f"POST {server.url}/v1/messages: 200" in caplog.text
     assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_where_nobody_listens_the_failure_says_so_by_its_code(way: Way, host: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with lane_to(f"http://{host}:{port}") as lane, pytest.raises(ConnectionFailed) as caught:
+        way(lane, way.ask())
+    assert caught.value.code == REFUSED

@@ -245,8 +245,8 @@ def ask():
 """
 
 
-def _run(program: str, server: Server) -> subprocess.Popen[str]:
-    command = [sys.executable, "-W", "error", "-c", ASK.format(url=server.url) + program]
+def _run(program: str, server: Server, warnings: str = "error") -> subprocess.Popen[str]:
+    command = [sys.executable, "-W", warnings, "-c", ASK.format(url=server.url) + program]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
 
 
@@ -264,6 +264,23 @@ reply = lane.send(Ask(path="/", seconds=60, body={}))
     with Server(lambda peer: [peer.say(whole(b"{}")) for _ in iter(peer.request, None)] and None) as server:
         out, err = _run(program, server).communicate(timeout=PATIENCE * 3)
     assert (out, err) == ("b'{}'\nb'{}'\n", "")
+
+
+def test_a_loop_that_is_never_closed_ends_without_a_word() -> None:
+    program = """
+import asyncio
+async def wait():
+    reply = await lane.asend(Ask(path="/", seconds=60, body={}))
+    print(await reply.read())
+    await reply.close()
+loop = asyncio.new_event_loop()
+loop.run_until_complete(wait())
+"""
+    with Server(lambda peer: [peer.say(whole(b"{}")) for _ in iter(peer.request, None)] and None) as server:
+        out, err = _run(program, server, warnings="default").communicate(timeout=PATIENCE * 3)
+    assert out == "b'{}'\n"
+    assert "aiohttp" not in err  # the loop itself has something to say where warnings are on
+    assert "client" not in err.lower()
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])

@@ -8,10 +8,14 @@ from understudy_toolkit.account import Account
 def credentials(account: Account) -> dict[str, str]:
     """Return the headers that carry the key: to Anthropic as its SDK sends it, and both ways to other addresses.
 
+    A server without keys gets none.
+
     The SDK has changed from X-Api-Key to a bearer's token with 2.0.0 (anthropic 2.14.0, _client.py), and gateways read
     the one or the other. Of two the API itself takes X-Api-Key.
     https://qiita.com/Synthorai/items/01a0067e88747257a4e6, read 2026-11-30
     """
-    key = account.key.reveal() if account.key is not None else "none"  # a server without keys looks at none
+    if account.key is None:
+        return account.login
+    key = account.key.reveal()
     bearer = {"Authorization": f"Bearer {key}"}
     return bearer if account.is_vendor else {**bearer, "X-Api-Key": key}

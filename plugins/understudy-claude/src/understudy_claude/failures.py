@@ -14,7 +14,6 @@ from understudy import (
     ContextTooLong,
     Failure,
     InvalidRequest,
-    MalformedResponse,
     ModelNotFound,
     Overloaded,
     PermissionDenied,
@@ -24,11 +23,10 @@ from understudy import (
     ServerError,
     Timeout,
     UnsupportedRequest,
-    classify_exception,
     classify_status,
     parse_retry_after,
 )
-from understudy_toolkit.bodies import read_json
+from understudy_toolkit.bodies import describe, document_of, text_of
 
 PROVIDER = "claude"
 
@@ -105,13 +103,13 @@ def failure_of_reply(status: int, headers: Mapping[str, str], body: Any) -> Fail
         headers: the reply's headers, their names in any case.
         body: the reply's body, as text, bytes or parsed JSON.
     """
-    document = _parsed(body)
+    document = document_of(body)
     error = document.get("error") if isinstance(document, Mapping) else None
     error = error if isinstance(error, Mapping) else {}
     details = error.get("details")
-    code = _text(details.get("error_code") if isinstance(details, Mapping) else None)
-    type_ = _text(error.get("type"))
-    message = _text(error.get("message")) or _description(status, headers, body)
+    code = text_of(details.get("error_code") if isinstance(details, Mapping) else None)
+    type_ = text_of(error.get("type"))
+    message = text_of(error.get("message")) or describe(status, headers, body)
     lower = {name.lower(): value for name, value in headers.items()}
     retry_after = parse_retry_after(lower)
     final = lower.get("x-should-retry") == "false"
@@ -123,28 +121,11 @@ def failure_of_reply(status: int, headers: Mapping[str, str], body: Any) -> Fail
         provider=PROVIDER,
         status=status,
         code=code or type_,
-        request_id=lower.get("request-id") or _text(document.get("request_id") if error else None),
+        request_id=lower.get("request-id") or text_of(document.get("request_id") if error else None),
         retry_after=retry_after,
         retryable=False if final else None,
         adaptation=adaptation,
     )
-
-
-def failure_of_exception(exception: BaseException) -> Failure:
-    """Return the failure that an exception of the SDK, or of the HTTP library below it, means.
-
-    Returns:
-        The failure; the exception is its cause only where it was no reply of the API: such a reply is told in full,
-        with keys masked, which the exception's own text is not.
-    """
-    if isinstance(exception, UnicodeDecodeError):
-        return MalformedResponse(f"expected UTF-8, found other bytes: {exception.reason}", provider=PROVIDER)
-    response = getattr(exception, "response", None)
-    if response is None or isinstance(exception, Failure):
-        failure = classify_exception(exception)
-        failure.provider = failure.provider or PROVIDER
-        return failure
-    return failure_of_reply(response.status_code, response.headers, getattr(exception, "body", None))
 
 
 def _kind(status: int, code: str | None, type_: str | None, message: str) -> tuple[type[Failure], str | None]:
@@ -157,27 +138,3 @@ def _kind(status: int, code: str | None, type_: str | None, message: str) -> tup
         words = message.lower()
         return next(((meant, helps) for said, meant, helps in _OF_WORDS if said in words), (kind, None))
     return kind, None
-
-
-def _parsed(body: Any) -> Any:
-    if not isinstance(body, str | bytes):
-        return body
-    try:
-        return read_json(body)
-    except ValueError:
-        return None
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _description(status: int, headers: Mapping[str, str], body: Any) -> str:
-    location = headers.get("location")
-    if 300 <= status < 400:
-        return f"expected an answer, found a redirection to {location or 'nowhere'}, which is not followed"
-    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body if body is not None else "")
-    start = " ".join(text.split())
-    if not start:
-        return "the reply has no body"
-    return f"expected JSON, found: {start[:200]}" if len(start) <= 200 else f"expected JSON, found: {start[:200]}..."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
 from dataclasses import replace
 from typing import ClassVar
 
@@ -18,24 +17,23 @@ from understudy import (
     StreamEvent,
 )
 from understudy_claude.account import credentials
-from understudy_claude.failures import PROVIDER, failure_of_exception, failure_of_reply
+from understudy_claude.failures import PROVIDER, failure_of_reply
 from understudy_claude.history import account_mark
 from understudy_claude.models import DEFAULT_MODEL, NEWEST_VERSION, ending_warnings, heartbeat, takes_prefill
 from understudy_claude.streaming import StreamReader
 from understudy_claude.thinking import plan
-from understudy_claude.wire import Asked, model_ids, request_body, response_of
+from understudy_claude.wire import model_ids, request_body, response_of
 from understudy_toolkit import calls
-from understudy_toolkit.account import Account, read_account
-from understudy_toolkit.http import HttpLane
-from understudy_toolkit.lanes import Ask, Lane
-from understudy_toolkit.sdk_lane import SdkLane
+from understudy_toolkit.account import read_account
+from understudy_toolkit.lanes import Ask
+from understudy_toolkit.transport import lane_of
 
 BASE_URL = "https://api.anthropic.com"
 PATH = "/v1/messages"
 MODELS_PATH = "/v1/models"
 TIMEOUT = 60.0  # seconds: about what 4096 tokens take
 
-REPLIES = calls.Replies(PROVIDER, failure_of_reply, failure_of_exception)
+REPLIES = calls.Replies(PROVIDER, failure_of_reply)
 
 
 class ClaudeProvider(ChatProvider):
@@ -66,7 +64,7 @@ class ClaudeProvider(ChatProvider):
         self.default_model: str = self._account.model
         self.credential = self._account.credential
         self._mark = account_mark(self.credential)
-        self._lane = _lane_of(self._account)
+        self._lane = lane_of(self._account, "understudy_claude.sdk", lambda: credentials(self._account))
         self.capabilities = replace(
             self.capabilities,
             prefill=takes_prefill(self.default_model) is True,
@@ -88,34 +86,21 @@ class ClaudeProvider(ChatProvider):
 
     def generate(self, request: Request) -> LLMResponse:
         """Answer a request; the timeout bounds the whole attempt."""
-        model, ask, asked = self._prepare(request)
-        with calls.failures_of(model, REPLIES):
-            document, headers = calls.answer(self._lane, ask, REPLIES)
-            return response_of(document, headers, asked)
+        return calls.generate(self._lane, self._prepare(request))
 
     def stream(self, request: Request) -> Iterator[StreamEvent]:
         """Answer a request piece by piece; the timeout bounds the wait for each piece."""
-        model, ask, asked = self._prepare(request, stream=True)
-        with calls.failures_of(model, REPLIES):
-            yield from calls.stream(self._lane, ask, REPLIES, lambda headers: StreamReader(headers, asked))
+        return calls.events(self._lane, lambda: self._prepare(request, stream=True))
 
     async def agenerate(self, request: Request) -> LLMResponse:
         """Answer a request on the running event loop; the timeout bounds the whole attempt."""
-        model, ask, asked = self._prepare(request)
-        with calls.failures_of(model, REPLIES):
-            document, headers = await calls.aanswer(self._lane, ask, REPLIES)
-            return response_of(document, headers, asked)
+        return await calls.agenerate(self._lane, self._prepare(request))
 
-    async def astream(self, request: Request) -> AsyncIterator[StreamEvent]:
+    def astream(self, request: Request) -> AsyncIterator[StreamEvent]:
         """Answer a request piece by piece on the running event loop; the timeout bounds the wait for each piece."""
-        model, ask, asked = self._prepare(request, stream=True)
-        with calls.failures_of(model, REPLIES):
-            events = calls.astream(self._lane, ask, REPLIES, lambda headers: StreamReader(headers, asked))
-            async with aclosing(events):
-                async for event in events:
-                    yield event
+        return calls.aevents(self._lane, lambda: self._prepare(request, stream=True))
 
-    def _prepare(self, request: Request, *, stream: bool = False) -> tuple[str, Ask, Asked]:
+    def _prepare(self, request: Request, *, stream: bool = False) -> calls.Call:
         self._check()
         model = request.model or self.default_model
         with calls.failures_of(model, REPLIES):
@@ -127,7 +112,11 @@ class ClaudeProvider(ChatProvider):
             body={**body, "stream": True} if stream else body,
             headers={"anthropic-version": asked.version},
         )
-        return model, ask, asked
+        return calls.Call(
+            *(model, ask, REPLIES),
+            response_of=lambda document, headers: response_of(document, headers, asked),
+            reader_of=lambda headers: StreamReader(headers, asked),
+        )
 
     def _check(self) -> None:
         if self._account.unavailable_reason is not None:
@@ -165,8 +154,7 @@ class ClaudeProvider(ChatProvider):
             query={"limit": "1000"},
             headers={"anthropic-version": NEWEST_VERSION},
         )
-        with calls.failures_of(None, REPLIES):
-            return model_ids(*calls.answer(self._lane, ask, REPLIES))
+        return calls.list_models(self._lane, ask, REPLIES, model_ids)
 
     # ---- the life of the lane ----
 
@@ -181,9 +169,3 @@ class ClaudeProvider(ChatProvider):
     async def aclose(self) -> None:
         """Close the connections of the running event loop, and then all others."""
         await self._lane.aclose()
-
-
-def _lane_of(account: Account) -> Lane:
-    if account.transport == "http":
-        return HttpLane(account.base_url, lambda: credentials(account))
-    return SdkLane("understudy_claude.sdk", account)

@@ -6,7 +6,6 @@ them the difference between a model that thinks and one that is gone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -221,6 +220,6 @@ class StreamReader:
         if block["type"] in ("text", "thinking"):
             return {**block, block["type"]: block[block["type"]] + joined}
         try:
-            return {**block, "input": json.loads(joined)}
+            return {**block, "input": read_json(joined)}
         except ValueError:
             return {**block, "input": None}

@@ -6,7 +6,6 @@ one status and nothing else to tell them by, the message has to do; those few wo
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Mapping
@@ -25,10 +24,10 @@ from understudy import (
     ServerError,
     Timeout,
     UnsupportedRequest,
-    classify_exception,
     classify_status,
     parse_retry_after,
 )
+from understudy_toolkit.bodies import describe, document_of, text_of
 
 PROVIDER = "cohere"
 
@@ -72,10 +71,10 @@ def failure_of_reply(status: int, headers: Mapping[str, str], body: Any) -> Fail
         headers: the reply's headers, their names in any case.
         body: the reply's body, as text, bytes or parsed JSON.
     """
-    document = _parsed(body)
+    document = document_of(body)
     error = document if isinstance(document, Mapping) else {}
-    code, told = _text(error.get("error_type")), _text(error.get("message"))
-    message = told or _description(status, headers, body)
+    code, told = text_of(error.get("error_type")), text_of(error.get("message"))
+    message = told or describe(status, headers, body)
     kind = _OF_TYPE.get(code or "") or _of_status(status, told or "")
     return kind(
         message,
@@ -97,28 +96,15 @@ def failure_of_finish_reason(finish_reason: str, error: Any) -> Failure | None:
     kind = _OF_FINISH_REASON.get(finish_reason)
     if kind is None:
         return None
-    told = _text(error)
+    told = text_of(error)
     if kind is ServerError and told:
         kind = _of_words(told) or kind
     return kind(told or f"the model stopped by {finish_reason}", provider=PROVIDER, status=200, code=finish_reason)
 
 
-def failure_of_exception(exception: BaseException) -> Failure:
-    """Return the failure that an exception of the SDK, or of the HTTP library below it, means.
-
-    Returns:
-        The failure, with the exception as its cause where it is none itself.
-    """
-    if isinstance(exception, UnicodeDecodeError):
-        return MalformedResponse(f"expected UTF-8, found other bytes: {exception.reason}", provider=PROVIDER)
-    failure = classify_exception(exception)
-    failure.provider = failure.provider or PROVIDER
-    return failure
-
-
 def request_id_of(headers: Mapping[str, str], body: Mapping[str, Any]) -> str | None:
     """Return the API's id of a request: the one for its support, else the one in the reply."""
-    return _text(_lower(headers).get("x-debug-trace-id")) or _text(body.get("id"))
+    return text_of(_lower(headers).get("x-debug-trace-id")) or text_of(body.get("id"))
 
 
 def _of_status(status: int, told: str) -> type[Failure]:
@@ -156,27 +142,3 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
-
-
-def _parsed(body: Any) -> Any:
-    if not isinstance(body, str | bytes):
-        return body
-    try:
-        return json.loads(body)
-    except ValueError:
-        return None
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _description(status: int, headers: Mapping[str, str], body: Any) -> str:
-    if 300 <= status < 400:
-        location = _lower(headers).get("location")
-        return f"expected an answer, found a redirection to {location or 'nowhere'}, which is not followed"
-    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body if body is not None else "")
-    start = " ".join(text.split())
-    if not start:
-        return "the reply has no body"
-    return f"expected JSON, found: {start[:200]}" if len(start) <= 200 else f"expected JSON, found: {start[:200]}..."

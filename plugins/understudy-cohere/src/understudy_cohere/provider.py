@@ -1,71 +1,49 @@
-"""The provider: the SDK's clients and the four calls. The only module that touches Cohere's SDK, besides transport.py.
-
-The SDK is asked for its raw response (`with_raw_response.chat_stream`), for plain answers too: that leaves the reply
-unread, so its JSON and its events are read here as they are. The SDK itself would build models of them, return a page
-of HTML as an error with status 200, and skip the events of a stream that it does not know. It retries no stream.
-"""
+"""The provider: what is asked of Cohere, and on which lane."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from dataclasses import replace
+from typing import ClassVar
 
 from understudy import (
     Capabilities,
     ChatProvider,
-    Failure,
     LLMResponse,
-    MalformedResponse,
     Pace,
     ProviderUnavailable,
     Request,
     Settings,
     StreamEvent,
-    UnsupportedRequest,
 )
-from understudy_cohere.failures import PROVIDER, failure_of_exception, failure_of_reply
-from understudy_cohere.models import DEFAULT_MODEL, Warnings, ending_warnings, level_of, room
+from understudy_cohere.account import credentials
+from understudy_cohere.failures import PROVIDER, failure_of_reply
+from understudy_cohere.models import DEFAULT_MODEL, ending_warnings, level_of, room
 from understudy_cohere.streaming import StreamReader
-from understudy_cohere.wire import Json, models_of, options_of, request_body, response_of
-from understudy_toolkit.clients import Clients, unwind
-
-if TYPE_CHECKING:
-    import httpx
-    from cohere import AsyncClientV2, ClientV2
-
-    from understudy_cohere import transport
+from understudy_cohere.wire import models_of, options_of, request_body, response_of
+from understudy_toolkit import calls
+from understudy_toolkit.account import read_account
+from understudy_toolkit.lanes import Ask
+from understudy_toolkit.transport import lane_of
 
 BASE_URL = "https://api.cohere.com"
+PATH = "/v2/chat"
+MODELS_PATH = "/v1/models"
 MOST_LISTED = 1000  # models on one page, where 20 are the default (cohere 7.3.1, models/client.py)
 TIMEOUT = 60.0  # seconds, where a request gives none: the attempt timeout of every policy preset
 
-
-class _Opened(NamedTuple):
-    """The SDK's client, and the HTTP client below it, which the SDK does not close."""
-
-    client: ClientV2
-    http: transport.Client
-
-
-class _AsyncOpened(NamedTuple):
-    client: AsyncClientV2
-    http: transport.AsyncClient
+REPLIES = calls.Replies(PROVIDER, failure_of_reply)
 
 
 class CohereProvider(ChatProvider):
-    """Cohere, through its SDK and the chat API v2.
+    """Cohere, and its chat API v2, through its SDK, or over HTTP without it.
 
     Args:
-        settings: where COHERE_API_KEY, COHERE_BASE_URL and COHERE_MODEL come from; or the names that the SDK has for
-            the first two, CO_API_KEY and CO_API_URL.
+        settings: where COHERE_API_KEY, COHERE_BASE_URL, COHERE_MODEL and COHERE_TRANSPORT come from; or the names that
+            the SDK has for the first two, CO_API_KEY and CO_API_URL.
 
     Raises:
-        ConfigurationError: the key or the URL is malformed.
+        ConfigurationError: one of them is malformed.
     """
 
     spec_version: ClassVar[int] = 1
@@ -74,22 +52,22 @@ class CohereProvider(ChatProvider):
     )
 
     def __init__(self, settings: Settings) -> None:
-        keys = ("COHERE_API_KEY", "CO_API_KEY")
-        self._key = settings.api_key(*keys)
-        self._unavailable = None if self._key or not settings.needs_key else settings.missing(*keys)
-        self._base_url = settings.base_url("COHERE_BASE_URL", "CO_API_URL", default=BASE_URL)
-        self.default_model: str = settings.model("COHERE_MODEL", default=DEFAULT_MODEL)
-        self.credential = settings.credential(self._key, self._base_url, default=BASE_URL)
-        self._clients: Clients[_Opened, _AsyncOpened] = Clients(
-            prepare=lambda: import_module("understudy_cohere.transport"),
-            open=self._open,
-            close=lambda opened: opened.http.close(),
-            open_async=self._open_async,
-            close_async=lambda opened: opened.http.aclose(),
+        self._account = read_account(
+            settings,
+            key=("COHERE_API_KEY", "CO_API_KEY"),
+            url=("COHERE_BASE_URL", "CO_API_URL"),
+            default_url=BASE_URL,
+            model="COHERE_MODEL",
+            default_model=DEFAULT_MODEL,
+            transport="COHERE_TRANSPORT",
         )
+        self.default_model: str = self._account.model
+        self.credential = self._account.credential
+        self._lane = lane_of(self._account, "understudy_cohere.sdk", lambda: credentials(self._account))
+        self.capabilities = replace(self.capabilities, keeps_deadline=self._lane.keeps_deadline)
 
     def __repr__(self) -> str:
-        return f"CohereProvider(base_url={self._base_url!r}, default_model={self.default_model!r})"
+        return f"CohereProvider(base_url={self._account.shown_url!r}, default_model={self.default_model!r})"
 
     def get_provider_name(self) -> str:
         """Return the provider's name."""
@@ -97,224 +75,79 @@ class CohereProvider(ChatProvider):
 
     def unavailable_reason(self) -> str | None:
         """Say that the key is missing, where it is."""
-        return self._unavailable
+        return self._account.unavailable_reason
+
+    # ---- the four calls ----
+
+    def generate(self, request: Request) -> LLMResponse:
+        """Answer a request; the timeout bounds the whole attempt."""
+        return calls.generate(self._lane, self._prepare(request))
+
+    def stream(self, request: Request) -> Iterator[StreamEvent]:
+        """Answer a request piece by piece; the timeout bounds the wait for each piece."""
+        return calls.events(self._lane, lambda: self._prepare(request, stream=True))
+
+    async def agenerate(self, request: Request) -> LLMResponse:
+        """Answer a request on the running event loop; the timeout bounds the whole attempt."""
+        return await calls.agenerate(self._lane, self._prepare(request))
+
+    def astream(self, request: Request) -> AsyncIterator[StreamEvent]:
+        """Answer a request piece by piece on the running event loop; the timeout bounds the wait for each piece."""
+        return calls.aevents(self._lane, lambda: self._prepare(request, stream=True))
+
+    def _prepare(self, request: Request, *, stream: bool = False) -> calls.Call:
+        self._check()
+        model = request.model or self.default_model
+        with calls.failures_of(model, REPLIES):
+            body, warnings = request_body(request, model)
+        ask = Ask(
+            path=PATH,
+            seconds=TIMEOUT if request.timeout is None else request.timeout,
+            stream=stream,
+            body={**body, "stream": stream},
+        )
+        return calls.Call(
+            *(model, ask, REPLIES),
+            response_of=lambda document, headers: response_of(document, headers, request, model, warnings),
+            reader_of=lambda headers: StreamReader(headers, request, model, warnings),
+        )
+
+    def _check(self) -> None:
+        if self._account.unavailable_reason is not None:
+            raise ProviderUnavailable(self._account.unavailable_reason, provider=PROVIDER)
+
+    # ---- what is known beforehand, or asked apart ----
 
     def model_notice(self, model: str) -> str | None:
         """Say that a model may end, where that is known."""
         return "; ".join(map(str, ending_warnings(model))) or None
+
+    def thinking_room(self, request: Request) -> int:
+        """Return how many tokens are asked for besides `max_tokens`: where the model thinks, that counts as well."""
+        return room(request, request.model or self.default_model, options_of(request))
 
     def pace(self, request: Request) -> Pace:
         """Say whether the model will think for longer than a small budget allows."""
         level = level_of(request, request.model or self.default_model, options_of(request))
         return Pace(thinks=level not in ("none", "minimal", "low"))
 
-    def thinking_room(self, request: Request) -> int:
-        """Return how many tokens are asked for besides `max_tokens`: where the model thinks, that counts as well."""
-        return room(request, request.model or self.default_model, options_of(request))
-
     def list_models(self, timeout: float = 10.0) -> tuple[str, ...]:
-        """Ask Cohere which models this account may chat with: no model is called, and nothing is charged.
+        """Ask Cohere which models this account may chat with: no model is called, and nothing is charged."""
+        self._check()
+        query = {"endpoint": "chat", "page_size": str(MOST_LISTED)}
+        ask = Ask(path=MODELS_PATH, seconds=timeout, method="GET", query=query)
+        return calls.list_models(self._lane, ask, REPLIES, models_of)
 
-        Args:
-            timeout: seconds for the whole answer, above 0.
-
-        Raises:
-            UnsupportedRequest: a server at another address has no list of models.
-            Failure: there is no answer.
-        """
-        if self._unavailable is not None:
-            raise ProviderUnavailable(self._unavailable, provider=PROVIDER)
-        try:
-            with _failures_of(None):
-                return self._list_models(timeout)
-        except Failure as failure:
-            if failure.status not in (404, 405):
-                raise
-            lack = f"does not list its models: GET /v1/models is answered with status {failure.status}"
-            raise UnsupportedRequest(lack, provider=PROVIDER, status=failure.status) from None
-
-    def _list_models(self, timeout: float) -> tuple[str, ...]:
-        until = time.monotonic() + timeout
-        http = self._clients.get().http
-        from understudy_cohere import transport
-
-        # past the SDK's own method, which would read a trickle for as long as it comes
-        with http.stream(
-            "GET",
-            f"{self._base_url.rstrip('/')}/v1/models",
-            params={"endpoint": "chat", "page_size": MOST_LISTED},
-            headers={"Authorization": f"Bearer {self._revealed_key()}"},
-            timeout=timeout,
-        ) as response:
-            content = transport.read(response, until)
-        return models_of(_parse(response, content), response.headers)
-
-    # ---- the four calls ----
-
-    def generate(self, request: Request) -> LLMResponse:
-        """Answer a request; the timeout bounds the whole attempt, give or take one wait."""
-        model, body, warnings = self._prepare(request)
-        with _failures_of(model):
-            until = time.monotonic() + _seconds(request)
-            client = self._clients.get().client
-            from understudy_cohere import transport
-
-            with client.with_raw_response.chat_stream(**_arguments(request, body, stream=False)) as raw:
-                response = _response(raw)
-                content = transport.read(response, until)
-            return response_of(_parse(response, content), response.headers, request, model, warnings)
-
-    def stream(self, request: Request) -> Iterator[StreamEvent]:
-        """Answer a request piece by piece; the timeout bounds the wait for each piece."""
-        model, body, warnings = self._prepare(request)
-        with _failures_of(model):
-            client = self._clients.get().client
-            from understudy_cohere import transport
-
-            with client.with_raw_response.chat_stream(**_arguments(request, body, stream=True)) as raw:
-                response = _response(raw)
-                if not _has_type(response, "text/event-stream"):
-                    content = transport.read(response, time.monotonic() + _seconds(request))
-                    raise _unexpected(response, content)
-                reader = StreamReader(response.headers, request, model, warnings)
-                for data in response.iter_bytes():
-                    yield from reader.read(data)
-            yield reader.finish()
-
-    async def agenerate(self, request: Request) -> LLMResponse:
-        """Answer a request on the running event loop; the timeout bounds the whole attempt."""
-        model, body, warnings = self._prepare(request)
-        with _failures_of(model):
-            client = (await self._clients.aget()).client
-            async with asyncio.timeout(_seconds(request)):
-                async with client.with_raw_response.chat_stream(**_arguments(request, body, stream=False)) as raw:
-                    response = _response(raw)
-                    content = await response.aread()
-            return response_of(_parse(response, content), response.headers, request, model, warnings)
-
-    async def astream(self, request: Request) -> AsyncIterator[StreamEvent]:
-        """Answer a request piece by piece on the running event loop; the timeout bounds the wait for each piece."""
-        model, body, warnings = self._prepare(request)
-        with _failures_of(model):
-            client = (await self._clients.aget()).client
-            async with client.with_raw_response.chat_stream(**_arguments(request, body, stream=True)) as raw:
-                response = _response(raw)
-                if not _has_type(response, "text/event-stream"):
-                    async with asyncio.timeout(_seconds(request)):
-                        content = await response.aread()
-                    raise _unexpected(response, content)
-                reader = StreamReader(response.headers, request, model, warnings)
-                pieces = response.aiter_bytes()
-                try:
-                    async for data in pieces:
-                        for event in reader.read(data):
-                            yield event
-                finally:
-                    await response.aclose()
-                    await unwind(pieces)
-            yield reader.finish()
-
-    def _prepare(self, request: Request) -> tuple[str, Json, Warnings]:
-        if self._unavailable is not None:
-            raise ProviderUnavailable(self._unavailable, provider=PROVIDER)
-        model = request.model or self.default_model
-        with _failures_of(model):
-            body, warnings = request_body(request, model)
-        return model, body, warnings
-
-    # ---- clients ----
+    # ---- the life of the lane ----
 
     def warm_up(self) -> None:
-        """Import the SDK, so that the first question need not wait for it."""
-        self._clients.prepare()
+        """Do what takes long, so that the first question need not wait for it."""
+        self._lane.prepare()
 
     def close(self) -> None:
         """Close all connections; those of an event loop that is busy are closed on it, a moment later."""
-        self._clients.close()
+        self._lane.close()
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop, and then all others."""
-        await self._clients.aclose()
-
-    def _open(self) -> _Opened:
-        from understudy_cohere import transport
-
-        http = transport.Client(**transport.options_for(self._base_url))
-        key = self._revealed_key()
-        return _Opened(transport.ClientV2(key, base_url=self._base_url, httpx_client=http), http)
-
-    def _open_async(self) -> _AsyncOpened:
-        from understudy_cohere import transport
-
-        http = transport.AsyncClient(**transport.options_for(self._base_url))
-        key = self._revealed_key()
-        return _AsyncOpened(transport.AsyncClientV2(key, base_url=self._base_url, httpx_client=http), http)
-
-    def _revealed_key(self) -> str:
-        return self._key.reveal() if self._key is not None else "none"  # a server without keys looks at none
-
-
-# ---- what the SDK is given ----
-
-
-def _arguments(request: Request, body: Json, *, stream: bool) -> dict[str, Any]:
-    """Return the arguments of a call: our JSON goes past the SDK's own parameters, which are not all there are."""
-    own = {**body, "stream": stream}
-    seconds = _seconds(request)
-    options = {
-        "timeout": seconds,
-        "timeout_in_seconds": seconds,  # the only name for it before 7.0.9
-        "max_retries": 0,
-        "additional_body_parameters": own,
-    }
-    return {"model": body["model"], "messages": [], "request_options": options}
-
-
-def _seconds(request: Request) -> float:
-    return TIMEOUT if request.timeout is None else request.timeout
-
-
-# ---- what the SDK gives back ----
-
-
-def _response(raw: Any) -> httpx.Response:
-    """Return the open reply that the SDK has in hand: under a public name since 7.1.1."""
-    response: httpx.Response = getattr(raw, "response", None) or raw._response
-    return response
-
-
-@contextmanager
-def _failures_of(model: str | None) -> Iterator[None]:
-    """Turn whatever goes wrong into one of our failures, with the model's name on it, where one was asked."""
-    try:
-        yield
-    except Exception as exception:
-        failure = failure_of_exception(exception)
-        failure.model = failure.model or model
-        if failure is exception:
-            raise
-        raise failure from failure.__cause__
-
-
-def _parse(response: httpx.Response, content: bytes) -> Any:
-    if not _has_type(response, "application/json"):
-        raise _unexpected(response, content)
-    try:
-        return json.loads(content)
-    except ValueError:
-        raise _unexpected(response, content) from None
-
-
-def _has_type(response: httpx.Response, expected: str) -> bool:
-    found: str = response.headers.get("content-type", expected)
-    return found.partition(";")[0].strip().lower() == expected
-
-
-def _unexpected(response: httpx.Response, content: bytes) -> Failure:
-    found = response.headers.get("content-type", "no content type")
-    failure = failure_of_reply(response.status_code, response.headers, content)
-    if type(failure) is MalformedResponse:
-        failure = MalformedResponse(
-            f"{failure.message} ({found})", provider=PROVIDER, status=failure.status, request_id=failure.request_id
-        )
-    return failure
+        await self._lane.aclose()

@@ -6,8 +6,8 @@ know, with a line in a log: text would be lost, and an error would look like a s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from understudy import (
@@ -24,17 +24,21 @@ from understudy import (
 )
 from understudy_cohere.failures import PROVIDER, failure_of_reply, request_id_of
 from understudy_cohere.wire import WRONG_SHAPE, Json, checked_text, excerpt, own_name, response_of
+from understudy_toolkit.bodies import read_json
+from understudy_toolkit.sse import SseEvent, SseReader
 
 _DONE = b"[DONE]"  # what closes a stream besides message-end, and says nothing more
 _ALIVE = Heartbeat()
+
+
+_COMMENT: Json = {"type": "comment"}  # no event of the API's; it shows that the server is at work, as unknown ones do
 
 
 class EventReader:
     """Cuts the bytes of a stream into the JSON of its events."""
 
     def __init__(self) -> None:
-        self._line: list[bytes] = []  # the pieces of the line that has not ended
-        self._data: list[bytes] = []  # the lines of the event that has not ended
+        self._events = SseReader()
 
     def feed(self, data: bytes) -> Iterator[Any]:
         """Take the next bytes, and yield the events that they complete.
@@ -42,17 +46,15 @@ class EventReader:
         Raises:
             MalformedResponse: an event is not JSON.
         """
-        first, *rest = data.split(b"\n")  # never at U+2028 and its like, which may stand inside JSON
-        self._line.append(first)
-        for piece in rest:
-            line = b"".join(self._line).removesuffix(b"\r")
-            self._line = [piece]
-            if line.startswith(b"data:"):
-                self._data.append(line[5:].strip())
-            elif not line and self._data:
-                event, self._data = b"\n".join(self._data), []
-                if event and event != _DONE:
-                    yield _parsed(event)
+        for event in self._events.feed(data):
+            yield from _parsed(event)
+
+    def end(self) -> Iterator[Any]:
+        """Yield what stands at the end without its blank line, where it is whole."""
+        last = self._events.end()
+        if last is not None:
+            with suppress(MalformedResponse):  # it was cut: finish() says so
+                yield from list(_parsed(last))
 
 
 class StreamReader:
@@ -88,6 +90,11 @@ class StreamReader:
             "message-end": self._read_end,
         }
 
+    @property
+    def ended(self) -> bool:
+        """Whether the end marker has come."""
+        return self._end is not None
+
     def read(self, data: bytes) -> Iterator[StreamEvent]:
         """Take the next bytes of the stream.
 
@@ -119,6 +126,16 @@ class StreamReader:
                 f"expected an event of a message, found {excerpt(event)} ({type(error).__name__}: {error})",
                 provider=PROVIDER,
             ) from error
+
+    def end(self) -> Iterator[StreamEvent]:
+        """Take the end of the stream; Finish is the last event.
+
+        Raises:
+            Failure: as `finish`.
+        """
+        for event in self._events.end():
+            yield from self.feed(event)
+        yield self.finish()
 
     def finish(self) -> Finish:
         """Return the whole answer, once there are no more bytes.
@@ -193,8 +210,14 @@ def _is_given(event: StreamEvent) -> bool:
     return isinstance(event, ToolCallDelta) or (isinstance(event, TextDelta) and bool(event.text.strip()))
 
 
-def _parsed(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except ValueError:
-        raise MalformedResponse(f"expected an event in JSON, found {excerpt(data)}", provider=PROVIDER) from None
+def _parsed(event: SseEvent) -> Iterator[Any]:
+    data = event.data.strip()
+    if event.is_comment or not data:
+        yield _COMMENT
+    elif data != _DONE:
+        try:
+            document = read_json(data)
+        except ValueError:
+            found = excerpt(data.decode("utf-8", "replace"))
+            raise MalformedResponse(f"expected an event in JSON, found {found}", provider=PROVIDER) from None
+        yield document

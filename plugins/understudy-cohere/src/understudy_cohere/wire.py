@@ -42,6 +42,7 @@ from understudy_cohere.models import (
     takes_images,
     takes_thinking,
 )
+from understudy_toolkit.bodies import read_json
 from understudy_toolkit.thinking import MORE_ROOM, check_room
 
 Json = dict[str, Any]
@@ -339,7 +340,7 @@ def _parts(
 def _arguments(text: Any) -> Mapping[str, Any] | None:
     """Return a call's arguments, none at all being none given; None where they are no JSON object."""
     try:
-        arguments = json.loads(text) if text else {}
+        arguments = read_json(text) if text else {}
     except ValueError:
         return None
     return arguments if isinstance(arguments, Mapping) else None

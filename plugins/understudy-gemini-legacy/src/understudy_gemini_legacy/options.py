@@ -1,19 +1,16 @@
-"""The options of a request that only Gemini has: into which member of its JSON each goes, above everything else."""
+"""The options of a request that only Gemini has: those that google-generativeai has a place for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
+
+from understudy_gemini_wire import options as shared
+from understudy_gemini_wire.options import MEMBERS, Options
 
 PROVIDER = "gemini-legacy"  # the key of options: what the newer SDK takes there, this one may not know
 
-# The members of a request; any other option belongs into its generationConfig.
-_MEMBERS = frozenset(
-    ("contents", "systemInstruction", "tools", "toolConfig", "generationConfig", "safetySettings", "cachedContent")
-)
 
-
-def add_options(body: dict[str, Any], options: Mapping[str, Mapping[str, Any]], provider: str) -> None:
+def add_options(body: dict[str, Any], options: Options, provider: str) -> None:
     """Put a request's options into a body.
 
     Args:
@@ -21,37 +18,9 @@ def add_options(body: dict[str, Any], options: Mapping[str, Mapping[str, Any]], 
         options: all options of the request, by provider.
         provider: the name that the provider goes by, whose options count besides those of gemini-legacy.
     """
-    for name, value in [pair for key in dict.fromkeys((PROVIDER, provider)) for pair in options.get(key, {}).items()]:
-        if name == "tools":
-            body["tools"] = [*body.get("tools", ()), *plain(value)]
-        elif name in _MEMBERS:
-            _merge(body, name, plain(value))
-        else:
-            _merge(body.setdefault("generationConfig", {}), name, plain(value))
+    shared.add_options(body, options, (PROVIDER, provider), MEMBERS)
 
 
-def own_config(options: Mapping[str, Mapping[str, Any]], provider: str) -> dict[str, Any]:
+def own_config(options: Options, provider: str) -> dict[str, Any]:
     """Return the part of the generationConfig that a request's options make."""
-    if PROVIDER not in options and provider not in options:
-        return {}
-    body: dict[str, Any] = {}
-    add_options(body, options, provider)
-    config = body.get("generationConfig")
-    return config if isinstance(config, dict) else {}
-
-
-def plain(value: Any) -> Any:
-    """Copy a value so that it is of dicts and lists, which JSON can be written of."""
-    if isinstance(value, Mapping):
-        return {name: plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    return value
-
-
-def _merge(target: dict[str, Any], name: str, value: Any) -> None:
-    if isinstance(value, dict) and isinstance(target.get(name), dict):
-        for inner, inner_value in value.items():
-            _merge(target[name], inner, inner_value)
-    else:
-        target[name] = value
+    return shared.own_config(options, (PROVIDER, provider), MEMBERS)

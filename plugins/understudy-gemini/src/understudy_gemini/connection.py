@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from understudy import ProviderUnavailable, Secret, Settings
-from understudy_gemini.failures import KeyForm
-from understudy_gemini.models import DEFAULT_MODEL, misplaced
+from understudy import Settings
+from understudy_gemini.models import DEFAULT_MODEL, VERTEX, misplaced
+from understudy_toolkit.account import Account, read_account
 
-_SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
+BASE_URL = "https://generativelanguage.googleapis.com"
+# Google's servers end an answer after the seconds in X-Server-Timeout, and refuse less than 10 with 400 "Minimum
+# allowed deadline is 10s" (https://github.com/livekit/agents/issues/3723, read 2026-11-30). The client keeps shorter
+# times by itself. A stream's time is meant for each piece, so the whole gets half an hour: without the header Vertex AI
+# would end it after 5 minutes (https://github.com/googleapis/js-genai/issues/1489), and Google's own client sends a
+# long one for streams (https://github.com/google-gemini/gemini-api-cli/pull/12).
+SERVER_TIMEOUT = "X-Server-Timeout"
+LEAST_SERVER_TIMEOUT = 10  # seconds
+STREAM_SERVER_TIMEOUT = 1800  # seconds
+
 _REGIONS = ("us", "eu")  # of several locations each, with hosts of another form
 # Our own first: many environments have Google's, for things that are in a single region, where newer models are not.
 _LOCATIONS = ("VERTEX_LOCATION", "GOOGLE_CLOUD_LOCATION")
@@ -24,54 +31,43 @@ class Connection:
 
     Args:
         provider: "gemini" or "vertex".
-        base_url: the address up to the version.
+        account: the address up to the version, the key for Google AI Studio, the model, and what is missing.
         api_version: the version in the path. v1beta and v1beta1 have thinking, tools and schemas for every model.
-        model: the model that is asked where a request names none.
-        credential: the account, in a word that does not reveal the key.
-        key: the key for Google AI Studio.
         project: the Google Cloud project, for Vertex AI.
         location: the region, for Vertex AI.
         location_variable: the setting that names the region.
         credentials_file: a file with credentials, for Vertex AI; None for those that Google's library finds itself.
-        unavailable: what is missing, in one sentence; None where nothing is.
     """
 
     provider: str
-    base_url: str
+    account: Account
     api_version: str
-    model: str
-    credential: str = ""
-    key: Secret | None = None
     project: str | None = None
     location: str | None = None
-    location_variable: str = "VERTEX_LOCATION"
+    location_variable: str = _LOCATIONS[0]
     credentials_file: str | None = None
-    unavailable: str | None = None
 
     @classmethod
     def to_gemini(cls, settings: Settings) -> Connection:
         """Read the way to Google AI Studio.
 
         Raises:
-            ConfigurationError: the key or the URL is malformed.
+            ConfigurationError: a setting is malformed.
         """
-        names = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
-        key = settings.api_key(*names)
-        default = "https://generativelanguage.googleapis.com"
-        base_url = settings.base_url("GEMINI_BASE_URL", "GOOGLE_GEMINI_BASE_URL", default=default)
-        return cls(
-            provider="gemini",
-            base_url=base_url,
-            api_version="v1beta",
-            model=settings.model("GEMINI_MODEL", default=DEFAULT_MODEL),
-            credential=settings.credential(key, base_url, default=default),
-            key=key,
-            unavailable=None if key or not settings.needs_key else settings.missing(*names),
+        account = read_account(
+            settings,
+            key=("GOOGLE_API_KEY", "GEMINI_API_KEY"),
+            url=("GEMINI_BASE_URL", "GOOGLE_GEMINI_BASE_URL"),
+            default_url=BASE_URL,
+            model="GEMINI_MODEL",
+            default_model=DEFAULT_MODEL,
+            transport="GEMINI_TRANSPORT",
         )
+        return cls(provider="gemini", account=account, api_version="v1beta")
 
     @classmethod
     def to_vertex(cls, settings: Settings) -> Connection:
-        """Read the way to Vertex AI.
+        """Read the way to Vertex AI, which only the SDK can go: it signs in with an identity of Google Cloud.
 
         Raises:
             ConfigurationError: the URL is malformed.
@@ -81,47 +77,59 @@ class Connection:
         file = settings.get("GOOGLE_APPLICATION_CREDENTIALS")
         default = _vertex_url(location)
         base_url = settings.base_url("VERTEX_BASE_URL", "GOOGLE_VERTEX_BASE_URL", default=default)
-        return cls(
-            provider="vertex",
+        account = Account(
             base_url=base_url,
-            api_version="v1beta1",
             model=settings.model("VERTEX_MODEL", default=DEFAULT_MODEL),
             credential=_account(project, location, file) + settings.credential(None, base_url, default=default),
+            unavailable_reason=_refusal(settings) or (None if project else settings.missing("GOOGLE_CLOUD_PROJECT")),
+            is_vendor=base_url == default,
+        )
+        return cls(
+            provider=VERTEX,
+            account=account,
+            api_version="v1beta1",
             project=project,
             location=location,
             location_variable=variable,
             credentials_file=file,
-            unavailable=_refusal(settings) or (None if project else settings.missing("GOOGLE_CLOUD_PROJECT")),
         )
 
     @property
-    def key_form(self) -> KeyForm | None:
-        """Whether the key has the form that Google refuses by now; None where there is none."""
-        if self.key is None:
-            return None
-        return "old" if self.key.reveal().startswith("AIza") else "new"
+    def credentials(self) -> dict[str, str]:
+        """The headers that carry the key; those of Vertex AI are the SDK's."""
+        key = self.account.key
+        return self.account.login | ({} if key is None else {"x-goog-api-key": key.reveal()})
+
+    @property
+    def models_path(self) -> str:
+        """The path of the list of models; on Vertex AI, of all that it has of Google's."""
+        return f"/{self.api_version}/{'publishers/google/' if self.provider == VERTEX else ''}models"
+
+    def path(self, model: str, *, stream: bool) -> str:
+        """Return the path of a request to a model, which may have its publisher or its project before its name."""
+        method = "streamGenerateContent" if stream else "generateContent"
+        if self.provider != VERTEX:
+            return f"/{self.api_version}/{model if '/' in model else f'models/{model}'}:{method}"
+        if not model.startswith(("projects/", "publishers/", "models/")):
+            publisher, _, name = model.rpartition("/")
+            model = f"publishers/{publisher or 'google'}/models/{name}"
+        if not model.startswith("projects/"):
+            model = f"projects/{self.project}/locations/{self.location}/{model}"
+        return f"/{self.api_version}/{model}:{method}"
+
+    def refusal(self, model: str | None) -> str | None:
+        """Say what is missing, or that Vertex AI does not have a model in the chosen region; None where nothing is."""
+        return self.account.unavailable_reason or (self.misplaced(model) if model is not None else None)
 
     def misplaced(self, model: str) -> str | None:
         """Say that Vertex AI does not have a model in the chosen region, and what to set; None where it may."""
         return misplaced(model, self.location, self.location_variable)
 
-    def read_credentials(self) -> Any:
-        """Return Google's credentials for Vertex AI; may read files, and ask Google Cloud where it runs there.
 
-        Returns:
-            The credentials; None for Google AI Studio, where the key does.
-
-        Raises:
-            ProviderUnavailable: the file with the credentials cannot be read.
-            Exception: of google-auth, where there are no credentials.
-        """
-        return None if self.project is None else _credentials(self.credentials_file)
-
-    def client_arguments(self, credentials: Any) -> dict[str, Any]:
-        """Return what the SDK's client signs in with: the key in clear, so nothing may keep this."""
-        if self.project is None:  # a server without keys looks at none, but the SDK wants one
-            return {"vertexai": False, "api_key": self.key.reveal() if self.key is not None else "none"}
-        return {"vertexai": True, "project": self.project, "location": self.location, "credentials": credentials}
+def server_timeout(seconds: float, *, stream: bool) -> dict[str, str]:
+    """Return the header that tells Google's servers how long an answer may take."""
+    at_server = STREAM_SERVER_TIMEOUT if stream else max(LEAST_SERVER_TIMEOUT, math.ceil(seconds))
+    return {SERVER_TIMEOUT: str(at_server)}
 
 
 def _refusal(settings: Settings) -> str | None:
@@ -146,27 +154,3 @@ def _vertex_url(location: str) -> str:
     if location in _REGIONS:
         return f"https://aiplatform.{location}.rep.googleapis.com"
     return f"https://{location}-aiplatform.googleapis.com"
-
-
-def _credentials(file: str | None) -> Any:
-    """Read the credentials of a file, which may be named in a `.env` that Google's library does not read; or ask it."""
-    if file is not None:
-        try:
-            information = json.loads(Path(file).read_bytes())
-        except (OSError, ValueError) as error:
-            message = f"GOOGLE_APPLICATION_CREDENTIALS: expected a readable file of JSON at {file}, found: {error}"
-            raise ProviderUnavailable(message) from None
-        kind = information.get("type") if isinstance(information, dict) else None
-        if kind == "service_account":
-            from google.oauth2 import service_account
-
-            load = service_account.Credentials.from_service_account_info
-            return load(information, scopes=_SCOPES)  # type: ignore[no-untyped-call]  # google-auth has no types here
-        if kind == "authorized_user":
-            from google.oauth2.credentials import Credentials
-
-            from_user = Credentials.from_authorized_user_info
-            return from_user(information, scopes=_SCOPES)  # type: ignore[no-untyped-call]  # as above
-    import google.auth
-
-    return google.auth.default(scopes=_SCOPES)[0]

@@ -7,8 +7,9 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from understudy import Request
-from understudy_gemini import models
+from understudy_gemini.models import answering_model
 from understudy_gemini.options import own_config
+from understudy_gemini_wire.models import Thinking, thinking_of
 from understudy_toolkit.thinking import MORE_ROOM, ROOM, SHORT_ANSWER, room_to_think
 
 
@@ -43,7 +44,7 @@ def plan_thinking(request: Request, model: str, provider: str, today: date) -> P
         provider: "gemini" or "vertex", whose options count besides those of the family.
         today: the day, which decides who answers.
     """
-    thinking = models.thinking_of(models.answering_model(model, today, provider))
+    thinking = thinking_of(answering_model(model, today, provider))
     if thinking is None:
         return Plan()
     own = own_config(request.options, provider)
@@ -58,7 +59,7 @@ def plan_thinking(request: Request, model: str, provider: str, today: date) -> P
     return Plan(level, little, room, MORE_ROOM if grows else None)
 
 
-def _level(config: Any, thinking: models.Thinking) -> str:
+def _level(config: Any, thinking: Thinking) -> str:
     """Return the level that a thinkingConfig means."""
     if not isinstance(config, Mapping):
         return thinking.usual

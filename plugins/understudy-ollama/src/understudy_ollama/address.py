@@ -32,12 +32,6 @@ def read_address(settings: Settings) -> str:
     return urlunsplit(parts._replace(netloc=before + at + place))
 
 
-def without_credentials(url: str) -> str:
-    """Return a URL as it may be shown."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
 def is_hosted(url: str) -> bool:
     """Return whether a URL is that of Ollama's own servers, which load nothing that a user would wait for."""
     host = urlsplit(url).hostname or ""

@@ -7,7 +7,6 @@ decides; those few wordings stand in a table of their own.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -28,7 +27,9 @@ from understudy import (
     parse_retry_after,
 )
 from understudy_ollama.models import LEAST_CONTEXT
+from understudy_toolkit.bodies import describe, document_of, text_of
 from understudy_toolkit.clients import is_this_machine
+from understudy_toolkit.lanes import REFUSED
 
 PROVIDER = "ollama"
 
@@ -79,9 +80,9 @@ def failure_of_reply(status: int, headers: Mapping[str, str], body: Any, *, mode
         body: the reply's body, as text, bytes or parsed JSON.
         model: the model that was asked.
     """
-    error = error_of(_parsed(body))
-    type_ = _text(error.get("type")) if error is not None else None
-    message = (_text(error.get("message")) if error is not None else None) or _description(status, headers, body)
+    error = error_of(document_of(body))
+    type_ = text_of(error.get("type")) if error is not None else None
+    message = (text_of(error.get("message")) if error is not None else None) or _description(status, headers, body)
     lower = {name.lower(): value for name, value in headers.items()}
     kind = _kind(status, error is not None, type_, message)
     if kind is ModelNotFound and model:
@@ -108,16 +109,14 @@ def failure_of_exception(exception: BaseException, *, url: str = "") -> Failure:
         exception: what was raised.
         url: where the server is to be, without credentials.
     """
-    if isinstance(exception, UnicodeDecodeError):
-        return MalformedResponse(f"expected UTF-8, found other bytes: {exception.reason}", provider=PROVIDER)
     failure = classify_exception(exception)
-    if type(failure) is ConnectionFailed and failure is not exception and _was_refused(exception):
+    if type(failure) is ConnectionFailed and (failure.code == REFUSED or _was_refused(exception)):
         # Nobody listens there. On this machine that does not heal within seconds, so nobody waits for it.
         failure = ConnectionFailed(
             f"connection refused at {url}: start the server there (`ollama serve`), or correct the address",
             retryable=False if is_this_machine(url) else None,
         )
-        failure.__cause__ = exception
+        failure.__cause__ = None if isinstance(exception, Failure) else exception
     failure.provider = failure.provider or PROVIDER
     return failure
 
@@ -129,7 +128,7 @@ def error_of(document: Any) -> Mapping[str, Any] | None:
     """
     error = document.get("error") if isinstance(document, Mapping) else None
     if isinstance(error, str) and error.startswith("{"):
-        inner = _parsed(error)
+        inner = document_of(error)
         error = (error_of(inner) or inner) if isinstance(inner, Mapping) else error
     if isinstance(error, str) and error:
         return {"message": error}
@@ -162,25 +161,6 @@ def _links(exception: BaseException | None, depth: int) -> Iterator[BaseExceptio
     yield from _links(exception.__cause__ or exception.__context__, depth - 1)
 
 
-def _parsed(body: Any) -> Any:
-    if not isinstance(body, str | bytes):
-        return body
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
 def _description(status: int, headers: Mapping[str, str], body: Any) -> str:
-    if 300 <= status < 400:
-        location = {name.lower(): value for name, value in headers.items()}.get("location", "nowhere")
-        return f"expected an answer, found a redirection to {location}, which is not followed"
-    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body if body is not None else "")
-    start = " ".join(text.split())
-    what = f"found: {start[:200]}{'...' if len(start) > 200 else ''}" if start else "found no body"
     cure = "; the address is to be what stands before /api" if status in (404, 405) else ""
-    return f"expected JSON, {what}{cure}"
+    return describe(status, headers, body) + cure

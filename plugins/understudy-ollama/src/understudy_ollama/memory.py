@@ -25,17 +25,27 @@ _UNITS: Mapping[str, float] = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, 
 
 
 class Memory:
-    """Remembers which model answered last, and until when the server keeps it.
+    """Remembers which model answered last, and until when the server keeps it, and which models think.
 
     The last one alone: on most machines the next model takes its place, and with other settings it is loaded anew.
 
     Args:
         clock: gives seconds, monotonic.
+
+    Attributes:
+        thinking: full names of models that were seen, or said, to think.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._kept: tuple[str, float] | None = None  # the model with its settings, and until when
+        self.thinking: set[str] = set()
+
+    def heard(self, model: str, options: Mapping[str, Any], thought: bool) -> None:
+        """Take note that a model has answered, and whether it has thought."""
+        self.answered(model, options)
+        if thought:
+            self.thinking.add(full_name(model))
 
     def answered(self, model: str, options: Mapping[str, Any]) -> None:
         """Take note that a model has answered, with the settings among the options that a caller has for Ollama."""

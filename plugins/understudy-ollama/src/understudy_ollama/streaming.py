@@ -6,7 +6,7 @@ No SDK is imported and nothing is sent or read here.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from understudy import (
@@ -23,6 +23,8 @@ from understudy import (
 )
 from understudy_ollama.failures import PROVIDER, error_of, failure_of_reply
 from understudy_ollama.wire import WRONG_SHAPE, CallNames, Json, arguments_of, checked, excerpt, response_of
+from understudy_toolkit.bodies import read_json
+from understudy_toolkit.ndjson import NdjsonReader
 
 _ALIVE = Heartbeat()
 
@@ -35,6 +37,7 @@ class StreamReader:
         request: what was asked.
         warnings: what the request was sent without.
         sent: the request's JSON, as it was sent.
+        heard: is told that an answer has begun, or ended, and whether some thinking has come.
     """
 
     def __init__(
@@ -43,9 +46,11 @@ class StreamReader:
         request: Request,
         warnings: Sequence[ResponseWarning] = (),
         sent: Mapping[str, Any] | None = None,
+        heard: Callable[[bool], object] = lambda thought: None,
     ) -> None:
         self._headers, self._request, self._warnings, self._sent = headers, request, warnings, sent
-        self._line: list[bytes] = []  # the pieces of the line that has not ended
+        self._heard = heard
+        self._lines = NdjsonReader()
         self._last: Json = {}
         self._text: list[str] = []
         self._thinking: list[str] = []
@@ -59,11 +64,8 @@ class StreamReader:
         Raises:
             Failure: a line in them is an error, or not what the API promises.
         """
-        first, *rest = data.split(b"\n")  # nowhere else: other ends of lines may stand inside JSON
-        self._line.append(first)
-        for piece in rest:
-            line, self._line = b"".join(self._line), [piece]
-            if line.strip() and not self._done:
+        for line in self._lines.feed(data):
+            if not self._done:
                 yield from self.feed(_parsed(line))
 
     def end(self) -> Iterator[StreamEvent]:
@@ -73,8 +75,8 @@ class StreamReader:
             StreamInterrupted: the stream broke off.
             Failure: as `response_of`.
         """
-        line, self._line = b"".join(self._line), []
-        if line.strip() and not self._done:
+        line = self._lines.end()
+        if line is not None and not self._done:
             try:
                 chunk = _parsed(line)
             except MalformedResponse:
@@ -83,6 +85,11 @@ class StreamReader:
             else:
                 yield from self.feed(chunk)
         yield self.finish()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the end marker has come."""
+        return self._done
 
     @property
     def _done(self) -> bool:
@@ -122,23 +129,16 @@ class StreamReader:
                 provider=PROVIDER,
                 request_id=self._headers.get("x-request-id"),
             )
+        self._heard(bool(self._thinking))
         message = {"content": text, "thinking": "".join(self._thinking), "tool_calls": self._calls}
         body = {**self._last, "message": message, "logprobs": self._logprobs or None}
         given = bool(text or self._calls) and not self._request.whole
         return Finish(response_of(body, self._headers, self._request, self._warnings, sent=self._sent, given=given))
 
-    @property
-    def began(self) -> bool:
-        """Whether a line of the answer has come, so that the model is in memory."""
-        return bool(self._last)
-
-    @property
-    def thought(self) -> bool:
-        """Whether some thinking has come."""
-        return bool(self._thinking)
-
     def _take(self, chunk: Mapping[str, Any]) -> Iterator[StreamEvent]:
         message = chunk["message"]
+        if not self._last or (message.get("thinking") and not self._thinking):
+            self._heard(bool(message.get("thinking")))
         if thinking := message.get("thinking"):
             self._thinking.append(checked(thinking))
             yield ThinkingDelta(thinking)
@@ -159,7 +159,7 @@ class StreamReader:
 
 def _parsed(line: bytes) -> Any:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
+        return read_json(line)
+    except ValueError:
         found = excerpt(line.decode("utf-8", "replace"))
     raise MalformedResponse(f"expected a line of JSON, found {found}", provider=PROVIDER, status=200)

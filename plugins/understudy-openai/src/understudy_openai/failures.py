@@ -17,7 +17,6 @@ from understudy import (
     ContextTooLong,
     Failure,
     InvalidRequest,
-    MalformedResponse,
     ModelNotFound,
     Overloaded,
     PermissionDenied,
@@ -27,10 +26,10 @@ from understudy import (
     ServerError,
     Timeout,
     UnsupportedRequest,
-    classify_exception,
     classify_status,
     parse_retry_after,
 )
+from understudy_toolkit.bodies import describe, document_of
 
 # The adaptation of a request whose reasoning items were refused: they belong to one organization, and to one answer.
 WITHOUT_REASONING = "without reasoning items"
@@ -139,9 +138,9 @@ def failure_of_reply(provider: str, status: int, headers: Mapping[str, str], bod
         headers: the reply's headers, their names in any case.
         body: the reply's body, as text, bytes or parsed JSON.
     """
-    error = error_in(_parsed(body)) or {}
+    error = error_in(document_of(body)) or {}
     code, type_ = _text(error.get("code")), _text(error.get("type"))
-    message = _message(error) or _description(status, headers, body)
+    message = _message(error) or describe(status, headers, body)
     lower = {name.lower(): value for name, value in headers.items()}
     retry_after = parse_retry_after(lower)
     if status == 200:
@@ -159,23 +158,6 @@ def failure_of_reply(provider: str, status: int, headers: Mapping[str, str], bod
         retryable=False if lower.get("x-should-retry") == "false" else None,
         adaptation=WITHOUT_REASONING if kind is UnsupportedRequest and _is_about_reasoning(code, message) else None,
     )
-
-
-def failure_of_exception(provider: str, exception: BaseException) -> Failure:
-    """Return the failure that an exception of the SDK, or of the HTTP library below it, means.
-
-    Returns:
-        The failure; the exception is its cause only where it was no reply of the API: such a reply is told in full,
-        with keys masked, which the exception's own text is not.
-    """
-    if isinstance(exception, UnicodeDecodeError):
-        return MalformedResponse(f"expected UTF-8, found other bytes: {exception.reason}", provider=provider)
-    response = getattr(exception, "response", None)
-    if response is None or isinstance(exception, Failure):
-        failure = classify_exception(exception)
-        failure.provider = failure.provider or provider
-        return failure
-    return failure_of_reply(provider, response.status_code, response.headers, response.content)
 
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:
@@ -240,15 +222,6 @@ def _is_full(headers: Mapping[str, str]) -> bool:
     return untouched and "retry-after" not in headers
 
 
-def _parsed(body: Any) -> Any:
-    if not isinstance(body, str | bytes):
-        return body
-    try:
-        return json.loads(body)
-    except ValueError:
-        return None
-
-
 def _text(value: Any) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
@@ -260,14 +233,3 @@ def _message(error: Mapping[str, Any]) -> str | None:
     if told is None or isinstance(told, str):
         return told or None
     return json.dumps(told)[:500]  # FastAPI lists what was wrong with each field
-
-
-def _description(status: int, headers: Mapping[str, str], body: Any) -> str:
-    location = headers.get("location")
-    if 300 <= status < 400:
-        return f"expected an answer, found a redirection to {location or 'nowhere'}, which is not followed"
-    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body if body is not None else "")
-    start = " ".join(text.split())
-    if not start:
-        return "the reply has no body"
-    return f"expected JSON, found: {start[:200]}" if len(start) <= 200 else f"expected JSON, found: {start[:200]}..."

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -39,6 +38,7 @@ from understudy_openai.failures import error_in, failure_of_reply, numeric_statu
 from understudy_openai.models import FAMILY, Endpoint
 from understudy_openai.reasoning import can_have_more_room, room
 from understudy_openai.stops import cut_parts
+from understudy_toolkit.bodies import read_json
 from understudy_toolkit.thinking import MORE_ROOM, check_room
 
 Json = dict[str, Any]
@@ -314,7 +314,7 @@ def read_arguments(name: str, arguments: Any, finish_reason: FinishReason) -> Ma
     if isinstance(arguments, Mapping):
         return arguments  # some compatible servers parse them
     try:
-        parsed = json.loads(arguments or "{}")
+        parsed = read_json(arguments or "{}")
     except ValueError:
         if finish_reason is not FinishReason.LENGTH:
             raise

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, Protocol
 
 from understudy import (
     Finish,
@@ -26,9 +27,77 @@ from understudy_openai.models import Endpoint
 from understudy_openai.shared import WRONG_SHAPE, Json, excerpt
 from understudy_openai.stops import StopFilter
 from understudy_openai.wire import CALL_FIELDS, THINKING_FIELDS, pieces_of, response_of
+from understudy_toolkit.bodies import read_json
+from understudy_toolkit.sse import SseEvent, SseReader
 
 DONE = "[DONE]"
 ALIVE = Heartbeat()
+
+
+class Events(Protocol):
+    """Puts the events of one API's streams together: a StreamReader."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the end marker has come."""
+        ...
+
+    def feed(self, event: str, data: str, /) -> list[StreamEvent]:
+        """Take the next event."""
+        ...
+
+    def finish(self) -> Finish:
+        """Return the whole answer."""
+        ...
+
+
+class EventReader:
+    """Cuts the bytes of a stream into events, and has a reader put them together.
+
+    Args:
+        reader: of one of the two APIs.
+        endpoint: who was asked.
+    """
+
+    def __init__(self, reader: Events, endpoint: Endpoint) -> None:
+        self._reader, self._endpoint = reader, endpoint
+        self._events = SseReader()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the end marker has come: nothing that happens afterwards takes anything away."""
+        return self._reader.ended
+
+    def read(self, data: bytes) -> Iterator[StreamEvent]:
+        """Take the next bytes; a comment (": keepalive"), which some servers send, is a heartbeat.
+
+        Raises:
+            Failure: as `feed` of the reader.
+            MalformedResponse: they are no text.
+        """
+        for event in self._events.feed(data):
+            yield from self._fed(event)
+
+    def end(self) -> Iterator[StreamEvent]:
+        """Take the end of the stream; Finish is the last event.
+
+        Raises:
+            Failure: as `finish` of the reader.
+        """
+        last = self._events.end()
+        if last is not None:
+            with suppress(MalformedResponse):  # it was cut: finish() says so
+                yield from self._fed(last)
+        yield self._reader.finish()
+
+    def _fed(self, event: SseEvent) -> list[StreamEvent]:
+        if not event.data:
+            return [ALIVE]
+        try:
+            return self._reader.feed(event.name, event.data.decode())
+        except UnicodeDecodeError as error:
+            fault = error.reason
+        raise MalformedResponse(f"expected UTF-8, found other bytes: {fault}", provider=self._endpoint.name)
 
 
 class StreamReader:
@@ -66,8 +135,7 @@ class StreamReader:
     def feed(self, event: str, data: str) -> list[StreamEvent]:
         """Take the next event; what is not known in a chunk is passed over.
 
-        A chunk that brings nothing to the caller is a heartbeat. Comments (": keepalive"), which some servers send, end
-        in the reader of the HTTP library.
+        A chunk that brings nothing to the caller is a heartbeat.
 
         Args:
             event: the event's name; chunks have none of their own.
@@ -171,7 +239,7 @@ def parse_event(data: str, endpoint: Endpoint) -> Json:
         MalformedResponse: it is no JSON object.
     """
     try:
-        parsed = json.loads(data)
+        parsed = read_json(data)
     except ValueError as error:
         raise unexpected_event(data, error, endpoint) from error
     if not isinstance(parsed, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from typing import Literal, get_args
 from urllib.parse import unquote, urlsplit
@@ -9,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from understudy.errors import ConfigurationError
 from understudy.settings import Secret, Settings
 
-__all__ = ["Account", "Transport", "read_account", "without_login"]
+__all__ = ["Account", "Transport", "basic", "read_account", "read_transport", "without_login"]
 
 Transport = Literal["sdk", "http"]
 DEFAULT_TRANSPORT: Transport = "sdk"
@@ -43,10 +44,12 @@ class Account:
         return without_login(self.base_url)
 
     @property
-    def login(self) -> tuple[str, str] | None:
-        """The name and the password that stand in the address."""
+    def login(self) -> dict[str, str]:
+        """The header that shows the name and the password in the address; nothing where there is none."""
         parts = urlsplit(self.base_url)
-        return None if parts.username is None else (unquote(parts.username), unquote(parts.password or ""))
+        if parts.username is None:
+            return {}
+        return {"Authorization": basic(unquote(parts.username), unquote(parts.password or ""))}
 
     def __repr__(self) -> str:
         return f"Account(base_url={self.shown_url!r}, model={self.model!r}, transport={self.transport!r})"
@@ -85,8 +88,13 @@ def read_account(
         credential=settings.credential(found, base_url, default=default_url),
         unavailable_reason=None if found or not settings.needs_key else settings.missing(*keys),
         is_vendor=base_url == default_url,
-        transport=_transport(settings, transport) if transport is not None else DEFAULT_TRANSPORT,
+        transport=read_transport(settings, transport) if transport is not None else DEFAULT_TRANSPORT,
     )
+
+
+def basic(name: str, password: str) -> str:
+    """Return what the header Authorization has of a name and a password."""
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode("ascii")
 
 
 def without_login(url: str) -> str:
@@ -95,7 +103,16 @@ def without_login(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def _transport(settings: Settings, name: str) -> Transport:
+def read_transport(settings: Settings, name: str) -> Transport:
+    """Return the lane that the settings choose.
+
+    Args:
+        settings: where the variable is; `transport` in a provider's table stands above it.
+        name: the variable.
+
+    Raises:
+        ConfigurationError: it names something else.
+    """
     table = settings.tables.get(settings.provider_name or "")
     own: str | None = getattr(table, "transport", None)  # `transport = "sdk"` in a table of understudy.toml
     value, what, origin = settings.find(name) or (None, name, "")

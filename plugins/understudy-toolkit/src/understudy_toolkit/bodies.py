@@ -1,4 +1,4 @@
-"""The body of a reply: decoded bit by bit, so that a small one cannot become a huge one unseen; and its JSON."""
+"""The body of a reply: decoded bit by bit, so that no small one becomes a huge one unseen; its JSON and its words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from understudy.errors import MalformedResponse
 
-__all__ = ["ENCODINGS", "Decoder", "read_json", "too_large", "write_json"]
+__all__ = ["ENCODINGS", "Decoder", "describe", "document_of", "read_json", "text_of", "too_large", "write_json"]
 
 ENCODINGS = "gzip, deflate"  # what is asked for: others can be inflated more than a thousand times in one step
 _STEP = 2**20  # bytes that are inflated at a time; between two steps somebody looks at the clock
@@ -90,6 +90,39 @@ def read_json(content: bytes | str) -> Any:
     except RecursionError:
         pass
     raise ValueError("lists and objects nested too deep to be read")
+
+
+def document_of(body: Any) -> Any:
+    """Return the JSON of a body that is text, bytes, or parsed already; None where it is no JSON."""
+    if not isinstance(body, str | bytes):
+        return body
+    try:
+        return read_json(body)
+    except ValueError:
+        return None
+
+
+def text_of(value: Any) -> str | None:
+    """Return a value that is a text with something in it; None for any other."""
+    return value if isinstance(value, str) and value else None
+
+
+def describe(status: int, headers: Mapping[str, str], body: Any) -> str:
+    """Say what was found in place of the JSON that was expected, in the words of a failure's message.
+
+    Args:
+        status: the HTTP status.
+        headers: the reply's headers, their names in any case.
+        body: the reply's body, as text, bytes or parsed JSON.
+    """
+    if 300 <= status < 400:
+        location = next((value for name, value in headers.items() if name.lower() == "location"), "nowhere")
+        return f"expected an answer, found a redirection to {location}, which is not followed"
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body if body is not None else "")
+    start = " ".join(text[:2000].split())
+    if not start:
+        return "expected JSON, found no body"
+    return f"expected JSON, found: {start[:200]}{'...' if len(start) > 200 else ''}"
 
 
 def write_json(document: Any) -> bytes:

@@ -1,24 +1,40 @@
 """Asking and reading: whole answers and streams, sync and async, with every failure typed and every time kept.
 
-A provider hands in what only it knows: how its vendor says that something failed (`Replies`), and how a stream becomes
-an answer (`Reader`). The functions here raise failures that drag nothing along: an exception of an SDK, and the frames
-of its traceback, hold the request with the key among its headers.
+A provider hands in what only it knows: how its vendor says that something failed (`Replies`), and how a reply becomes
+an answer (`Call`, `Reader`). The functions here raise failures that drag nothing along: an exception of an SDK, and the
+frames of its traceback, hold the request with the key among its headers.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from understudy.errors import Failure, MalformedResponse
-from understudy.response import StreamEvent
+from understudy.classify import classify_exception
+from understudy.errors import Failure, MalformedResponse, UnsupportedRequest
+from understudy.response import LLMResponse, StreamEvent
 from understudy_toolkit.bodies import read_json
-from understudy_toolkit.lanes import Ask, AsyncReply, Headers, Lane, Reply
+from understudy_toolkit.lanes import Ask, AsyncReply, Headers, Lane, Reply, SyncLane
 
-__all__ = ["Answer", "Reader", "Replies", "aanswer", "answer", "astream", "failures_of", "stream"]
+__all__ = [
+    "Answer",
+    "Call",
+    "Reader",
+    "Replies",
+    "aanswer",
+    "aevents",
+    "agenerate",
+    "answer",
+    "astream",
+    "events",
+    "failures_of",
+    "generate",
+    "list_models",
+    "stream",
+]
 
 # A reply of one of these types may be a page or an error instead of a stream: it is, where it begins like one. Some
 # servers send their streams as text/html, which is Flask's default.
@@ -40,12 +56,12 @@ class Replies:
 
     provider: str
     failure_of_reply: Callable[[int, Mapping[str, str], bytes], Failure]
-    failure_of_exception: Callable[[BaseException], Failure]
+    failure_of_exception: Callable[[BaseException], Failure] = classify_exception
     streams: tuple[str, ...] = ("text/event-stream",)
 
 
 class Answer(NamedTuple):
-    """A whole answer: the JSON of a reply with status 200, and its headers."""
+    """The JSON of a whole reply with status 200, and its headers."""
 
     document: Any
     headers: Headers
@@ -68,6 +84,92 @@ class Reader(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request as its vendor takes it, and how the reply becomes an answer.
+
+    Args:
+        model: the model that is asked.
+        ask: what is sent.
+        replies: how the vendor says that something failed.
+        response_of: makes an answer of a reply's JSON and its headers.
+        reader_of: returns what reads the stream of a reply with these headers.
+    """
+
+    model: str
+    ask: Ask
+    replies: Replies
+    response_of: Callable[[Any, Mapping[str, str]], LLMResponse]
+    reader_of: Callable[[Mapping[str, str]], Reader]
+
+
+def generate(lane: SyncLane, call: Call) -> LLMResponse:
+    """Answer a request.
+
+    Raises:
+        Failure: there is no answer.
+    """
+    with failures_of(call.model, call.replies):
+        return call.response_of(*answer(lane, call.ask, call.replies))
+
+
+async def agenerate(lane: Lane, call: Call) -> LLMResponse:
+    """Answer a request on the running event loop, as `generate`."""
+    with failures_of(call.model, call.replies):
+        return call.response_of(*await aanswer(lane, call.ask, call.replies))
+
+
+def events(lane: SyncLane, prepare: Callable[[], Call]) -> Generator[StreamEvent, None, None]:
+    """Answer a request piece by piece.
+
+    Args:
+        lane: what carries the request.
+        prepare: makes the call, its `ask` with `stream` set, when the first piece is asked for.
+
+    Raises:
+        Failure: there is no answer, or no more of it.
+    """
+    call = prepare()
+    with failures_of(call.model, call.replies):
+        yield from stream(lane, call.ask, call.replies, call.reader_of)
+
+
+async def aevents(lane: Lane, prepare: Callable[[], Call]) -> AsyncGenerator[StreamEvent, None]:
+    """Answer a request piece by piece on the running event loop, as `events`."""
+    call = prepare()
+    with failures_of(call.model, call.replies):
+        told = astream(lane, call.ask, call.replies, call.reader_of)
+        async with aclosing(told):
+            async for event in told:
+                yield event
+
+
+def list_models(
+    lane: SyncLane, ask: Ask, replies: Replies, names_of: Callable[[Any, Mapping[str, str]], tuple[str, ...]]
+) -> tuple[str, ...]:
+    """Ask for a list of models.
+
+    Args:
+        lane: what carries the request.
+        ask: the request.
+        replies: how the vendor says that something failed.
+        names_of: reads the names in a reply's JSON and its headers.
+
+    Raises:
+        UnsupportedRequest: the server has no list.
+        Failure: it does not come.
+    """
+    try:
+        with failures_of(None, replies):
+            return names_of(*answer(lane, ask, replies))
+    except Failure as failure:
+        status = failure.status
+        if status not in (404, 405):
+            raise
+    lack = f"does not list its models: GET {ask.path} is answered with status {status}"
+    raise UnsupportedRequest(lack, provider=replies.provider, status=status)
+
+
 @contextmanager
 def failures_of(model: str | None, replies: Replies) -> Iterator[None]:
     """Turn whatever goes wrong inside the block into a failure that names provider and model.
@@ -87,7 +189,7 @@ def failures_of(model: str | None, replies: Replies) -> Iterator[None]:
         raise failure from failure.__cause__
 
 
-def answer(lane: Lane, ask: Ask, replies: Replies) -> Answer:
+def answer(lane: SyncLane, ask: Ask, replies: Replies) -> Answer:
     """Ask for a whole answer.
 
     Raises:
@@ -97,7 +199,7 @@ def answer(lane: Lane, ask: Ask, replies: Replies) -> Answer:
     try:
         reply = lane.send(ask)
         try:
-            content = reply.read()
+            content = _read(reply)
         finally:
             reply.close()
     except Exception as exception:
@@ -113,7 +215,7 @@ async def aanswer(lane: Lane, ask: Ask, replies: Replies) -> Answer:
     try:
         reply = await lane.asend(ask)
         try:
-            content = await reply.read()
+            content = await _aread(reply)
         finally:
             await reply.close()
     except Exception as exception:
@@ -124,7 +226,7 @@ async def aanswer(lane: Lane, ask: Ask, replies: Replies) -> Answer:
 
 
 def stream(
-    lane: Lane, ask: Ask, replies: Replies, reader_of: Callable[[Mapping[str, str]], Reader]
+    lane: SyncLane, ask: Ask, replies: Replies, reader_of: Callable[[Mapping[str, str]], Reader]
 ) -> Iterator[StreamEvent]:
     """Ask for a stream, and yield its events.
 
@@ -145,10 +247,10 @@ def stream(
             reply = lane.send(ask)
             pieces, content = reply.pieces(), None
             if reply.status != 200:
-                content = reply.read()
+                content = _read(reply)
             elif _may_be_a_document(reply, replies):
                 data = first = next(pieces, b"")
-                if first.lstrip()[:1] in _BEGINNINGS:
+                if _begins_a_document(first, replies):
                     content = first + b"".join(_beginning(pieces, ask))
         except Exception as exception:
             failed.append(_failure_of(exception, replies))
@@ -186,10 +288,10 @@ async def astream(
             reply = await lane.asend(ask)
             pieces, content = reply.pieces(), None
             if reply.status != 200:
-                content = await reply.read()
+                content = await _aread(reply)
             elif _may_be_a_document(reply, replies):
                 data = first = await anext(pieces, b"")
-                if first.lstrip()[:1] in _BEGINNINGS:
+                if _begins_a_document(first, replies):
                     content = first + b"".join([piece async for piece in _abeginning(pieces, ask)])
         except Exception as exception:
             failed.append(_failure_of(exception, replies))
@@ -220,6 +322,25 @@ async def astream(
 # ---- what came back ----
 
 
+def _read(reply: Reply) -> bytes:
+    """Return the body; that of an error only if it comes whole and in time, since its status says enough."""
+    try:
+        return reply.read()
+    except Exception:
+        if reply.status == 200:
+            raise
+    return b""
+
+
+async def _aread(reply: AsyncReply) -> bytes:
+    try:
+        return await reply.read()
+    except Exception:
+        if reply.status == 200:
+            raise
+    return b""
+
+
 def _answer(reply: Reply | AsyncReply, content: bytes, replies: Replies) -> Answer:
     if reply.status == 200:
         try:
@@ -234,6 +355,12 @@ def _answer(reply: Reply | AsyncReply, content: bytes, replies: Replies) -> Answ
 def _may_be_a_document(reply: Reply | AsyncReply, replies: Replies) -> bool:
     kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
     return kind in _DOCUMENTS and kind not in replies.streams
+
+
+def _begins_a_document(first: bytes, replies: Replies) -> bool:
+    """Tell a page or an error from a stream by its first piece; a stream that is JSON itself begins like an error."""
+    start = first.lstrip()[:1]
+    return start in _BEGINNINGS and not (start and start in b"{[" and "application/json" in replies.streams)
 
 
 def _beginning(pieces: Iterator[bytes], ask: Ask) -> Iterator[bytes]:

@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-__all__ = ["CONNECT_SECONDS", "MOST_BYTES", "Ask", "AsyncReply", "Headers", "Lane", "Reply"]
+__all__ = ["CONNECT_SECONDS", "MOST_BYTES", "REFUSED", "Ask", "AsyncReply", "Headers", "Lane", "Reply", "SyncLane"]
 
 CONNECT_SECONDS = 5.0  # as the defaults of httpx and of the SDKs that are built on it (httpx 0.28.1, _config.py)
+REFUSED = "ECONNREFUSED"  # the code of a ConnectionFailed where nobody listens, on the http lane
 MOST_BYTES = 64 * 2**20  # of a whole answer, decoded: several times the largest pictures that models draw
 
 
@@ -131,8 +132,8 @@ class AsyncReply(Protocol):
         ...
 
 
-class Lane(Protocol):
-    """Carries requests of one account to one address. Safe to use from several threads and event loops.
+class SyncLane(Protocol):
+    """Carries requests of one account to one address, for sync calls alone. Safe to use from several threads.
 
     It asks once: no retries, no redirections. It sets the account's key itself, at the last moment.
     """
@@ -154,12 +155,16 @@ class Lane(Protocol):
         """
         ...
 
-    async def asend(self, ask: Ask) -> AsyncReply:
-        """Send a request on the running event loop, as `send`."""
-        ...
-
     def close(self) -> None:
         """Close all connections; those of an event loop that is busy are closed on it, a moment later."""
+        ...
+
+
+class Lane(SyncLane, Protocol):
+    """Carries requests as SyncLane, on event loops too."""
+
+    async def asend(self, ask: Ask) -> AsyncReply:
+        """Send a request on the running event loop, as `send`."""
         ...
 
     async def aclose(self) -> None:

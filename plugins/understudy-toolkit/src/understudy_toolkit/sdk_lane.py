@@ -8,18 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from importlib import import_module
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from understudy.errors import Timeout
-from understudy_toolkit.account import Account
 from understudy_toolkit.bodies import ENCODINGS, Decoder, too_large
 from understudy_toolkit.clients import Clients, close_half_open, is_this_machine, unwind
-from understudy_toolkit.lanes import Ask, Headers
+from understudy_toolkit.lanes import CONNECT_SECONDS, Ask, Headers
 from understudy_toolkit.tls import context_for
 
-__all__ = ["Sdk", "SdkLane", "aguarded", "client_options", "guarded", "with_headers"]
+__all__ = [
+    "Opened",
+    "ReplyTaken",
+    "Sdk",
+    "SdkLane",
+    "aguarded",
+    "ataking",
+    "client_options",
+    "guarded",
+    "taking",
+    "with_headers",
+]
 
 HttpClient = TypeVar("HttpClient")
 
@@ -30,14 +41,19 @@ _OF_THE_BODY = ("content-encoding", "content-length", "transfer-encoding")
 
 
 class Sdk(Protocol):
-    """What a plugin's `sdk.py` has, as functions of the module."""
+    """What a plugin's `sdk.py` has, as functions of the module.
 
-    def open_client(self, account: Account) -> Any:
-        """Make the SDK's client, its retries off, around an HTTP client that was made by `guarded`."""
+    It may have one more, `prepare(account)`: it does once what else takes long before the first client, such as looking
+    for credentials, on an event loop in a thread, so that the loop goes on. What it returns is given to the functions
+    that open clients, in place of the account.
+    """
+
+    def open_client(self, account: Any) -> Any:
+        """Make the SDK's client, its retries off, around an HTTP client that was made by `guarded` or `taking`."""
         ...
 
-    def open_async_client(self, account: Account) -> Any:
-        """Make the SDK's client for the running event loop, around one that was made by `aguarded`."""
+    def open_async_client(self, account: Any) -> Any:
+        """Make the SDK's client for the running event loop, around one that was made by `aguarded` or `ataking`."""
         ...
 
     def send(self, client: Any, ask: Ask) -> Any:
@@ -54,18 +70,18 @@ class SdkLane:
 
     Args:
         module: the name of the plugin's `sdk.py`, which is imported, and the SDK with it, when it is needed.
-        account: whose requests they are, and where they go.
+        account: whose requests they are, and where they go; the functions of the module are given it.
     """
 
     keeps_deadline = False
 
-    def __init__(self, module: str, account: Account) -> None:
-        self._module = module
-        self._clients: Clients[Any, Any] = Clients(
-            prepare=lambda: import_module(module),
-            open=lambda: self._sdk.open_client(account),
-            close=lambda client: client.close(),
-            open_async=lambda: self._sdk.open_async_client(account),
+    def __init__(self, module: str, account: Any) -> None:
+        self._module, self._account, self._prepared = module, account, account
+        self._clients: Clients[Opened, Any] = Clients(
+            prepare=self._prepare,
+            open=self._open,
+            close=lambda opened: opened.close(),
+            open_async=lambda: self._sdk.open_async_client(self._prepared),
             close_async=_aclose,
         )
 
@@ -73,13 +89,22 @@ class SdkLane:
     def _sdk(self) -> Sdk:
         return cast(Sdk, import_module(self._module))
 
+    def _prepare(self) -> None:
+        prepare = getattr(import_module(self._module), "prepare", None)
+        if prepare is not None:
+            self._prepared = prepare(self._account)
+
+    def _open(self) -> Opened:
+        client = self._sdk.open_client(self._prepared)
+        return Opened(client, weakref.finalize(self, client.close))  # at the latest when nobody has us any more
+
     def prepare(self) -> None:
         """Import the SDK."""
         self._clients.prepare()
 
     def send(self, ask: Ask) -> HttpxReply:
         """Send a request; the time begins when the SDK has been imported."""
-        client = self._clients.get()
+        client = self._clients.get().client
         until = time.monotonic() + ask.seconds
         return HttpxReply(self._sdk.send(client, ask), ask, until)
 
@@ -97,6 +122,13 @@ class SdkLane:
     async def aclose(self) -> None:
         """Close the client of the running event loop, and then all others."""
         await self._clients.aclose()
+
+
+class Opened(NamedTuple):
+    """An SDK's client, and what closes it: some SDKs leave HTTP clients open that they were given."""
+
+    client: Any
+    close: Callable[[], Any]
 
 
 async def _aclose(client: Any) -> None:
@@ -259,6 +291,50 @@ def aguarded(kind: type[HttpClient]) -> type[HttpClient]:
 
     guard = cast("type[HttpClient]", type(kind.__name__, (kind,), {"send": send, "__module__": __name__}))
     return guard
+
+
+class ReplyTaken(Exception):
+    """Takes a reply past the reader of an SDK that keeps replies to itself: it goes through all of the SDK.
+
+    Args:
+        response: the response, unread.
+    """
+
+    def __init__(self, response: Any) -> None:
+        super().__init__()
+        self.response = response
+
+
+def taking(kind: type[HttpClient]) -> type[HttpClient]:
+    """Return a class of httpx's Client that raises each reply, unread and whatever its status, as ReplyTaken."""
+
+    def send(self: Any, request: Any, **options: Any) -> Any:
+        _set_up(request)
+        raise ReplyTaken(super(taker, self).send(request, **{**options, "stream": True}))
+
+    taker = cast("type[HttpClient]", type(kind.__name__, (kind,), {"send": send, "__module__": __name__}))
+    return taker
+
+
+def ataking(kind: type[HttpClient]) -> type[HttpClient]:
+    """Return a class of httpx's AsyncClient, as `taking`; it leaves no connection half open where it is cancelled."""
+
+    async def send(self: Any, request: Any, **options: Any) -> Any:
+        _set_up(request)
+        await close_half_open(request)
+        raise ReplyTaken(await super(taker, self).send(request, **{**options, "stream": True}))
+
+    taker = cast("type[HttpClient]", type(kind.__name__, (kind,), {"send": send, "__module__": __name__}))
+    return taker
+
+
+def _set_up(request: Any) -> None:
+    """Ask for no encoding but our own, and bound the connection, for which such SDKs take no time of its own."""
+    request.headers["accept-encoding"] = ENCODINGS
+    times = request.extensions.get("timeout", {})
+    found = times.get("connect")
+    connect = CONNECT_SECONDS if found is None else min(found, CONNECT_SECONDS)
+    request.extensions["timeout"] = {**times, "connect": connect}
 
 
 def with_headers(headers: Mapping[str, str], *removed: str) -> Callable[[Any], Any]:

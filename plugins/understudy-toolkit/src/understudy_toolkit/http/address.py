@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from understudy.errors import InvalidRequest, ProviderUnavailable
+from understudy_toolkit.account import basic
 from understudy_toolkit.clients import is_this_machine
 
 __all__ = ["Address", "Proxy", "check_header", "find_proxy", "write_head"]
@@ -117,11 +117,6 @@ def _read_proxy(value: str, scheme: str) -> Proxy:
     if parts.username is None:
         return Proxy(host, port)
     return Proxy(host, port, basic(unquote(parts.username), unquote(parts.password or "")))
-
-
-def basic(name: str, password: str) -> str:
-    """Return the header that shows a name and a password."""
-    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode("ascii")
 
 
 def write_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import select
 import socket
@@ -20,7 +21,7 @@ from understudy.concurrency.threads import in_thread
 from understudy.errors import ConnectionFailed, MalformedResponse, Timeout
 from understudy_toolkit.bodies import Decoder, too_large
 from understudy_toolkit.http.address import Address, Proxy
-from understudy_toolkit.lanes import Ask, Headers
+from understudy_toolkit.lanes import REFUSED, Ask, Headers
 
 __all__ = ["AsyncHttpReply", "Session"]
 
@@ -100,6 +101,11 @@ class Session:
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
+
+    def __del__(self) -> None:
+        # Its loop was never closed, or the interpreter ends: a warning would tell the user of what they cannot change.
+        if not self._session.closed:
+            self._session.detach()
 
 
 class AsyncHttpReply:
@@ -211,6 +217,9 @@ class _Connector(aiohttp.TCPConnector):
         super().__init__(**options)
         self._known: weakref.WeakSet[Any] = weakref.WeakSet()
 
+    def __del__(self, *_: Any) -> None:
+        pass  # aiohttp's own would warn, as that of its session
+
     async def connect(self, *request: Any, **more: Any) -> Any:
         while True:
             connection = await super().connect(*request, **more)
@@ -261,4 +270,6 @@ def _raise(error: Exception, words: str) -> NoReturn:
         raise MalformedResponse(f"expected HTTP, found something else: {error.message[:200]}") from None
     if isinstance(error, aiohttp.ClientHttpProxyError):
         raise ConnectionFailed(f"expected the proxy to open a tunnel, found status {error.status}") from None
-    raise ConnectionFailed(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from None
+    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    refused = getattr(error, "errno", None) == errno.ECONNREFUSED
+    raise ConnectionFailed(told, code=REFUSED if refused else None) from None

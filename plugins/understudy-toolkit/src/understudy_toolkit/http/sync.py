@@ -16,7 +16,7 @@ from understudy.errors import ConnectionFailed, MalformedResponse, Timeout
 from understudy_toolkit.bodies import Decoder, too_large
 from understudy_toolkit.http.address import Address, Proxy
 from understudy_toolkit.http.wire import Wire, connect
-from understudy_toolkit.lanes import Ask, Headers
+from understudy_toolkit.lanes import REFUSED, Ask, Headers
 
 __all__ = ["KEEP_SECONDS", "MOST_IDLE", "Connections", "HttpReply"]
 
@@ -185,7 +185,8 @@ def _raise(error: OSError | HTTPException, words: str) -> NoReturn:
         raise Timeout(words) from None
     told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if isinstance(error, RemoteDisconnected) or not isinstance(error, HTTPException):
-        raise ConnectionFailed(told) from None
+        refused = isinstance(error, ConnectionRefusedError)
+        raise ConnectionFailed(told, code=REFUSED if refused else None) from None
     if type(error).__name__ == "IncompleteRead":
         raise ConnectionFailed("the connection was closed before the end of the answer") from None
     raise MalformedResponse(f"expected HTTP, found something else: {told[:200]}") from None

@@ -25,7 +25,7 @@ from understudy import (
     UnknownFailure,
     UnsupportedRequest,
 )
-from understudy_gemini.failures import failure_of_exception, failure_of_reply
+from understudy_gemini_wire.failures import failure_of_exception, failure_of_reply
 
 TYPE = "type.googleapis.com/google.rpc."
 PER_DAY = "GenerateRequestsPerDayPerProjectPerModel-FreeTier"
@@ -89,7 +89,6 @@ INVALID = "INVALID_ARGUMENT"
         (501, error(501, "UNIMPLEMENTED"), UnsupportedRequest, None),
         (502, "<html>Bad gateway</html>", ServerError, None),
         (503, error(503, "UNAVAILABLE"), Overloaded, None),
-        (503, {"message": "<html>busy</html>", "status": "Service Unavailable"}, Overloaded, None),
         (504, error(504, "DEADLINE_EXCEEDED"), Timeout, None),
         (200, error(503, "UNAVAILABLE"), Overloaded, None),
         (200, error("429"), RateLimited, None),

@@ -1,4 +1,4 @@
-"""The one table: what Google's API and its SDK report, and which of our failures it is.
+"""The one table: what Google's API and its libraries report, and which of our failures it is.
 
 The most exact thing decides: a quota's own name, then the reason among the error's details, then the code, then the
 HTTP status. The message decides only where the API gives several failures one status, one code and no details; those
@@ -7,15 +7,16 @@ few wordings stand in a table of their own.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from understudy import (
     AuthenticationFailed,
+    ContentBlocked,
     ContextTooLong,
     Failure,
+    FinishReason,
     InvalidRequest,
     MalformedResponse,
     ModelNotFound,
@@ -24,6 +25,7 @@ from understudy import (
     ProviderUnavailable,
     QuotaExhausted,
     RateLimited,
+    Secret,
     ServerError,
     Timeout,
     UnknownFailure,
@@ -32,6 +34,18 @@ from understudy import (
     classify_status,
     parse_retry_after,
 )
+from understudy_toolkit.bodies import describe, document_of, text_of
+
+__all__ = [
+    "FINISH_REASONS",
+    "WITHOUT_SIGNATURES",
+    "KeyForm",
+    "error_of",
+    "failure_of_exception",
+    "failure_of_reply",
+    "key_form",
+    "unreadable",
+]
 
 # ErrorInfo.reason: google/api/error_reason.proto.
 _OF_REASON: Mapping[str, type[Failure]] = {
@@ -111,13 +125,43 @@ _OF_WORDS: tuple[tuple[type[Failure], re.Pattern[str], type[Failure]], ...] = (
     (RateLimited, re.compile(r"credits are depleted|limit: 0\b|spend(?:ing)? (?:cap|limit)", re.I), QuotaExhausted),
 )
 
+# finishReason (google-genai 3.4.0, types.FinishReason): how the answer ended, or which
+# failure it is. A reason that is not here is new, and told as unknown.
+FINISH_REASONS: Mapping[str, FinishReason | type[Failure]] = {
+    "STOP": FinishReason.STOP,
+    "MAX_TOKENS": FinishReason.LENGTH,
+    "CONTINUATION": FinishReason.LENGTH,
+    "BLOCKLIST": ContentBlocked,
+    "ESCALATION": ContentBlocked,
+    "IMAGE_PROHIBITED_CONTENT": ContentBlocked,
+    "IMAGE_RECITATION": ContentBlocked,
+    "IMAGE_SAFETY": ContentBlocked,
+    "LANGUAGE": ContentBlocked,
+    "MODEL_ARMOR": ContentBlocked,
+    "PROHIBITED_CONTENT": ContentBlocked,
+    "PUP_LIMITED_DISABLED": ContentBlocked,
+    "RECITATION": ContentBlocked,
+    "SAFETY": ContentBlocked,
+    "SPII": ContentBlocked,
+    "IMAGE_OTHER": MalformedResponse,
+    "MALFORMED_FUNCTION_CALL": MalformedResponse,
+    "MALFORMED_RESPONSE": MalformedResponse,
+    "MISSING_THOUGHT_SIGNATURE": MalformedResponse,
+    "NO_IMAGE": MalformedResponse,
+    "OTHER": MalformedResponse,
+    "TOO_MANY_TOOL_CALLS": MalformedResponse,
+    "UNEXPECTED_TOOL_CALL": MalformedResponse,
+}
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)s")  # a protobuf Duration in JSON: "48.9s"
 _REQUEST_ID_HEADERS = ("x-goog-request-id", "x-request-id")
 _CREDENTIALS = frozenset(["DefaultCredentialsError", "RefreshError", "MalformedError", "UserAccessTokenError"])
 _CURE = "; run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a credentials file"
 
 
-def failure_of_reply(status: int, headers: Mapping[str, str], body: Any, key_form: KeyForm | None = None) -> Failure:
+def failure_of_reply(
+    status: int, headers: Mapping[str, str], body: Any, key_form: KeyForm | None = None, *, signed: bool = True
+) -> Failure:
     """Return the failure that a reply means.
 
     Args:
@@ -125,19 +169,20 @@ def failure_of_reply(status: int, headers: Mapping[str, str], body: Any, key_for
         headers: the reply's headers, their names in any case.
         body: the reply's body, as text, bytes or parsed JSON.
         key_form: whether the key has the form that Google refuses by now; None where no key was sent.
+        signed: whether there are signatures that can be left out of the request.
     """
-    document = _parsed(body)
+    document = document_of(body)
     found = error_of(document)
     error = found or {}
     details = list(_details(error))
     code = text_of(error.get("status")) or text_of(error.get("code"))
-    message = text_of(error.get("message")) or _description(status, headers, body)
+    message = text_of(error.get("message")) or describe(status, headers, body)
     if status == 200 and found is not None:  # in a stream: the error's own number is the status
         status = _number(error.get("code")) or 500
     kind = _kind(status, code, _reason(details), _quotas(details), message)
     lower = {name.lower(): value for name, value in headers.items()}
     reason = _reason(details)
-    unsigned = kind is UnsupportedRequest and _OF_SIGNATURES.search(message) is not None
+    unsigned = signed and kind is UnsupportedRequest and _OF_SIGNATURES.search(message) is not None
     return kind(
         message + _key_advice(kind, reason, key_form),
         status=status,
@@ -154,12 +199,8 @@ def _key_advice(kind: type[Failure], reason: str | None, key_form: KeyForm | Non
     return _KEY_ADVICE[key_form] if key_form is not None and kind is AuthenticationFailed and misleading else ""
 
 
-def failure_of_exception(exception: BaseException, key_form: KeyForm | None = None) -> Failure:
-    """Return the failure that an exception of the SDK, or of the libraries below it, means.
-
-    Args:
-        exception: what was raised.
-        key_form: whether the key has the form that Google refuses by now; None where no key was sent.
+def failure_of_exception(exception: BaseException) -> Failure:
+    """Return the failure that an exception of Google's libraries, or of those below them, means.
 
     Returns:
         The failure, without the exception as its cause: the exception, and the frames of its traceback, hold the
@@ -167,16 +208,19 @@ def failure_of_exception(exception: BaseException, key_form: KeyForm | None = No
     """
     if isinstance(exception, Failure):
         return exception
-    response: Any = getattr(exception, "response", None)
-    if response is not None:
-        body = getattr(exception, "details", None)
-        return failure_of_reply(response.status_code, response.headers, body, key_form)
     failure = classify_exception(exception)
     failure.__cause__ = failure.__context__ = None
     if _CREDENTIALS & {kind.__name__ for kind in type(exception).__mro__}:
         again = getattr(exception, "retryable", False)  # the server that hands out tokens failed, not the credentials
         return ServerError(failure.message) if again else ProviderUnavailable(failure.message + _CURE)
     return _unknown(exception, failure) if type(failure) is UnknownFailure else failure
+
+
+def key_form(key: Secret | None) -> KeyForm | None:
+    """Return whether a key has the form that Google refuses by now; None where there is none."""
+    if key is None:
+        return None
+    return "old" if key.reveal().startswith("AIza") else "new"
 
 
 def error_of(document: Any) -> Mapping[str, Any] | None:
@@ -206,15 +250,6 @@ def _unknown(exception: BaseException, failure: Failure) -> Failure:
     if isinstance(exception, TypeError | ValueError):
         return InvalidRequest(failure.message)  # not JSON in the options, not a model's name
     return failure
-
-
-def _parsed(body: Any) -> Any:
-    if not isinstance(body, str | bytes):
-        return body
-    try:
-        return json.loads(body)
-    except ValueError:
-        return None
 
 
 def _details(error: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -252,28 +287,12 @@ def _request_id(details: list[Mapping[str, Any]], headers: Mapping[str, str]) ->
     return told or next((value for detail in details if (value := text_of(detail.get("requestId")))), None)
 
 
-def text_of(value: Any) -> str | None:
-    """Return a value that is a text with something in it; None for any other."""
-    return value if isinstance(value, str) and value else None
-
-
 def _number(value: Any) -> int | None:
     try:
         number = int(value)
     except (TypeError, ValueError):
         return None
     return number if 300 <= number <= 599 else None
-
-
-def _description(status: int, headers: Mapping[str, str], body: Any) -> str:
-    if 300 <= status < 400:
-        return f"expected an answer, found a redirection to {headers.get('location')}, which is not followed"
-    if isinstance(body, Mapping) and isinstance(body.get("message"), str):
-        body = body["message"]  # the SDK wraps a page that is not JSON
-    start = " ".join((body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body or "")).split())
-    if not start:
-        return f"status {status} without a body"
-    return f"expected JSON, found: {start[:200]}{'...' if len(start) > 200 else ''}"
 
 
 def unreadable(text: str, expected: str) -> MalformedResponse:

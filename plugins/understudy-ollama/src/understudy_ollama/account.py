@@ -1,0 +1,32 @@
+"""Whose requests go where: a server of one's own, mostly without a key."""
+
+from __future__ import annotations
+
+from understudy import Settings
+from understudy_ollama.address import DEFAULT_URL, read_address
+from understudy_ollama.models import DEFAULT_MODEL
+from understudy_toolkit.account import Account, read_transport
+
+
+def account_of(settings: Settings) -> Account:
+    """Read the account; a key is missing only where a server's own table names one.
+
+    Raises:
+        ConfigurationError: the address, the key or the lane is malformed.
+    """
+    key, url = settings.api_key("OLLAMA_API_KEY"), read_address(settings)
+    table = settings.tables.get(settings.provider_name or "")
+    wanted = table is not None and bool(table.api_key_env)
+    return Account(
+        base_url=url,
+        model=settings.model("OLLAMA_MODEL", default=DEFAULT_MODEL),
+        key=key,
+        credential=settings.credential(key, url, default=DEFAULT_URL),
+        unavailable_reason=settings.missing("OLLAMA_API_KEY") if wanted and key is None else None,
+        transport=read_transport(settings, "OLLAMA_TRANSPORT"),
+    )
+
+
+def credentials(account: Account) -> dict[str, str]:
+    """Return the headers that carry the key, or the name and the password in the address; mostly none."""
+    return account.login | ({} if account.key is None else {"Authorization": f"Bearer {account.key.reveal()}"})
