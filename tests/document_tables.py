@@ -26,15 +26,12 @@ from understudy import (
     Policy,
     Request,
     Settings,
-    TargetResting,
-    Timeout,
     Tool,
     ToolCall,
     ToolResult,
-    TooManyCalls,
-    UnsupportedRequest,
     errors,
 )
+from understudy.errors import TargetResting, Timeout, TooManyCalls, UnsupportedRequest
 from understudy.testing import ScriptedProvider, VirtualClock
 from understudy_sandbox import Sandbox, faults
 from understudy_toolkit.conformance import FAULTS, ProviderContract

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from understudy import (
+from understudy import Failure, StreamInterrupted
+from understudy.errors import (
     AuthenticationFailed,
     ConnectionFailed,
     ContentBlocked,
     ContextTooLong,
     EmptyResponse,
-    Failure,
     InvalidRequest,
     MalformedResponse,
     ModelNotFound,
@@ -23,7 +23,6 @@ from understudy import (
     RateLimited,
     RequestTooLarge,
     ServerError,
-    StreamInterrupted,
     Timeout,
 )
 from understudy_sandbox import faults

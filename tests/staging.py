@@ -6,7 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from understudy import Failure, Finish, InMemoryHealthStore, LLMFactory, StreamInterrupted, TextDelta, Timeout
+from understudy import Failure, Finish, LLMFactory, StreamInterrupted, TextDelta
+from understudy.errors import Timeout
+from understudy.health import InMemoryHealthStore
 from understudy.testing import no_waiting
 
 SILENT = {"stall", "black_hole", "heartbeats"}  # only these are ended by a timeout, so only these are given a short one

@@ -7,7 +7,8 @@ from importlib import import_module
 
 import pytest
 
-from understudy import ChatProvider, Message, Request, Settings, UnsupportedRequest
+from understudy import ChatProvider, Message, Request, Settings
+from understudy.errors import UnsupportedRequest
 from understudy_sandbox import Sandbox
 from understudy_toolkit.conformance.asking import WAYS, Way
 

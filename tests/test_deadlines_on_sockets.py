@@ -10,7 +10,8 @@ import time
 import pytest
 from staging import STREAMS, streams, ways
 
-from understudy import LLMProvider, LLMResponse, Policy, Restart, StreamInterrupted, Timeout
+from understudy import LLMProvider, LLMResponse, Policy, Restart, StreamInterrupted
+from understudy.errors import Timeout
 from understudy_sandbox import faults
 
 VENDORS = ["gemini", "claude", "openai", "cohere", "ollama"]

@@ -7,7 +7,8 @@ then; anything else costs one request. Then the backup is asked, and the record 
 from fault_matrix import MATRIX
 from staging import QUICK, STREAMS, casts, check_call, check_quick_retry, named, ways
 
-from understudy import CircuitOpen, CoolingDown, Policy, RateLimited, ServerError
+from understudy import Policy
+from understudy.errors import CircuitOpen, CoolingDown, RateLimited, ServerError
 from understudy.testing import no_waiting
 from understudy_sandbox import faults
 

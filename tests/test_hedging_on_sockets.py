@@ -11,7 +11,8 @@ import pytest
 from gates import PATIENCE, Gate
 from staging import AWAITED, STREAMS, casts, connections_end, streams, ways
 
-from understudy import ConnectionFailed, Continuation, Policy, Restart, ServerError, StreamInterrupted, TextDelta
+from understudy import Continuation, Policy, Restart, StreamInterrupted, TextDelta
+from understudy.errors import ConnectionFailed, ServerError
 from understudy.events import AttemptFailed
 from understudy_sandbox import faults
 

@@ -12,8 +12,9 @@ import pytest
 from gates import PATIENCE, Gate, happens
 from staging import AWAITED, Clock, connections_end, ways
 
-from understudy import InMemoryHealthStore, Policy
+from understudy import Policy
 from understudy.events import AttemptFailed
+from understudy.health import InMemoryHealthStore
 from understudy.testing import no_waiting
 from understudy_sandbox import faults
 

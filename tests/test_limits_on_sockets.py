@@ -11,9 +11,11 @@ import pytest
 from gates import Gate
 from staging import Clock, casts, ways
 
-from understudy import InMemoryHealthStore, LimitReached, Limits, Policy, TooManyCalls
+from understudy import Limits, Policy
+from understudy.errors import LimitReached, TooManyCalls
 from understudy.events import CallFinished
 from understudy.factory import RUNTIME
+from understudy.health import InMemoryHealthStore
 from understudy.testing import no_waiting
 from understudy_sandbox import faults
 

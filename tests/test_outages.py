@@ -9,7 +9,7 @@ import inspect
 from fault_matrix import MATRIX
 from staging import STREAMS, casts, check_call, named, ways
 
-from understudy import CircuitOpen, ServerError
+from understudy.errors import CircuitOpen, ServerError
 from understudy.testing import no_waiting
 from understudy_sandbox import faults
 

@@ -6,7 +6,7 @@ And in which order targets are asked, where the route's own order is not wanted.
 from gates import Gate, happens
 from staging import STREAMS, Clock, casts, ways
 
-from understudy import InMemoryHealthStore, Policy, hookimpl, weighted
+from understudy import Policy, hookimpl, weighted
 from understudy.events import (
     AttemptFailed,
     AttemptStarted,
@@ -16,6 +16,7 @@ from understudy.events import (
     Switched,
     TargetSkipped,
 )
+from understudy.health import InMemoryHealthStore
 from understudy.testing import no_waiting
 from understudy_sandbox import faults
 

@@ -7,18 +7,8 @@ import pytest
 from fault_matrix import AFTER_THE_FIRST_TOKEN
 from staging import QUICK, SHORT, SILENT, casts, named, streams
 
-from understudy import (
-    ConnectionFailed,
-    Continuation,
-    EmptyResponse,
-    Finish,
-    Policy,
-    Restart,
-    StreamInterrupted,
-    TextDelta,
-    Tool,
-    ToolCallDelta,
-)
+from understudy import Continuation, Finish, Policy, Restart, StreamInterrupted, TextDelta, Tool, ToolCallDelta
+from understudy.errors import ConnectionFailed, EmptyResponse
 from understudy.testing import no_waiting
 from understudy_sandbox import faults
 

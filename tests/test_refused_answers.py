@@ -8,16 +8,8 @@ import json
 import pytest
 from staging import STREAMS, casts, streams, ways
 
-from understudy import (
-    EmptyResponse,
-    FinishReason,
-    MalformedResponse,
-    Policy,
-    ResponseRejected,
-    Restart,
-    StreamInterrupted,
-    hookimpl,
-)
+from understudy import FinishReason, Policy, Restart, StreamInterrupted, hookimpl
+from understudy.errors import EmptyResponse, MalformedResponse, ResponseRejected
 from understudy.testing import no_waiting
 from understudy_sandbox import faults
 

@@ -49,7 +49,8 @@ def spoil():
 }
 PROGRAM = """
 import os, pathlib
-from understudy import LLMFactory, PluginLock
+from understudy import LLMFactory
+from understudy.discovery import PluginLock
 from understudy_sandbox import Sandbox
 
 with Sandbox() as sandbox:

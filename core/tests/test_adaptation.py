@@ -5,18 +5,8 @@ import logging
 import pytest
 from timed import WAYS, Player, Stage, answer, record
 
-from understudy import (
-    AnswerCutShort,
-    EmptyResponse,
-    FinishReason,
-    Limits,
-    Policy,
-    RateLimited,
-    Request,
-    ServerError,
-    UnsupportedRequest,
-    Usage,
-)
+from understudy import FinishReason, Limits, Policy, Request, Usage
+from understudy.errors import AnswerCutShort, EmptyResponse, RateLimited, ServerError, UnsupportedRequest
 from understudy.extras.pricing import estimate_usage
 from understudy.messages import Message
 from understudy_toolkit.thinking import MORE_ROOM, ROOM, check_room, room_to_think

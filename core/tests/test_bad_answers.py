@@ -6,22 +6,24 @@ import pytest
 from timed import STREAMS, WAYS, Player, Stage, answer, record
 
 from understudy import (
-    EmptyResponse,
     FinishReason,
-    InvalidRequest,
     Limits,
     LLMResponse,
-    MalformedResponse,
-    Overloaded,
     Policy,
-    RateLimited,
-    ResponseRejected,
     Restart,
     StreamInterrupted,
     TextDelta,
     ToolCall,
     ToolCallDelta,
     hookimpl,
+)
+from understudy.errors import (
+    EmptyResponse,
+    InvalidRequest,
+    MalformedResponse,
+    Overloaded,
+    RateLimited,
+    ResponseRejected,
 )
 from understudy.extras import json_schema
 

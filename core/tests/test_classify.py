@@ -7,16 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from understudy import (
-    ConnectionFailed,
-    Overloaded,
-    RateLimited,
-    Timeout,
-    UnknownFailure,
-    classify_exception,
-    classify_text,
-    parse_retry_after,
-)
+from understudy.classify import classify_exception, classify_text, parse_retry_after
+from understudy.errors import ConnectionFailed, Overloaded, RateLimited, Timeout, UnknownFailure
 
 
 @pytest.mark.parametrize(

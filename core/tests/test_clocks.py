@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy import Heartbeat, TextDelta, ThinkingDelta, ToolCallDelta
+from understudy import TextDelta, ThinkingDelta, ToolCallDelta
 from understudy.engine.timeouts import INFINITE, Times
 from understudy.execution.stream_clocks import Clocks
+from understudy.response import Heartbeat
 from understudy.testing import VirtualClock
 
 CALL = ToolCallDelta(0, "1", "add", "{}")

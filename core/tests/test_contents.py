@@ -19,9 +19,9 @@ SOURCE = Path(understudy.__file__)
 NOT_LOADED = {"pluggy", "dotenv", "importlib.metadata", "logging", "typing", "asyncio", "dataclasses", "json", "re"}
 
 
-def imported_for_type_checkers() -> set[tuple[str, str]]:
+def imported_for_type_checkers(source: Path) -> set[tuple[str, str]]:
     """Return (module, name) for everything under `if TYPE_CHECKING:`."""
-    branches = [node for node in ast.parse(SOURCE.read_text("utf-8")).body if isinstance(node, ast.If)]
+    branches = [node for node in ast.parse(source.read_text("utf-8")).body if isinstance(node, ast.If)]
     assert len(branches) == 1
     return {
         (node.module or "", alias.name)
@@ -42,7 +42,7 @@ def loaded_by(program: str) -> set[str]:
 
 def test_importing_understudy_loads_itself_and_next_to_nothing() -> None:
     loaded = loaded_by("import understudy")
-    assert {name for name in loaded if name.partition(".")[0] == "understudy"} == {"understudy"}
+    assert {name for name in loaded if name.partition(".")[0] == "understudy"} == {"understudy", "understudy.contents"}
     assert NOT_LOADED & (loaded - loaded_by("")) == set()
 
 
@@ -58,34 +58,47 @@ def test_a_name_loads_its_module_and_not_the_registry() -> None:
     } & loaded == set()
 
 
-def test_the_lists_of_names_agree() -> None:
-    in_table = {(f"understudy.{module}", name) for name, module in understudy._HOME.items()}
-    assert in_table == imported_for_type_checkers()
-    assert {name for _, name in in_table} | {"__version__"} == set(understudy.__all__)
-    assert sum(len(names.split()) for names in understudy._CONTENTS.values()) == len(in_table)
+HOMES = {name: module for module, names in understudy._CONTENTS.items() for name in names.split()}
+ROOMS = ("discovery", "explain", "health", "routing")
 
 
-def test_the_list_is_sorted_and_without_doubles() -> None:
-    assert understudy.__all__ == sorted(set(understudy.__all__))
-    assert dir(understudy) == understudy.__all__
+@pytest.mark.parametrize("package", ["understudy", *(f"understudy.{room}" for room in ROOMS)])
+def test_the_lists_of_names_agree(package: str) -> None:
+    module = import_module(package)
+    in_table = {(f"understudy.{home}", name) for home, names in module._CONTENTS.items() for name in names.split()}
+    assert in_table == imported_for_type_checkers(Path(str(module.__file__)))
+    assert {name for _, name in in_table} | ({"__version__"} & set(module.__all__)) == set(module.__all__)
+    assert sum(len(names.split()) for names in module._CONTENTS.values()) == len(in_table)
+    assert module.__all__ == sorted(set(module.__all__))
+    assert dir(module) == module.__all__
 
 
-@pytest.mark.parametrize("name", sorted(understudy._HOME))
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_has_its_names_and_no_others(room: str) -> None:
+    module = import_module(f"understudy.{room}")
+    for home, names in module._CONTENTS.items():
+        for name in names.split():
+            assert getattr(module, name) is getattr(import_module(f"understudy.{home}"), name)
+    with pytest.raises(AttributeError, match=f"module 'understudy.{room}' has no attribute 'Quokka'"):
+        _ = module.Quokka
+
+
+@pytest.mark.parametrize("name", sorted(HOMES))
 def test_every_name_is_there_and_at_home_where_the_table_says(name: str) -> None:
     found = getattr(understudy, name)
-    home = f"understudy.{understudy._HOME[name]}"
+    home = f"understudy.{HOMES[name]}"
     assert found is getattr(import_module(home), name)
     if isinstance(found, type | FunctionType):
         assert found.__module__ == home
 
 
 def test_every_public_class_and_function_is_documented() -> None:
-    bare = [
-        name
-        for name in understudy._HOME
-        if callable(getattr(understudy, name)) and not getattr(understudy, name).__doc__
-    ]
+    bare = [name for name in HOMES if callable(getattr(understudy, name)) and not getattr(understudy, name).__doc__]
     assert bare == []
+
+
+def test_there_are_about_forty_names() -> None:
+    assert len(understudy.__all__) <= 42
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

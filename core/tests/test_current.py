@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from understudy import Finish, InvalidRequest, LLMFactory, Policy, QuotaExhausted, Timeout
+from understudy import Finish, LLMFactory, Policy
 from understudy.discovery.registry import ProviderRegistry
-from understudy.errors import Effect
+from understudy.errors import Effect, InvalidRequest, QuotaExhausted, Timeout
 from understudy.health.in_memory import InMemoryHealthStore
 from understudy.health.store import Claim, Report
 from understudy.testing import ScriptedProvider

@@ -5,9 +5,10 @@ import time
 import pytest
 from timed import NEVER, WAYS, Player, Stage, ask
 
-from understudy import LLMFactory, Overloaded, Policy, ServerError
+from understudy import LLMFactory, Policy
 from understudy.engine.call_state import CallState
 from understudy.engine.commands import Outcome
+from understudy.errors import Overloaded, ServerError
 from understudy.target import Target
 
 DOWN = ServerError("down")

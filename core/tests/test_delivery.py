@@ -6,10 +6,8 @@ from hypothesis import strategies as st
 
 from understudy import (
     Continuation,
-    Heartbeat,
     LLMResponse,
     Message,
-    Overloaded,
     Policy,
     Request,
     Restart,
@@ -17,14 +15,15 @@ from understudy import (
     TextDelta,
     Thinking,
     ThinkingDelta,
-    Timeout,
     ToolCall,
     ToolCallDelta,
 )
 from understudy.engine.timeouts import times_for
+from understudy.errors import Overloaded, Timeout
 from understudy.execution.stream_clocks import Clocks
 from understudy.execution.stream_recovery import Delivery
 from understudy.provider import PLAIN_PACE, Pace
+from understudy.response import Heartbeat
 from understudy.testing import VirtualClock
 
 CUT = Overloaded("cut")

@@ -9,22 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from timed import WAYS, Player, Stage, claim, record
 
-from understudy import (
-    AllProvidersFailed,
+from understudy import AllProvidersFailed, LLMFactory, Policy
+from understudy.errors import (
     AuthenticationFailed,
     ConnectionFailed,
-    InMemoryHealthStore,
-    LLMFactory,
+    Effect,
     NeedsAttention,
     Overloaded,
-    Policy,
     QuotaExhausted,
     RateLimited,
     ServerError,
     Timeout,
     TooManyCalls,
 )
-from understudy.errors import Effect
+from understudy.health import InMemoryHealthStore
 from understudy.health.in_memory import Report
 
 DOWN = ServerError("down")

@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy import (
+from understudy import LLMFactory, LLMResponse, Policy, StreamInterrupted
+from understudy.engine.commands import Admit, Call, Outcome, Switch, Verdict, Wait
+from understudy.engine.decision import decide
+from understudy.errors import (
     AuthenticationFailed,
     CircuitOpen,
     ConnectionFailed,
@@ -17,23 +20,17 @@ from understudy import (
     ContextTooLong,
     CoolingDown,
     InvalidRequest,
-    LLMFactory,
-    LLMResponse,
     ModelNotFound,
     NeedsAttention,
     Overloaded,
-    Policy,
     QuotaExhausted,
     QuotaFailure,
     RateLimited,
     RequestFailure,
     RequestTooLarge,
     ServerError,
-    StreamInterrupted,
     Timeout,
 )
-from understudy.engine.commands import Admit, Call, Outcome, Switch, Verdict, Wait
-from understudy.engine.decision import decide
 from understudy.target import Target
 from understudy.testing import ScriptedProvider, VirtualClock
 

@@ -15,17 +15,10 @@ from understudy import (
     Capabilities,
     Finish,
     FinishReason,
-    Heartbeat,
-    InMemoryHealthStore,
     LLMFactory,
     LLMResponse,
     Message,
-    Overloaded,
     Policy,
-    QuotaExhausted,
-    RateLimited,
-    ResponseRejected,
-    ServerError,
     StreamInterrupted,
     Text,
     TextDelta,
@@ -33,6 +26,7 @@ from understudy import (
     Usage,
     hookimpl,
 )
+from understudy.errors import Overloaded, QuotaExhausted, RateLimited, ResponseRejected, ServerError
 from understudy.events import (
     AttemptFailed,
     AttemptFinished,
@@ -50,7 +44,9 @@ from understudy.events import (
 )
 from understudy.execution import attempt
 from understudy.extras import pricing
+from understudy.health import InMemoryHealthStore
 from understudy.health.budgets import BURST
+from understudy.response import Heartbeat
 from understudy.testing import ScriptedProvider, no_waiting
 
 WHOLE = ["sync", "async"]

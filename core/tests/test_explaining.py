@@ -11,36 +11,36 @@ import pytest
 from timed import Player
 
 from understudy import (
-    AuthenticationFailed,
-    BreakerState,
     Capabilities,
-    CircuitOpen,
-    ConnectionFailed,
     Continuation,
-    CoolingDown,
     Failure,
     Finish,
     FinishReason,
-    InMemoryHealthStore,
-    Lease,
-    LimitReached,
     LLMFactory,
     LLMResponse,
-    NeedsAttention,
-    Overloaded,
     Policy,
     Restart,
-    ServerError,
     Settings,
     StreamInterrupted,
-    TargetResting,
     TextDelta,
-    Timeout,
-    TooManyCalls,
     errors,
     weighted,
 )
 from understudy.engine.timeouts import NOTHING_LEARNT, Learned, times_for
+from understudy.errors import (
+    AuthenticationFailed,
+    CircuitOpen,
+    ConnectionFailed,
+    CoolingDown,
+    LimitReached,
+    NeedsAttention,
+    Overloaded,
+    ServerError,
+    TargetResting,
+    Timeout,
+    TooManyCalls,
+)
+from understudy.health import BreakerState, InMemoryHealthStore, Lease
 from understudy.messages import Message, Request
 from understudy.provider import Pace
 from understudy.testing import ScriptedProvider, VirtualClock

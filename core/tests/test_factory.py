@@ -8,21 +8,23 @@ import pytest
 
 from understudy import (
     AllProvidersFailed,
-    AuthenticationFailed,
     Capabilities,
     ConfigurationError,
-    EmptyResponse,
     Image,
-    InvalidRequest,
     LLMFactory,
     LLMProvider,
     LLMResponse,
-    MalformedResponse,
     Message,
+    Tool,
+)
+from understudy.errors import (
+    AuthenticationFailed,
+    EmptyResponse,
+    InvalidRequest,
+    MalformedResponse,
     QuotaExhausted,
     RateLimited,
     Timeout,
-    Tool,
     UnknownProvider,
 )
 from understudy.testing import ScriptedProvider, no_waiting

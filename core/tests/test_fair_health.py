@@ -5,15 +5,9 @@ from dataclasses import replace
 import pytest
 from timed import NEVER, WAYS, Player, Stage, record
 
-from understudy import (
-    InMemoryHealthStore,
-    LLMFactory,
-    Overloaded,
-    Policy,
-    RateLimited,
-    ServerError,
-    TooManyCalls,
-)
+from understudy import LLMFactory, Policy
+from understudy.errors import Overloaded, RateLimited, ServerError, TooManyCalls
+from understudy.health import InMemoryHealthStore
 
 every_way = pytest.mark.parametrize("how", WAYS)
 EAGER = Policy.eager(breaker_jitter=0.0, max_retries=0)

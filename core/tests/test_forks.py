@@ -8,13 +8,14 @@ import weakref
 
 import pytest
 
-from understudy import InMemoryHealthStore
 from understudy.concurrency import fork_safety
+from understudy.health import InMemoryHealthStore
 from understudy.health.budgets import Bulkhead
 
 PROLOGUE = """
 import os, signal, threading, warnings
-from understudy import InMemoryHealthStore, Limits, LLMFactory, Policy
+from understudy import LLMFactory, Limits, Policy
+from understudy.health import InMemoryHealthStore
 from understudy.errors import Effect
 from understudy.health.budgets import Bulkhead, HedgeBudget, RetryBudget
 from understudy.health.shared import GuardedStore

@@ -9,17 +9,8 @@ from functools import partial
 import pytest
 from timed import NEVER, STREAMS, WAYS, Player, Stage, ask, record
 
-from understudy import (
-    ChatProvider,
-    Finish,
-    LLMFactory,
-    LLMProvider,
-    LLMResponse,
-    Policy,
-    TextDelta,
-    Timeout,
-    hookimpl,
-)
+from understudy import ChatProvider, Finish, LLMFactory, LLMProvider, LLMResponse, Policy, TextDelta, hookimpl
+from understudy.errors import Timeout
 from understudy.events import AttemptFinished, AttemptStarted, CallCancelled, CallFinished, CallStarted, FirstToken
 
 LOOP_WAYS = ["async", "astream"]

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from timed import claim
 
-from understudy import InMemoryHealthStore, Limits, Policy
+from understudy import Limits, Policy
 from understudy.errors import Effect
-from understudy.health import shared
+from understudy.health import InMemoryHealthStore, shared
 from understudy.health.in_memory import Report
 from understudy.health.shared import GuardedStore
 from understudy.testing import VirtualClock

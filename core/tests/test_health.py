@@ -5,32 +5,30 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from timed import claim
 
-from understudy import (
+from understudy import Limits, Policy, StreamInterrupted
+from understudy.errors import (
     AuthenticationFailed,
     Cancelled,
     ConnectionFailed,
     ContentBlocked,
     ContextTooLong,
+    Effect,
     EmptyResponse,
-    InMemoryHealthStore,
     InvalidRequest,
-    Limits,
     MalformedResponse,
     ModelNotFound,
     Overloaded,
     PermissionDenied,
-    Policy,
     ProviderUnavailable,
     QuotaExhausted,
     RateLimited,
     RequestTooLarge,
     ResponseRejected,
     ServerError,
-    StreamInterrupted,
     Timeout,
     UnsupportedRequest,
 )
-from understudy.errors import Effect
+from understudy.health import InMemoryHealthStore
 from understudy.health.admission import effect_of, report_of
 from understudy.health.in_memory import MOST_TARGETS
 from understudy.health.latency import Latency

@@ -8,23 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from timed import WAYS, Player, Stage, answer, ask, held_leases, record
 
-from understudy import (
+from understudy import Limits, LLMFactory, LLMProvider, LLMResponse, Policy, StreamInterrupted, Usage
+from understudy.errors import (
     AuthenticationFailed,
     ContextTooLong,
-    InMemoryHealthStore,
     InvalidRequest,
-    Limits,
-    LLMFactory,
-    LLMProvider,
-    LLMResponse,
-    Policy,
     QuotaExhausted,
     RateLimited,
     RequestTooLarge,
     ServerError,
-    StreamInterrupted,
-    Usage,
 )
+from understudy.health import InMemoryHealthStore
 from understudy.target import BreakerState
 
 EAGER = Policy.eager(breaker_jitter=0.0)

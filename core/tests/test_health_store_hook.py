@@ -8,9 +8,9 @@ import time
 import pytest
 from timed import WAYS, Player, Stage, ask, claim, record
 
-from understudy import BrokenPlugin, HealthStore, InMemoryHealthStore, Limits, LLMFactory, Policy, ServerError, hookimpl
-from understudy.errors import Effect
-from understudy.health import shared
+from understudy import Limits, LLMFactory, Policy, hookimpl
+from understudy.errors import BrokenPlugin, Effect, ServerError
+from understudy.health import HealthStore, InMemoryHealthStore, shared
 from understudy.health.budgets import Bulkhead
 from understudy.health.in_memory import Report
 from understudy.health.shared import GuardedStore

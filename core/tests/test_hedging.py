@@ -6,19 +6,8 @@ import threading
 import pytest
 from timed import NEVER, Player, Stage, answer, ask, held_leases, record
 
-from understudy import (
-    InvalidRequest,
-    Limits,
-    LLMFactory,
-    Overloaded,
-    Policy,
-    RateLimited,
-    Restart,
-    ServerError,
-    Usage,
-    hookimpl,
-)
-from understudy.errors import Effect
+from understudy import Limits, LLMFactory, Policy, Restart, Usage, hookimpl
+from understudy.errors import Effect, InvalidRequest, Overloaded, RateLimited, ServerError
 from understudy.health.budgets import BURST
 
 ASYNC = ["async", "astream"]

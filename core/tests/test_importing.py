@@ -5,7 +5,8 @@ import threading
 import pytest
 from timed import STREAMS, WAYS, Player, Stage, ask, held_leases, record
 
-from understudy import LLMFactory, Policy, ProviderUnavailable, Timeout, hookimpl
+from understudy import LLMFactory, Policy, hookimpl
+from understudy.errors import ProviderUnavailable, Timeout
 from understudy.events import AttemptFailed, AttemptFinished, AttemptStarted, CallFinished, CallStarted
 
 every_way = pytest.mark.parametrize("how", WAYS)

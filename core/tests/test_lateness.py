@@ -5,16 +5,8 @@ import logging
 import pytest
 from timed import NEVER, STREAMS, WAYS, Player, Stage, answer, record
 
-from understudy import (
-    EmptyResponse,
-    Overloaded,
-    Policy,
-    RateLimited,
-    ServerError,
-    Timeout,
-    Usage,
-    hookimpl,
-)
+from understudy import Policy, Usage, hookimpl
+from understudy.errors import EmptyResponse, Overloaded, RateLimited, ServerError, Timeout
 from understudy.events import AttemptFailed, CallFinished
 from understudy.provider import Pace
 

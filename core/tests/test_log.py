@@ -7,16 +7,8 @@ import threading
 import pytest
 from timed import WAYS, Player, Stage, ask, record
 
-from understudy import (
-    AuthenticationFailed,
-    Limits,
-    LLMFactory,
-    Policy,
-    QuotaExhausted,
-    RateLimited,
-    ServerError,
-    hookimpl,
-)
+from understudy import Limits, LLMFactory, Policy, hookimpl
+from understudy.errors import AuthenticationFailed, QuotaExhausted, RateLimited, ServerError
 from understudy.events import BreakerChanged, CallFinished, TargetSkipped
 from understudy.health.budgets import SUMMARY, PassedOver
 from understudy.testing import VirtualClock

@@ -11,25 +11,27 @@ from understudy import (
     Capabilities,
     ChatProvider,
     Finish,
-    InvalidRequest,
     Limits,
     LLMFactory,
     LLMProvider,
     LLMResponse,
+    Policy,
+    StreamInterrupted,
+    Usage,
+    hookimpl,
+)
+from understudy.errors import (
+    InvalidRequest,
     MalformedResponse,
     Overloaded,
-    Policy,
     QuotaExhausted,
     RateLimited,
     ResponseRejected,
-    StreamInterrupted,
     Timeout,
     UnknownFailure,
-    Usage,
-    hookimpl,
-    structured_output,
 )
 from understudy.messages import Message, Request
+from understudy.provider import structured_output
 from understudy.routing.adapters import PlainProvider
 
 every_way = pytest.mark.parametrize("how", WAYS)

@@ -3,7 +3,8 @@
 import pytest
 from timed import STREAMS, Player, Stage, answer, record
 
-from understudy import MalformedResponse, Policy, TextDelta, ThinkingDelta, Tool, Usage
+from understudy import Policy, TextDelta, ThinkingDelta, Tool, Usage
+from understudy.errors import MalformedResponse
 
 
 @pytest.mark.parametrize("how", STREAMS)

@@ -5,9 +5,11 @@ import asyncio
 import pytest
 from timed import NEVER, Player, Stage, ask, held_leases, record
 
-from understudy import Finish, Heartbeat, LLMFactory, Overloaded, Policy, ServerError
+from understudy import Finish, LLMFactory, Policy
+from understudy.errors import Overloaded, ServerError
 from understudy.health.budgets import BURST
 from understudy.provider import Pace
+from understudy.response import Heartbeat
 
 ASYNC = ["async", "astream"]
 both = pytest.mark.parametrize("how", ASYNC)

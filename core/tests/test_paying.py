@@ -5,20 +5,15 @@ import asyncio
 import pytest
 from timed import NEVER, STREAMS, WAYS, Player, Stage, answer, claim
 
-from understudy import (
+from understudy import FinishReason, Limits, Policy, StreamInterrupted, Usage, hookimpl
+from understudy.errors import (
     EmptyResponse,
-    FinishReason,
-    Limits,
     MalformedResponse,
     Overloaded,
-    Policy,
     QuotaExhausted,
     RateLimited,
     ServerError,
-    StreamInterrupted,
     Timeout,
-    Usage,
-    hookimpl,
 )
 
 USAGE = Usage(input_tokens=100, output_tokens=300)

@@ -10,26 +10,18 @@ from typing import Any
 import pytest
 from timed import Player
 
-from understudy import (
+from understudy import Capabilities, Limits, LLMFactory, LLMResponse, Message, Policy, Settings, Tool, weighted
+from understudy.errors import (
     AuthenticationFailed,
-    Capabilities,
     ContextTooLong,
-    InMemoryHealthStore,
-    Limits,
-    LLMFactory,
-    LLMResponse,
-    Message,
-    Plan,
-    Policy,
     RateLimited,
     ServerError,
-    Settings,
     TargetResting,
-    Tool,
     TooManyCalls,
-    weighted,
 )
+from understudy.explain import Plan
 from understudy.extras.pricing import estimate
+from understudy.health import InMemoryHealthStore
 from understudy.provider import Pace
 from understudy.testing import ScriptedProvider, VirtualClock
 

@@ -12,18 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timed import WAYS, Player, Stage
 
-from understudy import (
-    ConfigurationError,
-    InMemoryHealthStore,
-    LLMFactory,
-    Overloaded,
-    Policy,
-    RateLimited,
-    ServerError,
-    Settings,
-    StreamInterrupted,
-    weighted,
-)
+from understudy import ConfigurationError, LLMFactory, Policy, Settings, StreamInterrupted, weighted
+from understudy.errors import Overloaded, RateLimited, ServerError
+from understudy.health import InMemoryHealthStore
 from understudy.policy import PRESETS, ROUTINGS
 
 DOWN = ServerError("down")

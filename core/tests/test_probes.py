@@ -7,7 +7,8 @@ import time
 import pytest
 from timed import NEVER, Player, Stage, ask, held_leases, record
 
-from understudy import Finish, Limits, LLMFactory, Policy, RateLimited, ServerError
+from understudy import Finish, Limits, LLMFactory, Policy
+from understudy.errors import RateLimited, ServerError
 from understudy.health.record import SLOWEST_SIGN
 from understudy.response import Heartbeat
 

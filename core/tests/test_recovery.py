@@ -4,27 +4,22 @@ import pytest
 from timed import STREAMS, Player, Stage, answer, ask, held_leases, joined, record
 
 from understudy import (
-    ConnectionFailed,
-    ContentBlocked,
     Continuation,
-    Heartbeat,
-    InvalidRequest,
     Limits,
     LLMFactory,
     Message,
-    Overloaded,
     Policy,
-    RateLimited,
     Restart,
     StreamInterrupted,
     Text,
     TextDelta,
     ThinkingDelta,
-    Timeout,
     Tool,
     ToolCall,
     ToolCallDelta,
 )
+from understudy.errors import ConnectionFailed, ContentBlocked, InvalidRequest, Overloaded, RateLimited, Timeout
+from understudy.response import Heartbeat
 
 CUT = Overloaded("cut")
 KINDS = ["raise", "restart", "continue", "buffer"]

@@ -13,20 +13,11 @@ from unittest import mock
 
 import pytest
 
-from understudy import (
-    AmbiguousProvider,
-    BrokenPlugin,
-    ConfigurationError,
-    LLMFactory,
-    LLMProvider,
-    LLMResponse,
-    PluginError,
-    Settings,
-    UnknownProvider,
-)
+from understudy import ConfigurationError, LLMFactory, LLMProvider, LLMResponse, Settings
 from understudy.discovery.distributions import InstalledProvider
 from understudy.discovery.packages import FOLDERS, KNOWN_PACKAGES, source_of
 from understudy.discovery.registry import ProviderDescription, ProviderRegistry, registry
+from understudy.errors import AmbiguousProvider, BrokenPlugin, PluginError, UnknownProvider
 
 if TYPE_CHECKING:
     from conftest import Site

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from understudy import BrokenPlugin, ConfigurationError, Settings
+from understudy import ConfigurationError, Settings
 from understudy.discovery.distributions import InstalledProvider
 from understudy.discovery.loader import load_plugin
 from understudy.discovery.registry import ProviderRegistry
+from understudy.errors import BrokenPlugin
 
 if TYPE_CHECKING:
     from conftest import Site

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from understudy import ConfigurationError, LLMFactory, LLMProvider, LLMResponse, PluginError, Settings
+from understudy import ConfigurationError, LLMFactory, LLMProvider, LLMResponse, Settings
 from understudy.discovery.registry import ProviderRegistry
-from understudy.errors import BrokenPlugin
+from understudy.errors import BrokenPlugin, PluginError
 from understudy.masking import conceal
 
 NOTHING = Settings(environment={})

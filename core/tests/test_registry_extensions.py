@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from understudy import AmbiguousProvider, BrokenPlugin, LLMFactory, PluginError, Request, hookimpl
+from understudy import LLMFactory, Request, hookimpl
 from understudy.discovery.registry import load_extensions
+from understudy.errors import AmbiguousProvider, BrokenPlugin, PluginError
 
 if TYPE_CHECKING:
     from conftest import Site

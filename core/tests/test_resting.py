@@ -5,16 +5,9 @@ from dataclasses import replace
 import pytest
 from timed import WAYS, Player, Stage, record
 
-from understudy import (
-    AllProvidersFailed,
-    InMemoryHealthStore,
-    Limits,
-    Overloaded,
-    Policy,
-    RateLimited,
-    ServerError,
-    Timeout,
-)
+from understudy import AllProvidersFailed, Limits, Policy
+from understudy.errors import Overloaded, RateLimited, ServerError, Timeout
+from understudy.health import InMemoryHealthStore
 from understudy.health.in_memory import Lease
 
 DOWN = ServerError("down")

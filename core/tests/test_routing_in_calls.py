@@ -6,7 +6,8 @@ import random
 import pytest
 from timed import NEVER, Player
 
-from understudy import AuthenticationFailed, LLMFactory, Policy, QuotaExhausted, ServerError
+from understudy import LLMFactory, Policy
+from understudy.errors import AuthenticationFailed, QuotaExhausted, ServerError
 from understudy.health.latency import STALE
 from understudy.testing import VirtualClock
 

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from understudy import ConfigurationError, Secret, Settings, Timeout, masking
+from understudy import ConfigurationError, Secret, Settings, masking
+from understudy.errors import Timeout
 
 KEY = "parrot-0123456789-abcdef"
 VISIBLE = string.ascii_letters + string.digits + string.punctuation

@@ -2,14 +2,8 @@
 
 import pytest
 
-from understudy import (
-    AmbiguousProvider,
-    ConfigurationError,
-    LLMFactory,
-    RateLimited,
-    Settings,
-    UnknownProvider,
-)
+from understudy import ConfigurationError, LLMFactory, Settings
+from understudy.errors import AmbiguousProvider, RateLimited, UnknownProvider
 from understudy.testing import ScriptedProvider
 
 GROQ = '[providers.groq]\nuses = "openai"\nbase_url = "https://api.groq.test/v1/"\napi_key_env = "GROQ_API_KEY"\n'

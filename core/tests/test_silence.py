@@ -2,9 +2,10 @@
 
 from timed import claim
 
-from understudy import InMemoryHealthStore, Limits, Policy
+from understudy import Limits, Policy
 from understudy.engine.timeouts import NOTHING_LEARNT
 from understudy.errors import Effect
+from understudy.health import InMemoryHealthStore
 from understudy.health.record import LOOK, LOST
 from understudy.health.store import Report
 from understudy.testing import VirtualClock

@@ -12,19 +12,16 @@ from hypothesis import strategies as st
 from understudy import (
     Capabilities,
     ChatProvider,
-    EmptyResponse,
     Finish,
     LLMFactory,
     LLMProvider,
     LLMResponse,
-    Overloaded,
-    RateLimited,
     StreamInterrupted,
     TextDelta,
-    Timeout,
     ToolCall,
     ToolCallDelta,
 )
+from understudy.errors import EmptyResponse, Overloaded, RateLimited, Timeout
 from understudy.testing import ScriptedProvider, VirtualClock, no_waiting
 
 

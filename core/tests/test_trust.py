@@ -12,16 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from understudy import (
-    AmbiguousProvider,
-    ConfigurationError,
-    LLMFactory,
-    LLMProvider,
-    PluginLock,
-    Settings,
-    UntrustedPlugin,
-    load_extensions,
-)
+from understudy import ConfigurationError, LLMFactory, LLMProvider, Settings
+from understudy.discovery import PluginLock, load_extensions
+from understudy.errors import AmbiguousProvider, UntrustedPlugin
 
 if TYPE_CHECKING:
     from conftest import Site

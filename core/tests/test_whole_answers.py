@@ -6,9 +6,6 @@ import pytest
 from timed import NEVER, Player, Stage, answer, held_leases, record
 
 from understudy import (
-    EmptyResponse,
-    Heartbeat,
-    Overloaded,
     Policy,
     StreamInterrupted,
     Text,
@@ -19,7 +16,9 @@ from understudy import (
     ToolCallDelta,
     Usage,
 )
+from understudy.errors import EmptyResponse, Overloaded
 from understudy.provider import Pace
+from understudy.response import Heartbeat
 
 WHOLE = ["sync", "async"]
 every_whole = pytest.mark.parametrize("how", WHOLE)

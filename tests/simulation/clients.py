@@ -11,7 +11,8 @@ from typing import Any, cast
 from simulation.stores import Book, WatchedBudget, WatchedHedges
 from simulation.vendors import BAD, Vendor
 from simulation.world import CURRENT, CallRecord, History, VirtualLoop
-from understudy import Finish, LLMFactory, LLMResponse, Policy, Request, ResponseRejected
+from understudy import Finish, LLMFactory, LLMResponse, Policy, Request
+from understudy.errors import ResponseRejected
 from understudy.events import Event
 from understudy.execution.call import Execution, Runtime
 from understudy.execution.extensions import Extensions

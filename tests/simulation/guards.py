@@ -24,7 +24,7 @@ from understudy.execution.stream_recovery import Delivery
 from understudy.health import admission
 from understudy.health.breaker import Breaker
 from understudy.health.budgets import HedgeBudget, RetryBudget
-from understudy.health.leases import Holdings
+from understudy.health.leases import CallLeases
 from understudy.health.rate_windows import Allowance, Window
 from understudy.health.record import TargetRecord
 from understudy.health.shared import GuardedStore
@@ -136,13 +136,13 @@ GUARDS = (
     ),
     Guard("I10", _Run, "_wait_for", "budget.refused", "False", (1,)),
     Guard("I10", _Run, "_wait_for", "if state.tries:", "if state.tries > 1:", (1,)),
-    Guard("I15", Holdings, "leave", "self.give_back_retry()", "pass", (85,)),
-    Guard("I15", Holdings, "leave", "list(self._leases)", "()", (69,)),
+    Guard("I15", CallLeases, "leave", "self.give_back_retry()", "pass", (85,)),
+    Guard("I15", CallLeases, "leave", "list(self._leases)", "()", (69,)),
     Guard(
         "I15",
         Execution,
         "_skipped",
-        "self.holdings.give_back_retry()",
+        "self.leases.give_back_retry()",
         "pass",
         (3,),
         numbers(max_retries=12, max_delay=20.0),
@@ -150,9 +150,7 @@ GUARDS = (
     Guard("I15", async_driver, "_close", "await close()", "pass", (20,)),
     Guard("I15", Race, "close", "list(self._tasks)", "()", (35,)),
     Guard("I15", Race, "cancel", "task.cancel()", "pass", (1,)),
-    Guard(
-        "I16", attempt, "failed", "delivered = delivery is not None and delivery.began", "delivered = False", (31,)
-    ),
+    Guard("I16", attempt, "failed", "delivered = delivery is not None and delivery.began", "delivered = False", (31,)),
     Guard(
         "I16",
         Delivery,
@@ -236,7 +234,7 @@ GUARDS = (
         numbers(deadline=None, hedge_after=0.5, hedge_share=0.05),
     ),
     Guard("beside", _Run, "_beside", "if admission.probe:", "if False:", (1,)),
-    Guard("I15", Holdings, "leave_to_end", "{*(self._left_to_end or ()), index}", "set()", (62,)),
+    Guard("I15", CallLeases, "leave_to_end", "{*(self._left_to_end or ()), index}", "set()", (62,)),
     # ---- what calls share ----
     Guard(
         "I11",
@@ -289,7 +287,7 @@ GUARDS = (
     ),
     Guard("I18", Breaker, "_record_failure", "distinct >= RELAPSE and ", "", (36,)),
     Guard("I18", Breaker, "_is_quiet_and_failing", " and distinct >= min(FEW, policy.breaker_requests)", "", (259,)),
-    Guard("I20", Holdings, "take", "lease = Lease(True)", "raise", (39,)),
+    Guard("I20", CallLeases, "take", "lease = Lease(True)", "raise", (39,)),
     Guard("I20", GuardedStore, "_ask", "gate.acquire(timeout=PATIENCE)", "gate.acquire()", (41,)),
     Guard("I20", GuardedStore, "take", "if lease is not None else", "if True else", (3,)),
     Guard("opening", Breaker, "_record_failure", "in_a_row = len(streak) >= enough", "in_a_row = True", (1,)),
@@ -353,8 +351,8 @@ GUARDS = (
         Manners(dying=0.3),
     ),
     Guard("I22", _Run, "_end_other", 'if beside == "probe" and late:', "if False:", (41,)),
-    Guard("I15", attempt, "first_sign", "execution.holdings.shows_life(index)", "False", (1,)),
-    Guard("I24", Holdings, "leave", "self._admission.bulkhead.leave()", "pass", (34,)),
+    Guard("I15", attempt, "first_sign", "execution.leases.shows_life(index)", "False", (1,)),
+    Guard("I24", CallLeases, "leave", "self._admission.bulkhead.leave()", "pass", (34,)),
     Guard("I24", TargetRecord, "give", ".pop(claim.call, None)", ".get(claim.call)", (1,)),
     Guard(
         "I25",

@@ -12,23 +12,10 @@ from itertools import pairwise
 
 from simulation.vendors import SECRET
 from simulation.world import CallRecord, Flushed, Given, History, Taken, Visit
-from understudy import (
-    AllProvidersFailed,
-    ContentBlocked,
-    Continuation,
-    Failure,
-    Finish,
-    QuotaFailure,
-    RateLimited,
-    RequestFailure,
-    Restart,
-    StreamInterrupted,
-    TargetResting,
-    TextDelta,
-)
+from understudy import AllProvidersFailed, Continuation, Failure, Finish, Restart, StreamInterrupted, TextDelta
 from understudy.engine.decision import FAST, SHORT_HINT
 from understudy.engine.decision import QUICK as SOON
-from understudy.errors import Scope
+from understudy.errors import ContentBlocked, QuotaFailure, RateLimited, RequestFailure, Scope, TargetResting
 from understudy.events import AttemptStarted, RetryScheduled, TargetSkipped
 from understudy.response import Attempt
 

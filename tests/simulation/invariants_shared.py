@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from simulation.invariants import MARGIN, ROUNDING, come_to
 from simulation.world import CallRecord, Flushed, Given, History, Taken
-from understudy import Continuation, RateLimited, Restart
-from understudy.errors import Effect, Failure
+from understudy import Continuation, Restart
+from understudy.errors import Effect, Failure, RateLimited
 from understudy.events import RetryScheduled
 from understudy.health import shared
 from understudy.health.breaker import FEW, RELAPSE

@@ -8,7 +8,8 @@ from itertools import pairwise
 from simulation.faults import is_sound
 from simulation.invariants import MARGIN
 from simulation.world import CallRecord, Flushed, History, Taken, Visit
-from understudy import Failure, StreamInterrupted, Timeout
+from understudy import Failure, StreamInterrupted
+from understudy.errors import Timeout
 from understudy.events import AttemptFailed
 from understudy.target import BreakerState
 

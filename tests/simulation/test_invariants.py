@@ -23,8 +23,9 @@ from simulation.mutations import without
 from simulation.places import PLACES
 from simulation.replay import check_i14, recorded
 from simulation.scenarios import play
-from understudy import LLMFactory, Overloaded, Policy, RateLimited, ServerError
+from understudy import LLMFactory, Policy
 from understudy.engine.call_state import CallState
+from understudy.errors import Overloaded, RateLimited, ServerError
 from understudy.execution import attempt
 from understudy.factory import RUNTIME
 from understudy.health.breaker import Breaker

@@ -10,28 +10,30 @@ from random import Random
 from simulation.faults import Episode, current
 from simulation.world import CURRENT, History, VirtualLoop, Visit
 from understudy import (
-    AuthenticationFailed,
     Capabilities,
     ChatProvider,
-    ConnectionFailed,
-    ContentBlocked,
-    EmptyResponse,
     Failure,
     Finish,
     FinishReason,
-    InvalidRequest,
     LLMResponse,
-    MalformedResponse,
-    Overloaded,
     Policy,
-    QuotaExhausted,
-    RateLimited,
     Request,
-    RequestTooLarge,
-    ServerError,
     StreamEvent,
     TextDelta,
     Usage,
+)
+from understudy.errors import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    ContentBlocked,
+    EmptyResponse,
+    InvalidRequest,
+    MalformedResponse,
+    Overloaded,
+    QuotaExhausted,
+    RateLimited,
+    RequestTooLarge,
+    ServerError,
 )
 from understudy.health.store import Claim, Lease
 from understudy.masking import register_secret

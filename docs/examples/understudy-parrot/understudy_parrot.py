@@ -5,7 +5,6 @@ import re
 from understudy import (
     Capabilities,
     ChatProvider,
-    ContextTooLong,
     Finish,
     FinishReason,
     LLMResponse,
@@ -13,6 +12,7 @@ from understudy import (
     TextDelta,
     hookimpl,
 )
+from understudy.errors import ContextTooLong
 
 
 class ParrotProvider(ChatProvider):

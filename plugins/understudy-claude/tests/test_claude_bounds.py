@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from understudy import MalformedResponse, Message, Request, ServerError, Settings, StreamInterrupted
+from understudy import Message, Request, Settings, StreamInterrupted
+from understudy.errors import MalformedResponse, ServerError
 from understudy_claude import ClaudeProvider
 from understudy_toolkit.conformance import FaultServer, Reply
 

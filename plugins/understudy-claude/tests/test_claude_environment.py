@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from understudy import ConfigurationError, Failure, Message, ProviderUnavailable, Request, Settings
+from understudy import ConfigurationError, Failure, Message, Request, Settings
+from understudy.errors import ProviderUnavailable
 from understudy_claude import ClaudeProvider, understudy_provider
 from understudy_claude.models import DEFAULT_MODEL
 from understudy_sandbox import faults

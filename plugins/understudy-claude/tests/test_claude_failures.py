@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from understudy import (
+from understudy import Failure, Secret
+from understudy.errors import (
     AuthenticationFailed,
     ContextTooLong,
-    Failure,
     InvalidRequest,
     MalformedResponse,
     ModelNotFound,
@@ -19,7 +19,6 @@ from understudy import (
     QuotaExhausted,
     RateLimited,
     RequestTooLarge,
-    Secret,
     ServerError,
     Timeout,
     UnsupportedRequest,

@@ -13,21 +13,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from understudy import (
+from understudy import Failure, LLMResponse, Message, Request, StreamInterrupted
+from understudy.errors import (
     AuthenticationFailed,
     ConnectionFailed,
     EmptyResponse,
-    Failure,
-    LLMResponse,
     MalformedResponse,
-    Message,
     Overloaded,
     QuotaExhausted,
     RateLimited,
-    Request,
     RequestTooLarge,
     ServerError,
-    StreamInterrupted,
     Timeout,
 )
 from understudy_claude import ClaudeProvider

@@ -11,13 +11,9 @@ import pytest
 from understudy import (
     File,
     Finish,
-    Heartbeat,
     Image,
     LLMFactory,
-    MalformedResponse,
     Message,
-    Overloaded,
-    Pace,
     Request,
     Settings,
     StreamEvent,
@@ -31,6 +27,9 @@ from understudy import (
     ToolCallDelta,
     ToolResult,
 )
+from understudy.errors import MalformedResponse, Overloaded
+from understudy.provider import Pace
+from understudy.response import Heartbeat
 from understudy_claude import ClaudeProvider
 from understudy_claude.models import LONG_PROMPT
 from understudy_claude.streaming import EventReader, StreamReader

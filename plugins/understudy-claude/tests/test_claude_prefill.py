@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from understudy import Message, Request, Text, TextDelta, Thinking, UnsupportedRequest
+from understudy import Message, Request, Text, TextDelta, Thinking
+from understudy.errors import UnsupportedRequest
 from understudy_claude.failures import failure_of_reply
 from understudy_claude.models import takes_prefill
 from understudy_claude.streaming import StreamReader

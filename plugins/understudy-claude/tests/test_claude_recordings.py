@@ -9,14 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from understudy import (
-    AuthenticationFailed,
-    ContextTooLong,
     Failure,
     Finish,
     LLMResponse,
     Message,
-    Overloaded,
-    RateLimited,
     Request,
     Settings,
     TextDelta,
@@ -24,6 +20,7 @@ from understudy import (
     Tool,
     ToolCallDelta,
 )
+from understudy.errors import AuthenticationFailed, ContextTooLong, Overloaded, RateLimited
 from understudy_claude import ClaudeProvider
 
 EXPECTED_FAILURES: Mapping[tuple[int, str], type[Failure]] = {

@@ -7,14 +7,9 @@ from typing import Any
 import pytest
 
 from understudy import (
-    ContentBlocked,
-    EmptyResponse,
     FinishReason,
-    Heartbeat,
     LLMResponse,
-    MalformedResponse,
     Message,
-    Overloaded,
     Request,
     StreamInterrupted,
     Text,
@@ -24,6 +19,8 @@ from understudy import (
     ToolCallDelta,
     Usage,
 )
+from understudy.errors import ContentBlocked, EmptyResponse, MalformedResponse, Overloaded
+from understudy.response import Heartbeat
 from understudy_claude.streaming import StreamReader
 from understudy_claude.wire import Asked, response_of
 

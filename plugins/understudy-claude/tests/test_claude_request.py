@@ -7,19 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from understudy import (
-    File,
-    Image,
-    InvalidRequest,
-    Message,
-    Request,
-    ResponseWarning,
-    Text,
-    Thinking,
-    Tool,
-    ToolCall,
-    ToolResult,
-)
+from understudy import File, Image, Message, Request, ResponseWarning, Text, Thinking, Tool, ToolCall, ToolResult
+from understudy.errors import InvalidRequest
 from understudy_claude import ClaudeProvider
 from understudy_claude.models import DEFAULT_MAX_TOKENS, DEFAULT_MODEL, ending_warnings, takes_sampling
 from understudy_claude.wire import request_body

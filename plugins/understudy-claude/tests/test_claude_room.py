@@ -7,17 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from understudy import (
-    AnswerCutShort,
-    EmptyResponse,
-    Finish,
-    LLMFactory,
-    Message,
-    Request,
-    Settings,
-    TextDelta,
-    Tool,
-)
+from understudy import Finish, LLMFactory, Message, Request, Settings, TextDelta, Tool
+from understudy.errors import AnswerCutShort, EmptyResponse
 from understudy_claude import ClaudeProvider
 from understudy_claude.models import DEFAULT_MAX_TOKENS
 from understudy_claude.streaming import StreamReader

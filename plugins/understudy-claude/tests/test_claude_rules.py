@@ -11,15 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from understudy import (
-    AuthenticationFailed,
-    Failure,
-    LLMFactory,
-    MalformedResponse,
-    ProviderUnavailable,
-    Settings,
-    Timeout,
-)
+from understudy import Failure, LLMFactory, Settings
+from understudy.errors import AuthenticationFailed, MalformedResponse, ProviderUnavailable, Timeout
 from understudy_claude import ClaudeProvider, models
 from understudy_claude.models import DEFAULT_MODEL, NEWEST_VERSION, WHY_SENT, rules, traits_of
 from understudy_sandbox import faults

@@ -9,17 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from understudy import (
-    LLMFactory,
-    Message,
-    Request,
-    Settings,
-    Text,
-    Thinking,
-    Tool,
-    ToolResult,
-    UnsupportedRequest,
-)
+from understudy import LLMFactory, Message, Request, Settings, Text, Thinking, Tool, ToolResult
+from understudy.errors import UnsupportedRequest
 from understudy_claude import ClaudeProvider
 from understudy_claude.failures import WITHOUT_THINKING
 

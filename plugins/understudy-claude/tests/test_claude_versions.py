@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import anthropic
 import pytest
 
-from understudy import File, InvalidRequest, LLMFactory, Message, Request, Settings, Text, ToolResult
+from understudy import File, LLMFactory, Message, Request, Settings, Text, ToolResult
+from understudy.errors import InvalidRequest
 from understudy_claude import ClaudeProvider
 from understudy_claude.failures import WITHOUT_SAMPLING
 from understudy_claude.models import NEWEST_VERSION, SAMPLING_VERSION

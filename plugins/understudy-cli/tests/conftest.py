@@ -24,10 +24,8 @@ COMMAND = (sys.executable, "-m", "understudy_cli")
 
 PARROT = """
 import time
-from understudy import (
-    AuthenticationFailed, ChatProvider, ConnectionFailed, Finish, LLMResponse, ModelNotFound, QuotaExhausted,
-    RateLimited, ResponseWarning, TextDelta, Usage, hookimpl,
-)
+from understudy import ChatProvider, Finish, LLMResponse, ResponseWarning, TextDelta, Usage, hookimpl
+from understudy.errors import AuthenticationFailed, ConnectionFailed, ModelNotFound, QuotaExhausted, RateLimited
 
 FAILURES = {
     "limited": RateLimited("too many", status=429, code="too_many", retry_after=30),

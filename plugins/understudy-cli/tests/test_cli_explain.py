@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from understudy import Attempt, Policy, Timeout, Usage
+from understudy import Attempt, Policy, Usage
+from understudy.errors import Timeout
 from understudy_cli.attempts import as_json, table_of
 from understudy_cli.output import dollars
 
@@ -18,7 +19,8 @@ ROUTE = ("-p", "parrot", "-f", "macaw")
 
 # A health store that knows of ten calls in which the parrot failed, as one that processes share would.
 NURSE = """
-from understudy import Claim, Effect, InMemoryHealthStore, Policy, Report, hookimpl
+from understudy import Policy, hookimpl
+from understudy.health import Claim, Effect, InMemoryHealthStore, Report
 
 store = InMemoryHealthStore()
 for call in range(10):

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from understudy import ConfigurationError, Failure, Message, ProviderUnavailable, Request, Settings
+from understudy import ConfigurationError, Failure, Message, Request, Settings
+from understudy.errors import ProviderUnavailable
 from understudy_cohere import CohereProvider, understudy_provider
 from understudy_cohere.models import DEFAULT_MODEL
 from understudy_sandbox import faults

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from understudy import (
+from understudy import Failure, Secret
+from understudy.errors import (
     AuthenticationFailed,
     ContentBlocked,
     ContextTooLong,
     EmptyResponse,
-    Failure,
     InvalidRequest,
     MalformedResponse,
     ModelNotFound,
@@ -21,7 +21,6 @@ from understudy import (
     PermissionDenied,
     QuotaExhausted,
     RateLimited,
-    Secret,
     ServerError,
     Timeout,
     UnsupportedRequest,

@@ -16,22 +16,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from understudy import (
+from understudy import Failure, LLMResponse, Message, Request, Settings, StreamInterrupted
+from understudy.errors import (
     AuthenticationFailed,
     ConnectionFailed,
     ContentBlocked,
     ContextTooLong,
     EmptyResponse,
-    Failure,
-    LLMResponse,
     MalformedResponse,
-    Message,
     Overloaded,
     QuotaExhausted,
-    Request,
     ServerError,
-    Settings,
-    StreamInterrupted,
     Timeout,
 )
 from understudy_cohere import CohereProvider

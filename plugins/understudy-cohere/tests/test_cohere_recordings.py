@@ -8,18 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from understudy import (
-    AuthenticationFailed,
-    Failure,
-    Finish,
-    LLMResponse,
-    Message,
-    ModelNotFound,
-    Request,
-    Settings,
-    TextDelta,
-    Tool,
-)
+from understudy import Failure, Finish, LLMResponse, Message, Request, Settings, TextDelta, Tool
+from understudy.errors import AuthenticationFailed, ModelNotFound
 from understudy_cohere import CohereProvider
 
 EXPECTED_FAILURES: Mapping[int, type[Failure]] = {401: AuthenticationFailed, 404: ModelNotFound}

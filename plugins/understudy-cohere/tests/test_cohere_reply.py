@@ -6,21 +6,8 @@ from typing import Any
 
 import pytest
 
-from understudy import (
-    EmptyResponse,
-    FinishReason,
-    LLMResponse,
-    MalformedResponse,
-    Message,
-    Request,
-    ServerError,
-    Text,
-    Thinking,
-    Timeout,
-    Tool,
-    ToolCall,
-    Usage,
-)
+from understudy import FinishReason, LLMResponse, Message, Request, Text, Thinking, Tool, ToolCall, Usage
+from understudy.errors import EmptyResponse, MalformedResponse, ServerError, Timeout
 from understudy_cohere.wire import response_of
 
 MODEL = "command-x"

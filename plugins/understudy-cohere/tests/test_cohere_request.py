@@ -8,19 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from understudy import (
-    File,
-    Image,
-    InvalidRequest,
-    Message,
-    Request,
-    Text,
-    Thinking,
-    Tool,
-    ToolCall,
-    ToolResult,
-    UnsupportedRequest,
-)
+from understudy import File, Image, Message, Request, Text, Thinking, Tool, ToolCall, ToolResult
+from understudy.errors import InvalidRequest, UnsupportedRequest
 from understudy_cohere import CohereProvider
 from understudy_cohere.wire import request_body
 

@@ -10,14 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy import (
-    ContextTooLong,
     Finish,
     FinishReason,
-    Heartbeat,
-    MalformedResponse,
     Message,
     Request,
-    ServerError,
     StreamInterrupted,
     Text,
     TextDelta,
@@ -28,6 +24,8 @@ from understudy import (
     ToolCallDelta,
     Usage,
 )
+from understudy.errors import ContextTooLong, MalformedResponse, ServerError
+from understudy.response import Heartbeat
 from understudy_cohere.streaming import EventReader, StreamReader
 
 REQUEST = Request(messages=(Message.user("Hello"),), tools=(Tool(name="get-weather"),))

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from understudy import AnswerCutShort, EmptyResponse, Finish, LLMFactory, Message, Pace, Policy, Request, Settings
+from understudy import Finish, LLMFactory, Message, Policy, Request, Settings
+from understudy.errors import AnswerCutShort, EmptyResponse
+from understudy.provider import Pace
 from understudy_cohere import CohereProvider
 from understudy_cohere.models import DEFAULT_MODEL, WHY_SENT, ending_warnings, most_tokens, room, rules
 from understudy_cohere.wire import request_body, response_of

@@ -10,15 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from understudy import (
-    ConfigurationError,
-    LLMResponse,
-    MalformedResponse,
-    Message,
-    ProviderUnavailable,
-    Request,
-    Settings,
-)
+from understudy import ConfigurationError, LLMResponse, Message, Request, Settings
+from understudy.errors import MalformedResponse, ProviderUnavailable
 from understudy_gemini_legacy import GeminiLegacyProvider, understudy_provider
 from understudy_sandbox import Sandbox, faults
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from understudy import (
+from understudy import Failure
+from understudy.errors import (
     AuthenticationFailed,
     ConnectionFailed,
     ContextTooLong,
-    Failure,
     InvalidRequest,
     MalformedResponse,
     ModelNotFound,

@@ -13,23 +13,19 @@ from typing import Any
 
 import pytest
 
-from understudy import (
+from understudy import Failure, LLMResponse, Message, Request, StreamInterrupted
+from understudy.errors import (
     AuthenticationFailed,
     ConnectionFailed,
     ContentBlocked,
     ContextTooLong,
     EmptyResponse,
-    Failure,
     InvalidRequest,
-    LLMResponse,
     MalformedResponse,
-    Message,
     Overloaded,
     QuotaExhausted,
     RateLimited,
-    Request,
     ServerError,
-    StreamInterrupted,
     Timeout,
 )
 from understudy_gemini_legacy import GeminiLegacyProvider

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from understudy import Finish, Heartbeat, Message, Pace, Request, StreamEvent, TextDelta, ThinkingDelta, ToolCallDelta
+from understudy import Finish, Message, Request, StreamEvent, TextDelta, ThinkingDelta, ToolCallDelta
+from understudy.provider import Pace
+from understudy.response import Heartbeat
 from understudy_gemini_legacy.streaming import ElementReader
 from understudy_gemini_wire.streaming import StreamReader
 from understudy_gemini_wire.wire import Asked

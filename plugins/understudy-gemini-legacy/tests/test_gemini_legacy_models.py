@@ -9,22 +9,24 @@ from typing import Any
 import pytest
 
 from understudy import (
-    AnswerCutShort,
-    AuthenticationFailed,
-    EmptyResponse,
     Failure,
     FinishReason,
     LLMFactory,
     LLMResponse,
-    MalformedResponse,
     Message,
-    ModelNotFound,
-    ProviderUnavailable,
     Request,
     Settings,
-    Timeout,
     ToolCall,
     ToolResult,
+)
+from understudy.errors import (
+    AnswerCutShort,
+    AuthenticationFailed,
+    EmptyResponse,
+    MalformedResponse,
+    ModelNotFound,
+    ProviderUnavailable,
+    Timeout,
     UnsupportedRequest,
 )
 from understudy_gemini_legacy import GeminiLegacyProvider, models, understudy_provider

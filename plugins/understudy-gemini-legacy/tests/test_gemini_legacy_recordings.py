@@ -14,21 +14,8 @@ from typing import Any
 
 import pytest
 
-from understudy import (
-    AuthenticationFailed,
-    ContentBlocked,
-    EmptyResponse,
-    Failure,
-    FinishReason,
-    LLMResponse,
-    Message,
-    Overloaded,
-    RateLimited,
-    Request,
-    Tool,
-    ToolResult,
-    Usage,
-)
+from understudy import Failure, FinishReason, LLMResponse, Message, Request, Tool, ToolResult, Usage
+from understudy.errors import AuthenticationFailed, ContentBlocked, EmptyResponse, Overloaded, RateLimited
 from understudy_gemini_legacy import GeminiLegacyProvider
 
 ASKED = Request(messages=(Message.user("a"),), timeout=5)

@@ -11,16 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from understudy import (
-    ContentBlocked,
-    EmptyResponse,
     Failure,
     File,
     Finish,
     FinishReason,
-    Heartbeat,
     Image,
     LLMResponse,
-    MalformedResponse,
     Message,
     Request,
     StreamInterrupted,
@@ -33,6 +29,8 @@ from understudy import (
     ToolCallDelta,
     Usage,
 )
+from understudy.errors import ContentBlocked, EmptyResponse, MalformedResponse
+from understudy.response import Heartbeat
 from understudy_gemini_legacy.streaming import ElementReader
 from understudy_gemini_legacy.wire import request_body
 from understudy_gemini_wire.streaming import StreamReader

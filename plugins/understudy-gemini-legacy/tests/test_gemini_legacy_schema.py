@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from understudy import Message, Request, Tool, UnsupportedRequest
+from understudy import Message, Request, Tool
+from understudy.errors import UnsupportedRequest
 from understudy_gemini_legacy.schema import translate
 from understudy_gemini_legacy.wire import request_body
 

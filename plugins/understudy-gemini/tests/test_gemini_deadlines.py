@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from understudy import Finish, LLMFactory, LLMResponse, Message, Request, Timeout
+from understudy import Finish, LLMFactory, LLMResponse, Message, Request
+from understudy.errors import Timeout
 from understudy_gemini import GeminiProvider
 from understudy_sandbox import Sandbox, faults
 

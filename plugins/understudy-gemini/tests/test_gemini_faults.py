@@ -11,22 +11,18 @@ from collections.abc import Callable
 
 import pytest
 
-from understudy import (
+from understudy import Failure, LLMResponse, Message, Request, StreamInterrupted
+from understudy.errors import (
     ConnectionFailed,
     ContentBlocked,
     ContextTooLong,
     EmptyResponse,
-    Failure,
     InvalidRequest,
-    LLMResponse,
     MalformedResponse,
-    Message,
     Overloaded,
     QuotaExhausted,
     RateLimited,
-    Request,
     ServerError,
-    StreamInterrupted,
     Timeout,
 )
 from understudy_gemini import GeminiProvider

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from understudy import AuthenticationFailed, Failure, LLMResponse, Message, PermissionDenied, Request
+from understudy import Failure, LLMResponse, Message, Request
+from understudy.errors import AuthenticationFailed, PermissionDenied
 from understudy_gemini import GeminiProvider
 from understudy_gemini_wire.failures import failure_of_reply
 from understudy_sandbox import Sandbox, faults

@@ -13,16 +13,8 @@ from types import ModuleType
 
 import pytest
 
-from understudy import (
-    ConfigurationError,
-    LLMResponse,
-    MalformedResponse,
-    Message,
-    ProviderUnavailable,
-    Request,
-    Settings,
-    TextDelta,
-)
+from understudy import ConfigurationError, LLMResponse, Message, Request, Settings, TextDelta
+from understudy.errors import MalformedResponse, ProviderUnavailable
 from understudy_gemini import GeminiProvider, understudy_provider
 from understudy_sandbox import Sandbox, faults
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from understudy import LLMFactory, LLMResponse, Message, Request, Settings, Timeout, ToolCall, UnsupportedRequest
+from understudy import LLMFactory, LLMResponse, Message, Request, Settings, ToolCall
+from understudy.errors import Timeout, UnsupportedRequest
 from understudy_gemini import Connection, GeminiProvider, models
 from understudy_gemini.connection import LEAST_SERVER_TIMEOUT
 from understudy_gemini.wire import request_body

@@ -11,18 +11,8 @@ from typing import Any
 
 import pytest
 
-from understudy import (
-    File,
-    Image,
-    Message,
-    Request,
-    Text,
-    Thinking,
-    Tool,
-    ToolCall,
-    ToolResult,
-    UnsupportedRequest,
-)
+from understudy import File, Image, Message, Request, Text, Thinking, Tool, ToolCall, ToolResult
+from understudy.errors import UnsupportedRequest
 from understudy_gemini import GeminiProvider
 from understudy_gemini.wire import request_body
 from understudy_sandbox import Sandbox

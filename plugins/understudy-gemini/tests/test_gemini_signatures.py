@@ -7,19 +7,8 @@ from typing import Any
 
 import pytest
 
-from understudy import (
-    Finish,
-    InvalidRequest,
-    LLMFactory,
-    LLMResponse,
-    Message,
-    Request,
-    Text,
-    Thinking,
-    ToolCall,
-    ToolResult,
-    UnsupportedRequest,
-)
+from understudy import Finish, LLMFactory, LLMResponse, Message, Request, Text, Thinking, ToolCall, ToolResult
+from understudy.errors import InvalidRequest, UnsupportedRequest
 from understudy_gemini import GeminiProvider
 from understudy_gemini_wire.failures import WITHOUT_SIGNATURES, failure_of_reply
 from understudy_sandbox import Sandbox, faults

@@ -8,18 +8,8 @@ from typing import Any
 
 import pytest
 
-from understudy import (
-    AnswerCutShort,
-    EmptyResponse,
-    Finish,
-    FinishReason,
-    LLMFactory,
-    LLMResponse,
-    Message,
-    Request,
-    TextDelta,
-    ThinkingDelta,
-)
+from understudy import Finish, FinishReason, LLMFactory, LLMResponse, Message, Request, TextDelta, ThinkingDelta
+from understudy.errors import AnswerCutShort, EmptyResponse
 from understudy_gemini import GeminiProvider
 from understudy_gemini.thinking import Plan, plan_thinking
 from understudy_sandbox import Sandbox

@@ -11,16 +11,8 @@ from typing import Any
 
 import pytest
 
-from understudy import (
-    AuthenticationFailed,
-    LLMResponse,
-    Message,
-    ProviderUnavailable,
-    RateLimited,
-    Request,
-    Settings,
-    TransientFailure,
-)
+from understudy import LLMResponse, Message, Request, Settings
+from understudy.errors import AuthenticationFailed, ProviderUnavailable, RateLimited, TransientFailure
 from understudy_gemini import GeminiProvider
 from understudy_gemini.vertex import understudy_provider
 from understudy_sandbox import Sandbox, faults

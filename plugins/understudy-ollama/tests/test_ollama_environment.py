@@ -13,14 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from understudy import (
-    AuthenticationFailed,
-    Failure,
-    Message,
-    ProviderUnavailable,
-    Request,
-    Settings,
-)
+from understudy import Failure, Message, Request, Settings
+from understudy.errors import AuthenticationFailed, ProviderUnavailable
 from understudy_ollama import OllamaProvider
 from understudy_ollama.models import DEFAULT_MODEL
 from understudy_sandbox import faults

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from understudy import (
+from understudy import Failure, Secret
+from understudy.errors import (
     AuthenticationFailed,
     ConnectionFailed,
     ContextTooLong,
-    Failure,
     InvalidRequest,
     MalformedResponse,
     ModelNotFound,
@@ -20,7 +20,6 @@ from understudy import (
     PermissionDenied,
     QuotaExhausted,
     RateLimited,
-    Secret,
     ServerError,
     Timeout,
     UnsupportedRequest,

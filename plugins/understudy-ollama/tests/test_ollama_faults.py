@@ -15,24 +15,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from understudy import (
+from understudy import Failure, LLMFactory, LLMResponse, Message, Request, Settings, StreamInterrupted
+from understudy.errors import (
     AuthenticationFailed,
     ConnectionFailed,
     ContextTooLong,
     EmptyResponse,
-    Failure,
-    LLMFactory,
-    LLMResponse,
     MalformedResponse,
-    Message,
     ModelNotFound,
     Overloaded,
     QuotaExhausted,
     RateLimited,
-    Request,
     ServerError,
-    Settings,
-    StreamInterrupted,
     Timeout,
 )
 from understudy_ollama import OllamaProvider

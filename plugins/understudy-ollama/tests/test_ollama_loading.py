@@ -10,16 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from understudy import (
-    ConnectionFailed,
-    LLMResponse,
-    MalformedResponse,
-    Message,
-    Request,
-    ServerError,
-    Settings,
-    Timeout,
-)
+from understudy import LLMResponse, Message, Request, Settings
+from understudy.errors import ConnectionFailed, MalformedResponse, ServerError, Timeout
 from understudy_ollama import OllamaProvider
 from understudy_ollama import loading as module
 from understudy_ollama.wire import loading_body, request_body

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from understudy import Heartbeat, InvalidRequest, Message, ModelNotFound, Pace, Request, Settings, TextDelta, Timeout
+from understudy import Message, Request, Settings, TextDelta
+from understudy.errors import InvalidRequest, ModelNotFound, Timeout
+from understudy.provider import Pace
+from understudy.response import Heartbeat
 from understudy_ollama import OllamaProvider
 from understudy_ollama.memory import LOADING, MARGIN, Memory, seconds_of
 from understudy_ollama.models import KEPT

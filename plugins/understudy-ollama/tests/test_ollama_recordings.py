@@ -8,19 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from understudy import (
-    ContextTooLong,
-    Failure,
-    Finish,
-    LLMResponse,
-    Message,
-    ModelNotFound,
-    Request,
-    Settings,
-    TextDelta,
-    ThinkingDelta,
-    Tool,
-)
+from understudy import Failure, Finish, LLMResponse, Message, Request, Settings, TextDelta, ThinkingDelta, Tool
+from understudy.errors import ContextTooLong, ModelNotFound
 from understudy_ollama import OllamaProvider
 
 EXPECTED_FAILURES: Mapping[tuple[int, str], type[Failure]] = {

@@ -8,14 +8,11 @@ from typing import Any
 import pytest
 
 from understudy import (
-    EmptyResponse,
     Finish,
     FinishReason,
     LLMResponse,
-    MalformedResponse,
     Message,
     Request,
-    ServerError,
     StreamEvent,
     StreamInterrupted,
     Text,
@@ -26,6 +23,7 @@ from understudy import (
     ToolCallDelta,
     Usage,
 )
+from understudy.errors import EmptyResponse, MalformedResponse, ServerError
 from understudy_ollama.streaming import StreamReader
 from understudy_ollama.wire import response_of
 

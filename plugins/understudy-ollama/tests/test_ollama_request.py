@@ -11,7 +11,6 @@ from understudy import (
     File,
     Finish,
     Image,
-    InvalidRequest,
     LLMFactory,
     LLMResponse,
     Message,
@@ -21,8 +20,8 @@ from understudy import (
     Tool,
     ToolCall,
     ToolResult,
-    UnsupportedRequest,
 )
+from understudy.errors import InvalidRequest, UnsupportedRequest
 from understudy_ollama import OllamaProvider
 from understudy_ollama.models import DEFAULT_MODEL
 from understudy_ollama.wire import request_body

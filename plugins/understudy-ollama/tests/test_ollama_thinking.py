@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from understudy import (
-    AnswerCutShort,
-    EmptyResponse,
     Finish,
     FinishReason,
     LLMFactory,
@@ -23,6 +21,7 @@ from understudy import (
     ThinkingDelta,
     Usage,
 )
+from understudy.errors import AnswerCutShort, EmptyResponse
 from understudy_ollama import OllamaProvider
 from understudy_toolkit.thinking import MORE_ROOM, ROOM
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from understudy import Failure, LLMFactory, Message, RateLimited, Request, Settings, StreamInterrupted
+from understudy import Failure, LLMFactory, Message, Request, Settings, StreamInterrupted
+from understudy.errors import RateLimited
 from understudy_openai import OpenAIProvider
 from understudy_sandbox import faults
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from understudy import ConfigurationError, Failure, Message, ProviderUnavailable, Request, Settings
+from understudy import ConfigurationError, Failure, Message, Request, Settings
+from understudy.errors import ProviderUnavailable
 from understudy_openai import OpenAIProvider, understudy_provider
 from understudy_openai.models import DEFAULT_MODEL
 from understudy_sandbox import faults

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from understudy import (
+from understudy import Failure, Secret
+from understudy.errors import (
     AuthenticationFailed,
     ContentBlocked,
     ContextTooLong,
-    Failure,
     InvalidRequest,
     MalformedResponse,
     ModelNotFound,
@@ -20,7 +20,6 @@ from understudy import (
     QuotaExhausted,
     RateLimited,
     RequestTooLarge,
-    Secret,
     ServerError,
     Timeout,
     UnsupportedRequest,

@@ -13,26 +13,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from understudy import (
+from understudy import Failure, LLMResponse, Message, Request, StreamInterrupted
+from understudy.errors import (
     AuthenticationFailed,
     ConnectionFailed,
     ContentBlocked,
     ContextTooLong,
     EmptyResponse,
-    Failure,
     InvalidRequest,
-    LLMResponse,
     MalformedResponse,
-    Message,
     ModelNotFound,
     Overloaded,
     PermissionDenied,
     QuotaExhausted,
     RateLimited,
-    Request,
     RequestTooLarge,
     ServerError,
-    StreamInterrupted,
     Timeout,
 )
 from understudy_openai import OpenAIProvider

@@ -12,10 +12,8 @@ import pytest
 
 from understudy import (
     Finish,
-    Heartbeat,
     LLMFactory,
     Message,
-    Pace,
     Request,
     Settings,
     StreamEvent,
@@ -24,6 +22,8 @@ from understudy import (
     Tool,
     ToolCallDelta,
 )
+from understudy.provider import Pace
+from understudy.response import Heartbeat
 from understudy_openai import OpenAIProvider, streaming, streaming_responses
 from understudy_openai.models import Endpoint
 from understudy_sandbox import faults

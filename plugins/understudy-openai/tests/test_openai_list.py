@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from understudy import (
+from understudy import Failure, Settings
+from understudy.errors import (
     AuthenticationFailed,
     ConnectionFailed,
-    Failure,
     MalformedResponse,
     ProviderUnavailable,
     RateLimited,
-    Settings,
     Timeout,
     UnsupportedRequest,
 )

@@ -9,18 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from understudy import (
-    AnswerCutShort,
-    EmptyResponse,
-    Finish,
-    FinishReason,
-    LLMFactory,
-    Message,
-    Pace,
-    Request,
-    ResponseWarning,
-    Settings,
-)
+from understudy import Finish, FinishReason, LLMFactory, Message, Request, ResponseWarning, Settings
+from understudy.errors import AnswerCutShort, EmptyResponse
+from understudy.provider import Pace
 from understudy_openai import OpenAIProvider, wire, wire_responses
 from understudy_openai.models import _ENDINGS, DEFAULT_MODEL, WHY_SENT, Endpoint, rules
 from understudy_openai.reasoning import EFFORTS, FAMILIES, Family, effort_of, family_of, level_of, room

@@ -8,23 +8,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from understudy import (
+from understudy import Failure, Finish, LLMResponse, Message, Request, Settings, TextDelta, Tool, ToolCallDelta
+from understudy.errors import (
     AuthenticationFailed,
     ContextTooLong,
-    Failure,
-    Finish,
-    LLMResponse,
-    Message,
     Overloaded,
     QuotaExhausted,
     RateLimited,
-    Request,
     RequestTooLarge,
     ServerError,
-    Settings,
-    TextDelta,
-    Tool,
-    ToolCallDelta,
 )
 from understudy_openai import OpenAIProvider
 

@@ -6,22 +6,8 @@ from typing import Any
 
 import pytest
 
-from understudy import (
-    ContentBlocked,
-    EmptyResponse,
-    FinishReason,
-    LLMResponse,
-    MalformedResponse,
-    Message,
-    Overloaded,
-    RateLimited,
-    Request,
-    ServerError,
-    Text,
-    Thinking,
-    ToolCall,
-    Usage,
-)
+from understudy import FinishReason, LLMResponse, Message, Request, Text, Thinking, ToolCall, Usage
+from understudy.errors import ContentBlocked, EmptyResponse, MalformedResponse, Overloaded, RateLimited, ServerError
 from understudy_openai.models import Endpoint
 from understudy_openai.wire import response_of
 

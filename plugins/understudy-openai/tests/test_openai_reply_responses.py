@@ -8,18 +8,11 @@ from typing import Any
 import pytest
 
 from understudy import (
-    ContentBlocked,
-    EmptyResponse,
     Failure,
     FinishReason,
-    Heartbeat,
     LLMResponse,
-    MalformedResponse,
     Message,
-    Overloaded,
-    RateLimited,
     Request,
-    ServerError,
     StreamInterrupted,
     Text,
     TextDelta,
@@ -29,6 +22,8 @@ from understudy import (
     ToolCallDelta,
     Usage,
 )
+from understudy.errors import ContentBlocked, EmptyResponse, MalformedResponse, Overloaded, RateLimited, ServerError
+from understudy.response import Heartbeat
 from understudy_openai.models import Endpoint
 from understudy_openai.streaming_responses import StreamReader
 from understudy_openai.wire_responses import response_of

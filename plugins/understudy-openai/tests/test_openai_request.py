@@ -6,19 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from understudy import (
-    File,
-    Image,
-    InvalidRequest,
-    Message,
-    Request,
-    Text,
-    Thinking,
-    Tool,
-    ToolCall,
-    ToolResult,
-    UnsupportedRequest,
-)
+from understudy import File, Image, Message, Request, Text, Thinking, Tool, ToolCall, ToolResult
+from understudy.errors import InvalidRequest, UnsupportedRequest
 from understudy_openai import OpenAIProvider
 from understudy_openai.models import Endpoint
 from understudy_openai.wire import request_body

@@ -10,7 +10,6 @@ from understudy import (
     File,
     Finish,
     Image,
-    InvalidRequest,
     LLMFactory,
     Message,
     Request,
@@ -21,6 +20,7 @@ from understudy import (
     ToolCall,
     ToolResult,
 )
+from understudy.errors import InvalidRequest
 from understudy_openai import OpenAIProvider
 from understudy_openai.models import Endpoint
 from understudy_openai.wire_responses import request_body

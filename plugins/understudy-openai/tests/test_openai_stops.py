@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from understudy import (
-    EmptyResponse,
     FinishReason,
     Message,
     Part,
@@ -22,6 +21,7 @@ from understudy import (
     ToolCall,
     ToolCallDelta,
 )
+from understudy.errors import EmptyResponse
 from understudy_openai import OpenAIProvider
 from understudy_openai.models import Endpoint
 from understudy_openai.stops import StopFilter, cut_parts, find_stop

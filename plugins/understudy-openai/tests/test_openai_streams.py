@@ -8,14 +8,9 @@ from typing import Any
 import pytest
 
 from understudy import (
-    ContentBlocked,
     FinishReason,
-    Heartbeat,
-    MalformedResponse,
     Message,
-    Overloaded,
     Request,
-    ServerError,
     StreamInterrupted,
     Text,
     TextDelta,
@@ -25,6 +20,8 @@ from understudy import (
     ToolCallDelta,
     Usage,
 )
+from understudy.errors import ContentBlocked, MalformedResponse, Overloaded, ServerError
+from understudy.response import Heartbeat
 from understudy_openai.models import Endpoint
 from understudy_openai.streaming import StreamReader
 

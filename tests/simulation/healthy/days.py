@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from understudy import ConnectionFailed, Failure, Overloaded, RateLimited, ServerError
+from understudy import Failure
+from understudy.errors import ConnectionFailed, Overloaded, RateLimited, ServerError
 
 FAULTS = ("outage", "hang", "brown-out", "storm")
 FAULT_SECONDS = 600.0

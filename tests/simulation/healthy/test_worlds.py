@@ -18,7 +18,8 @@ from simulation.healthy.records import CURRENT, NEVER, Call, Played, Visit
 from simulation.healthy.vendors import INPUT_TOKENS, Bucket, Vendor
 from simulation.healthy.worlds import EAGER, NAIVE, NAIVE_WITH_FALLBACK, PATIENT, WORLDS, play
 from simulation.world import VirtualLoop, run
-from understudy import Finish, Heartbeat, Message, Policy, Request, Text, ThinkingDelta
+from understudy import Finish, Message, Policy, Request, Text, ThinkingDelta
+from understudy.response import Heartbeat
 
 FAIR = Weather(errors=0.0, burst_every=0.0, slow_every=0.0)
 REQUEST = Request(messages=(Message("user", (Text("Why?"),)),))

@@ -18,16 +18,16 @@ from understudy import (
     Failure,
     Finish,
     FinishReason,
-    Heartbeat,
     LLMResponse,
-    Pace,
-    RateLimited,
     Request,
     StreamEvent,
     TextDelta,
     ThinkingDelta,
     Usage,
 )
+from understudy.errors import RateLimited
+from understudy.provider import Pace
+from understudy.response import Heartbeat
 
 INPUT_TOKENS = 500  # of every prompt: an assumption
 THOUGHTS = 0.8  # of a thinking model's time, until which its pieces are thoughts: an assumption

@@ -262,7 +262,7 @@ async def _leave(execution: Execution, race: Any) -> None:
         if execution.admission.store.blocks:
             start(execution.leave)
         else:
-            execution.holdings.leave()
+            execution.leases.leave()
             await _aside(execution.aside.listeners, execution.tell_left)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ def if_late(execution: Execution, command: Call, started: float) -> Outcome | No
         return None
     attempt = execution.attempts[command.index]
     attempt.number, attempt.began = command.number, started
-    execution.reporter.attempt_started(command, execution.holdings.state(command.index))
+    execution.reporter.attempt_started(command, execution.leases.state(command.index))
     outcome = failed(execution, command, ProviderUnavailable("what its first call needs was still being imported"))
     return record(execution, command, outcome, started)
 
@@ -49,13 +49,13 @@ def prepare(execution: Execution, command: Call) -> Request:
     Raises:
         RequestRejected: an extension refused it.
     """
-    execution.holdings.send(command.index)
+    execution.leases.send(command.index)
     if execution.refused:
         execution.refused.pop(command.index, None)  # of an attempt that was given up
     target, attempt = execution.targets[command.index], execution.attempts[command.index]
     attempt.number, attempt.began = command.number, execution.runtime.clock()
     state = (
-        execution.holdings.state(command.index) if execution.reporter.listens else BreakerState.CLOSED
+        execution.leases.state(command.index) if execution.reporter.listens else BreakerState.CLOSED
     )  # nobody would hear of it
     execution.reporter.attempt_started(command, state, told=attempt.told)
     model = target.model or (execution.request.model if target.position == 0 else None)
@@ -157,8 +157,8 @@ def first_sign(execution: Execution, index: int) -> None:
     """Take note of the first piece of a stream: in doubt it shows that the target is well."""
     clocks = clocks_of(execution, index)
     first = None if clocks.first_at is None else clocks.first_at - clocks.started
-    if execution.holdings.shows_life(index):
-        execution.holdings.give(index, Report(Effect.SUCCESS, first=first))
+    if execution.leases.shows_life(index):
+        execution.leases.give(index, Report(Effect.SUCCESS, first=first))
     attempt = execution.attempts[index]
     if execution.reporter.listens and first is not None and not attempt.told:
         execution.reporter.first_token(index, attempt.number, first)
@@ -276,7 +276,7 @@ def record(
         report.first, report.gap = clocks.first_at - clocks.started, clocks.gap
     if isinstance(_cause(failure), Timeout):
         _judge_lateness(execution, index, report, failure, seconds, command)
-    after = execution.holdings.give(index, report)
+    after = execution.leases.give(index, report)
     outcome.took = seconds
     if failure is None or after is None:
         return outcome
@@ -332,8 +332,12 @@ def _waste_of(execution: Execution, index: int, attempt: AttemptState, seconds: 
     return estimate_waste(execution.request, seconds, written, room)
 
 
-def give_up(execution: Execution, command: Cancel) -> Outcome:
-    """Give back what a cancelled attempt holds; one that was late counts against its target."""
+def give_up(execution: Execution, command: Cancel) -> Callable[[], None]:
+    """Take back what a cancelled attempt holds; one that was late counts against its target.
+
+    Returns:
+        What tells the store, which may take a while: the target may be asked again before that.
+    """
     index, attempt, now = command.index, execution.attempts.get(command.index), execution.runtime.clock()
     began = None if attempt is None else attempt.began
     report = None
@@ -345,10 +349,14 @@ def give_up(execution: Execution, command: Cancel) -> Outcome:
         clocks = None if attempt is None else attempt.clocks
         if clocks is not None and clocks.first_at is not None:
             report = Report(Effect.NOTHING, first=clocks.first_at - clocks.started)
-    after = execution.holdings.give(index, report)
-    if report is not None and after is not None and not after.alive and report.late is not None:
-        execution.give_back_hedge()  # it answered nobody: who was asked beside it did not come on top
-    return Outcome(now, index=index)
+    detached = execution.leases.detach(index)
+
+    def tell() -> None:
+        after = execution.leases.give_detached(index, detached, report)
+        if report is not None and after is not None and not after.alive and report.late is not None:
+            execution.give_back_hedge()  # it answered nobody: who was asked beside it did not come on top
+
+    return tell
 
 
 def wasted_so_far(execution: Execution, index: int) -> int:
@@ -361,7 +369,7 @@ def wasted_so_far(execution: Execution, index: int) -> int:
 
 def leave_to_end(execution: Execution, index: int) -> Outcome:
     """Let an attempt go on by itself."""
-    execution.holdings.leave_to_end(index)
+    execution.leases.leave_to_end(index)
     return Outcome(execution.runtime.clock(), index=index)
 
 

@@ -14,7 +14,7 @@ from understudy.execution.outcomes import conclude, copy_with, lack_of
 from understudy.execution.reporting import Reporter
 from understudy.execution.validation import Validator
 from understudy.health.admission import Admission, refusal
-from understudy.health.leases import Holdings
+from understudy.health.leases import CallLeases
 from understudy.health.store import Lease
 from understudy.messages import Request
 from understudy.policy import Policy
@@ -113,7 +113,7 @@ class Execution:
         "deadline",
         "delivery",
         "extensions",
-        "holdings",
+        "leases",
         "ordering",
         "policy",
         "providers",
@@ -195,7 +195,7 @@ class Execution:
             self.arrange(streaming=streaming)
         self._call = self.admission.begin()
         self.reporter = Reporter(self.targets, self.extensions, self.admission.passed_over, self.call_id)
-        self.holdings = Holdings(self.admission, policy, self.reporter.breaker)
+        self.leases = CallLeases(self.admission, policy, self.reporter.breaker)
         if self.reporter.listens:
             self.reporter.started(policy, self.request, streaming=streaming)
         now = self.runtime.clock()
@@ -215,7 +215,7 @@ class Execution:
 
     def leave(self) -> None:
         """Give back what the call still holds, and tell the listeners where its caller gave up."""
-        self.holdings.leave()
+        self.leases.leave()
         self.tell_left()
 
     def tell_left(self) -> None:
@@ -262,7 +262,7 @@ class Execution:
             assert type(command) is Admit
             return self._admit(command)
         if kind is Withdraw:
-            return Outcome(self.runtime.clock(), refused=not self.holdings.withdraw_retry())
+            return Outcome(self.runtime.clock(), refused=not self.leases.withdraw_retry())
         if type(command) is Switch:
             self.reporter.switch(command)
         elif kind is Enter:
@@ -270,7 +270,7 @@ class Execution:
         return Outcome(self.runtime.clock())
 
     def _enter(self) -> Outcome:
-        if self.holdings.enter():
+        if self.leases.enter():
             return Outcome(self.runtime.clock())
         limit = self.policy.max_concurrent_calls
         full = TooManyCalls(f"{limit} calls are under way, the most that max_concurrent_calls allows")
@@ -290,7 +290,7 @@ class Execution:
         name = admission.name_of(target.position, request.model)
         claim = admission.claim(target.position, request, self._call, self._longest_attempt(), command.forced)
         claim.thinks, claim.streamed = pace.thinks, streamed
-        lease = self.holdings.take(index, name, claim)
+        lease = self.leases.take(index, name, claim)
         if lease.granted:
             if (lease.probe or lease.doubt) and not streamed:
                 claim.streamed = streamed = self._streams(index)
@@ -372,7 +372,7 @@ class Execution:
         return left if self.delivery is not None else min(left, most)
 
     def _skipped(self, command: Admit, outcome: Outcome) -> Outcome:
-        self.holdings.give_back_retry()
+        self.leases.give_back_retry()
         if not command.beside and outcome.skip is not None:
             self.reporter.skipped(command.index, outcome.skip, outcome.breaker)
         return outcome

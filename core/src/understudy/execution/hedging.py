@@ -120,12 +120,8 @@ class Race:
         await asyncio.wait({closing}, timeout=GRACE)
         execution = self._execution
         outcome = Outcome(execution.runtime.clock(), index=index)
-        wasted = attempt.wasted_so_far(execution, index)
-        if execution.aside.store:
-            start(lambda: attempt.give_up(execution, command))
-        else:
-            outcome = attempt.give_up(execution, command)
-        outcome.wasted = wasted
+        outcome.wasted = attempt.wasted_so_far(execution, index)
+        self._give_up(command)
         answered = task.done() and not task.cancelled() and task.exception() is None
         outcome.response = task.result().response if answered else None
         return outcome
@@ -139,11 +135,7 @@ class Race:
             try:
                 await _end(task, runner)
             finally:
-                command = Cancel(index)
-                if execution.aside.store:
-                    start(lambda: attempt.give_up(execution, command))
-                else:
-                    attempt.give_up(execution, command)
+                self._give_up(Cancel(index))
 
         left = asyncio.ensure_future(see_to_end())
         _left.add(left)
@@ -156,6 +148,13 @@ class Race:
             task.cancel()
         for index in list(self._tasks):
             await self.cancel(Cancel(index))
+
+    def _give_up(self, command: Cancel) -> None:
+        tell = attempt.give_up(self._execution, command)
+        if self._execution.aside.store:
+            start(tell)
+        else:
+            tell()
 
     def _pending(self, index: int) -> Outcome:
         working = self._runners[index].has_begun()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import TypeAlias
 
 from understudy.errors import Effect
 from understudy.health.admission import Admission
@@ -13,8 +14,10 @@ from understudy.target import BreakerState
 
 logger = logging.getLogger("understudy")
 
+Detached: TypeAlias = tuple[Lease, Claim, str, bool]  # with the target's name, and whether a request was sent
 
-class Holdings:
+
+class CallLeases:
     """The leases of one call, the retry that it has taken, and its place among the calls under way.
 
     Args:
@@ -116,13 +119,22 @@ class Holdings:
 
     def give(self, index: int, report: Report | None = None) -> Lease | None:
         """Tell what came of an attempt, by default that it was given up; None where nothing is held."""
+        return self.give_detached(index, self.detach(index), report)
+
+    def detach(self, index: int) -> Detached | None:
+        """Take a target's lease out of the call, to be given back later; the target may be asked again meanwhile."""
         held = self._leases.pop(index, None)
-        if held is None:
-            return None
-        lease, claim, name = held
-        if report is None:
-            report = Report(Effect.NOTHING, sent=bool(self._sent >> index & 1))
+        sent = bool(self._sent >> index & 1)
         self._sent &= ~(1 << index)
+        return None if held is None else (*held, sent)
+
+    def give_detached(self, index: int, detached: Detached | None, report: Report | None) -> Lease | None:
+        """Give a lease back that was taken out of the call; None where there was none."""
+        if detached is None:
+            return None
+        lease, claim, name, sent = detached
+        if report is None:
+            report = Report(Effect.NOTHING, sent=sent)
         try:
             after = self._store.give(name, lease, claim, report)
             if type(after) is not Lease:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from understudy import (
+from understudy import Failure
+from understudy.classify import classify_status, parse_retry_after
+from understudy.errors import (
     AuthenticationFailed,
     ContextTooLong,
-    Failure,
     InvalidRequest,
     ModelNotFound,
     Overloaded,
@@ -23,8 +24,6 @@ from understudy import (
     ServerError,
     Timeout,
     UnsupportedRequest,
-    classify_status,
-    parse_retry_after,
 )
 from understudy_toolkit.bodies import describe, document_of, text_of
 

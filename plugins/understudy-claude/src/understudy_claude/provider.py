@@ -6,16 +6,9 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import ClassVar
 
-from understudy import (
-    Capabilities,
-    ChatProvider,
-    LLMResponse,
-    Pace,
-    ProviderUnavailable,
-    Request,
-    Settings,
-    StreamEvent,
-)
+from understudy import Capabilities, ChatProvider, LLMResponse, Request, Settings, StreamEvent
+from understudy.errors import ProviderUnavailable
+from understudy.provider import Pace
 from understudy_claude.account import credentials
 from understudy_claude.failures import PROVIDER, failure_of_reply
 from understudy_claude.history import account_mark

@@ -10,16 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from understudy import (
-    Finish,
-    Heartbeat,
-    MalformedResponse,
-    StreamEvent,
-    StreamInterrupted,
-    TextDelta,
-    ThinkingDelta,
-    ToolCallDelta,
-)
+from understudy import Finish, StreamEvent, StreamInterrupted, TextDelta, ThinkingDelta, ToolCallDelta
+from understudy.errors import MalformedResponse
+from understudy.response import Heartbeat
 from understudy_claude.failures import PROVIDER, failure_of_reply
 from understudy_claude.history import Json
 from understudy_claude.wire import WRONG_SHAPE, Asked, Overlap, excerpt, response_of

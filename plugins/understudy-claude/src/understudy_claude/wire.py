@@ -10,13 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from understudy import (
-    ContentBlocked,
-    EmptyResponse,
     Failure,
     FinishReason,
-    InvalidRequest,
     LLMResponse,
-    MalformedResponse,
     Part,
     Request,
     ResponseWarning,
@@ -24,10 +20,10 @@ from understudy import (
     Thinking,
     Tool,
     ToolCall,
-    UnsupportedRequest,
     Usage,
-    structured_output,
 )
+from understudy.errors import ContentBlocked, EmptyResponse, InvalidRequest, MalformedResponse, UnsupportedRequest
+from understudy.provider import structured_output
 from understudy_claude.failures import PROVIDER
 from understudy_claude.history import Json, marked, open_turn_lacks_thinking, turns_of
 from understudy_claude.models import DEFAULT_MAX_TOKENS, NEWEST_VERSION, ending_warnings, takes_prefill

@@ -57,7 +57,8 @@ def understudy(
 
 def add_extension_commands() -> None:
     """Let the extensions named in LLM_EXTENSIONS add their commands; one that fails is told of and left out."""
-    from understudy import ConfigurationError, Settings, load_extensions
+    from understudy import ConfigurationError, Settings
+    from understudy.discovery import load_extensions
 
     try:
         settings = Settings()
@@ -93,7 +94,8 @@ def main() -> None:
 
 
 def _report(error: Exception) -> int:
-    from understudy import ConfigurationError, conceal
+    from understudy import ConfigurationError
+    from understudy.masking import conceal
 
     if isinstance(error, ConfigurationError):
         output.complain(error)

@@ -92,7 +92,8 @@ def read_prompt(prompt: str | None) -> str:
 
 
 def _open_factory(provider: str | None, fallback: list[str] | None, policy: str | None, as_json: bool) -> LLMFactory:
-    from understudy import LLMFactory, Settings, UnknownProvider
+    from understudy import LLMFactory, Settings
+    from understudy.errors import UnknownProvider
     from understudy_cli import availability
 
     fallbacks = availability.split_names(fallback)
@@ -152,7 +153,7 @@ def _show(response: LLMResponse, as_json: bool, streamed: bool) -> None:
 def _as_json(response: LLMResponse) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from understudy import conceal
+    from understudy.masking import conceal
     from understudy_cli.attempts import as_json
 
     return {
@@ -184,7 +185,8 @@ def _refuse(error: str, as_json: bool) -> Any:
 
 def _explain(response: LLMResponse, factory: LLMFactory) -> None:
     """Name everybody's failure and what to do about it."""
-    from understudy import AllProvidersFailed, UnknownFailure
+    from understudy import AllProvidersFailed
+    from understudy.errors import UnknownFailure
     from understudy_cli.cures import describe, find_cure
 
     failure = response.failure or UnknownFailure(response.error or "no reason given", provider=response.provider_name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from understudy import conceal
+from understudy.masking import conceal
 from understudy_cli import output
 
 if TYPE_CHECKING:

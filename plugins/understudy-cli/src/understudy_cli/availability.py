@@ -114,7 +114,8 @@ def look(settings: Settings, selected: Collection[str] | None = None, everybody:
 
 def _look_at(name: str, uses: str, state: str, origin: str, settings: Settings) -> Found:
     """Make one provider and tell whether it can be asked; one that is broken harms nobody."""
-    from understudy import AmbiguousProvider, ConfigurationError, LLMFactory, PluginError, UntrustedPlugin
+    from understudy import ConfigurationError, LLMFactory
+    from understudy.errors import AmbiguousProvider, PluginError, UntrustedPlugin
 
     if state == "not installed" and name == uses:
         return Found(name, "not installed", origin)

@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from understudy import ChatProvider, ConfigurationError, LLMFactory, PluginError, Policy, Settings, load_extensions
+from understudy import ChatProvider, ConfigurationError, LLMFactory, Policy, Settings
+from understudy.discovery import load_extensions
 from understudy.discovery.packages import source_of
+from understudy.errors import PluginError
 from understudy_cli.availability import PRIMARY, Found, look, read_route, settings_of_nobody
 
 OURS = ("LLM_PRIMARY_PROVIDER", "LLM_FALLBACK_PROVIDERS", "LLM_POLICY", "LLM_EXTENSIONS", "LLM_TRUSTED_PLUGINS")

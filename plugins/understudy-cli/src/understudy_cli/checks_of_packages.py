@@ -12,7 +12,8 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from understudy import ConfigurationError, PluginLock
+from understudy import ConfigurationError
+from understudy.discovery import PluginLock
 from understudy.discovery.packages import FOLDERS, source_of
 from understudy_cli.checks import Finding, Surroundings
 

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import monotonic
 
-from understudy import ChatProvider, Failure, LLMFactory, LLMResponse, Policy, UnsupportedRequest
+from understudy import ChatProvider, Failure, LLMFactory, LLMResponse, Policy
+from understudy.errors import UnsupportedRequest
 from understudy_cli import output
 from understudy_cli.availability import Found, read_route
 from understudy_cli.checks import Finding, Surroundings

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from understudy import (
+from understudy import Failure, StreamInterrupted
+from understudy.errors import (
     AnswerCutShort,
     AuthenticationFailed,
     CircuitOpen,
@@ -11,7 +12,6 @@ from understudy import (
     ContextTooLong,
     CoolingDown,
     EmptyResponse,
-    Failure,
     InvalidRequest,
     LimitReached,
     MalformedResponse,
@@ -23,7 +23,6 @@ from understudy import (
     RateLimited,
     RequestTooLarge,
     ServerError,
-    StreamInterrupted,
     Timeout,
     UnsupportedRequest,
 )

@@ -32,7 +32,7 @@ def doctor(
     problems = sum(1 for one in findings if one.good is False)
     warnings = sum(1 for one in findings if one.good is None)
     if as_json:
-        from understudy import conceal
+        from understudy.masking import conceal
 
         checks = [
             {"about": one.about, "result": RESULTS[one.good], "what": conceal(one.what), "cure": conceal(one.cure)}

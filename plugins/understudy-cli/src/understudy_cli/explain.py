@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from understudy import Plan, PlannedTarget
+    from understudy.explain import Plan, PlannedTarget
 
 NOTHING = ("", "-")  # what tells nothing where everybody has it
 STYLES = {"asked": "green", "only if": "", "skipped": "yellow"}
@@ -56,7 +56,8 @@ def explain(
 
     The exit code is 1 when nobody can be asked.
     """
-    from understudy import LLMFactory, conceal
+    from understudy import LLMFactory
+    from understudy.masking import conceal
     from understudy_cli.ask import read_prompt
     from understudy_cli.availability import split_names
 
@@ -131,7 +132,7 @@ def _now(one: PlannedTarget) -> Text:
 def _as_json(plan: Plan) -> dict[str, Any]:
     from dataclasses import asdict, fields
 
-    from understudy import conceal
+    from understudy.masking import conceal
 
     policy = {field.name: getattr(plan.policy, field.name) for field in fields(plan.policy)}
     if callable(policy["routing"]):

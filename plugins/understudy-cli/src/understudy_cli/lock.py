@@ -12,7 +12,8 @@ import typer
 from understudy_cli import output
 
 if TYPE_CHECKING:
-    from understudy import LockedPlugin, PluginLock, Settings
+    from understudy import Settings
+    from understudy.discovery import LockedPlugin, PluginLock
 
 FILE = "understudy.lock"
 
@@ -33,7 +34,8 @@ def lock(
 
     Where such a file is found, here or above, nothing loads that it does not hold, or that has changed since.
     """
-    from understudy import PluginLock, Settings
+    from understudy import Settings
+    from understudy.discovery import PluginLock
 
     settings = Settings()
     file = file or settings.lock_file or Path(FILE)
@@ -59,7 +61,8 @@ def lock(
 
 def _read_before(file: Path) -> Mapping[str, LockedPlugin]:
     """Read the lock that is about to be written anew; one that is damaged holds nothing."""
-    from understudy import ConfigurationError, PluginLock
+    from understudy import ConfigurationError
+    from understudy.discovery import PluginLock
 
     try:
         return PluginLock.read(file).plugins if file.is_file() else {}

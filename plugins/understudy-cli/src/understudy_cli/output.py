@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from understudy import conceal
+from understudy.masking import conceal
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

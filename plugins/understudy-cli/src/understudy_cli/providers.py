@@ -21,7 +21,8 @@ def providers(
 
     A provider of somebody else's is loaded only where it is on the route.
     """
-    from understudy import Settings, conceal
+    from understudy import Settings
+    from understudy.masking import conceal
     from understudy_cli.availability import look
 
     found = look(Settings(), everybody=everybody)

@@ -21,7 +21,8 @@ def status(
 
     Only where an extension in LLM_EXTENSIONS brings a health store that processes share is it that of the others.
     """
-    from understudy import ConfigurationError, LLMFactory, conceal
+    from understudy import ConfigurationError, LLMFactory
+    from understudy.masking import conceal
     from understudy_cli.availability import unavailable_reason
 
     try:

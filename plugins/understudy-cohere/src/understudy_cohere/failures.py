@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from understudy import (
+from understudy import Failure
+from understudy.classify import classify_status, parse_retry_after
+from understudy.errors import (
     ContentBlocked,
     ContextTooLong,
     EmptyResponse,
-    Failure,
     InvalidRequest,
     MalformedResponse,
     QuotaExhausted,
@@ -24,8 +25,6 @@ from understudy import (
     ServerError,
     Timeout,
     UnsupportedRequest,
-    classify_status,
-    parse_retry_after,
 )
 from understudy_toolkit.bodies import describe, document_of, text_of
 

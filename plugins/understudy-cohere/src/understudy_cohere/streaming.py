@@ -12,8 +12,6 @@ from typing import Any
 
 from understudy import (
     Finish,
-    Heartbeat,
-    MalformedResponse,
     Request,
     ResponseWarning,
     StreamEvent,
@@ -22,6 +20,8 @@ from understudy import (
     ThinkingDelta,
     ToolCallDelta,
 )
+from understudy.errors import MalformedResponse
+from understudy.response import Heartbeat
 from understudy_cohere.failures import PROVIDER, failure_of_reply, request_id_of
 from understudy_cohere.wire import WRONG_SHAPE, Json, checked_text, excerpt, own_name, response_of
 from understudy_toolkit.bodies import read_json

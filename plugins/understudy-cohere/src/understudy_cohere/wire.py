@@ -11,14 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from understudy import (
-    EmptyResponse,
     Failure,
     File,
     FinishReason,
     Image,
-    InvalidRequest,
     LLMResponse,
-    MalformedResponse,
     Message,
     Part,
     Request,
@@ -28,10 +25,10 @@ from understudy import (
     Tool,
     ToolCall,
     ToolResult,
-    UnsupportedRequest,
     Usage,
-    structured_output,
 )
+from understudy.errors import EmptyResponse, InvalidRequest, MalformedResponse, UnsupportedRequest
+from understudy.provider import structured_output
 from understudy_cohere.failures import PROVIDER, failure_of_finish_reason, request_id_of
 from understudy_cohere.models import (
     Warnings,

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from understudy import ConnectionFailed, Failure, MalformedResponse, ModelNotFound, ProviderUnavailable, Timeout
+from understudy import Failure
+from understudy.errors import ConnectionFailed, MalformedResponse, ModelNotFound, ProviderUnavailable, Timeout
 from understudy_gemini_legacy.models import NEWER_MODEL
 from understudy_gemini_wire import failures as shared
 from understudy_gemini_wire.failures import KeyForm

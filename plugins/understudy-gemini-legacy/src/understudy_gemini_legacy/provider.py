@@ -11,16 +11,9 @@ from datetime import date
 from functools import partial
 from typing import ClassVar
 
-from understudy import (
-    Capabilities,
-    ChatProvider,
-    LLMResponse,
-    Pace,
-    ProviderUnavailable,
-    Request,
-    Settings,
-    StreamEvent,
-)
+from understudy import Capabilities, ChatProvider, LLMResponse, Request, Settings, StreamEvent
+from understudy.errors import ProviderUnavailable
+from understudy.provider import Pace
 from understudy_gemini_legacy.failures import failure_of_exception, failure_of_reply
 from understudy_gemini_legacy.models import DEFAULT_MODEL, Room, room_for
 from understudy_gemini_legacy.options import PROVIDER, own_config

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from understudy import UnsupportedRequest
+from understudy.errors import UnsupportedRequest
 
 _TYPES = {"string", "number", "integer", "boolean", "array", "object"}
 _NOTES = {  # they narrow nothing

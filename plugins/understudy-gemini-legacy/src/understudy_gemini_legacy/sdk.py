@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
-from understudy import InvalidRequest
+from understudy.errors import InvalidRequest
 from understudy_gemini_legacy.quiet import unheard
 from understudy_toolkit.account import Account
 from understudy_toolkit.bodies import ENCODINGS

@@ -11,18 +11,8 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from understudy import (
-    File,
-    Image,
-    Message,
-    Part,
-    Request,
-    ResponseWarning,
-    Text,
-    ToolCall,
-    ToolResult,
-    UnsupportedRequest,
-)
+from understudy import File, Image, Message, Part, Request, ResponseWarning, Text, ToolCall, ToolResult
+from understudy.errors import UnsupportedRequest
 from understudy_gemini_legacy import models, schema
 from understudy_gemini_legacy.options import add_options, own_config
 from understudy_gemini_wire.models import (

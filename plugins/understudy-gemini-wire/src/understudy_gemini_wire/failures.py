@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from understudy import (
+from understudy import Failure, FinishReason, Secret
+from understudy.classify import classify_exception, classify_status, parse_retry_after
+from understudy.errors import (
     AuthenticationFailed,
     ContentBlocked,
     ContextTooLong,
-    Failure,
-    FinishReason,
     InvalidRequest,
     MalformedResponse,
     ModelNotFound,
@@ -25,14 +25,10 @@ from understudy import (
     ProviderUnavailable,
     QuotaExhausted,
     RateLimited,
-    Secret,
     ServerError,
     Timeout,
     UnknownFailure,
     UnsupportedRequest,
-    classify_exception,
-    classify_status,
-    parse_retry_after,
 )
 from understudy_toolkit.bodies import describe, document_of, text_of
 

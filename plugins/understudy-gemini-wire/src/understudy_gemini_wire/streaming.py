@@ -9,15 +9,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
-from understudy import (
-    Finish,
-    Heartbeat,
-    StreamEvent,
-    StreamInterrupted,
-    TextDelta,
-    ThinkingDelta,
-    ToolCallDelta,
-)
+from understudy import Finish, StreamEvent, StreamInterrupted, TextDelta, ThinkingDelta, ToolCallDelta
+from understudy.response import Heartbeat
 from understudy_gemini_wire.failures import error_of, failure_of_reply, unreadable
 from understudy_gemini_wire.wire import Asked, CallNames, checked_call, raw_parts, response_of
 

@@ -16,14 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from understudy import (
-    ContentBlocked,
-    EmptyResponse,
     File,
     FinishReason,
     Image,
-    InvalidRequest,
     LLMResponse,
-    MalformedResponse,
     Message,
     Part,
     Request,
@@ -33,8 +29,9 @@ from understudy import (
     ToolCall,
     ToolResult,
     Usage,
-    structured_output,
 )
+from understudy.errors import ContentBlocked, EmptyResponse, InvalidRequest, MalformedResponse
+from understudy.provider import structured_output
 from understudy_gemini_wire.failures import FINISH_REASONS, error_of, failure_of_reply, unreadable
 from understudy_gemini_wire.options import FAMILY
 from understudy_toolkit.bodies import read_json, text_of

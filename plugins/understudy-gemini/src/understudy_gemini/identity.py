@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from understudy import ProviderUnavailable
+from understudy.errors import ProviderUnavailable
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 

@@ -10,15 +10,9 @@ from functools import partial
 from importlib import import_module
 from typing import ClassVar
 
-from understudy import (
-    Capabilities,
-    ChatProvider,
-    LLMResponse,
-    Pace,
-    ProviderUnavailable,
-    Request,
-    StreamEvent,
-)
+from understudy import Capabilities, ChatProvider, LLMResponse, Request, StreamEvent
+from understudy.errors import ProviderUnavailable
+from understudy.provider import Pace
 from understudy_gemini.connection import Connection, server_timeout
 from understudy_gemini.models import VERTEX, answering_model, ending_warnings
 from understudy_gemini.streaming import EventReader

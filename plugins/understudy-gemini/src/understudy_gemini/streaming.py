@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from understudy import MalformedResponse
+from understudy.errors import MalformedResponse
 from understudy_gemini_wire.failures import error_of
 from understudy_gemini_wire.wire import parse
 from understudy_toolkit.bodies import too_large

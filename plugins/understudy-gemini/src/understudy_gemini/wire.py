@@ -6,7 +6,8 @@ from datetime import date
 from functools import partial
 from typing import Any
 
-from understudy import File, Image, Part, Request, ResponseWarning, Text, Thinking, ToolCall, UnsupportedRequest
+from understudy import File, Image, Part, Request, ResponseWarning, Text, Thinking, ToolCall
+from understudy.errors import UnsupportedRequest
 from understudy_gemini import models
 from understudy_gemini.options import add_options
 from understudy_gemini.thinking import Plan, plan_thinking

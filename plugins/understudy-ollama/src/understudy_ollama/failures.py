@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from understudy import (
+from understudy import Failure
+from understudy.classify import classify_exception, classify_status, parse_retry_after
+from understudy.errors import (
     ConnectionFailed,
     ContextTooLong,
-    Failure,
     InvalidRequest,
     MalformedResponse,
     ModelNotFound,
@@ -22,9 +23,6 @@ from understudy import (
     RateLimited,
     ServerError,
     UnsupportedRequest,
-    classify_exception,
-    classify_status,
-    parse_retry_after,
 )
 from understudy_ollama.models import LEAST_CONTEXT
 from understudy_toolkit.bodies import describe, document_of, text_of

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from understudy import AnswerCutShort, EmptyResponse, FinishReason, Request, ResponseWarning, Usage
+from understudy import FinishReason, Request, ResponseWarning, Usage
+from understudy.errors import AnswerCutShort, EmptyResponse
 from understudy_ollama.models import LEAST, STEADY, full_name, room_for
 from understudy_toolkit.thinking import MORE_ROOM, check_room
 

@@ -6,7 +6,8 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from understudy import Timeout, classify_exception
+from understudy.classify import classify_exception
+from understudy.errors import Timeout
 from understudy_ollama.failures import PROVIDER, failure_of_reply
 from understudy_ollama.memory import Memory
 from understudy_ollama.models import full_name, runs_elsewhere

@@ -8,16 +8,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
-from understudy import (
-    Capabilities,
-    ChatProvider,
-    LLMResponse,
-    Pace,
-    ProviderUnavailable,
-    Request,
-    Settings,
-    StreamEvent,
-)
+from understudy import Capabilities, ChatProvider, LLMResponse, Request, Settings, StreamEvent
+from understudy.errors import ProviderUnavailable
+from understudy.provider import Pace
 from understudy_ollama.account import account_of, credentials
 from understudy_ollama.address import is_hosted
 from understudy_ollama.failures import PROVIDER, failure_of_exception, failure_of_reply

@@ -11,8 +11,6 @@ from typing import Any
 
 from understudy import (
     Finish,
-    Heartbeat,
-    MalformedResponse,
     Request,
     ResponseWarning,
     StreamEvent,
@@ -21,6 +19,8 @@ from understudy import (
     ThinkingDelta,
     ToolCallDelta,
 )
+from understudy.errors import MalformedResponse
+from understudy.response import Heartbeat
 from understudy_ollama.failures import PROVIDER, error_of, failure_of_reply
 from understudy_ollama.wire import WRONG_SHAPE, CallNames, Json, arguments_of, checked, excerpt, response_of
 from understudy_toolkit.bodies import read_json

@@ -14,9 +14,7 @@ from understudy import (
     File,
     FinishReason,
     Image,
-    InvalidRequest,
     LLMResponse,
-    MalformedResponse,
     Message,
     Part,
     Request,
@@ -26,10 +24,10 @@ from understudy import (
     Tool,
     ToolCall,
     ToolResult,
-    UnsupportedRequest,
     Usage,
-    structured_output,
 )
+from understudy.errors import InvalidRequest, MalformedResponse, UnsupportedRequest
+from understudy.provider import structured_output
 from understudy_ollama.failures import PROVIDER, error_of, failure_of_reply
 from understudy_ollama.lengths import Ending, check_length, empty_response
 from understudy_ollama.models import LOAD_SETTINGS, MODEL_SETTINGS, full_name, least_thinking, room_for

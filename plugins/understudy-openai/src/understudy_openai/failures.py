@@ -11,11 +11,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from understudy import (
+from understudy import Failure
+from understudy.classify import classify_status, parse_retry_after
+from understudy.errors import (
     AuthenticationFailed,
     ContentBlocked,
     ContextTooLong,
-    Failure,
     InvalidRequest,
     ModelNotFound,
     Overloaded,
@@ -26,8 +27,6 @@ from understudy import (
     ServerError,
     Timeout,
     UnsupportedRequest,
-    classify_status,
-    parse_retry_after,
 )
 from understudy_toolkit.bodies import describe, document_of
 

@@ -7,16 +7,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
-from understudy import (
-    Capabilities,
-    ChatProvider,
-    LLMResponse,
-    Pace,
-    ProviderUnavailable,
-    Request,
-    Settings,
-    StreamEvent,
-)
+from understudy import Capabilities, ChatProvider, LLMResponse, Request, Settings, StreamEvent
+from understudy.errors import ProviderUnavailable
+from understudy.provider import Pace
 from understudy_openai import streaming, streaming_responses, wire, wire_responses
 from understudy_openai.connection import Connection
 from understudy_openai.failures import failure_of_reply

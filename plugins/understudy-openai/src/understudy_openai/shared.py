@@ -13,15 +13,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from understudy import (
-    AnswerCutShort,
-    EmptyResponse,
     Failure,
     File,
     FinishReason,
     Image,
-    InvalidRequest,
     LLMResponse,
-    MalformedResponse,
     Message,
     Part,
     Request,
@@ -32,8 +28,9 @@ from understudy import (
     ToolCall,
     ToolResult,
     Usage,
-    structured_output,
 )
+from understudy.errors import AnswerCutShort, EmptyResponse, InvalidRequest, MalformedResponse
+from understudy.provider import structured_output
 from understudy_openai.failures import error_in, failure_of_reply, numeric_status, request_id_of
 from understudy_openai.models import FAMILY, Endpoint
 from understudy_openai.reasoning import can_have_more_room, room

@@ -12,8 +12,6 @@ from typing import Any, Protocol
 
 from understudy import (
     Finish,
-    Heartbeat,
-    MalformedResponse,
     Request,
     ResponseWarning,
     StreamEvent,
@@ -22,6 +20,8 @@ from understudy import (
     ThinkingDelta,
     ToolCallDelta,
 )
+from understudy.errors import MalformedResponse
+from understudy.response import Heartbeat
 from understudy_openai.failures import error_in, failure_of_reply, request_id_of
 from understudy_openai.models import Endpoint
 from understudy_openai.shared import WRONG_SHAPE, Json, excerpt

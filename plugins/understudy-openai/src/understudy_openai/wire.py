@@ -10,25 +10,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from understudy import (
-    ContentBlocked,
     Failure,
     File,
     FinishReason,
     Image,
     LLMResponse,
-    MalformedResponse,
     Message,
-    Overloaded,
     Part,
     Request,
     ResponseWarning,
-    ServerError,
     Text,
     Thinking,
     ToolCall,
     ToolResult,
-    UnsupportedRequest,
 )
+from understudy.errors import ContentBlocked, MalformedResponse, Overloaded, ServerError, UnsupportedRequest
 from understudy_openai.models import MOST_STOPS, Endpoint, ending_warnings, reasons
 from understudy_openai.reasoning import leave_out_refused, limit_of, set_effort
 from understudy_openai.shared import (

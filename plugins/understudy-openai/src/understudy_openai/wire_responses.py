@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from understudy import (
-    ContentBlocked,
     Failure,
     File,
     FinishReason,
@@ -24,12 +23,12 @@ from understudy import (
     Part,
     Request,
     ResponseWarning,
-    ServerError,
     Text,
     Thinking,
     ToolCall,
     ToolResult,
 )
+from understudy.errors import ContentBlocked, ServerError
 from understudy_openai.failures import WITHOUT_REASONING, failure_of_reply
 from understudy_openai.models import LEAST_TOKENS, Endpoint, ending_warnings, reasons
 from understudy_openai.reasoning import leave_out_refused, level_of, limit_of, set_effort

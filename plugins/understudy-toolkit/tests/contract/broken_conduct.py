@@ -17,13 +17,9 @@ from understudy import (
     Capabilities,
     Failure,
     Finish,
-    InvalidRequest,
     LLMResponse,
-    MalformedResponse,
     Part,
-    RateLimited,
     Request,
-    ServerError,
     StreamEvent,
     StreamInterrupted,
     TextDelta,
@@ -33,6 +29,7 @@ from understudy import (
     ToolCallDelta,
     ToolResult,
 )
+from understudy.errors import InvalidRequest, MalformedResponse, RateLimited, ServerError
 from understudy_toolkit.conformance import asking
 
 

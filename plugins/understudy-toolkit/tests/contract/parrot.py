@@ -15,17 +15,12 @@ from urllib.parse import urlsplit
 from understudy import (
     Capabilities,
     ChatProvider,
-    ConnectionFailed,
-    ContentBlocked,
-    EmptyResponse,
     Failure,
     Finish,
     FinishReason,
     Image,
     LLMResponse,
-    MalformedResponse,
     Part,
-    ProviderUnavailable,
     Request,
     Settings,
     StreamEvent,
@@ -34,17 +29,22 @@ from understudy import (
     TextDelta,
     Thinking,
     ThinkingDelta,
-    Timeout,
     ToolCall,
     ToolCallDelta,
     ToolResult,
     Usage,
-    classify_exception,
-    classify_status,
     hookimpl,
-    parse_retry_after,
-    structured_output,
 )
+from understudy.classify import classify_exception, classify_status, parse_retry_after
+from understudy.errors import (
+    ConnectionFailed,
+    ContentBlocked,
+    EmptyResponse,
+    MalformedResponse,
+    ProviderUnavailable,
+    Timeout,
+)
+from understudy.provider import structured_output
 from understudy_toolkit.conformance import Reply
 
 Json = dict[str, Any]
