@@ -496,7 +496,6 @@ def test_the_loser_of_a_hedge_is_told_as_cancelled_before_the_call_ends(how, blo
     assert ends == ([lost, won] if how in STREAMS else [won, lost])  # a stream is taken with its first piece
     (cancelled,) = [event for event in listener.of(AttemptFinished) if event.outcome == "cancelled"]
     assert fields(cancelled, "model", "usage", "request_id", "finish_reason", "failure") == (None,) * 5
-    assert cancelled.seconds >= 0.01
     listener.calls()
 
 
