@@ -22,8 +22,7 @@ from understudy.errors import (
     Timeout,
     TooManyCalls,
 )
-from understudy.health import InMemoryHealthStore
-from understudy.health.in_memory import Report
+from understudy.health.in_memory import InMemoryHealthStore, Report
 
 DOWN = ServerError("down")
 every_way = pytest.mark.parametrize("how", WAYS)

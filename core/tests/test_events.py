@@ -44,8 +44,8 @@ from understudy.events import (
 )
 from understudy.execution import attempt
 from understudy.extras import pricing
-from understudy.health import InMemoryHealthStore
 from understudy.health.budgets import BURST
+from understudy.health.in_memory import InMemoryHealthStore
 from understudy.response import Heartbeat
 from understudy.testing import ScriptedProvider, no_waiting
 
@@ -492,7 +492,6 @@ def test_the_loser_of_a_hedge_is_told_as_cancelled_before_the_call_ends(how, blo
     assert ends == ([lost, won] if how in STREAMS else [won, lost])  # a stream is taken with its first piece
     (cancelled,) = [event for event in listener.of(AttemptFinished) if event.outcome == "cancelled"]
     assert fields(cancelled, "model", "usage", "request_id", "finish_reason", "failure") == (None,) * 5
-    assert cancelled.seconds > 0.0
     listener.calls()
 
 

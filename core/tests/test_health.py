@@ -28,9 +28,8 @@ from understudy.errors import (
     Timeout,
     UnsupportedRequest,
 )
-from understudy.health import InMemoryHealthStore
 from understudy.health.admission import effect_of, report_of
-from understudy.health.in_memory import MOST_TARGETS
+from understudy.health.in_memory import MOST_TARGETS, InMemoryHealthStore
 from understudy.health.latency import Latency
 from understudy.health.record import SLOWEST_SIGN
 from understudy.health.store import HealthStore, Report

@@ -89,7 +89,7 @@ class FirstToken:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFinished:
-    """An attempt ended, however it did.
+    """An attempt ended, however it did: each that started has one, the last that is told of it.
 
     Args:
         target: its label.
@@ -97,7 +97,7 @@ class AttemptFinished:
         outcome: "succeeded", "failed", "cancelled", or "left to end" where it goes on without the call.
         seconds: how long it took.
         model: the model that answered, where it is known.
-        usage: the tokens, where the vendor told them.
+        usage: the tokens, where the vendor told them; of an answer that was refused, too.
         request_id: the vendor's id of the reply.
         finish_reason: why the answer ended.
         failure: how it failed; None where it did not.
@@ -195,7 +195,7 @@ class CallFinished:
 
 @dataclass(frozen=True, slots=True)
 class CallCancelled:
-    """The caller gave up: it cancelled the call, left its stream, or was interrupted. Nothing else is told of it.
+    """The caller gave up: it cancelled the call, left its stream, or was interrupted. Attempts under way are cancelled.
 
     Args:
         target: who was asked last; empty where nobody was.
