@@ -8,7 +8,7 @@ import pytest
 
 from understudy import Failure, Finish, LLMFactory, StreamInterrupted, TextDelta
 from understudy.errors import Timeout
-from understudy.health.in_memory import InMemoryHealthStore
+from understudy.health import InMemoryHealthStore
 from understudy.testing import no_waiting
 
 SILENT = {"stall", "black_hole", "heartbeats"}  # only these are ended by a timeout, so only these are given a short one

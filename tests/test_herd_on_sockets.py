@@ -14,7 +14,7 @@ from staging import AWAITED, Clock, connections_end, ways
 
 from understudy import Policy
 from understudy.events import AttemptFailed
-from understudy.health.in_memory import InMemoryHealthStore
+from understudy.health import InMemoryHealthStore
 from understudy.testing import no_waiting
 from understudy_sandbox import faults
 

@@ -15,7 +15,7 @@ from understudy import Limits, Policy
 from understudy.errors import LimitReached, TooManyCalls
 from understudy.events import CallFinished
 from understudy.factory import RUNTIME
-from understudy.health.in_memory import InMemoryHealthStore
+from understudy.health import InMemoryHealthStore
 from understudy.testing import no_waiting
 from understudy_sandbox import faults
 

@@ -16,7 +16,7 @@ from understudy.events import (
     Switched,
     TargetSkipped,
 )
-from understudy.health.in_memory import InMemoryHealthStore
+from understudy.health import InMemoryHealthStore
 from understudy.testing import no_waiting
 from understudy_sandbox import faults
 

@@ -9,7 +9,7 @@ import pytest
 from understudy import Finish, LLMFactory, Policy
 from understudy.discovery.registry import ProviderRegistry
 from understudy.errors import Effect, InvalidRequest, QuotaExhausted, Timeout
-from understudy.health.in_memory import InMemoryHealthStore
+from understudy.health import InMemoryHealthStore
 from understudy.health.store import Claim, Report
 from understudy.testing import ScriptedProvider
 

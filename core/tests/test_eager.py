@@ -22,7 +22,7 @@ from understudy.errors import (
     Timeout,
     TooManyCalls,
 )
-from understudy.health.in_memory import InMemoryHealthStore, Report
+from understudy.health import InMemoryHealthStore, Report
 
 DOWN = ServerError("down")
 every_way = pytest.mark.parametrize("how", WAYS)

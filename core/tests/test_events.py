@@ -44,8 +44,8 @@ from understudy.events import (
 )
 from understudy.execution import attempt
 from understudy.extras import pricing
+from understudy.health import InMemoryHealthStore
 from understudy.health.budgets import BURST
-from understudy.health.in_memory import InMemoryHealthStore
 from understudy.response import Heartbeat
 from understudy.testing import ScriptedProvider, no_waiting
 

@@ -40,7 +40,7 @@ from understudy.errors import (
     Timeout,
     TooManyCalls,
 )
-from understudy.health.in_memory import BreakerState, InMemoryHealthStore, Lease
+from understudy.health import BreakerState, InMemoryHealthStore, Lease
 from understudy.messages import Message, Request
 from understudy.provider import Pace
 from understudy.testing import ScriptedProvider, VirtualClock

@@ -7,7 +7,7 @@ from timed import NEVER, WAYS, Player, Stage, record
 
 from understudy import LLMFactory, Policy
 from understudy.errors import Overloaded, RateLimited, ServerError, TooManyCalls
-from understudy.health.in_memory import InMemoryHealthStore
+from understudy.health import InMemoryHealthStore
 
 every_way = pytest.mark.parametrize("how", WAYS)
 EAGER = Policy.eager(breaker_jitter=0.0, max_retries=0)

@@ -9,17 +9,17 @@ import weakref
 import pytest
 
 from understudy.concurrency import fork_safety
+from understudy.health import InMemoryHealthStore
 from understudy.health.budgets import Bulkhead
-from understudy.health.in_memory import InMemoryHealthStore
 
 PROLOGUE = """
 import os, signal, threading, warnings
 from understudy import LLMFactory, Limits, Policy
-from understudy.health.in_memory import InMemoryHealthStore
+from understudy.health import InMemoryHealthStore
 from understudy.errors import Effect
 from understudy.health.budgets import Bulkhead, HedgeBudget, RetryBudget
 from understudy.health.shared import GuardedStore
-from understudy.health.in_memory import Claim, Report
+from understudy.health import Claim, Report
 from understudy.testing import ScriptedProvider
 
 warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of threads and forks

@@ -10,7 +10,7 @@ from timed import claim
 
 from understudy import Limits, Policy
 from understudy.errors import Effect
-from understudy.health.in_memory import InMemoryHealthStore, Report, shared
+from understudy.health import InMemoryHealthStore, Report, shared
 from understudy.health.shared import GuardedStore
 from understudy.testing import VirtualClock
 

@@ -18,7 +18,7 @@ from understudy.errors import (
     RequestTooLarge,
     ServerError,
 )
-from understudy.health.in_memory import InMemoryHealthStore
+from understudy.health import InMemoryHealthStore
 from understudy.target import BreakerState
 
 EAGER = Policy.eager(breaker_jitter=0.0)

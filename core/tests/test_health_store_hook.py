@@ -10,8 +10,8 @@ from timed import WAYS, Player, Stage, ask, claim, record
 
 from understudy import Limits, LLMFactory, Policy, hookimpl
 from understudy.errors import BrokenPlugin, Effect, ServerError
+from understudy.health import HealthStore, InMemoryHealthStore, Report, shared
 from understudy.health.budgets import Bulkhead
-from understudy.health.in_memory import HealthStore, InMemoryHealthStore, Report, shared
 from understudy.health.shared import GuardedStore
 from understudy.testing import VirtualClock
 

@@ -6,7 +6,7 @@ from timed import claim
 from understudy import Policy
 from understudy.engine.timeouts import NOTHING_LEARNT, Learned
 from understudy.errors import Effect
-from understudy.health.in_memory import InMemoryHealthStore, Report
+from understudy.health import InMemoryHealthStore, Report
 from understudy.health.latency import (
     ENOUGH_SAMPLES,
     FADING,

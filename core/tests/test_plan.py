@@ -21,7 +21,7 @@ from understudy.errors import (
 )
 from understudy.explain import Plan
 from understudy.extras.pricing import estimate
-from understudy.health.in_memory import InMemoryHealthStore
+from understudy.health import InMemoryHealthStore
 from understudy.provider import Pace
 from understudy.testing import ScriptedProvider, VirtualClock
 

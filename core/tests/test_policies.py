@@ -14,7 +14,7 @@ from timed import WAYS, Player, Stage
 
 from understudy import ConfigurationError, LLMFactory, Policy, Settings, StreamInterrupted, weighted
 from understudy.errors import Overloaded, RateLimited, ServerError
-from understudy.health.in_memory import InMemoryHealthStore
+from understudy.health import InMemoryHealthStore
 from understudy.policy import PRESETS, ROUTINGS
 
 DOWN = ServerError("down")

@@ -7,7 +7,7 @@ from timed import WAYS, Player, Stage, record
 
 from understudy import AllProvidersFailed, Limits, Policy
 from understudy.errors import Overloaded, RateLimited, ServerError, Timeout
-from understudy.health.in_memory import InMemoryHealthStore, Lease
+from understudy.health import InMemoryHealthStore, Lease
 
 DOWN = ServerError("down")
 EXACT = {"jitter": "none", "breaker_jitter": 0.0}

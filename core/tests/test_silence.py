@@ -5,7 +5,7 @@ from timed import claim
 from understudy import Limits, Policy
 from understudy.engine.timeouts import NOTHING_LEARNT
 from understudy.errors import Effect
-from understudy.health.in_memory import InMemoryHealthStore
+from understudy.health import InMemoryHealthStore
 from understudy.health.record import LOOK, LOST
 from understudy.health.store import Report
 from understudy.testing import VirtualClock

@@ -16,7 +16,7 @@ from understudy import (
     Text,
     TextDelta,
 )
-from understudy.health.in_memory import Claim
+from understudy.health import Claim
 from understudy.testing import VirtualClock
 from understudy.testing.scripted import _fresh
 

@@ -11,10 +11,9 @@ from unittest.mock import patch
 from simulation.faults import Episode, current
 from simulation.world import CURRENT, Flushed, Given, History, Stuck, Taken, VirtualLoop
 from understudy.errors import InvalidRequest, RequestTooLarge
-from understudy.health import shared
+from understudy.health import InMemoryHealthStore, shared
 from understudy.health.breaker import Breaker
 from understudy.health.budgets import HedgeBudget, RetryBudget
-from understudy.health.in_memory import InMemoryHealthStore
 from understudy.health.store import Claim, Lease, Report, TargetHealth
 from understudy.policy import Policy
 

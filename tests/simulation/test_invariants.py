@@ -28,8 +28,8 @@ from understudy.engine.call_state import CallState
 from understudy.errors import Overloaded, RateLimited, ServerError
 from understudy.execution import attempt
 from understudy.factory import RUNTIME
+from understudy.health import InMemoryHealthStore
 from understudy.health.breaker import Breaker
-from understudy.health.in_memory import InMemoryHealthStore
 from understudy.health.shared import GuardedStore
 from understudy.testing import ScriptedProvider
 

@@ -20,7 +20,7 @@ ROUTE = ("-p", "parrot", "-f", "macaw")
 # A health store that knows of ten calls in which the parrot failed, as one that processes share would.
 NURSE = """
 from understudy import Policy, hookimpl
-from understudy.health.in_memory import Claim, Effect, InMemoryHealthStore, Report
+from understudy.health import Claim, Effect, InMemoryHealthStore, Report
 
 store = InMemoryHealthStore()
 for call in range(10):
