@@ -48,17 +48,6 @@ from installer import (
     wheel,
     write_list,
 )
-    empty,
-    existing,
-    group,
-    install,
-    installer_settings,
-    packages,
-    prepare,
-    quietly,
-    third_party,
-    wheel,
-)
 
 # Run in a fresh environment: every provider that is installed can be made, and none has imported an SDK for it.
 MAKE_ALL = """
