@@ -40,11 +40,13 @@ from installer import (
     group,
     install,
     installer_settings,
+    name_of,
     packages,
     prepare,
     quietly,
     third_party,
     wheel,
+    write_list,
 )
 
 # Run in a fresh environment: every provider that is installed can be made, and none has imported an SDK for it.
@@ -214,17 +216,6 @@ def simulation(session: nox.Session) -> None:
     session.run("python", "tests/simulation", *session.posargs, env={"PYTHONPATH": None})
 
 
-def name_of(file: Path) -> str:
-    """Return the name of a wheel's package."""
-    return file.name.partition("-")[0].replace("_", "-")
-
-
-def write_list(wheels: "list[Path]", file: Path) -> Path:
-    """Write where our packages are, as constraints: with these no installer looks for their names in an index."""
-    file.write_text("".join(f"{name_of(each)} @ {each.as_uri()}\n" for each in wheels), encoding="utf-8")
-    return file
-
-
 def install_as_told(session: nox.Session, wheels: "list[Path]") -> None:
     """Install by name with pip, as README tells, and make every provider."""
     told = "pip install -c dist/ours.txt "
@@ -233,8 +224,8 @@ def install_as_told(session: nox.Session, wheels: "list[Path]") -> None:
     empty(session)
     ours = write_list(wheels, Path(session.create_tmp(), "ours.txt"))
     install(session, "Installing pip", "pip")
-    command = ["python", "-m", "pip", "install", "-c", ours, *names]
-    quietly(session, f"Installing {', '.join(names)} with pip", *command)
+    pip = ["python", "-m", "pip", "install", "-c", str(ours)]
+    quietly(session, f"Installing {', '.join(names)} with pip", *pip, *names)
     session.run("python", "-m", "pip", "check", "--quiet")
     session.run("python", "-W", "error", "-c", MAKE_ALL)
 

@@ -111,6 +111,17 @@ def wheel(session: nox.Session, package: Path) -> Path:
     return next(home.glob("*.whl"))
 
 
+def name_of(file: Path) -> str:
+    """Return the name of a wheel's package."""
+    return file.name.partition("-")[0].replace("_", "-")
+
+
+def write_list(wheels: list[Path], file: Path) -> Path:
+    """Write where our packages are, as constraints: with these no installer looks for their names in an index."""
+    file.write_text("".join(f"{name_of(each)} @ {each.as_uri()}\n" for each in wheels), encoding="utf-8")
+    return file
+
+
 def empty(session: nox.Session) -> None:
     """Make the session's environment anew: what a dropped requirement brought along must not stay."""
     shutil.rmtree(session.virtualenv.location, ignore_errors=True)
