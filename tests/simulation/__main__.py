@@ -55,7 +55,8 @@ def play_many(outages: int, first: int) -> int:
     for totals in play_outages(outages, first):
         if time.monotonic() - told >= 10:
             told = time.monotonic()
-            print(f"{totals.outages.total():,} of {outages:,} outages, {len(totals.broken)} seeds broken", flush=True)
+            told_so_far = f"{totals.outages.total():,} of {outages:,} outages, {len(totals.broken)} seeds broken"
+            print(told_so_far, file=sys.stderr, flush=True)
     print(totals.report())
     return 1 if totals.broken else 0
 

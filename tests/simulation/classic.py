@@ -10,6 +10,7 @@ from simulation.faults import Episode
 from simulation.scenarios import World, log_of
 from simulation.world import BEGINNING, History, VirtualLoop, run
 from understudy import Policy
+from understudy.provider import PLAIN_PACE
 
 QUIET = Manners(streaming=0.0, leaving=0.0, stopping=0.0, dying=0.0, overriding=0.0, long=0.0, prompts=("plain",))
 BEFORE = 60.0  # seconds in which all is well
@@ -34,6 +35,8 @@ def outage(policy: Policy, *, seed: int, kind: str = "outage", seconds: float = 
         begin = BEGINNING + BEFORE
         episodes = {"primary": [Episode(kind, begin, begin + seconds, 0.9, True)], "backup": []}
         world = World(loop, history, draw, episodes)
+        for vendor in world.vendors:
+            vendor.own_pace = PLAIN_PACE  # a chat model without signs of life
         client = world.add_client(world.vendors, policy, manners=QUIET)
         history.healed = begin + seconds
         with world.network.in_place():
