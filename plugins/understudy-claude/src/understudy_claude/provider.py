@@ -11,7 +11,6 @@ from understudy import (
     ChatProvider,
     LLMResponse,
     Pace,
-    ProviderUnavailable,
     Request,
     Settings,
     StreamEvent,
@@ -101,7 +100,7 @@ class ClaudeProvider(ChatProvider):
         return calls.aevents(self._lane, lambda: self._prepare(request, stream=True))
 
     def _prepare(self, request: Request, *, stream: bool = False) -> calls.Call:
-        self._check()
+        self._account.check(PROVIDER)
         model = request.model or self.default_model
         with calls.failures_of(model, REPLIES):
             body, asked = request_body(request, model, self._mark)
@@ -117,10 +116,6 @@ class ClaudeProvider(ChatProvider):
             response_of=lambda document, headers: response_of(document, headers, asked),
             reader_of=lambda headers: StreamReader(headers, asked),
         )
-
-    def _check(self) -> None:
-        if self._account.unavailable_reason is not None:
-            raise ProviderUnavailable(self._account.unavailable_reason, provider=PROVIDER)
 
     # ---- what is known beforehand, or asked apart ----
 
@@ -146,7 +141,7 @@ class ClaudeProvider(ChatProvider):
 
     def list_models(self, timeout: float = 10.0) -> tuple[str, ...]:
         """Ask which models this account may use, as many as one page holds: 1000, the newest first."""
-        self._check()
+        self._account.check(PROVIDER)
         ask = Ask(
             path=MODELS_PATH,
             seconds=timeout,

@@ -16,7 +16,6 @@ from understudy import (
     ChatProvider,
     LLMResponse,
     Pace,
-    ProviderUnavailable,
     Request,
     Settings,
     StreamEvent,
@@ -97,7 +96,7 @@ class GeminiLegacyProvider(ChatProvider):
         return calls.events(self._lane, lambda: self._prepare(request, stream=True))
 
     def _prepare(self, request: Request, *, stream: bool = False) -> calls.Call:
-        self._check()
+        self._account.check(self._name)
         model = request.model or self.default_model
         with calls.failures_of(model, self._replies):
             body, warnings = request_body(request, model, self._name, self._today())
@@ -113,10 +112,6 @@ class GeminiLegacyProvider(ChatProvider):
             response_of=lambda document, headers: response_of(document, headers, asked),
             reader_of=lambda headers: StreamReader(ElementReader(), headers, asked),
         )
-
-    def _check(self) -> None:
-        if self._account.unavailable_reason is not None:
-            raise ProviderUnavailable(self._account.unavailable_reason, provider=self._name)
 
     # ---- what is known beforehand, or asked apart ----
 
@@ -142,7 +137,7 @@ class GeminiLegacyProvider(ChatProvider):
 
     def list_models(self, timeout: float = 10.0) -> tuple[str, ...]:
         """Ask Google for the models that can be asked for an answer, as many as one page holds: 1000."""
-        self._check()
+        self._account.check(self._name)
         ask = Ask(path=MODELS_PATH, seconds=timeout, method="GET", query={"pageSize": str(MODELS_AT_ONCE)})
         return calls.list_models(self._lane, ask, self._replies, lambda document, _: names_in(document)[0])
 
