@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import ClassVar
 
 from understudy import Capabilities, ChatProvider, LLMResponse, Request, Settings, StreamEvent
-from understudy.errors import ProviderUnavailable
 from understudy.provider import Pace
 from understudy_claude.account import credentials
 from understudy_claude.failures import PROVIDER, failure_of_reply
@@ -94,7 +93,7 @@ class ClaudeProvider(ChatProvider):
         return calls.aevents(self._lane, lambda: self._prepare(request, stream=True))
 
     def _prepare(self, request: Request, *, stream: bool = False) -> calls.Call:
-        self._check()
+        self._account.check(PROVIDER)
         model = request.model or self.default_model
         with calls.failures_of(model, REPLIES):
             body, asked = request_body(request, model, self._mark)
@@ -110,10 +109,6 @@ class ClaudeProvider(ChatProvider):
             response_of=lambda document, headers: response_of(document, headers, asked),
             reader_of=lambda headers: StreamReader(headers, asked),
         )
-
-    def _check(self) -> None:
-        if self._account.unavailable_reason is not None:
-            raise ProviderUnavailable(self._account.unavailable_reason, provider=PROVIDER)
 
     # ---- what is known beforehand, or asked apart ----
 
@@ -139,7 +134,7 @@ class ClaudeProvider(ChatProvider):
 
     def list_models(self, timeout: float = 10.0) -> tuple[str, ...]:
         """Ask which models this account may use, as many as one page holds: 1000, the newest first."""
-        self._check()
+        self._account.check(PROVIDER)
         ask = Ask(
             path=MODELS_PATH,
             seconds=timeout,

@@ -15,8 +15,8 @@ from understudy.errors import MalformedResponse
 from understudy.response import Heartbeat
 from understudy_claude.failures import PROVIDER, failure_of_reply
 from understudy_claude.history import Json
-from understudy_claude.wire import WRONG_SHAPE, Asked, Overlap, excerpt, response_of
-from understudy_toolkit.bodies import read_json
+from understudy_claude.wire import WRONG_SHAPE, Asked, Overlap, response_of
+from understudy_toolkit.bodies import excerpt, read_json
 from understudy_toolkit.sse import SseEvent, SseReader
 
 _ALIVE = Heartbeat()

@@ -29,6 +29,7 @@ from understudy_claude.history import Json, marked, open_turn_lacks_thinking, tu
 from understudy_claude.models import DEFAULT_MAX_TOKENS, NEWEST_VERSION, ending_warnings, takes_prefill
 from understudy_claude.restrictions import api_version, fit, thinks_by_request
 from understudy_claude.thinking import plan
+from understudy_toolkit.bodies import excerpt
 from understudy_toolkit.thinking import MORE_ROOM, check_room
 
 Warnings = tuple[ResponseWarning, ...]
@@ -348,8 +349,3 @@ class Overlap:
         if text:
             self._cut = ""
         return text
-
-
-def excerpt(body: Any) -> str:
-    text = repr(body)
-    return text if len(text) <= 200 else f"{text[:200]}..."

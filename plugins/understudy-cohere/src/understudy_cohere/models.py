@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from understudy import Request, ResponseWarning
@@ -138,13 +137,6 @@ def room(request: Request, model: str, options: Mapping[str, Any]) -> int:
     if budget is not None:
         return budget if most is None else max(min(budget, most - request.max_tokens), 0)
     return room_to_think(level_of(request, model, options), request.max_tokens, most, request.adaptation)
-
-
-def can_have_more_room(request: Request, model: str, options: Mapping[str, Any]) -> bool:
-    """Return whether the same request, sent once more with more room, would get any."""
-    if request.adaptation is not None:
-        return False
-    return room(replace(request, adaptation=MORE_ROOM), model, options) > room(request, model, options)
 
 
 def most_tokens(model: str) -> int | None:

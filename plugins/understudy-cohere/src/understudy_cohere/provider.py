@@ -7,9 +7,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from understudy import Capabilities, ChatProvider, LLMResponse, Request, Settings, StreamEvent
-from understudy.errors import ProviderUnavailable
 from understudy.provider import Pace
-from understudy_cohere.account import credentials
 from understudy_cohere.failures import PROVIDER, failure_of_reply
 from understudy_cohere.models import DEFAULT_MODEL, ending_warnings, level_of, room
 from understudy_cohere.streaming import StreamReader
@@ -56,7 +54,7 @@ class CohereProvider(ChatProvider):
         )
         self.default_model: str = self._account.model
         self.credential = self._account.credential
-        self._lane = lane_of(self._account, "understudy_cohere.sdk", lambda: credentials(self._account))
+        self._lane = lane_of(self._account, "understudy_cohere.sdk", lambda: self._account.bearer)
         self.capabilities = replace(self.capabilities, keeps_deadline=self._lane.keeps_deadline)
 
     def __repr__(self) -> str:
@@ -89,7 +87,7 @@ class CohereProvider(ChatProvider):
         return calls.aevents(self._lane, lambda: self._prepare(request, stream=True))
 
     def _prepare(self, request: Request, *, stream: bool = False) -> calls.Call:
-        self._check()
+        self._account.check(PROVIDER)
         model = request.model or self.default_model
         with calls.failures_of(model, REPLIES):
             body, warnings = request_body(request, model)
@@ -104,10 +102,6 @@ class CohereProvider(ChatProvider):
             response_of=lambda document, headers: response_of(document, headers, request, model, warnings),
             reader_of=lambda headers: StreamReader(headers, request, model, warnings),
         )
-
-    def _check(self) -> None:
-        if self._account.unavailable_reason is not None:
-            raise ProviderUnavailable(self._account.unavailable_reason, provider=PROVIDER)
 
     # ---- what is known beforehand, or asked apart ----
 
@@ -126,7 +120,7 @@ class CohereProvider(ChatProvider):
 
     def list_models(self, timeout: float = 10.0) -> tuple[str, ...]:
         """Ask Cohere which models this account may chat with: no model is called, and nothing is charged."""
-        self._check()
+        self._account.check(PROVIDER)
         query = {"endpoint": "chat", "page_size": str(MOST_LISTED)}
         ask = Ask(path=MODELS_PATH, seconds=timeout, method="GET", query=query)
         return calls.list_models(self._lane, ask, REPLIES, models_of)

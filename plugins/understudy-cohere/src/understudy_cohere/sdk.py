@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 from cohere import AsyncClientV2, ClientV2
 
-from understudy_cohere.account import credentials
 from understudy_toolkit.account import Account
 from understudy_toolkit.lanes import Ask
 from understudy_toolkit.sdk_lane import Opened, ReplyTaken, ataking, client_options, taking, with_headers
@@ -21,14 +20,14 @@ from understudy_toolkit.sdk_lane import Opened, ReplyTaken, ataking, client_opti
 def open_client(account: Account) -> Opened:
     """Make the SDK's client for sync calls."""
     http = taking(httpx.Client)(**client_options(account.base_url))
-    http.auth = with_headers(credentials(account), "Authorization")
+    http.auth = with_headers(account.bearer, "Authorization")
     return Opened(ClientV2("none", base_url=account.base_url, httpx_client=http), http.close)
 
 
 def open_async_client(account: Account) -> Opened:
     """Make the SDK's client for the running event loop."""
     http = ataking(httpx.AsyncClient)(**client_options(account.base_url))
-    http.auth = with_headers(credentials(account), "Authorization")
+    http.auth = with_headers(account.bearer, "Authorization")
     return Opened(AsyncClientV2("none", base_url=account.base_url, httpx_client=http), http.aclose)
 
 

@@ -23,8 +23,8 @@ from understudy import (
 from understudy.errors import MalformedResponse
 from understudy.response import Heartbeat
 from understudy_cohere.failures import PROVIDER, failure_of_reply, request_id_of
-from understudy_cohere.wire import WRONG_SHAPE, Json, checked_text, excerpt, own_name, response_of
-from understudy_toolkit.bodies import read_json
+from understudy_cohere.wire import WRONG_SHAPE, Json, checked_text, own_name, response_of
+from understudy_toolkit.bodies import excerpt, read_json
 from understudy_toolkit.sse import SseEvent, SseReader
 
 _DONE = b"[DONE]"  # what closes a stream besides message-end, and says nothing more

@@ -32,15 +32,15 @@ from understudy.provider import structured_output
 from understudy_cohere.failures import PROVIDER, failure_of_finish_reason, request_id_of
 from understudy_cohere.models import (
     Warnings,
-    can_have_more_room,
     ending_warnings,
     leave_out_refused,
     limits,
+    room,
     takes_images,
     takes_thinking,
 )
-from understudy_toolkit.bodies import read_json
-from understudy_toolkit.thinking import MORE_ROOM, check_room
+from understudy_toolkit.bodies import excerpt, read_json
+from understudy_toolkit.thinking import MORE_ROOM, can_have_more_room, check_room
 
 Json = dict[str, Any]
 
@@ -272,7 +272,7 @@ def _response(
     usage = body.get("usage") or {}
     counted = _usage(usage)
     thought = counted.thinking_tokens > 0 or any(_is_thought(part) for part in parts)
-    more = not given and can_have_more_room(request, model, options_of(request))
+    more = not given and can_have_more_room(request, lambda asked: room(asked, model, options_of(asked)))
     if not text.strip() and not any(isinstance(part, ToolCall) for part in parts):
         starved = thought and finish_reason is FinishReason.LENGTH
         why = ": thinking used up max_tokens; raise it, or set options={'cohere': {'thinking': {'type': 'disabled'}}}"
@@ -384,9 +384,3 @@ def _usage(usage: Mapping[str, Any]) -> Usage:
         thinking_tokens=int(tokens.get("reasoning_tokens") or 0),
         cache_read_tokens=int(usage.get("cached_tokens") or 0),
     )
-
-
-def excerpt(body: Any) -> str:
-    """Return the beginning of something, for a message."""
-    text = repr(body)
-    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -12,7 +12,6 @@ from functools import partial
 from typing import ClassVar
 
 from understudy import Capabilities, ChatProvider, LLMResponse, Request, Settings, StreamEvent
-from understudy.errors import ProviderUnavailable
 from understudy.provider import Pace
 from understudy_gemini_legacy.failures import failure_of_exception, failure_of_reply
 from understudy_gemini_legacy.models import DEFAULT_MODEL, Room, room_for
@@ -90,7 +89,7 @@ class GeminiLegacyProvider(ChatProvider):
         return calls.events(self._lane, lambda: self._prepare(request, stream=True))
 
     def _prepare(self, request: Request, *, stream: bool = False) -> calls.Call:
-        self._check()
+        self._account.check(self._name)
         model = request.model or self.default_model
         with calls.failures_of(model, self._replies):
             body, warnings = request_body(request, model, self._name, self._today())
@@ -106,10 +105,6 @@ class GeminiLegacyProvider(ChatProvider):
             response_of=lambda document, headers: response_of(document, headers, asked),
             reader_of=lambda headers: StreamReader(ElementReader(), headers, asked),
         )
-
-    def _check(self) -> None:
-        if self._account.unavailable_reason is not None:
-            raise ProviderUnavailable(self._account.unavailable_reason, provider=self._name)
 
     # ---- what is known beforehand, or asked apart ----
 
@@ -135,7 +130,7 @@ class GeminiLegacyProvider(ChatProvider):
 
     def list_models(self, timeout: float = 10.0) -> tuple[str, ...]:
         """Ask Google for the models that can be asked for an answer, as many as one page holds: 1000."""
-        self._check()
+        self._account.check(self._name)
         ask = Ask(path=MODELS_PATH, seconds=timeout, method="GET", query={"pageSize": str(MODELS_AT_ONCE)})
         return calls.list_models(self._lane, ask, self._replies, lambda document, _: names_in(document)[0])
 

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from understudy import Finish, StreamEvent, StreamInterrupted, TextDelta, ThinkingDelta, ToolCallDelta
 from understudy.response import Heartbeat
 from understudy_gemini_wire.failures import error_of, failure_of_reply, unreadable
-from understudy_gemini_wire.wire import Asked, CallNames, checked_call, raw_parts, response_of
+from understudy_gemini_wire.wire import Asked, checked_call, raw_parts, response_of
+from understudy_toolkit.tool_calls import CallNames
 
 __all__ = ["Chunks", "StreamReader"]
 
@@ -126,7 +127,7 @@ class StreamReader:
             call = checked_call(part["functionCall"])
             self._calls += 1
             arguments = json.dumps(call.get("args") or {}, ensure_ascii=False)
-            return ToolCallDelta(self._calls - 1, self._name(call), call["name"], arguments)
+            return ToolCallDelta(self._calls - 1, self._name(call.get("id"), call["name"]), call["name"], arguments)
         text = part.get("text")
         if not isinstance(text, str) or not text:
             return None

@@ -36,10 +36,10 @@ from understudy_gemini_wire.failures import FINISH_REASONS, error_of, failure_of
 from understudy_gemini_wire.options import FAMILY
 from understudy_toolkit.bodies import read_json, text_of
 from understudy_toolkit.thinking import check_room
+from understudy_toolkit.tool_calls import CallNames
 
 __all__ = [
     "Asked",
-    "CallNames",
     "attachment_of",
     "check_model",
     "checked_call",
@@ -271,7 +271,8 @@ def _part_of(part: Mapping[str, Any], name: CallNames) -> Part | None:
         call = checked_call(part["functionCall"])
         if call.get("id"):
             data = {"provider_data": {FAMILY: {**own, "id": call["id"]}}}
-        return ToolCall(id=name(call), name=call["name"], arguments=call.get("args") or {}, **data)
+        call_id = name(call.get("id"), call["name"])
+        return ToolCall(id=call_id, name=call["name"], arguments=call.get("args") or {}, **data)
     if isinstance(part.get("text"), str):
         if part.get("thought"):
             return Thinking(part["text"], provider_data={FAMILY: own})
@@ -312,24 +313,6 @@ def _inline_data(blob: Any, data: Mapping[str, Any]) -> Image | File:
         raise unreadable(json.dumps(blob), "data in base64 with its type") from None
     kind = Image if media_type.startswith("image/") else File
     return kind(data=content, media_type=media_type, **data)
-
-
-class CallNames:
-    """Names tool calls that Gemini gave no id, each differently from all others of the conversation."""
-
-    def __init__(self, request: Request) -> None:
-        calls = [part.id for message in request.messages for part in message.parts if isinstance(part, ToolCall)]
-        self._taken = set(calls)
-        self._number = len(calls)
-
-    def __call__(self, call: Mapping[str, Any]) -> str:
-        given = call.get("id")
-        name = str(given) if given else ""
-        while not name or (not given and name in self._taken):
-            name = f"call_{self._number}_{call['name']}"
-            self._number += 1
-        self._taken.add(name)
-        return name
 
 
 def _finish_reason(candidate: Mapping[str, Any], parts: tuple[Part, ...]) -> FinishReason:

@@ -25,8 +25,3 @@ def account_of(settings: Settings) -> Account:
         unavailable_reason=settings.missing("OLLAMA_API_KEY") if wanted and key is None else None,
         transport=read_transport(settings, "OLLAMA_TRANSPORT"),
     )
-
-
-def credentials(account: Account) -> dict[str, str]:
-    """Return the headers that carry the key, or the name and the password in the address; mostly none."""
-    return account.login | ({} if account.key is None else {"Authorization": f"Bearer {account.key.reveal()}"})

@@ -9,9 +9,8 @@ from functools import partial
 from typing import Any, ClassVar
 
 from understudy import Capabilities, ChatProvider, LLMResponse, Request, Settings, StreamEvent
-from understudy.errors import ProviderUnavailable
 from understudy.provider import Pace
-from understudy_ollama.account import account_of, credentials
+from understudy_ollama.account import account_of
 from understudy_ollama.address import is_hosted
 from understudy_ollama.failures import PROVIDER, failure_of_exception, failure_of_reply
 from understudy_ollama.loading import LoadingLane
@@ -55,7 +54,7 @@ class OllamaProvider(ChatProvider):
         self.default_model: str = account.model
         self.credential = account.credential
         self._memory = Memory(time.monotonic)
-        inner = lane_of(account, "understudy_ollama.sdk", lambda: credentials(account))
+        inner = lane_of(account, "understudy_ollama.sdk", lambda: account.bearer)
         self._lane = LoadingLane(inner, self._memory, self._url)
         self.capabilities = replace(
             self.capabilities,
@@ -102,7 +101,7 @@ class OllamaProvider(ChatProvider):
         return calls.aevents(self._lane, lambda: self._prepare(request, stream=True))
 
     def _prepare(self, request: Request, *, stream: bool = False) -> calls.Call:
-        self._check()
+        self._account.check(PROVIDER)
         model = request.model or self.default_model
         replies = self._replies(model)
         with calls.failures_of(model, replies):
@@ -128,10 +127,6 @@ class OllamaProvider(ChatProvider):
     def _replies(self, model: str | None) -> calls.Replies:
         known = partial(failure_of_reply, model=model), partial(failure_of_exception, url=self._url)
         return calls.Replies(PROVIDER, *known, STREAMS)
-
-    def _check(self) -> None:
-        if self._account.unavailable_reason is not None:
-            raise ProviderUnavailable(self._account.unavailable_reason, provider=PROVIDER)
 
     # ---- what is known beforehand, or asked apart ----
 

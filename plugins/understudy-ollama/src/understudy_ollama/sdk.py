@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 import ollama
 
-from understudy_ollama.account import credentials
 from understudy_toolkit.account import Account
 from understudy_toolkit.bodies import ENCODINGS
 from understudy_toolkit.clients import close_half_open
@@ -70,7 +69,7 @@ async def asend(client: AsyncClient, ask: Ask) -> httpx.Response:
 
 def _options(account: Account) -> dict[str, Any]:
     """Return what a client is made with: the SDK would put OLLAMA_API_KEY on requests to any host."""
-    auth = with_headers(credentials(account), "Authorization")
+    auth = with_headers(account.bearer, "Authorization")
     return {"host": account.base_url, "auth": auth, **client_options(account.base_url)}
 
 

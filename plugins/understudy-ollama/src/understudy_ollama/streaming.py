@@ -22,9 +22,10 @@ from understudy import (
 from understudy.errors import MalformedResponse
 from understudy.response import Heartbeat
 from understudy_ollama.failures import PROVIDER, error_of, failure_of_reply
-from understudy_ollama.wire import WRONG_SHAPE, CallNames, Json, arguments_of, checked, excerpt, response_of
-from understudy_toolkit.bodies import read_json
+from understudy_ollama.wire import WRONG_SHAPE, Json, arguments_of, checked, response_of
+from understudy_toolkit.bodies import excerpt, read_json
 from understudy_toolkit.ndjson import NdjsonReader
+from understudy_toolkit.tool_calls import CallNames
 
 _ALIVE = Heartbeat()
 
@@ -152,9 +153,10 @@ class StreamReader:
 
     def _call(self, call: Mapping[str, Any]) -> ToolCallDelta:
         """Take a tool call, which comes in one piece."""
-        identity, arguments = self._name(call), json.dumps(arguments_of(call), ensure_ascii=False)
+        name = checked(call["function"]["name"])
+        identity, arguments = self._name(call.get("id"), name), json.dumps(arguments_of(call), ensure_ascii=False)
         self._calls.append(call)  # one without an id is given the same one again at the end
-        return ToolCallDelta(len(self._calls) - 1, identity, call["function"]["name"], arguments)
+        return ToolCallDelta(len(self._calls) - 1, identity, name, arguments)
 
 
 def _parsed(line: bytes) -> Any:

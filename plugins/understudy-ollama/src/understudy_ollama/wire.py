@@ -31,6 +31,8 @@ from understudy.provider import structured_output
 from understudy_ollama.failures import PROVIDER, error_of, failure_of_reply
 from understudy_ollama.lengths import Ending, check_length, empty_response
 from understudy_ollama.models import LOAD_SETTINGS, MODEL_SETTINGS, full_name, least_thinking, room_for
+from understudy_toolkit.bodies import excerpt
+from understudy_toolkit.tool_calls import CallNames
 
 Json = dict[str, Any]
 Warnings = tuple[ResponseWarning, ...]
@@ -306,8 +308,9 @@ def _parts(message: Mapping[str, Any], names: CallNames) -> tuple[Part, ...]:
     if content := message.get("content"):
         parts.append(Text(checked(content)))
     parts += [
-        ToolCall(id=names(call), name=call["function"]["name"], arguments=arguments_of(call))
+        ToolCall(id=names(call.get("id"), name), name=name, arguments=arguments_of(call))
         for call in message.get("tool_calls") or ()
+        for name in (checked(call["function"]["name"]),)
     ]
     return tuple(parts)
 
@@ -342,29 +345,6 @@ def arguments_of(call: Mapping[str, Any]) -> Mapping[str, Any]:
     return arguments or {}
 
 
-class CallNames:
-    """Gives ids to the tool calls that came with none, each unlike all others of the conversation.
-
-    Args:
-        request: what was asked.
-    """
-
-    def __init__(self, request: Request) -> None:
-        calls = [part.id for message in request.messages for part in message.parts if isinstance(part, ToolCall)]
-        self._taken = set(calls)
-        self._number = len(calls)
-
-    def __call__(self, call: Mapping[str, Any]) -> str:
-        """Return the id of this call: its own, or a new one."""
-        given, name = call.get("id"), checked(call["function"]["name"])
-        if isinstance(given, str) and given:
-            return given
-        while (made := f"call_{self._number}_{name}") in self._taken:
-            self._number += 1
-        self._taken.add(made)
-        return made
-
-
 def _usage(body: Mapping[str, Any]) -> Usage:
     return Usage(
         input_tokens=int(body.get("prompt_eval_count") or 0),
@@ -394,8 +374,3 @@ def thinking_in(document: Any) -> frozenset[str]:
     """Return the full names of the models that a list of the server's says can think; servers before 0.30 do not."""
     able = (one for one in document["models"] if "thinking" in (one.get("capabilities") or ()))
     return frozenset(full_name(one["name"]) for one in able)
-
-
-def excerpt(body: Any) -> str:
-    text = repr(body)
-    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -53,9 +53,4 @@ class Connection:
     @property
     def credentials(self) -> dict[str, str]:
         """The headers that carry the key, and what is charged."""
-        key = self.account.key
-        return {
-            **self.account.login,
-            **({} if key is None else {"Authorization": f"Bearer {key.reveal()}"}),
-            **self.charged,
-        }
+        return {**self.account.bearer, **self.charged}

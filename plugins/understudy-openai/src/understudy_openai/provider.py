@@ -8,7 +8,6 @@ from functools import partial
 from typing import ClassVar
 
 from understudy import Capabilities, ChatProvider, LLMResponse, Request, Settings, StreamEvent
-from understudy.errors import ProviderUnavailable
 from understudy.provider import Pace
 from understudy_openai import streaming, streaming_responses, wire, wire_responses
 from understudy_openai.connection import Connection
@@ -101,7 +100,7 @@ class OpenAIProvider(ChatProvider):
         return calls.aevents(self._lane, lambda: self._prepare(request, stream=True))
 
     def _prepare(self, request: Request, *, stream: bool = False) -> calls.Call:
-        self._check()
+        self._account.check(self._endpoint.name)
         model, endpoint = request.model or self.default_model, self._endpoint
         with calls.failures_of(model, self._replies):
             api = _APIS[choose_api(request, model, endpoint, options_of(request, endpoint))]
@@ -118,10 +117,6 @@ class OpenAIProvider(ChatProvider):
             response_of=lambda document, headers: api.response_of(document, headers, *asked),
             reader_of=lambda headers: EventReader(api.reader(headers, *asked), endpoint),
         )
-
-    def _check(self) -> None:
-        if self._account.unavailable_reason is not None:
-            raise ProviderUnavailable(self._account.unavailable_reason, provider=self._endpoint.name)
 
     # ---- what is known beforehand, or asked apart ----
 
@@ -144,7 +139,7 @@ class OpenAIProvider(ChatProvider):
 
     def list_models(self, timeout: float = 10.0) -> tuple[str, ...]:
         """Ask the server which models this account may use: no model is called, and nothing is charged."""
-        self._check()
+        self._account.check(self._endpoint.name)
         ask = Ask(path=MODELS_PATH, seconds=timeout, method="GET")
         return calls.list_models(self._lane, ask, self._replies, partial(models_of, endpoint=self._endpoint))
 

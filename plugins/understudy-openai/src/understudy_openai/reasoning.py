@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from understudy import Request, ResponseWarning
@@ -193,13 +192,6 @@ def room(request: Request, model: str, options: Mapping[str, Any]) -> int:
     if family is None:
         return room_to_think("low", request.max_tokens, None, MORE_ROOM) if request.adaptation == MORE_ROOM else 0
     return room_to_think(level_of(request, model, options), request.max_tokens, family.most, request.adaptation)
-
-
-def can_have_more_room(request: Request, model: str, options: Mapping[str, Any]) -> bool:
-    """Return whether the same request, sent once more with more room, would get any."""
-    if request.adaptation is not None:
-        return False
-    return room(replace(request, adaptation=MORE_ROOM), model, options) > room(request, model, options)
 
 
 def limit_of(

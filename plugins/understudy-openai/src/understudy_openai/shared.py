@@ -33,10 +33,10 @@ from understudy.errors import AnswerCutShort, EmptyResponse, InvalidRequest, Mal
 from understudy.provider import structured_output
 from understudy_openai.failures import error_in, failure_of_reply, numeric_status, request_id_of
 from understudy_openai.models import FAMILY, Endpoint
-from understudy_openai.reasoning import can_have_more_room, room
+from understudy_openai.reasoning import room
 from understudy_openai.stops import cut_parts
-from understudy_toolkit.bodies import read_json
-from understudy_toolkit.thinking import MORE_ROOM, check_room
+from understudy_toolkit.bodies import excerpt, read_json
+from understudy_toolkit.thinking import MORE_ROOM, can_have_more_room, check_room
 
 Json = dict[str, Any]
 Warnings = tuple[ResponseWarning, ...]
@@ -283,7 +283,7 @@ def _room_warnings(
 
 
 def _can_have_more_room(request: Request, endpoint: Endpoint) -> bool:
-    return can_have_more_room(request, request.model or "", options_of(request, endpoint))
+    return can_have_more_room(request, lambda asked: room(asked, asked.model or "", options_of(asked, endpoint)))
 
 
 def models_of(body: Any, headers: Mapping[str, str], endpoint: Endpoint) -> tuple[str, ...]:
@@ -343,9 +343,3 @@ def count_tokens(counted: Any, read: str, written: str) -> Usage | None:
         cache_read_tokens=int(details.get("cached_tokens") or 0),
         cache_write_tokens=int(details.get("cache_write_tokens") or 0),
     )
-
-
-def excerpt(body: Any) -> str:
-    """Return the beginning of what was found, for an error's text."""
-    text = repr(body)
-    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -24,10 +24,10 @@ from understudy.errors import MalformedResponse
 from understudy.response import Heartbeat
 from understudy_openai.failures import error_in, failure_of_reply, request_id_of
 from understudy_openai.models import Endpoint
-from understudy_openai.shared import WRONG_SHAPE, Json, excerpt
+from understudy_openai.shared import WRONG_SHAPE, Json
 from understudy_openai.stops import StopFilter
 from understudy_openai.wire import CALL_FIELDS, THINKING_FIELDS, pieces_of, response_of
-from understudy_toolkit.bodies import read_json
+from understudy_toolkit.bodies import excerpt, read_json
 from understudy_toolkit.sse import SseEvent, SseReader
 
 DONE = "[DONE]"

@@ -8,6 +8,7 @@ calls           ask and read: whole answers and streams, sync and async, with fa
 account         what the settings say of an account: key, address, model, lane, and what is missing
 sse, ndjson     a stream's bytes in, its events or lines out
 clients         the life of clients, one for each event loop
+bodies          bodies decoded, read and described; tool_calls: ids for tool calls that come with none
 thinking        room to think beside the answer; model_rules: what is known of a vendor's models, with sources
 conformance     the suite that certifies a provider
 """

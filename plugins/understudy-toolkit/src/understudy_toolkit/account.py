@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 from urllib.parse import unquote, urlsplit
 
-from understudy.errors import ConfigurationError
+from understudy.errors import ConfigurationError, ProviderUnavailable
 from understudy.settings import Secret, Settings
 
 __all__ = ["Account", "Transport", "basic", "read_account", "read_transport", "without_login"]
@@ -37,6 +37,23 @@ class Account:
     unavailable_reason: str | None = None
     is_vendor: bool = True
     transport: Transport = DEFAULT_TRANSPORT
+
+    def check(self, provider: str) -> None:
+        """See whether something is missing.
+
+        Args:
+            provider: the provider's name.
+
+        Raises:
+            ProviderUnavailable: something is.
+        """
+        if self.unavailable_reason is not None:
+            raise ProviderUnavailable(self.unavailable_reason, provider=provider)
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        """The headers that carry the key as a bearer's token, or the login; nothing for a server without either."""
+        return self.login | ({} if self.key is None else {"Authorization": f"Bearer {self.key.reveal()}"})
 
     @property
     def shown_url(self) -> str:

@@ -9,7 +9,17 @@ from typing import Any
 
 from understudy.errors import MalformedResponse
 
-__all__ = ["ENCODINGS", "Decoder", "describe", "document_of", "read_json", "text_of", "too_large", "write_json"]
+__all__ = [
+    "ENCODINGS",
+    "Decoder",
+    "describe",
+    "document_of",
+    "excerpt",
+    "read_json",
+    "text_of",
+    "too_large",
+    "write_json",
+]
 
 ENCODINGS = "gzip, deflate"  # what is asked for: others can be inflated more than a thousand times in one step
 _STEP = 2**20  # bytes that are inflated at a time; between two steps somebody looks at the clock
@@ -123,6 +133,12 @@ def describe(status: int, headers: Mapping[str, str], body: Any) -> str:
     if not start:
         return "expected JSON, found no body"
     return f"expected JSON, found: {start[:200]}{'...' if len(start) > 200 else ''}"
+
+
+def excerpt(value: Any) -> str:
+    """Return the beginning of something that was found, for the message of a failure."""
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def write_json(document: Any) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -282,6 +282,7 @@ async def astream(
     """Ask for a stream on the running event loop, as `stream`. Close it where it is left early: contextlib.aclosing."""
     failed: list[Failure] = []
     reply: AsyncReply | None = None
+    pieces: AsyncGenerator[bytes, None] | None = None
     data: bytes | None = b""
     try:
         try:
@@ -298,6 +299,7 @@ async def astream(
         if failed:
             raise failed.pop()
         assert reply is not None
+        assert pieces is not None
         if content is not None:
             raise _unexpected(reply, content, replies)
         reader = reader_of(reply.headers)
@@ -317,6 +319,9 @@ async def astream(
     finally:
         if reply is not None:
             await reply.close()
+        if pieces is not None:
+            with suppress(Exception):  # what is left of the body no longer matters
+                await pieces.aclose()
 
 
 # ---- what came back ----

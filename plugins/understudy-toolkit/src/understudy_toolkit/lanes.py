@@ -6,7 +6,7 @@ the vendor's SDK do it. A provider writes and reads the vendor's JSON above eith
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -123,8 +123,8 @@ class AsyncReply(Protocol):
         """Return the whole body, as `Reply.read`."""
         ...
 
-    def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes, as `Reply.pieces`."""
+    def pieces(self) -> AsyncGenerator[bytes, None]:
+        """Yield the body as it comes, as `Reply.pieces`; close it where it is left early, after the reply."""
         ...
 
     async def close(self) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
@@ -198,15 +199,15 @@ class AsyncHttpxReply:
         """Return the whole body."""
         until = asyncio.get_running_loop().time() + self._ask.seconds if self._ask.stream else self._until
         pieces, size = [], 0
-        async with asyncio.timeout_at(until):
-            async for piece in self.pieces():
+        async with asyncio.timeout_at(until), aclosing(self.pieces()) as body:
+            async for piece in body:
                 size += len(piece)
                 if size > self._ask.most_bytes:
                     raise too_large(self._ask.most_bytes)
                 pieces.append(piece)
         return b"".join(pieces)
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
         """Yield the body as it comes."""
         if self._response.is_closed:
             yield self._response.content

@@ -6,14 +6,15 @@ caller gave for the answer would be used up before it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from understudy.errors import AnswerCutShort
 from understudy.messages import Request
 from understudy.response import FinishReason, ResponseWarning
 from understudy.usage import Usage
 
-__all__ = ["MORE_ROOM", "ROOM", "SHORT_ANSWER", "check_room", "room_to_think"]
+__all__ = ["MORE_ROOM", "ROOM", "SHORT_ANSWER", "can_have_more_room", "check_room", "room_to_think"]
 
 # An answer of at most so many tokens is a short one: the documented default of `max_tokens`. For it a model is asked to
 # think little, where it lets one choose and the caller says nothing of thinking.
@@ -47,6 +48,18 @@ def room_to_think(level: str, max_tokens: int | None, most: int | None, adaptati
         return 0
     room = ROOM.get(level, ROOM["high"]) * (_MORE if adaptation == MORE_ROOM else 1)
     return room if most is None else max(min(room, most - max_tokens), 0)
+
+
+def can_have_more_room(request: Request, room_of: Callable[[Request], int]) -> bool:
+    """Return whether the same request, sent once more with more room, would get any.
+
+    Args:
+        request: what was asked.
+        room_of: returns the tokens that are asked for besides those of the answer.
+    """
+    if request.adaptation is not None:
+        return False
+    return room_of(replace(request, adaptation=MORE_ROOM)) > room_of(request)
 
 
 def check_room(

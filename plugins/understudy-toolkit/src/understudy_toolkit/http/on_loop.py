@@ -9,7 +9,7 @@ import select
 import socket
 import ssl
 import weakref
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
@@ -141,7 +141,7 @@ class AsyncHttpReply:
             _raise(error, f"the answer was not whole within {self._ask.seconds:.3g} s")
         return b"".join(pieces)
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
         """Yield the body as it comes."""
         decoder, content = Decoder(self.headers), self._response.content
         watch = _Watch(self._response, self._ask.seconds)
