@@ -83,7 +83,7 @@ def test_sampling_settings_that_are_refused_all_the_same_are_left_out_at_once(
     error = {"type": "error", "error": {"type": "invalid_request_error", "message": words}}
     sandbox.claude.next(faults.status(400, error))
     with LLMFactory("claude:our-own-model", [], settings=sandbox.environment(), extensions=[]) as asked:
-        response = call(asked, "Hello there", options={"claude": SAMPLING})
+        response = call(asked, "Hello there", temperature=0.5, options={"claude": SAMPLING})
     assert response.success
     assert [attempt.reason for attempt in response.attempts] == ["primary", f"once more, {WITHOUT_SAMPLING}"]
     first, second = sandbox.claude.requests

@@ -142,7 +142,7 @@ def test_pieces_come_as_they_come_and_a_closed_pipe_ends_it_in_silence(understud
     process.stdout.close()
     assert process.stderr
     assert process.stderr.read() == ""
-    assert process.wait(understudy.concurrency.cancel) == 1
+    assert process.wait(understudy.patience) == 1
     process.stderr.close()
 
 

@@ -73,7 +73,7 @@ WHY_SENT: Mapping[str, str] = {
     "header x-server-timeout": (
         "the time that an answer may take, but never less than 10 s, which is refused: the client gives up by itself"
     ),
-    "not sent: generationConfig.temperature": "this model ignores it; a warning on the answer says so",
+    "not sent: generationConfig.temperature": "this model ignores it; of one that the caller names, a warning says so",
     "not sent: generationConfig.thinkingConfig": "this model thinks minimally by default, which suits a short answer",
 }
 
