@@ -1,7 +1,7 @@
 """This project's own packages, and where they are to be had.
 
 They are not published: until all these names are registered on the public index, `pip install` of one of them there
-could bring a stranger's code (docs/decisions/0046-names-before-advice.md).
+could bring a stranger's code (docs/decisions/0045-names-before-advice.md).
 """
 
 from __future__ import annotations
