@@ -101,7 +101,7 @@ ENDLESS = retried(StreamInterrupted)  # the stream ends before anything of it is
 RETRY_AFTER_7 = {"retry-after": "7"}
 
 MATRIX = [
-    Row(faults.status(200, "hello"), UNREADABLE),
+    Row(faults.status(200, "hello"), UNREADABLE, ENDLESS),
     Row(faults.status(204), UNREADABLE),
     Row(faults.status(307, headers={"location": "/elsewhere"}), UNREADABLE),
     Row(faults.status(418, "I am a teapot"), final(InvalidRequest)),

@@ -61,7 +61,7 @@ def _line(name: str, value: Any) -> str:
 
 
 def _members(kind: type) -> Iterator[str]:
-    if kind.__init__ is not object.__init__:
+    if "__init__" in vars(kind):  # not one that differs between versions of Python
         yield f"__init__{_signature(kind.__init__)}"
     for name, value in sorted(vars(kind).items()):
         if not name.startswith("_") and (callable(value) or isinstance(value, property | classmethod | staticmethod)):

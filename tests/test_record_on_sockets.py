@@ -9,9 +9,12 @@ from staging import STREAMS, Clock, casts, ways
 from understudy import Policy, hookimpl, weighted
 from understudy.events import (
     AttemptFailed,
+    AttemptFinished,
     AttemptStarted,
     BreakerChanged,
     CallFinished,
+    CallStarted,
+    FirstToken,
     RetryScheduled,
     Switched,
     TargetSkipped,
@@ -71,17 +74,29 @@ def test_the_events_of_a_retry_and_a_switch(stage, cast, how):
     ends = [event for event in listener.heard if isinstance(event, AttemptFailed)]
     assert 0 < ends[0].seconds <= first.seconds
     assert 0 < ends[1].seconds <= second.seconds
-    assert listener.heard == [
+    finished = [event for event in listener.heard if isinstance(event, AttemptFinished)]
+    assert [(each.target, each.number, each.outcome, each.failure) for each in finished] == [
+        (cast[0], 1, "failed", first.failure),
+        (cast[0], 2, "failed", second.failure),
+        (cast[1], 1, "succeeded", None),
+    ]
+    assert (finished[2].usage, finished[2].request_id, finished[2].cost) == (third.usage, third.request_id, third.cost)
+    assert len({event.call for event in listener.heard}) == 1
+    pieces = [event for event in listener.heard if isinstance(event, FirstToken)]
+    assert [(each.target, each.number) for each in pieces] == ([(cast[1], 1)] if how in STREAMS else [])
+    others = (CallStarted, AttemptFinished, FirstToken)
+    assert isinstance(listener.heard[0], CallStarted)
+    assert [event for event in listener.heard if not isinstance(event, others)] == [
         AttemptStarted(cast[0], 1, "primary"),
         AttemptFailed(cast[0], 1, first.failure, ends[0].seconds),
         RetryScheduled(cast[0], 1, 5.0, first.failure),
         AttemptStarted(cast[0], 2, "retry 1 of 1 after overloaded"),
         AttemptFailed(cast[0], 2, second.failure, ends[1].seconds),
         Switched(cast[0], cast[1], second.failure),
-        AttemptStarted(cast[1], 1, f"after {cast[0]}: overloaded"),
+        AttemptStarted(cast[1], 1, third.reason),
         CallFinished(response),
     ]
-    assert third.reason == listener.heard[-2].reason
+    assert third.reason == f"after {cast[0]}: overloaded"
 
 
 @casts

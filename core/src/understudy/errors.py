@@ -119,14 +119,9 @@ class Failure(UnderstudyError):
             finds them in `Request.adaptation` of the attempt that is made at once. None where nothing is known to help.
         usage: the tokens that the attempt cost all the same, where the vendor told.
 
-    What a failure means stands on its class:
-
-    * `scope`: what it speaks about, and so what is done next.
-    * `effect`: what it says about the target's health.
-    * `sent`: whether the vendor was sent a request.
-    * `needs_attention`: whether somebody must change a key, a right or a model; it is logged as ERROR.
-    * `concerns_request`: whether it says nothing of the target's other requests.
-    * `summary`: a few words for people.
+    What a failure means stands on its class: `scope`, what is done next; `effect`, what it says of the target's health;
+    `sent`, whether a request went out; `needs_attention`, whether somebody must change a key, a right or a model;
+    `concerns_request`, whether other requests may well be answered; `tells_why`, whether `brief` has the message too.
     """
 
     scope: ClassVar[Scope] = Scope.TRANSIENT
@@ -135,6 +130,7 @@ class Failure(UnderstudyError):
     needs_attention: ClassVar[bool] = False
     concerns_request: ClassVar[bool] = False
     summary: ClassVar[str] = "failed"
+    tells_why: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -165,15 +161,14 @@ class Failure(UnderstudyError):
     @property
     def brief(self) -> str:
         """What went wrong in a few words, as the list of a failed call shows it."""
-        return self.summary
+        return f"{self.summary}: {_one_line(self.message)}" if self.tells_why and self.message else self.summary
 
     def __str__(self) -> str:
         who = f"{self.provider} ({self.model})" if self.provider and self.model else self.provider
         numbers = " ".join(str(part) for part in (self.status, self.code) if part)
         text = ": ".join(part for part in (who, self.summary, self.message) if part)
-        return (
-            text + (f" [{numbers}]" if numbers else "") + (f" (request {self.request_id})" if self.request_id else "")
-        )
+        text += f" [{numbers}]" if numbers else ""
+        return f"{text} (request {self.request_id})" if self.request_id else text
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self}>"
@@ -290,11 +285,7 @@ class ProviderUnavailable(TargetFailure):
     effect = Effect.NOTHING
     sent = False
     summary = "not available"
-
-    @property
-    def brief(self) -> str:
-        """The reason, since it names what to set."""
-        return f"{self.summary}: {_one_line(self.message)}" if self.message else self.summary
+    tells_why = True
 
 
 class TargetResting(TargetFailure):
@@ -349,11 +340,7 @@ class UnsupportedRequest(TargetFailure):
     sent = False
     concerns_request = True
     summary = "unsupported request"
-
-    @property
-    def brief(self) -> str:
-        """What is lacking, since another route may have it."""
-        return f"{self.summary}: {_one_line(self.message)}" if self.message else self.summary
+    tells_why = True
 
 
 class EmptyResponse(TargetFailure):

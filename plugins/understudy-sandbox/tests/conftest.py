@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import pytest
 
 from understudy_sandbox import Sandbox
@@ -107,6 +108,7 @@ def new_gemini_client(_understudy_sandbox: Sandbox, _no_environment: None) -> Ca
         timeout=int(SECONDS * 1000),
         headers={"X-Server-Timeout": "10"},  # less than that is refused, and the SDK would send the timeout
         retry_options=types.HttpRetryOptions(attempts=1),
+        httpx_async_client=httpx2.AsyncClient(),  # aiohttp is taken otherwise, where that is installed
     )
     return lambda: genai.Client(api_key="test-key", vertexai=False, http_options=options)
 

@@ -10,16 +10,13 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from understudy.health.breaker import Breaker
 from understudy.health.latency import SAMPLES, Durations, Failing, Latencies
 from understudy.health.rate_windows import Allowance
 from understudy.limits import KEYS, Limits
 from understudy.target import BreakerState
-
-if TYPE_CHECKING:
-    from understudy.health.record import TargetRecord
 
 VERSION = 1  # raised where an older release would misread the document; a new field alone is none of that
 LARGEST, MOST = 1e15, 2**63  # bounds of numbers and of whole ones: far beyond any time of day, and any call's number
@@ -41,11 +38,11 @@ class Kind:
 Table: TypeAlias = Mapping[str, tuple[str, Kind]]  # the document's name of a field: the attribute, and what it holds
 
 
-def dump(record: TargetRecord, at: float) -> dict[str, Any]:
+def dump(record: Any, at: float) -> dict[str, Any]:
     """Return the document of a record.
 
     Args:
-        record: whose.
+        record: whose; a TargetRecord, whose module imports this one.
         at: seconds on the clock that the record's times are of, now.
     """
     latest = record._allowance
@@ -58,7 +55,7 @@ def dump(record: TargetRecord, at: float) -> dict[str, Any]:
     }
 
 
-def load(record: TargetRecord, document: Any) -> float:
+def load(record: Any, document: Any) -> float:
     """Fill a new record with what a document says, and return the reading of its clock.
 
     Raises:

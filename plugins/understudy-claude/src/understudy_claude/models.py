@@ -228,7 +228,9 @@ WHY_SENT: Mapping[str, str] = {
     "max_tokens": "the tokens of the answer, and room to think besides: thoughts count within this limit",
     "output_config.effort": "the answer is to be short and nothing was said of thinking: the least the model offers",
     "header anthropic-version": "chosen by the plugin, so that an upgrade of the SDK changes nothing",
-    "not sent: temperature": "this version of the API takes none, nor top_p, nor top_k; of one that the caller names, a warning says so",
+    "not sent: temperature": (
+        "this version of the API takes none, nor top_p, nor top_k; of one that the caller names, a warning says so"
+    ),
     "not sent: thinking": "the model thinks without being asked; the effort says how much",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from understudy.errors import MalformedResponse
@@ -27,11 +28,11 @@ class EventReader:
         self._begun = False
         self._size = 0
 
-    def feed(self, data: bytes) -> list[Any]:
-        """Take the next bytes, and return the chunks that they complete.
+    def feed(self, data: bytes) -> Iterable[Any]:
+        """Take the next bytes, and return the chunks that they complete, each parsed when it is asked for.
 
         Raises:
-            MalformedResponse: an event is not JSON, or too large.
+            MalformedResponse: an event is not JSON, or too large; those before it are returned all the same.
         """
         start = data.removeprefix(_BOM).lstrip()[:1]
         if not self._begun and start:
@@ -43,7 +44,7 @@ class EventReader:
                 raise too_large(MOST_BYTES)
             self._document.append(data)
             return []
-        return [parse(event.data) for event in self._events.feed(data) if event.data]
+        return (parse(event.data) for event in self._events.feed(data) if event.data)
 
     def end(self) -> list[Any]:
         """Return the chunks that are left when the stream has ended.
