@@ -103,14 +103,17 @@ def new_gemini_client(_understudy_sandbox: Sandbox, _no_environment: None) -> Ca
     from google import genai
     from google.genai import types
 
-    options = types.HttpOptions(
-        base_url=_understudy_sandbox.gemini.url,
-        timeout=int(SECONDS * 1000),
-        headers={"X-Server-Timeout": "10"},  # less than that is refused, and the SDK would send the timeout
-        retry_options=types.HttpRetryOptions(attempts=1),
-        httpx_async_client=httpx2.AsyncClient(),  # aiohttp is taken otherwise, where that is installed
-    )
-    return lambda: genai.Client(api_key="test-key", vertexai=False, http_options=options)
+    def make() -> genai.Client:
+        options = types.HttpOptions(
+            base_url=_understudy_sandbox.gemini.url,
+            timeout=int(SECONDS * 1000),
+            headers={"X-Server-Timeout": "10"},  # less than that is refused, and the SDK would send the timeout
+            retry_options=types.HttpRetryOptions(attempts=1),
+            async_client_args={"transport": httpx2.AsyncHTTPTransport()},  # else aiohttp, where that is installed
+        )
+        return genai.Client(api_key="test-key", vertexai=False, http_options=options)
+
+    return make
 
 
 @pytest.fixture(scope="session")
