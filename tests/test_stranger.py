@@ -18,7 +18,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OURS = [ROOT / name for name in ("core", *(f"plugins/understudy-{one}" for one in ("claude", "openai", "sandbox", "toolkit")))]
+OURS = [
+    ROOT / name
+    for name in ("core", *(f"plugins/understudy-{one}" for one in ("claude", "openai", "sandbox", "toolkit")))
+]
 EXAMPLE = ROOT / "docs/examples/understudy-parrot"  # what docs/writing-a-provider.md ends with
 SHAPES = {"budgie": "plain", "grey-parrot": "http", "jay": "openai-compatible"}
 STRANGERS = (*SHAPES, "parrot")
