@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from simulation.invariants import MARGIN, ROUNDING, come_to
 from simulation.world import CallRecord, Flushed, Given, History, Taken
-from understudy import Continuation, RateLimited, Restart, guarded
+from understudy import RateLimited, guarded
 from understudy.breaker import FEW, RELAPSE, BreakerState, Effect
 from understudy.errors import Failure
 from understudy.events import RetryScheduled
@@ -236,7 +236,7 @@ def check_beside(history: History) -> None:
                 continue
             if any(other.began < visit.began <= other.ended for other in call.visits[:number]):
                 continue  # it is asked beside another itself
-            if any(isinstance(event, Restart | Continuation) for at, event in call.pieces if at <= visit.began):
+            if any(at <= visit.began for at, _ in call.pieces):
                 continue  # it takes up what another has begun
             before = {other.vendor for other in call.visits[:number]} | {visit.vendor}
             free = [v for v in call.route if v not in before | come_to(call, visit.began) | set(history.limits)]
