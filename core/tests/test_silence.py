@@ -78,6 +78,22 @@ def test_calls_of_which_nothing_was_heard_for_as_long_as_an_attempt_may_take_tel
     assert told == [True, True, False, False]
 
 
+def test_an_answer_ends_the_doubt_at_once():
+    target = Target()
+    for _ in range(20):
+        target.begin()
+    target.pass_by(7.0)
+    target.clock.advance(3.1)
+    assert not target.begin()[0].granted  # it answers nobody
+    target.clock.advance(5.1)
+    probe = target.begin()
+    assert target.store.look("a", EAGER).suspect
+    target.end(*probe, Report(Effect.SUCCESS, 0.001))
+    lease, _ = target.begin()
+    assert (lease.granted, lease.state, lease.doubt) == (True, "closed", False)
+    assert not target.store.look("a", EAGER).suspect
+
+
 def test_those_who_began_before_somebody_who_was_answered_do_not_count():
     target = Target()
     for _ in range(50):

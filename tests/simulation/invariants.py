@@ -376,8 +376,9 @@ def check_hints(history: History) -> None:
             last = own[-1] if own else None
             if last is None or not isinstance(last.failure, RateLimited) or last.failure.retry_after is None:
                 continue
-            asked = [visit for visit in _visits_of(call, target) if not visit.adapted]
-            short = last.failure.retry_after <= call.policy.max_delay and len(asked) <= call.policy.max_retries
+            visits = list(_visits_of(call, target))
+            asked = len(visits) - any(visit.adapted for visit in visits)
+            short = last.failure.retry_after <= call.policy.max_delay and asked <= call.policy.max_retries
             given_up = short and not last.decision and call.ended < call.deadline - MARGIN
             assert not given_up, f"{_who(call)} failed, and had not waited for {last.failure!r} of {target}"
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from simulation.invariants import MARGIN, ROUNDING, come_to
 from simulation.world import CallRecord, Flushed, Given, History, Taken
-from understudy import Continuation, Restart
 from understudy.errors import Effect, Failure, RateLimited
 from understudy.events import RetryScheduled
 from understudy.health import shared
@@ -238,7 +237,7 @@ def check_beside(history: History) -> None:
                 continue
             if any(other.began < visit.began <= other.ended for other in call.visits[:number]):
                 continue  # it is asked beside another itself
-            if any(isinstance(event, Restart | Continuation) for at, event in call.pieces if at <= visit.began):
+            if any(at <= visit.began for at, _ in call.pieces):
                 continue  # it takes up what another has begun
             before = {other.vendor for other in call.visits[:number]} | {visit.vendor}
             free = [v for v in call.route if v not in before | come_to(call, visit.began) | set(history.limits)]

@@ -9,6 +9,7 @@ from simulation.faults import is_sound
 from simulation.invariants import MARGIN
 from simulation.world import CallRecord, Flushed, History, Taken, Visit
 from understudy import Failure, StreamInterrupted
+from understudy.engine.call_state import UNUSUAL
 from understudy.errors import Timeout
 from understudy.events import AttemptFailed
 from understudy.target import BreakerState
@@ -135,8 +136,19 @@ def _may_take(call: CallRecord, vendor: str, history: History) -> bool:
     if policy.deadline is not None:
         if not policy.switch_first and policy.max_retries:
             return False  # waiting for the first target may take up the time of the next
-        seconds = min(seconds, policy.deadline / (len(call.route) + 1))
+        seconds = min(seconds, *_slices(call, policy.deadline))
     return history.slowest[vendor] + 2 * MARGIN <= seconds
+
+
+def _slices(call: CallRecord, deadline: float) -> Iterator[float]:
+    """Yield the seconds that the deadline leaves each target at least: less where those before take long and answer."""
+    yield deadline / (len(call.route) + 1)
+    for visit in call.visits:
+        known = visit.lease.learned
+        usual, median = (known.first_p95, known.first_median) if call.streaming else (known.end_p95, known.end_median)
+        if usual is not None and median is not None:
+            left = call.deadline - visit.began - (len(call.route) - 1) * usual
+            yield usual if left >= UNUSUAL * usual else median / 2
 
 
 def check_times(history: History) -> None:

@@ -129,7 +129,7 @@ class World:
     def _unheard(self, target: str) -> set[int]:
         """Return the calls whose last word never came: the store counts them until their time is over."""
         last = {
-            entry.call: isinstance(entry, Given)
+            self.book.calls[entry.claim.call]: isinstance(entry, Given)  # another call may give a lease back for it
             for entry in self.history.store_log
             if not isinstance(entry, Flushed) and (entry.store, entry.target) == (self.book.name, target)
         }

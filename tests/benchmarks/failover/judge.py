@@ -61,13 +61,15 @@ def better(scenario: Scenario, other: Result, ours: Result) -> list[str]:
         reasons.append("fewer untruths")
     if unserved < mine[1] and untruths <= mine[0]:
         reasons.append("more callers served")
+    what = "answers of the backup" if scenario.of_use else "requests in vain"
     if in_vain < mine[2] and (untruths, unserved) <= mine[:2]:
-        what = "answers of the backup" if scenario.of_use else "requests in vain"
         reasons.append(f"{in_vain} {what} instead of {mine[2]}")
     if _much_less(scenario, other.seconds, ours.seconds) and (untruths, unserved) <= mine[:2]:
         reasons.append(f"{other.seconds:.1f} s instead of {ours.seconds:.1f} s")
     if reasons and _much_less(scenario, ours.seconds, other.seconds):
         reasons.append("but later")
+    if reasons and in_vain > mine[2]:
+        reasons.append(f"but {in_vain} {what} instead of {mine[2]}")
     return reasons
 
 

@@ -279,6 +279,8 @@ class TargetRecord:
         if report.effect is Effect.SUCCESS or report.first is not None:
             if began is not None and began > self._answered:
                 self._answered = began
+                if self._silent >= DOUBT:
+                    self._looked = -inf  # what was found before this answer says nothing any more
             plain = not claim.streamed
             if report.effect is Effect.SUCCESS:
                 durations.add(
