@@ -96,9 +96,9 @@ def what_each_failure_leads_to() -> str:
         alone, _ = play(kind, "eager", alone=True)
         noted = "a failure" if health["failures"] else "-"
         if health["state"] == "cooling":
-            noted = f"{health['free_in']:g} s alone"
+            noted = f"{health['free_in']:g} s of rest"
         body.append([f"`{kind.__name__}`", kind().brief, patient, eager, alone, noted, levels.names[-1]])
-    head = ["failure", "in the list of a failed call", "`patient`", "`eager`", "`eager`, nobody else left"]
+    head = ["failure", "in the list of a failed call", "`patient`", "`eager`", "`eager`, last target"]
     return table([*head, "noted, in `eager`", "log"], *body)
 
 

@@ -13,7 +13,7 @@ from simulation.clients import Manners
 from simulation.mutations import without
 from simulation.scenarios import USUAL, is_small, play
 from simulation.world import History
-from understudy import masking
+from understudy import errors
 from understudy.engine.call_state import CallState
 from understudy.engine.decision import _Run
 from understudy.execution import arguments, async_driver, attempt, call, outcomes, validation
@@ -125,7 +125,7 @@ GUARDS = (
     Guard("I4", Delivery, "patience", "min(patience, self._deadline - now)", "patience", (34,)),
     Guard("I5", _Run, "_is_final", "failure.scope in (Scope.REQUEST, Scope.CANCELLED)", "False", (3,)),
     Guard("I6", CallState, "fresh", "enumerate(self.states)", "reversed(list(enumerate(self.states)))", (20,)),
-    Guard("I7", masking, "conceal", 'text = text.replace(secret, "***")', "pass", (1,)),
+    Guard("I7", errors, "conceal", 'text = text.replace(secret, "***")', "pass", (1,)),
     Guard("I7", outcomes, "_exhausted", 'logger.error("%s", error)', "pass", (1,)),
     Guard("I7", CallState, "note_skip", "if not state.tries:", "if True:", (34,)),
     Guard("I8", validation, "_check", "nothing and ", "False and ", (33,)),

@@ -57,8 +57,8 @@ class Book:
         call, vendor = CURRENT.get(), target.partition("/")[0]
         if not self.too_late:
             call.lease.pop(vendor, None)
+        self.calls[claim.call] = call.number  # also of one that the store never hears of: its report may arrive
         self._fail()
-        self.calls[claim.call] = call.number
         lease = self.inner.take(target, claim)
         if lease.granted and not self.too_late:
             call.lease[vendor] = self.name, lease, claim

@@ -16,7 +16,7 @@ from understudy.errors import ContextTooLong
 
 
 class ParrotProvider(ChatProvider):
-    """Says back what it hears, as long as that is short."""
+    """Repeats the prompt, as long as that is short."""
 
     capabilities = Capabilities(streaming=True)
 
