@@ -110,7 +110,7 @@ class World:
         left: dict[str, Any] = {what: [] for what in ("under way", "slots", "budgets", "bulkheads")}
         left["resting"] = self._resting()
         for target, record in self.book.inner._records.items():
-            under_way = {self.book.calls[call] for calls in record._under_way for call in calls}
+            under_way = {call for calls in record._under_way for call in calls}
             if under_way - self._unheard(target):
                 left["under way"].append(target)
             if record._allowance is not None and any(
@@ -127,14 +127,14 @@ class World:
         return left
 
     def _unheard(self, target: str) -> set[int]:
-        """Return the calls whose last word never came: the store counts them until their time is over."""
+        """Return the claims of calls whose last word never came: the store counts them until their time is over."""
         last = {
-            self.book.calls[entry.claim.call]: isinstance(entry, Given)  # another call may give a lease back for it
+            entry.claim.call: isinstance(entry, Given)
             for entry in self.history.store_log
             if not isinstance(entry, Flushed) and (entry.store, entry.target) == (self.book.name, target)
         }
-        failing = "store" in self.history.episodes
-        return {call for call, given in last.items() if not given and (failing or self.history.calls[call].died)}
+        failing, calls = "store" in self.history.episodes, self.history.calls
+        return {claim for claim, given in last.items() if not given and (failing or calls[self.book.calls[claim]].died)}
 
 
 def _longest_rest(policy: Policy) -> float:
