@@ -146,8 +146,8 @@ class Network:
     def in_place(self) -> Iterator[None]:
         """Have it stand in for threads."""
         with (
-            patch("understudy.concurrency.threads.in_thread", self._in_thread),
-            patch("understudy.concurrency.threads.start", lambda function: function()),
+            patch("understudy.execution.async_driver.in_thread", self._in_thread),
+            patch("understudy.execution.async_driver.start", lambda function: function()),
             patch("understudy.execution.hedging.start", lambda function: function()),
             patch("understudy.health.shared.start", self._start),
             patch("understudy.health.shared.shut_gate", lambda: self),
