@@ -335,7 +335,7 @@ GUARDS = (
     Guard("opening", TargetRecord, "give", "report.late is not None and alive", "False", (20,)),
     Guard("opening", TargetRecord, "_is_silent", "silence >= ENOUGH and now - self._doubted >= SIGN", "True", (3,)),
     Guard("opening", TargetRecord, "_weigh", " if began > self._answered", "", (36,)),
-    Guard("generations", Breaker, "record", "generation != self.generation", "False", (124,)),
+    Guard("generations", Breaker, "record", "generation != self.generation", "False", (258,)),
     Guard("limits", Window, "wait_for", "self.used + amount <= self.limit", "True", (69,)),
     Guard("limits", Allowance, "wait_for", " and not longest", " and False", (143,)),
     Guard("refusals", Allowance, "settle", "self._slots.pop(token, None)", "pass", (69,)),
