@@ -213,7 +213,7 @@ def what_the_default_models_take() -> str:
 
 
 def fate(provider: ChatProvider, asked: Request) -> str:
-    """Return what becomes of a request."""
+    """Return whether a request is taken, in the words of the table."""
     if provider.capabilities.lacking(asked) is not None:
         return "-"
     try:

@@ -11,7 +11,7 @@ from understudy_sandbox.exchange import RecordedRequest
 from understudy_toolkit.model_rules import ModelRule
 
 STAND_INS = {"gemini-legacy": "gemini"}  # who stands in for the vendor, where the name is another
-UNTOLD = ("model", "messages", "input", "contents")  # what every request must hold: whom to ask, and what
+ALWAYS_SENT = ("model", "messages", "input", "contents")  # what every request must hold: whom to ask, and what
 
 
 def table(head: Iterable[str], *body: Iterable[str]) -> str:
@@ -48,7 +48,9 @@ def the_first_calls() -> str:
     body = []
     for name, provider, models in vendors():
         rules: list[ModelRule] = [rule for rule in models.rules() if rule.about in ("price", "first answer")]
-        price, first = (" ".join(told(rule) for rule in rules if rule.about == about) for about in PRICE_AND_TIME)
+        price, first = (
+            " ".join(with_source(rule) for rule in rules if rule.about == about) for about in PRICE_AND_TIME
+        )
         body.append([f"`{name}`", f"`{provider.default_model}`", price or "-", first or "-"])
     return table(["provider", "model", "what it costs", "how long a first answer takes"], *body)
 
@@ -56,7 +58,7 @@ def the_first_calls() -> str:
 PRICE_AND_TIME = ("price", "first answer")
 
 
-def told(rule: ModelRule) -> str:
+def with_source(rule: ModelRule) -> str:
     return f"{rule.rule} ({linked(rule.source)}, {rule.read})"
 
 
@@ -119,7 +121,7 @@ def headers_named(why: Mapping[str, str]) -> list[str]:
 def flattened(body: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
     """Yield the fields of a request with their dotted paths, but for those that every request must hold."""
     for name, value in body.items():
-        if not before and name in UNTOLD:
+        if not before and name in ALWAYS_SENT:
             continue
         if isinstance(value, Mapping):
             yield from flattened(value, f"{before}{name}.")

@@ -1,6 +1,6 @@
 """What the documents say of the code is the code's own: tables, names, links, and what is left unchecked.
 
-`python tests/test_document_facts.py` writes the tables between `<!-- begin: ... -->` and `<!-- end -->` anew.
+`python tests/test_document_facts.py` writes the tables between `<!-- begin: ... -->` and `<!-- end -->`.
 """
 
 import ast
@@ -29,7 +29,7 @@ MOST_NOT_RUN = 0  # blocks that no test runs, in all documents together
 
 
 def write_tables() -> None:
-    """Write every generated table anew."""
+    """Write every generated table and picture."""
     for page in PAGES:
         text = page.read_text("utf-8")
         made = GENERATED.sub(lambda found: f"<!-- begin: {found[1]} -->\n{TABLES[found[1]]()}<!-- end -->", text)
@@ -50,11 +50,11 @@ def test_a_table_is_what_the_code_does(name: str) -> None:
 
 
 def test_the_drawn_breaker_is_the_code_s() -> None:
-    assert BREAKER.read_text("utf-8") == draw_breaker(), "python tests/test_document_facts.py draws it anew"
+    assert BREAKER.read_text("utf-8") == draw_breaker(), "python tests/test_document_facts.py draws it"
 
 
 def test_the_drawn_rooms_are_the_code_s() -> None:
-    assert ROOMS.read_text("utf-8") == draw_rooms(), "python tests/test_document_facts.py draws them anew"
+    assert ROOMS.read_text("utf-8") == draw_rooms(), "python tests/test_document_facts.py draws them"
 
 
 # ---- names ----
@@ -100,9 +100,9 @@ def variables() -> Iterator[str]:
 
 def test_every_variable_that_is_read_is_in_the_configuration_page_and_no_other() -> None:
     text = (ROOT / "docs/configuration.md").read_text("utf-8")
-    told = {name for line in text.splitlines() if line.startswith("| `") for name in quoted(line.split("|")[1])}
-    told = {name for name in told if VARIABLE.fullmatch(name)}
-    assert told == set(variables())
+    named = {name for line in text.splitlines() if line.startswith("| `") for name in quoted(line.split("|")[1])}
+    named = {name for name in named if VARIABLE.fullmatch(name)}
+    assert named == set(variables())
 
 
 def test_the_example_is_what_its_page_ends_with() -> None:

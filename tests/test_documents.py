@@ -189,7 +189,7 @@ def run_command(stage: Stage, line: str, where: str) -> None:
             (stage.folder / picture).parent.mkdir(parents=True)
             run_understudy(stage, [*arguments, "--svg", picture])
             made, kept = words_of(stage.folder / picture), words_of(ROOT / picture)
-            assert made == kept, f"{where}: {picture} is out of date, run {line!r} anew"
+            assert made == kept, f"{where}: {picture} is out of date, run {line!r} again"
         case ["understudy", *arguments]:
             run_understudy(stage, arguments)
         case ["python" | "python3", script] if (stage.folder / script).is_file():
