@@ -110,10 +110,11 @@ def test_the_core_imports_an_extra_inside_functions(module: str) -> None:
     assert tops & EXTRAS[module] == set()
 
 
-def test_the_tests_have_what_the_extras_of_the_core_ask_for() -> None:
-    core = tomllib.loads((ROOT / "core/pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+def test_the_tests_have_what_the_extras_of_the_core_and_the_toolkit_ask_for() -> None:
     group = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["dependency-groups"]["test"]
-    assert set(chain(*core.values())) <= set(group)
+    for package in ("core", "plugins/understudy-toolkit"):
+        project = tomllib.loads((ROOT / package / "pyproject.toml").read_text("utf-8"))["project"]
+        assert set(chain(*project["optional-dependencies"].values())) <= set(group)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """A stranger's package: made by the scaffold, built into a wheel, installed beside the core in a fresh environment.
 
-There it passes its own tests, is chosen as the primary, and lets Claude take the part when its quota is used up.
+There it passes its own tests, is chosen as the primary, and lets Claude take over when its quota is used up.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Understudy: one LLM provider answers; when it cannot go on, another takes the part, in the same call.
+"""Understudy: one LLM provider answers; when it cannot go on, another takes over, in the same call.
 
     from understudy import LLMFactory
 

@@ -37,12 +37,12 @@ RUNTIME = Runtime(time.monotonic, sleep, async_sleep, random.random)
 
 
 class LLMFactory:
-    """Calls one LLM provider and, when that one cannot go on, lets another take the part, in the same call.
+    """Calls one LLM provider and, when that one cannot go on, lets another take over, in the same call.
 
     Args:
         primary_provider: who is asked first: an entry-point name, a name with a model ("claude:MODEL"), or a
             provider object. None for LLM_PRIMARY_PROVIDER, then "gemini".
-        fallback_providers: who takes the part, in order: a sequence of the same, or names with commas between. None
+        fallback_providers: who takes over, in order: a sequence of the same, or names with commas between. None
             for LLM_FALLBACK_PROVIDERS, then nobody.
         settings: keys, URLs and names that stand above the environment and `.env`; or a Settings.
         policy: the numbers of the decision procedure: a Policy, or the name of a preset, "patient" or "eager". None
@@ -119,7 +119,7 @@ class LLMFactory:
         retry_delay: float = DELAY,
         **options: Unpack[CallOptions],
     ) -> LLMResponse:
-        """Answer a prompt, by the primary or whoever takes its part.
+        """Answer a prompt, by the primary or a fallback.
 
         Args:
             prompt: text, or a conversation as a sequence of messages.
@@ -166,7 +166,7 @@ class LLMFactory:
     ) -> Iterator[StreamEvent]:
         """Answer a prompt piece by piece: TextDelta and its like, then one Finish with the whole response.
 
-        Until the first piece another provider can take the part unseen. When nobody could answer, the only event is
+        Until the first piece another provider can take over unseen. When nobody could answer, the only event is
         a Finish whose response has success False.
 
         Raises:

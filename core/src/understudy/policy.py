@@ -14,7 +14,7 @@ StreamRecovery: TypeAlias = Literal["raise", "restart", "continue", "buffer"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How long to insist and when to let the next provider take the part. The defaults are the preset `patient`.
+    """How long to insist and when to let the next provider take over. The defaults are the preset `patient`.
 
     Args:
         max_retries: retries of one target in one call after transient failures, 0 or more. 5: our choice.

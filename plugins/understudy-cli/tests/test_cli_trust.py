@@ -86,7 +86,7 @@ def test_a_lock_lets_load_what_it_holds_and_says_what_has_changed(understudy: An
     assert (answer.returncode, answer.stdout) == (0, "parrot heard: hello\n")
     assert "holds 1" in macaw.stderr  # parrot's distribution has macaw, too
     assert (refused.returncode, "LOUD" in refused.stderr) == (2, False)
-    assert "found understudy-loud; if you trust it, write the lock anew: `understudy lock`" in refused.stderr
+    assert "found understudy-loud; if you trust it, write the lock again: `understudy lock`" in refused.stderr
     states = {one["name"]: one["state"] for one in json.loads(listing.stdout)["providers"]}
     assert (states["parrot"], states["loud"]) == ("available", "not trusted")
 

@@ -103,13 +103,13 @@ def _check_lock(plugin: InstalledPlugin, contents: Contents, lock: PluginLock, f
     if held is None:
         raise UntrustedPlugin(
             f"{plugin}: expected a distribution that {file} holds ({', '.join(lock.plugins) or 'it holds none'}), "
-            f"found {name}; if you trust it, write the lock anew: `understudy lock`"
+            f"found {name}; if you trust it, write the lock again: `understudy lock`"
         )
     found = held.compare(LockedPlugin.of(contents))
     if found:
         raise UntrustedPlugin(
             f"{plugin}: expected {name} {held.version} as {file} holds it, found {found}; install what was locked "
-            f"({source_of(name, held.version)}), or, if you know why it has changed, write the lock anew: "
+            f"({source_of(name, held.version)}), or, if you know why it has changed, write the lock again: "
             "`understudy lock`"
         )
 

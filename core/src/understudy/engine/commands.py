@@ -127,7 +127,7 @@ class Wait:
 
 @dataclass(slots=True)
 class Switch:
-    """Command: note that the next target takes the part. Answer with an Outcome."""
+    """Command: note that the next target takes over. Answer with an Outcome."""
 
     index: int
     next_index: int

@@ -378,7 +378,7 @@ class Execution:
         return outcome
 
     def unable(self) -> Collection[int]:
-        """Return who cannot take the part of the first target: no time is kept for them."""
+        """Return who cannot take over from the first target: no time is kept for them."""
         return [index for index in range(1, len(self.targets)) if self._lacks_for_sure(index)]
 
     def _lacks_for_sure(self, index: int) -> bool:

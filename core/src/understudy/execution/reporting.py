@@ -104,7 +104,7 @@ class Reporter:
         self._tell(events.RetryScheduled, label, command.retry, command.seconds, command.failure)
 
     def switch(self, command: Switch) -> None:
-        """Report that another target takes the part."""
+        """Report that another target takes over."""
         label, following = self._targets[command.index].label, self._targets[command.next_index].label
         level = logging.WARNING
         if isinstance(command.failure, TargetResting):

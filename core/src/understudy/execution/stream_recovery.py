@@ -1,6 +1,6 @@
 """What a stream's caller holds so far, over all attempts of one call.
 
-Nothing is given before the first event with substance: until then another target can take the part without the caller
+Nothing is given before the first event with substance: until then another target can take over without the caller
 noticing. With the stream recovery "buffer" more is held back. When a target takes over what was already given, the
 caller is told by an event: Restart where it begins anew, Continuation where it goes on.
 """

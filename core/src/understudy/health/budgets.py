@@ -38,7 +38,7 @@ class RetryBudget:
         begin_anew_in_child(self)
 
     def begin_anew(self) -> None:
-        """Make the lock anew; what was counted still counts."""
+        """Make the lock again; what was counted still counts."""
         self._lock = threading.Lock()
 
     def deposit(self) -> None:
@@ -105,7 +105,7 @@ class HedgeBudget:
         begin_anew_in_child(self)
 
     def begin_anew(self) -> None:
-        """Make the lock anew; what was saved up is there still."""
+        """Make the lock again; what was saved up is there still."""
         self._lock = threading.Lock()
 
     def deposit(self) -> None:
@@ -142,7 +142,7 @@ class Bulkhead:
         begin_anew_in_child(self)
 
     def begin_anew(self) -> None:
-        """Make the lock anew, and count no call: the threads of those that were under way are not there."""
+        """Make the lock again, and count no call: the threads of those that were under way are not there."""
         self._lock = threading.Lock()
         self.under_way = 0
 

@@ -62,7 +62,7 @@ class InMemoryHealthStore:
             self._records.clear()
 
     def begin_anew(self) -> None:
-        """Make the lock anew in a forked process, and free what was leased to calls: these are another process's."""
+        """Make the lock again in a forked process, and free what was leased to calls: these are another process's."""
         self._lock = threading.Lock()
         for record in self._records.values():
             record.free_leases()

@@ -18,7 +18,7 @@ EXIT_CODES = (
 app = PlainTyper(
     name="understudy",
     cls=PlainGroup,
-    help="Ask one LLM provider, and let another take the part when that one cannot go on.",
+    help="Ask one LLM provider, and let another take over when that one cannot go on.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # they show local variables, and those may hold keys
@@ -52,7 +52,7 @@ def understudy(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the versions and exit.")
     ] = False,
 ) -> None:
-    """Ask one LLM provider, and let another take the part when that one cannot go on."""
+    """Ask one LLM provider, and let another take over when that one cannot go on."""
 
 
 def add_extension_commands() -> None:

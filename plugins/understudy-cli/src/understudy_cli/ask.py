@@ -27,7 +27,7 @@ def ask(
     ] = None,
     fallback: Annotated[
         list[str] | None,
-        typer.Option("--fallback", "-f", help="Who takes the part; repeat it, or use commas.", metavar="NAME"),
+        typer.Option("--fallback", "-f", help="Who takes over; repeat it, or use commas.", metavar="NAME"),
     ] = None,
     policy: Annotated[
         str | None, typer.Option(help="patient or eager; LLM_POLICY unless given.", metavar="NAME")
@@ -49,7 +49,7 @@ def ask(
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Show the answer as it comes.")] = True,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell what is going on, on standard error.")] = False,
 ) -> None:
-    """Ask for text. When the first provider cannot go on, a fallback takes the part.
+    """Ask for text. When the first provider cannot go on, a fallback takes over.
 
     The answer goes to standard output, everything else to standard error.
     """

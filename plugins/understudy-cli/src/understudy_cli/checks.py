@@ -198,7 +198,7 @@ def check_route(around: Surroundings) -> Iterator[Finding]:
             yield Finding(part, False, f"{stop} cannot be asked, {why}")
     if len(route) == 1:
         cure = "LLM_FALLBACK_PROVIDERS=NAME,NAME says who"
-        yield Finding("route", None, f"nobody takes the part when {route[0]} cannot go on", cure)
+        yield Finding("route", None, f"nobody takes over when {route[0]} cannot go on", cure)
 
 
 def _explain_unknown(stop: str, settings: Settings) -> str:

@@ -31,7 +31,7 @@ def explain(
     fallbacks: Annotated[
         list[str] | None,
         typer.Option(
-            "--fallbacks", "--fallback", "-f", help="Who takes the part; repeat it, or use commas.", metavar="NAME"
+            "--fallbacks", "--fallback", "-f", help="Who takes over; repeat it, or use commas.", metavar="NAME"
         ),
     ] = None,
     policy: Annotated[

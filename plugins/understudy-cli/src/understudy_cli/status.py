@@ -76,7 +76,7 @@ def _show(seats: list[dict[str, Any]], current: str | None) -> None:
     elif current != seats[0]["name"]:
         output.say(f"the next call asks {current} first", "yellow")
     if len(seats) == 1:
-        output.say("There is no fallback: LLM_FALLBACK_PROVIDERS=NAME,NAME names who takes the part.", "dim")
+        output.say("There is no fallback: LLM_FALLBACK_PROVIDERS=NAME,NAME names who takes over.", "dim")
 
 
 def _circuit(health: dict[str, Any]) -> Text:

@@ -158,7 +158,7 @@ WHY_SENT: Mapping[str, str] = {
     "options.num_predict": "the answer's max_tokens and room to think, which Ollama counts together",
     "not sent: think": "this model thinks unless told not to, and has no levels; false is no safe default, since some "
     "builds of it answer nothing then (https://github.com/ollama/ollama/issues/17823)",
-    "not sent: options.num_ctx": "the size of the context window is the server's: another one loads the model anew",
+    "not sent: options.num_ctx": "the size of the context window is the server's: another one loads the model again",
     "not sent: keep_alive": f"the server keeps a model for {KEPT // 60} minutes after an answer, or as it is set to",
 }
 
