@@ -17,7 +17,7 @@ from simulation.scenarios import is_small, play
 from simulation.totals import BATCH, Totals, again, play_range
 
 HERE = Path(__file__).parent
-OUTAGES = 300  # in each of the two classes below
+OUTAGES = 200  # in each of the two classes below
 WORLDS = 30  # in which they must be found
 
 
