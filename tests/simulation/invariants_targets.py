@@ -99,6 +99,8 @@ def _is_of_the_hurry(known: Known, entry: Given) -> bool:
 
 def _note_life(known: Known, entry: Given) -> None:
     began = known.under_way.pop(entry.call, None)
+    if began is None and entry.report.late is not None:
+        began = entry.at - entry.report.late  # the store has forgotten it meanwhile
     if began is not None and (entry.report.effect is Effect.SUCCESS or entry.report.first is not None):
         known.answered = max(known.answered, began)
 

@@ -1,6 +1,6 @@
 """Outages in the fast session: no invariant breaks, and a seed is all that it takes to see one again.
 
-A thousand of them here, and a million in the session `simulation`, which takes hours of all cores.
+Hundreds of them here, and a million in the session `simulation`, which takes hours of all cores.
 """
 
 from __future__ import annotations
@@ -8,15 +8,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
 
-from simulation.scenarios import play
+from simulation.scenarios import is_small, play
 from simulation.totals import BATCH, Totals, again, play_range
 
 HERE = Path(__file__).parent
-OUTAGES = 500  # in each of the two classes below
+OUTAGES = 200  # in each of the two classes below
 WORLDS = 30  # in which they must be found
 
 
@@ -62,13 +63,14 @@ def test_the_command_that_a_failure_names_plays_the_same_world_again(hashes: str
 
 
 def test_another_seed_is_another_world() -> None:
-    assert len({play(seed).digest() for seed in range(5)}) == 5
+    small = list(islice(filter(is_small, count()), 5))
+    assert len({play(seed).digest() for seed in small}) == 5
 
 
 def test_as_many_as_one_likes_are_the_same_on_all_cores_as_on_one() -> None:
-    result = command("--outages", "60", "--first", "14966")
+    result = command("--outages", "50", "--first", "14975")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout == f"{play_range(14966, BATCH).report()}\n"
+    assert result.stdout == f"{play_range(14975, BATCH).report()}\n"
     assert result.stdout.endswith("seeds that break an invariant: none\n")
 
 

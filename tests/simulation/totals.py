@@ -16,7 +16,7 @@ from simulation.replay import check_i14, recorded
 from simulation.scenarios import play
 from simulation.world import History
 
-BATCH = 5  # worlds that a process plays before it says how it went
+BATCH = 3  # worlds that a process plays before it says how it went
 MOST_BROKEN = 20  # seeds after which no more are played: there is enough to look at
 
 
