@@ -236,7 +236,7 @@ def test_where_everybody_rests_each_is_asked_all_the_same(stage, clock, how):
         response = stage.ask(how)
         assert (response.provider_name, stage.counts) == ("claude", [0, 1])
         assert [a.outcome for a in response.attempts] == ["skipped", "skipped", "succeeded"]
-        assert response.attempts[-1].reason == "nobody else is left, this one is free soonest"
+        assert response.attempts[-1].reason == "no other target is left, this one is free soonest"
         stage.fallback.next(faults.server_error())
         response = stage.ask(how)
     assert (response.provider_name, stage.counts) == ("gemini", [1, 2])

@@ -419,7 +419,7 @@ def test_where_everybody_rests_each_is_asked_all_the_same_the_one_first_that_is_
     response = stage.ask(how)
     assert record(response) == [("a", "skipped"), ("b", "skipped"), ("a", "failed"), ("b", "succeeded")]
     forced = response.attempts[2]
-    assert forced.reason == "nobody else is left, this one is free soonest"
+    assert forced.reason == "no other target is left, this one is free soonest"
     assert (forced.breaker, forced.number) == ("open", 1)
     assert [len(player.requests) for player in stage.players] == [asked[0] + 1, asked[1] + 1]
     assert (stage.state(0), stage.state(1)) == ("open", "open")  # what comes of it is no probe

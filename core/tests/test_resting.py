@@ -116,7 +116,7 @@ def test_a_long_cooldown_is_not_waited_for_but_not_the_end_either(how):
     assert not stage.ask(how).success
     response = stage.ask(how)
     assert record(response) == [("a", "skipped"), ("a", "succeeded")]
-    assert response.attempts[1].reason == "nobody else is left, this one is free soonest"
+    assert response.attempts[1].reason == "no other target is left, this one is free soonest"
     assert stage.clock.waits == []
 
 

@@ -289,7 +289,7 @@ def test_an_editable_install_is_locked_by_its_version_and_said_to_be_one(site: S
 def test_a_damaged_lock_lets_nothing_load(text: str, fault: str, site: Site, tmp_path: Path) -> None:
     install(site)
     (tmp_path / "understudy.lock").write_text(text)
-    with pytest.raises(UntrustedPlugin, match=f"{fault}.*; write it anew with `understudy lock`"):
+    with pytest.raises(UntrustedPlugin, match=f"{fault}.*; write it again with `understudy lock`"):
         LLMFactory("parrot", settings=Settings(environment={}, directory=tmp_path))
     assert "understudy_parrot" not in sys.modules
 

@@ -1,6 +1,6 @@
-"""What a plugin's one table falls back on: statuses, transport exceptions by name, hints, and last of all words.
+"""The shared fallbacks of every plugin's own table: statuses, names of transport exceptions, hints, and words last.
 
-No SDK is imported: exceptions of httpx, httpx2, aiohttp, requests and their like are told by the names of their
+No SDK is imported: exceptions of httpx, httpx2, aiohttp, requests and the like are recognised by the names of their
 classes, because two copies of one HTTP library do not share them.
 """
 
@@ -53,7 +53,7 @@ _UNREADABLE = frozenset(["JSONDecodeError", "UnknownApiResponseError", "Validati
 
 
 def _words(*words: str) -> re.Pattern[str]:
-    """Match whole words, those that "_" joins to others (insufficient_quota) and names of classes included."""
+    """Match whole words, including those joined by "_" (insufficient_quota) and class names."""
     return re.compile(rf"(?<![^\W_])(?:{'|'.join(words)})(?:error)?(?![^\W_])", re.IGNORECASE)
 
 
@@ -65,7 +65,7 @@ _CONNECTION_WORDS = _words("connect(?:ion|ing)?")
 
 
 def classify_status(status: int) -> type[Failure]:
-    """Return the failure that an HTTP status means where the body says nothing more exact.
+    """Return the failure that an HTTP status means when the body is no more specific.
 
     Args:
         status: 100 to 599; those below 400 are a malformed response, since a success was expected.
@@ -104,7 +104,7 @@ def classify_exception(exception: BaseException) -> Failure:
     the configuration shows only there). Words are the last resort, for exceptions that carry nothing else.
 
     Returns:
-        The exception itself where it is a Failure already.
+        The exception itself if it is already a Failure.
     """
     if isinstance(exception, Failure):
         return exception
@@ -130,7 +130,7 @@ def _text_of(exception: BaseException) -> str:
     name = type(exception).__name__
     try:
         words = str(exception)
-    except Exception:  # one that cannot say what it is
+    except Exception:  # its __str__ raises
         return name
     return f"{name}: {words}" if words else name
 
@@ -156,7 +156,7 @@ def _headers_of(holder: Any) -> Mapping[str, str]:
 def _attribute(holder: Any, name: str) -> Any:
     try:
         return getattr(holder, name, None)
-    except Exception:  # a property that is not there yet: of a request that was never made, say
+    except Exception:  # a property that is not set yet, such as the request of a call that was never made
         return None
 
 

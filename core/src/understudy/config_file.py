@@ -1,4 +1,4 @@
-"""What `understudy.toml` says: providers under names of their own, and limits.
+"""The contents of `understudy.toml`: named providers, and limits.
 
     [providers.groq]
     uses = "openai"
@@ -9,7 +9,7 @@
     [limits.groq]
     requests_per_minute = 30
 
-Then `groq` stands in a route like any other name. A key is never in this file: only the name of its variable is.
+Then `groq` stands in a route like any other name. This file never holds a key, only the name of its variable.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ProviderTable:
         uses: the installed or registered provider that does the work.
         base_url: where it is reached; None for that provider's own address.
         api_key_env: the variable that holds the key; "" for a server without keys; None where nothing is said.
-        model: the model that is asked by default; None for that provider's own.
+        model: the default model; None for that provider's own.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What can go wrong, as a tree. The branch a failure hangs on decides what happens next.
+"""All errors, as a tree. A failure's branch decides what happens next.
 
 UnderstudyError
 |- ConfigurationError (also a ValueError)     a setting, key, URL or name is wrong: raised before anything is sent
@@ -19,7 +19,7 @@ UnderstudyError
    |  |- Overloaded
    |  `- UnknownFailure
    |- TargetFailure                           the next provider at once
-   |  |- AuthenticationFailed, PermissionDenied, ModelNotFound    (logged as ERROR: somebody must act)
+   |  |- AuthenticationFailed, PermissionDenied, ModelNotFound    (logged as ERROR: action is required)
    |  |- ProviderUnavailable                  not configured here: nothing was sent
    |  |- TargetResting                        left alone for a while: nothing was sent
    |  |  |- CircuitOpen                       after failures, by the circuit breaker
@@ -55,7 +55,7 @@ class UnderstudyError(Exception):
 
 
 class ConfigurationError(UnderstudyError, ValueError):
-    """A setting is missing or malformed; the message names the variable, where it was found, and the cure."""
+    """A setting is missing or malformed; the message names the variable, where it was found, and how to fix it."""
 
 
 class PluginError(ConfigurationError):
@@ -79,7 +79,7 @@ class BrokenPlugin(PluginError):
 
 
 class Scope(StrEnum):
-    """What a failure speaks about, and so what is done next."""
+    """What a failure concerns, which decides what is done next."""
 
     QUOTA = "quota"
     TRANSIENT = "transient"
@@ -97,8 +97,8 @@ class Effect(StrEnum):
     RATE_LIMITED = "rate limited"
     EXHAUSTED = "quota exhausted"
     REFUSED = "key, right or model refused"
-    REPLIED = "replied"  # its model answered, though not with what was wanted: that is no outage
-    ALIVE = "alive"  # it refused the request: nothing follows from that, but for a probe that somebody is there
+    REPLIED = "replied"  # the model answered, but not as required: that is no outage
+    ALIVE = "alive"  # it refused the request: that says only, for a probe, that the target is up
     NOTHING = "nothing"  # cancelled, or never sent
 
 
@@ -117,10 +117,10 @@ class Failure(UnderstudyError):
             nothing and the class decides.
         adaptation: how the same target may answer after all, in words that complete "once more, ..."; the provider
             finds them in `Request.adaptation` of the attempt that is made at once. None where nothing is known to help.
-        usage: the tokens that the attempt cost all the same, where the vendor told.
+        usage: the tokens that the attempt cost anyway, if the vendor reported them.
 
     What a failure means stands on its class: `scope`, what is done next; `effect`, what it says of the target's health;
-    `sent`, whether a request went out; `needs_attention`, whether somebody must change a key, a right or a model;
+    `sent`, whether a request went out; `needs_attention`, whether a key, a right or a model must be changed;
     `concerns_request`, whether other requests may well be answered; `tells_why`, whether `brief` has the message too.
     """
 
@@ -160,7 +160,7 @@ class Failure(UnderstudyError):
 
     @property
     def brief(self) -> str:
-        """What went wrong in a few words, as the list of a failed call shows it."""
+        """What went wrong in a few words, as the error of a failed call lists it."""
         return f"{self.summary}: {_one_line(self.message)}" if self.tells_why and self.message else self.summary
 
     def __str__(self) -> str:
@@ -184,7 +184,7 @@ def _restore(kind: type[Failure], fields: dict[str, Any]) -> Failure:
 
 
 class QuotaFailure(Failure):
-    """The account may not ask more now: the next provider is asked at once."""
+    """The account has no quota left for now: the next provider is asked at once."""
 
     effect = Effect.ALIVE
     scope = Scope.QUOTA
@@ -210,7 +210,7 @@ class RequestTooLarge(QuotaFailure):
 
 
 class TransientFailure(Failure):
-    """Something that may pass: the same provider is asked again, with backoff, then the next."""
+    """A failure that may pass: the same provider is retried with backoff, then the next is asked."""
 
 
 class Timeout(TransientFailure):
@@ -220,7 +220,7 @@ class Timeout(TransientFailure):
 
 
 class ConnectionFailed(TransientFailure):
-    """Refused, reset, unresolved, or closed before a whole answer came."""
+    """Refused, reset, unresolved, or closed before the answer was complete."""
 
     summary = "connection failed"
 
@@ -264,7 +264,7 @@ class AuthenticationFailed(TargetFailure):
 
 
 class PermissionDenied(TargetFailure):
-    """The key is good but may not do this."""
+    """The key is valid but lacks this permission."""
 
     effect = Effect.REFUSED
     summary = "permission denied"
@@ -280,7 +280,7 @@ class ModelNotFound(TargetFailure):
 
 
 class ProviderUnavailable(TargetFailure):
-    """The provider says that it cannot be used here, and why; nothing was sent."""
+    """The provider cannot be used here and says why; nothing was sent."""
 
     effect = Effect.NOTHING
     sent = False
@@ -309,13 +309,13 @@ class CircuitOpen(TargetResting):
 
 
 class CoolingDown(TargetResting):
-    """The target refused for its quota, and is asked again when that may be back."""
+    """The target refused because of its quota, and is asked again when the quota may be back."""
 
     summary = "cooling down"
 
 
 class NeedsAttention(TargetResting):
-    """The target refused its key, a right or its model: until somebody changes one of them it is rarely asked."""
+    """The target refused its key, a right or its model: it is rarely asked until one of them is changed."""
 
     summary = "needs attention"
 
@@ -351,7 +351,7 @@ class EmptyResponse(TargetFailure):
 
 
 class AnswerCutShort(TargetFailure):
-    """Thinking used up the tokens that the answer needed: what came of it ends in the middle."""
+    """Thinking used up the tokens that the answer needed, so the answer ends in the middle."""
 
     effect = Effect.REPLIED
     summary = "answer cut short by thinking"
@@ -407,7 +407,7 @@ class ContentBlocked(RequestFailure):
 
 
 class StreamInterrupted(Failure):
-    """A stream broke off before its end marker.
+    """A stream ended without its end marker.
 
     Args:
         partial: the text that had come until then.

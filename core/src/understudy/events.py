@@ -1,4 +1,4 @@
-"""What the factory tells an extension while a call goes on. Nothing is built where nobody listens.
+"""The events that a factory sends to extensions during a call. None is built unless an extension listens.
 
 Each event has the id of its call in `call`; two events of different calls that say the same are equal.
 """
@@ -79,7 +79,7 @@ class AttemptStarted:
 
 @dataclass(frozen=True, slots=True)
 class FirstToken:
-    """The first piece of an answer came, `seconds` after its attempt began; only where it is asked for as a stream."""
+    """The first piece of an answer came, `seconds` after its attempt began; only if it is requested as a stream."""
 
     target: str
     number: int
@@ -89,7 +89,7 @@ class FirstToken:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFinished:
-    """An attempt ended, however it did: each that started has one, the last that is told of it.
+    """An attempt ended, in whatever way: each started attempt has one, as its last event.
 
     Args:
         target: its label.
@@ -140,7 +140,7 @@ class AttemptFailed:
 
 @dataclass(frozen=True, slots=True)
 class TargetSkipped:
-    """A target was passed over without being asked."""
+    """A target was skipped without being asked."""
 
     target: str
     reason: str
@@ -198,7 +198,7 @@ class CallCancelled:
     """The caller gave up: it cancelled the call, left its stream, or was interrupted. Attempts under way are cancelled.
 
     Args:
-        target: who was asked last; empty where nobody was.
+        target: who was asked last; empty if none was.
     """
 
     target: str = ""

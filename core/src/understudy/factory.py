@@ -1,4 +1,4 @@
-"""LLMFactory: settings, registry, policy and drivers put together."""
+"""LLMFactory: puts settings, registry, policy and drivers together."""
 
 from __future__ import annotations
 
@@ -199,9 +199,9 @@ class LLMFactory:
         retry_delay: float = DELAY,
         **options: Unpack[CallOptions],
     ) -> Plan:
-        """Tell what `generate_content` would do now: who would be asked, in which order, and why. Nothing is sent.
+        """Return what `generate_content` would do now: who would be asked, in which order, and why. Nothing is sent.
 
-        Nothing is taken or reserved either: the health store is only looked at. What is not told beforehand: how many
+        Nothing is taken or reserved either: the health store is only looked at. What is not known beforehand: how many
         calls are under way where `Limits.concurrent` counts them, what extensions make of the request, and, where
         targets are drawn at random, the next draw.
 
@@ -214,7 +214,7 @@ class LLMFactory:
         return make_plan(self._perform(prompt, temperature, max_tokens, max_retries, retry_delay, options))
 
     def get_provider_status(self) -> dict[str, Any]:
-        """Tell who is on the route, who can be asked, and how they are.
+        """Return who is on the route, who can be asked, and their health.
 
         Returns:
             {"primary": {"name", "available", "health"}, "fallbacks": [the same for each], "current": the name of who
@@ -233,7 +233,7 @@ class LLMFactory:
         return status_of(labels, self._route.providers, health, self._admission.latest)
 
     def warm_up(self) -> None:
-        """Import what the first call would, so that it need not; a server calls this when it starts. Opens nothing."""
+        """Import what the first call needs, to save it the time; for servers, at startup. Opens nothing."""
         for provider in dict.fromkeys(self._route.providers):
             provider.warm_up()
 

@@ -85,13 +85,13 @@ def understudy_check_response(request: Request, response: LLMResponse) -> None:
     """Check an answer before the caller gets it.
 
     Raises:
-        ResponseRejected: the answer will not do: the next provider is asked.
+        ResponseRejected: the answer is rejected: the next provider is asked.
     """
 
 
 @hookspec
 def understudy_event(event: Event) -> None:
-    """Hear what happens in a call (see understudy.events), for metrics, traces and alarms; be quick."""
+    """Receive the events of a call (see understudy.events), for metrics, traces and alarms; be quick."""
 
 
 @hookspec(firstresult=True)

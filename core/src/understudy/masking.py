@@ -1,4 +1,4 @@
-"""Keys masked in texts: in failures, log lines and whatever people read."""
+"""Masks keys in failures, log lines and other texts that people read."""
 
 from __future__ import annotations
 

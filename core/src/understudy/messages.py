@@ -23,7 +23,7 @@ TOOL_CHOICES = ("auto", "none", "required")
 class DefaultTemperature(float):
     """A default that a signature shows as a plain number and that means "where the model takes it".
 
-    What becomes of it is nothing to warn of: the caller has not asked for it.
+    Leaving it out needs no warning: the caller has not asked for it.
     """
 
 

@@ -1,4 +1,4 @@
-"""What a provider is: three methods for the plainest one, one request in and one response out for a full one."""
+"""The provider contracts: three methods for the simplest one; one request in, one response out for the full one."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Capabilities:
         thinking: the model's reasoning is passed on.
         streaming: streams come piece by piece rather than in one.
         native_async: the async calls run on the event loop rather than in a thread.
-        prefill: an assistant message that stands last in the request is gone on with, letter by letter.
+        prefill: an assistant message at the end of the request is continued, letter by letter.
         keeps_deadline: the sync calls end within 50 ms of `request.timeout` whatever the vendor does, a trickle of
             bytes included. Sync calls of other providers run on an event loop in the background where they must end
             in time.
@@ -120,7 +120,7 @@ class Pace:
         heartbeat: seconds between the signs of life that the vendor sends in a stream while it works; None where it
             sends none.
         loading: most seconds until the model is in memory; 0.0 where it is, or where that is not the user's concern.
-        local: whether the answer is made on a machine of the user's own: nobody else is asked beside it unasked.
+        local: whether the answer is made on the user's own machine: no remote target is asked beside it by default.
     """
 
     thinks: bool = False
@@ -135,8 +135,8 @@ PLAIN_PACE = Pace()
 class ChatProvider(LLMProvider):
     """The full contract: one frozen Request in, one LLMResponse or a stream of events out.
 
-    Only `generate`, `get_provider_name` are required; the rest has working defaults, which `capabilities` owns up
-    to: a stream in one piece, and async calls in a thread. A provider never retries, never sleeps, never changes the
+    Only `generate` and `get_provider_name` are required; the rest has working defaults, which `capabilities` reports:
+    a stream in one piece, and async calls in a thread. A provider never retries, never sleeps, never changes the
     request, and raises a Failure for whatever goes wrong. A stream ends in Finish or raises.
 
     Attributes:
@@ -258,11 +258,11 @@ class ChatProvider(LLMProvider):
         raise UnsupportedRequest("does not list its models", provider=self.get_provider_name())
 
     def takes_prefill(self, model: str) -> bool:
-        """Return whether a model goes on with a begun answer; `capabilities.prefill` says it of the default model."""
+        """Return whether a model continues a begun answer; `capabilities.prefill` covers the default model."""
         return self.capabilities.prefill
 
     def warm_up(self) -> None:
-        """Import what the first call would, and open nothing. It may take seconds, and be called from any thread."""
+        """Import what the first call needs, and open nothing. It may take seconds, and be called from any thread."""
 
     def generate_content(
         self, prompt: str, temperature: float = DEFAULT_TEMPERATURE, max_tokens: int = 1024

@@ -1,4 +1,4 @@
-"""What a caller gets: the response, the record of who was asked, and the events of a stream."""
+"""What a caller receives: the response, the record of attempts, and the events of a stream."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FinishReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ResponseWarning:
-    """Something asked for that the answer was made without.
+    """A setting that was requested but not honoured.
 
     Args:
         setting: the field of the request, for example "temperature".
@@ -66,7 +66,7 @@ class Attempt:
             time that it took, kept it from that.
         price_list: under which name its prices are listed, where that is not the provider's.
         wasted: tokens that it may have cost for nothing, by estimate, where the vendor did not tell: an answer that was
-            given up may be written to its end all the same, and charged.
+            given up may be written to its end anyway, and charged.
     """
 
     target: str

@@ -109,7 +109,7 @@ class Settings:
         return f"Settings(env_file={str(self.env_file) if self.env_file else None!r})"
 
     def find(self, *names: str) -> tuple[str, str, str] | None:
-        """Look a value up under several names, the first name first, each in every layer.
+        """Look up a value under several names, the first name first, each in every layer.
 
         Returns:
             The value stripped of white space, the name it stood under, and where it was found; None where every name is
@@ -130,7 +130,7 @@ class Settings:
         return found[0] if found else default
 
     def missing(self, *names: str) -> str:
-        """Say in one sentence what to set, and which of the names is there but empty.
+        """Say in one sentence what to set, and which of the names is present but empty.
 
         Args:
             names: the provider's own variables for it; where the provider goes by another name, its table's stand

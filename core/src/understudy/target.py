@@ -1,4 +1,4 @@
-"""One stop on a route, how it is, and what a strategy may know of it."""
+"""One stop on a route, its state, and what a strategy may know about it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Candidate:
         price: what this request would cost there in US dollars, by estimate, or a function that finds out; None where
             nobody knows.
         ready: whether it may be asked now: False while it cools down or its breaker is open.
-        failing: how often it brings no answer that will do, from 0.0 to 1.0: 1.0 with each such attempt, less with
+        failing: how often it brings no usable answer, from 0.0 to 1.0: 1.0 with each such attempt, less with
             each answer and with time.
     """
 

@@ -131,7 +131,7 @@ def test_a_lock_of_the_route_has_nobody_else_and_strange_names_are_refused(under
     assert (both.returncode, "expected --check alone" in both.stderr) == (2, True)
     (understudy.home / "understudy.lock").write_text(lock.replace("sha256=", "sha256=0", 1))
     damaged, anew = understudy("lock", "--check", **route), understudy("lock", "--route", **route)
-    assert (damaged.returncode, "write it anew with `understudy lock`" in damaged.stderr) == (2, True)
+    assert (damaged.returncode, "write it again with `understudy lock`" in damaged.stderr) == (2, True)
     assert (anew.returncode, "what was locked before is not known" in anew.stderr) == (0, True)
     assert (understudy.home / "understudy.lock").read_text() == lock
 

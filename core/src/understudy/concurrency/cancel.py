@@ -1,4 +1,4 @@
-"""A time limit for what runs on an event loop, and for what that takes to clean up."""
+"""A time limit for code on an event loop, including its cleanup."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from types import TracebackType
 
 from understudy.concurrency.out_of_time import OutOfTime
 
-GRACE = 0.04  # seconds to clean up in, after the time is over: a call ends within 50 ms of its deadline
+GRACE = 0.04  # seconds for cleanup once the time is over: a call ends within 50 ms of its deadline
 
 
 class CancelScope:
-    """Cancels the running task after so many seconds, and once more where its cleaning up takes longer than GRACE.
+    """Cancels the running task after so many seconds, and again if its cleanup takes longer than GRACE.
 
     asyncio.timeout cancels once, so that a provider which is slow to clean up would outlast any deadline.
 

@@ -1,4 +1,4 @@
-"""Objects that begin anew in a forked process, where of all threads only the one that forked is left.
+"""Reset after fork: only the thread that forked survives in the child process.
 
 A lock that another thread held at that moment would stay locked for ever, and what another thread would have counted
 down stays counted.
@@ -15,12 +15,12 @@ class BeginsAnew(Protocol):
     """Has locks, or counts what is under way."""
 
     def begin_anew(self) -> None:
-        """Make all locks anew, and forget what other threads were doing; called in a forked process, by nobody else."""
+        """Recreate all locks, and forget what other threads were doing; called only in a forked process."""
         ...
 
 
 def begin_anew_in_child(one: BeginsAnew) -> None:
-    """Have an object begin anew in every process that is forked from here while it exists."""
+    """Reset an object in every process that is forked from this one while the object exists."""
     _known[id(one)] = one
 
 
@@ -29,7 +29,7 @@ def _begin_anew() -> None:
         one.begin_anew()
 
 
-_known: WeakValueDictionary[int, BeginsAnew] = WeakValueDictionary()  # by id: somebody's own store may have no hash
+_known: WeakValueDictionary[int, BeginsAnew] = WeakValueDictionary()  # by id: a custom store may not be hashable
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_anew)

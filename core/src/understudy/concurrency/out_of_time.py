@@ -1,4 +1,4 @@
-"""The end of a time limit, for those who do without asyncio."""
+"""The end of a time limit, importable without asyncio."""
 
 
 class OutOfTime(TimeoutError):

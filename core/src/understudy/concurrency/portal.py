@@ -23,7 +23,7 @@ from understudy.concurrency.threads import DaemonExecutor, shut_gate
 T = TypeVar("T")
 
 PATIENCE = 1.0  # seconds that cancelled work gets to clean up before its caller, or the interpreter's exit, goes on
-GRACE = 0.2  # seconds at the exit for what nobody waits for, connections that are being closed, before it is cancelled
+GRACE = 0.2  # seconds at exit for work nobody waits for (connections being closed) before it is cancelled
 SLICE = 0.1 if sys.platform == "win32" else -1  # seconds; on Windows no Ctrl-C reaches a thread that waits for a lock
 _END = object()
 
@@ -104,7 +104,7 @@ class _Background:
     def end(self) -> None:
         """Have the loop end soon; called from another thread."""
         self.ending = True
-        self.loop.set_exception_handler(lambda loop, context: None)  # what does not heed this is not worth a word
+        self.loop.set_exception_handler(lambda loop, context: None)  # what ignores this is not reported
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(lambda: self.loop.create_task(self._end()))
 
@@ -287,7 +287,7 @@ def _end() -> None:
 
 
 def _forget() -> None:
-    """Begin anew in a forked process, where no thread is left.
+    """Reset in a forked process, where no other thread is left.
 
     The loops are kept, since closing them would take the parent's connections out of the parent's selector; but
     whatever knows of them must take them for closed.

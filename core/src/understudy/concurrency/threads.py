@@ -1,4 +1,4 @@
-"""Blocking calls that a program on an event loop can let go of: in daemon threads, of which there are always enough."""
+"""Blocking calls that code on an event loop can abandon: they run in daemon threads, without a fixed limit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def in_thread(function: Callable[..., T], *args: Any) -> T:
     """Run a blocking function in a daemon thread, with the caller's context variables, and wait for it.
 
     Unlike in a thread of the loop's executor, a call that hangs takes none of a few places and does not hold up the
-    interpreter's exit. Cancelled, the thread is left to itself, and whatever comes of it is dropped.
+    interpreter's exit. When cancelled, the thread is abandoned and its result is dropped.
 
     Returns:
         What the function returns.
@@ -75,7 +75,7 @@ def shut_gate() -> threading.Lock:
 
 
 class DaemonExecutor(ThreadPoolExecutor):
-    """An executor for an event loop whose threads neither run out nor hold up the interpreter's exit."""
+    """An executor for an event loop whose threads never run out and do not delay the interpreter's exit."""
 
     def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Run a function in a daemon thread."""

@@ -1,4 +1,4 @@
-"""What installed distributions offer under which name, read from their metadata: nothing of them is imported.
+"""What installed distributions offer under which name, read from their metadata without importing them.
 
 The only module that touches importlib.metadata.
 """
@@ -32,7 +32,7 @@ class InstalledPlugin:
         entry_point: the module or object that it names, for example "understudy_claude".
         distribution: the distribution's name.
         version: the distribution's version.
-        rivals: the same name in other distributions: while there are any, it cannot be loaded.
+        rivals: other distributions with the same name: while there are any, it cannot be loaded.
     """
 
     name: str

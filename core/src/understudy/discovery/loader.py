@@ -1,4 +1,4 @@
-"""Installed plugins, imported when they are asked for, if they may be."""
+"""Imports installed plugins on demand, if they are trusted."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def load_plugin(installed: InstalledPlugin, settings: Settings | None = None) -> object:
-    """Import a plugin, the first time, and make sure that its hooks are in order.
+    """Import a plugin on first use, and check its hooks.
 
     Args:
         installed: the plugin.
-        settings: what says which plugins are trusted; the environment and the files where None.
+        settings: says which plugins are trusted; None reads the environment and the files.
 
     Raises:
         UntrustedPlugin: it is not to be trusted, by LLM_TRUSTED_PLUGINS or `understudy.lock`; nothing of it ran.
@@ -75,7 +75,7 @@ def make_provider(who: str, make: Callable[[], object], cure: str) -> LLMProvide
     Args:
         who: how messages name it.
         make: makes it.
-        cure: what to do where that raises something unexpected.
+        cure: how to fix it when that raises something unexpected.
 
     Raises:
         BrokenPlugin: making it raised something, or it is no LLMProvider.

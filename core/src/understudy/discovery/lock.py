@@ -58,12 +58,12 @@ class LockedPlugin:
 
     @classmethod
     def of(cls, contents: Contents) -> LockedPlugin:
-        """Take down what is installed."""
+        """Record what is installed."""
         editable = contents.editable is not None
         return cls(contents.version, {} if editable else contents.files, editable)
 
     def compare(self, found: LockedPlugin) -> str:
-        """Say how another differs from this one; an empty text where it does not."""
+        """Say how another differs from this one; an empty text if it does not."""
         if found.version != self.version:
             return f"version {found.version} instead of {self.version}"
         if found.editable != self.editable:
@@ -89,7 +89,7 @@ class PluginLock:
 
     @classmethod
     def of_installed(cls, distributions: Iterable[str] | None = None) -> PluginLock:
-        """Take down what is installed, without importing any of it.
+        """Record what is installed, without importing any of it.
 
         Args:
             distributions: their names; every distribution with a provider or an extension where None.
@@ -114,15 +114,15 @@ class PluginLock:
         except OSError as error:
             raise ConfigurationError(f"{file}: expected a file that can be read, found: {error.strerror}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{file}: expected TOML in UTF-8, found: {error}; {_ANEW}") from error
+            raise ConfigurationError(f"{file}: expected TOML in UTF-8, found: {error}; {_AGAIN}") from error
         if document.get("version") != FORMAT:
             raise ConfigurationError(
-                f"{file}: expected version = {FORMAT}, found {document.get('version')!r}; {_ANEW}, or upgrade the "
+                f"{file}: expected version = {FORMAT}, found {document.get('version')!r}; {_AGAIN}, or upgrade the "
                 "package understudy"
             )
         plugins = document.get("plugins", {})
         if not isinstance(plugins, dict):
-            raise ConfigurationError(f"{file}: expected tables [plugins.NAME], found something else; {_ANEW}")
+            raise ConfigurationError(f"{file}: expected tables [plugins.NAME], found something else; {_AGAIN}")
         return cls({name: _read_plugin(values, f"[plugins.{name}] in {file}") for name, values in plugins.items()})
 
     def compare_installed(self) -> dict[str, str]:
@@ -145,7 +145,7 @@ class PluginLock:
 
 
 _PACKAGE = re.compile(r"[^/]+/__init__\.py")
-_ANEW = "write it anew with `understudy lock`"
+_AGAIN = "write it again with `understudy lock`"
 
 
 def list_distributions() -> tuple[str, ...]:
@@ -162,7 +162,7 @@ def hash_as_record(data: bytes, algorithm: str) -> str:
 
 
 def find_changes(contents: Contents) -> str:
-    """Say which files are not what came with the distribution, or have joined it; an empty text where all are well."""
+    """Say which files were changed or added since the distribution was installed; an empty text if none were."""
     if contents.editable is not None:
         return ""
     faults: dict[str, list[str]] = {"changed": [], "missing": [], "not listed": _find_unlisted(contents)}
@@ -194,7 +194,7 @@ def _enumerate_faults(faults: Mapping[str, list[str]]) -> str:
 
 
 def _enumerate_some(names: list[str], most: int = 5) -> str:
-    """Put names with commas between them, and of many only the first."""
+    """Join names with commas; of many, only the first ones."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
@@ -217,7 +217,7 @@ def _lock(distribution: str) -> LockedPlugin:
 
 def _read_plugin(values: Any, origin: str) -> LockedPlugin:
     if not isinstance(values, dict):
-        raise ConfigurationError(f"{origin}: expected a table, found {type(values).__name__}; {_ANEW}")
+        raise ConfigurationError(f"{origin}: expected a table, found {type(values).__name__}; {_AGAIN}")
     version, files, editable = values.get("version"), values.get("files", {}), values.get("editable", False)
     if (
         not isinstance(version, str)
@@ -225,10 +225,10 @@ def _read_plugin(values: Any, origin: str) -> LockedPlugin:
         or not isinstance(files, dict)
         or not all(isinstance(digest, str) for digest in files.values())
     ):
-        raise ConfigurationError(f"{origin}: expected version, record and files as they were written; {_ANEW}")
+        raise ConfigurationError(f"{origin}: expected version, record and files as they were written; {_AGAIN}")
     held = LockedPlugin(version, files, editable)
     if not editable and values.get("record") != held.record:
-        raise ConfigurationError(f"{origin}: expected record = {held.record!r} for its files, found another; {_ANEW}")
+        raise ConfigurationError(f"{origin}: expected record = {held.record!r} for its files, found another; {_AGAIN}")
     return held
 
 

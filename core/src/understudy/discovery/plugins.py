@@ -1,7 +1,7 @@
 """Plugin objects: imported by name, looked over, and put under a PluginManager.
 
 The only module that touches pluggy.PluginManager. pluggy passes over most mistakes in silence (a misspelt hook is
-never called, an argument with a default never passed); each of them is a BrokenPlugin here, with the cure.
+never called, an argument with a default never passed); here each is a BrokenPlugin that says how to fix it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def import_plugin(who: str, entry_point: str, distribution: str) -> object:
             f"{who}: expected to import {module}, found {describe_exception(error)}; install {distribution} again, "
             "from where it came, with all that it needs (`pip check` lists what is missing)"
         ) from error
-    except (Exception, SystemExit) as error:  # an interrupt from the keyboard is the user's: it flies
+    except (Exception, SystemExit) as error:  # a keyboard interrupt propagates
         raise BrokenPlugin(
             f"{who}: expected to import {module}, found {describe_exception(error)}; "
             f"upgrade {distribution}, or report this to its authors"
@@ -219,7 +219,7 @@ def _advise(hooks: frozenset[str], implemented: Iterable[str]) -> str:
 
 
 def host(plugins: Iterable[object]) -> pluggy.PluginManager:
-    """Put checked plugins under a PluginManager, in this order; one that is there already is left out."""
+    """Register checked plugins with a PluginManager, in this order; skip one that is already registered."""
     manager = pluggy.PluginManager("understudy")
     manager.add_hookspecs(hookspecs)
     for number, plugin in enumerate(plugins):

@@ -1,4 +1,4 @@
-"""Names to providers: classes registered in this process above what installed distributions offer."""
+"""Maps names to providers: classes registered in this process override installed ones."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class ProviderRegistry(MutableMapping[str, "type[LLMProvider] | InstalledProvide
 
     def __setitem__(self, name: str, provider: type[LLMProvider] | InstalledProvider) -> None:
         if not isinstance(provider, InstalledProvider) or provider != look_around().providers.get(name):
-            self.register(name, provider)  # an installed one may be put back where it came from
+            self.register(name, provider)  # an installed one may be removed and restored
 
     def __delitem__(self, name: str) -> None:
         if name not in self._registered:
@@ -123,7 +123,7 @@ class ProviderRegistry(MutableMapping[str, "type[LLMProvider] | InstalledProvide
         return make_provider(who, lambda: provider(**plugins.read_arguments(provider, name, settings)), cure)
 
     def describe(self) -> tuple[ProviderDescription, ...]:
-        """Tell of every name where it comes from, without importing anything; what is not installed comes last."""
+        """Return where each name comes from, without importing anything; what is not installed comes last."""
         here = [self._describe(name) for name in sorted(self)]
         missing = [
             ProviderDescription(name=name, state="not installed", origin=source_of(package))
@@ -182,10 +182,10 @@ def load_extensions(names: Sequence[object], settings: Settings | None = None) -
 
     Args:
         names: entry-point names in the group understudy.extensions, or plugins themselves: modules or instances.
-        settings: what says which plugins are trusted; the environment and the files where None.
+        settings: says which plugins are trusted; None reads the environment and the files.
 
     Returns:
-        A manager that has them in this order, for example to call `manager.hook.understudy_commands(app=app)`; None
+        A manager with them in this order, for example to call `manager.hook.understudy_commands(app=app)`; None
         where none is named.
 
     Raises:

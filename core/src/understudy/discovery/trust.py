@@ -1,4 +1,4 @@
-"""Which plugins may load: those that LLM_TRUSTED_PLUGINS names and `understudy.lock` holds, where there are such.
+"""Which plugins may load: those in LLM_TRUSTED_PLUGINS and in `understudy.lock`, if these exist.
 
 Everything is looked at before the first line of the plugin runs. Only the plugin's own distribution is looked at: what
 it needs besides is held by the lock of the installer (uv.lock, or pip's --require-hashes).

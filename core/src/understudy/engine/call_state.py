@@ -1,4 +1,4 @@
-"""What one call knows while it goes on: of each target, of the time that is left, and what was done so far."""
+"""The state of a call under way: each target, the time left, and the record so far."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ SHORTEST = 0.001  # seconds: a provider takes no timeout of 0
 POLL = 0.1  # seconds before a target whose slots are taken is looked at again, doubled each time
 SLICE = 1.0  # seconds: a limit in a minute has room again after a minute and a slice of it, at the latest
 UNUSUAL = 1.6  # times what 95 of 100 answers took: an answer that comes later is not waited for by a deadline
-HOPELESS = 4.0  # times that: no answer comes any more, and whoever is next has a use for the time
+HOPELESS = 4.0  # times that: no answer is expected any more, and the next target can use the time
 
 
 class TargetState:
     """What this call knows of one target. Defaults of the class, because every call makes several."""
 
-    visited = False  # come to, and not to be come to again but by a retry
+    visited = False  # tried: from now on only a retry asks it
     tries = 0
     skips = 0
     adapted = 0  # attempts with an adapted request that were asked for: 1 at most
     adaptation: str | None = None  # how its request is adapted
     again = False  # whether that attempt is next
-    forced = False  # whether it is asked whatever its breaker says: nobody else is left
+    forced = False  # whether it is asked whatever its breaker says: it is the last target
     quick = False  # whether a quick retry is next
     quick_retries = 0
     busy_for = 0.0  # seconds waited for other requests to end, or for a limit
@@ -36,14 +36,14 @@ class TargetState:
     due: float | None = None  # when it may be asked again; None for not in this call
     pause = 0.0  # seconds until then, counted from its failure
     since = 0.0  # when it failed
-    free_at: float | None = None  # when the breaker or a cooldown lets go of it, where it was never asked
-    failure: Failure | None = None  # of its own, or why it was skipped where it was never asked
-    rest: Failure | None = None  # why it is waited for only where nobody else is left
+    free_at: float | None = None  # when the breaker or a cooldown releases it, if it was never asked
+    failure: Failure | None = None  # its own, or why it was skipped if it was never asked
+    rest: Failure | None = None  # why it is waited for only as the last target
     attempt = -1  # its latest place in the record
 
 
 class CallState:
-    """The state of one call; it belongs to nobody else.
+    """The state of one call, never shared.
 
     Args:
         targets: in the order in which they are asked.
@@ -120,7 +120,7 @@ class CallState:
         return max(min(max(unusual, left - others * median), left - others * median / 2), share)
 
     def fresh(self, *, able: bool = False) -> int | None:
-        """Return the first target that was not come to yet; `able` leaves out those that cannot answer."""
+        """Return the first target not tried yet; `able` leaves out those that cannot answer."""
         for i, state in enumerate(self.states):
             if not state.visited and not (able and i in self.unable):
                 return i
@@ -138,7 +138,7 @@ class CallState:
         *,
         left: bool = False,
     ) -> None:
-        """Write down what came of an attempt; `left` where it goes on by itself."""
+        """Record an attempt's outcome; `left` if it goes on by itself."""
         target, state, failure = self.targets[index], self.states[index], outcome.failure
         source = failure if outcome.response is None else outcome.response
         came: AttemptOutcome = "succeeded" if failure is None else "failed"
@@ -168,7 +168,7 @@ class CallState:
         state.wait = 0.0
 
     def note_skip(self, index: int, admission: Outcome) -> None:
-        """Write down why a target was not asked, and when it may be."""
+        """Record why a target was not asked, and when it may be."""
         target, state, failure, free_in = self.targets[index], self.states[index], admission.skip, admission.free_in
         assert failure is not None
         if not state.tries:
@@ -181,11 +181,11 @@ class CallState:
             pause, often = free_in, state.skips > self.policy.max_retries
             if admission.busy:  # it may be free at any moment: look again and again, less and less often
                 pause = min(free_in, POLL * 2.0 ** min(state.skips - 1, 16) * (1 - admission.draw / 2))
-            if admission.busy or isinstance(failure, LimitReached):  # many may wait for room, and others be quicker
+            if admission.busy or isinstance(failure, LimitReached):  # many may wait for room, and others may be quicker
                 often = self.policy.max_retries == 0
                 state.busy_for += pause
             soon = max(pause, state.busy_for) <= self.policy.max_delay + SLICE and not often
-            worth = soon and not (state.tries and isinstance(failure, CircuitOpen))  # it is no better probe than others
+            worth = soon and not (state.tries and isinstance(failure, CircuitOpen))  # no better as a probe
             if worth and self.fits(self.now + pause):
                 state.rest, state.due, state.pause, state.since = failure, self.now + pause, pause, self.now
         self.attempts.append(
@@ -207,7 +207,7 @@ class CallState:
         self.attempts[state.attempt] = replace(self.attempts[state.attempt], decision=decision)
 
     def verdict(self, end: End) -> Verdict:
-        """Sum the call up."""
+        """Return the verdict."""
         if end == "success":
             return Verdict(end, tuple(self.attempts), {})
         failures = {i: state.failure for i, state in enumerate(self.states) if state.failure is not None}

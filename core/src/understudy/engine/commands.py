@@ -1,6 +1,6 @@
-"""What the decision procedure asks of its drivers, and what it is sent back.
+"""The commands that the decision procedure yields to its drivers, and the outcomes that they send back.
 
-Nobody writes to these, but they are not frozen: a frozen one takes three to five times as long to make, and every call
+Treat these as read-only. They are not frozen: a frozen one takes three to five times as long to make, and every call
 makes a dozen.
 """
 
@@ -17,12 +17,12 @@ End: TypeAlias = Literal["success", "exhausted", "deadline", "failed", "interrup
 
 Beside: TypeAlias = Literal["", "hedge", "late", "turn", "probe"]
 
-ATTEMPT = 60.0  # seconds for an attempt where nobody says more exactly: in calls that are only played
+ATTEMPT = 60.0  # seconds for an attempt without a limit of its own: in dry runs
 
 
 @dataclass(slots=True)
 class Enter:
-    """Command: count the call among those under way. Answer with an Outcome; `skip` says that there is no room."""
+    """Command: count the call as under way. Answer with an Outcome; `skip` says that there is no room."""
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class Admit:
     Args:
         index: the target.
         number: the attempt that is meant, from 1.
-        forced: it is the only one left: the breaker is not asked.
+        forced: it is the last target: the breaker is not asked.
         beside: it would be asked beside another: one that has not answered after a time that somebody named ("hedge"),
             one that is late by what was learnt ("late"), one that has had its share of the time before the deadline
             ("turn"), or a probe.
@@ -163,7 +163,7 @@ class Outcome:
         median: seconds that half of them took; likewise.
         probe: whether the attempt is the probe of a half-open breaker.
         failing: the share of the target's attempts that failed lately, but for this one.
-        alive: the attempt was late, and one that began later was answered.
+        alive: the attempt was late, but one that began later was answered.
         took: seconds that the attempt took.
         wasted: tokens that the attempt may have cost for nothing, by estimate.
     """
@@ -203,7 +203,7 @@ class Verdict:
             "interrupted" (a stream broke off after its first token, and nobody took it up) or "refused" (too many
             calls under way).
         attempts: every target's part, in order.
-        failures: the last failure or skip reason of every target that was come to, by its index.
+        failures: the last failure or skip reason of every target that was tried, by its index.
         failure: what ended the call, where it ended with one.
     """
 

@@ -1,4 +1,4 @@
-"""THE decision procedure: who is asked, how long, how often, and who comes next.
+"""The decision procedure: which target is asked, for how long, how often, and which one is next.
 
 `decide` is a generator without input, output, clock or randomness of its own. It yields commands and is sent what came
 of them; every driver (sync, async, streams, the simulator) runs this same code.
@@ -7,9 +7,9 @@ of them; every driver (sync, async, streams, the simulator) runs this same code.
     VISIT    the deadline has passed                      -> end: deadline
              the target must be skipped                   -> note why, and when it is free; NEXT
     ATTEMPT  as long as the target may take, and at most its share of the time left; beside it another target's: at once
-             where this one is a probe, or after hedge_after
+             if this one is a probe, or after hedge_after
              answer                                       -> end: success; a probe that is still under way goes on alone
-             quota                                        -> NEXT, at once; this one again only where nobody is left
+             quota                                        -> NEXT, at once; this one again only as the last target
              transient                                    -> it may be retried, after a wait, if retries, the vendor's
                                                              hint, the breaker, the deadline and the budget allow
              it may be answered with an adapted request   -> this target again, at once, once in a call
@@ -18,9 +18,9 @@ of them; every driver (sync, async, streams, the simulator) runs this same code.
              broken off after the caller got a part       -> end: interrupted; or NEXT, by the stream recovery
     NEXT     this target again, soon, where it failed fast and is otherwise well (quick_retries)
              patient: this target again if it may be retried, else the next one
-             eager: a target not yet come to, else the one that may be retried soonest
-             none left: one that a hint, a cooldown or a limit lets go of soon enough, after that wait; then each that
-             was skipped for its health alone is asked all the same; else end: exhausted
+             eager: a target not tried yet, else the one that may be retried soonest
+             none left: one that a hint, a cooldown or a limit releases soon enough, after that wait; then each that
+             was skipped for its health alone is asked anyway; else end: exhausted
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def decide(targets: Sequence[Target], policy: Policy, started: float, unable: Co
 
 
 class _Run(CallState):
-    """One call on its way."""
+    """One call under way."""
 
     __slots__ = ()
 
@@ -114,7 +114,7 @@ class _Run(CallState):
             index, reason = step
 
     def _resting(self) -> tuple[int, str] | None:
-        """Return who is asked although it rests, since nobody is passed over where the call would fail."""
+        """Return the target to ask although it rests: none is passed over if the call would fail otherwise."""
         resting = [
             (state.free_at, i)
             for i, state in enumerate(self.states)
@@ -123,10 +123,10 @@ class _Run(CallState):
         if not resting:
             return None
         for _, index in resting:
-            self.states[index].due = None  # nobody waits for what is asked at once
+            self.states[index].due = None  # no wait for a target that is asked at once
         _, index = min(resting)
         self.states[index].forced = True
-        return index, "nobody else is left, this one is free soonest"
+        return index, "no other target is left, this one is free soonest"
 
     def _visit(self, index: int, reason: str) -> Part:
         """Ask one target once, unless it must be skipped."""
@@ -197,7 +197,7 @@ class _Run(CallState):
         return None, self._set_due(state, outcome, failure)
 
     def _is_final(self, failure: BaseException | None) -> bool:
-        """Whether nobody else is to be asked: the request is at fault, or its caller gave up."""
+        """Whether the call ends here: the request is at fault, or its caller gave up."""
         if not isinstance(failure, Failure):
             return False
         if isinstance(failure, ContentBlocked) and self.policy.switch_on_content_blocked:
@@ -227,7 +227,7 @@ class _Run(CallState):
         wait = self.policy.backoff(state.tries - state.adapted - state.quick_retries - 1)
         if self.policy.jitter == "full":
             wait *= outcome.draw
-        if isinstance(failure, RateLimited):  # only where nobody else is left
+        if isinstance(failure, RateLimited):  # only as the last target
             state.rest = failure
             wait = hint if hint is not None else max(wait, self.policy.retry_delay)
         else:
@@ -241,7 +241,7 @@ class _Run(CallState):
         return ""
 
     def _next(self, index: int) -> Generator[Command, Outcome, tuple[int, str] | None]:
-        """Choose who is asked next, and wait until then; None where nobody is left."""
+        """Choose the next target, and wait until it may be asked; None if none is left."""
         for i, state in enumerate(self.states):
             if state.again:
                 state.again = False
@@ -301,7 +301,7 @@ class _Run(CallState):
         self.now = (yield Wait(index, number, state.wait, failure)).at
         return True
 
-    # ---- two at once ----
+    # ---- hedging ----
 
     def _beside(self, index: int, admission: Outcome) -> tuple[Beside, float | None]:
         """Return for which reason, and after how many seconds, another target is asked beside this one."""
@@ -337,7 +337,7 @@ class _Run(CallState):
         while True:
             turn = self.states[index].turn
             over = self.now >= turn and beside in ("late", "hedge")  # nobody could be asked for that reason
-            if over or (working and beside == "late"):  # it is not late, but its turn may be over all the same
+            if over or (working and beside == "late"):  # it is not late, but its turn may be over anyway
                 beside, due = "turn", turn
             early = self.now < due
             if not (early and working) and self.fits(self.now):
@@ -404,7 +404,7 @@ class _Run(CallState):
     def _admit_beside(
         self, index: int, beside: Beside, *, early: bool
     ) -> Generator[Command, Outcome, tuple[int, Outcome | None]]:
-        """Find a target that may be asked beside this one; those that may not may still be come to in their turn.
+        """Find a target that may be asked beside this one; those that may not may still be tried later.
 
         Returns:
             The target with its admission; where there is none, why the first of them may not be asked.
@@ -434,7 +434,7 @@ class _Run(CallState):
         state.failure = outcome.failure = Cancelled("another target was quicker", provider=self.targets[index].provider)
         self.note_attempt(index, reason, outcome, admission, "", left=beside == "probe" and late)
 
-    # ---- words ----
+    # ---- reasons in words ----
 
     def _retry_reason(self, index: int) -> str:
         state = self.states[index]

@@ -1,7 +1,7 @@
-"""How long an attempt is waited for: by what the caller named, what was asked, and what the target's answers took.
+"""How long to wait for an attempt: from the caller's limits, the request, and past latencies of the target.
 
-Work is told from silence. A vendor that sends signs of life while it works may take long, and is given up soon where
-they stop; one that sends none is given the time that its answers are known to take, several times over.
+A working vendor differs from a silent one. One that sends signs of life while it works may take long, and is given up
+soon after they stop; one that sends none is given several times as long as its answers are known to take.
 
 No clock and no state of its own.
 """
@@ -41,7 +41,7 @@ _BEATS = 1.5  # heartbeats: one that is half as late again is missing
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What a target's answers to one kind of request took, in seconds: what later attempts are waited for by.
+    """How long a target's answers to one kind of request took, in seconds; later timeouts follow from it.
 
     Each is None before there are 20 answers of that kind, and where the last is more than an hour old.
 
@@ -89,7 +89,7 @@ class Times:
 
 
 def is_long(policy: Policy, request: Request, pace: Pace) -> bool:
-    """Return whether a whole answer is better asked for as a stream."""
+    """Return whether a whole answer should be requested as a stream."""
     if policy.whole_answers != "auto":
         return policy.whole_answers == "stream"
     return request.max_tokens is None or request.max_tokens > LONG_ANSWER or pace.thinks or pace.loading > 0

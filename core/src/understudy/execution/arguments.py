@@ -1,4 +1,4 @@
-"""What one call says besides its prompt: how it becomes a request, and which numbers of the policy it changes."""
+"""The arguments of one call besides its prompt: how they become a request, and what they change in the policy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from understudy.policy import Policy, PolicyNumber
 from understudy.settings import Settings
 
 MOST_OVERRIDES = 256  # policies of single calls that are kept for the next call with the same numbers
-RETRIES = PolicyNumber(5)  # the defaults of the arguments, which are told from the same numbers given by a caller
+RETRIES = PolicyNumber(5)  # the arguments' defaults, distinguishable from the same numbers given by a caller
 DELAY = PolicyNumber(5)
 _KINDS: Mapping[str, tuple[type, str]] = {
     "system": (str, "a text"),
@@ -26,7 +26,7 @@ _KINDS: Mapping[str, tuple[type, str]] = {
 
 
 class CallOptions(TypedDict, total=False):
-    """What a call may say besides prompt, temperature, max_tokens and retries; see Request for the meaning.
+    """What a call may set besides prompt, temperature, max_tokens and retries; see Request for the meaning.
 
     `model` is asked of the primary only, since no other vendor has it; name a fallback's model in its route.
     `deadline` is in seconds for the whole call, `timeout` in seconds for one attempt. `policy` stands above the
@@ -77,7 +77,7 @@ class Overrides:
         given = (own, values, *map(type, values))  # True equals 1, and is no number
         try:
             known = self._known.get(given)
-        except TypeError:  # something that cannot be a key: a strategy of one's own, or a mistake
+        except TypeError:  # not hashable: a custom strategy, or a mistake
             return self._override(own, max_retries, retry_delay, options)
         if known is None:
             known = self._override(own, max_retries, retry_delay, options)
@@ -166,7 +166,7 @@ def read_request(
 
 
 def _check_options(options: CallOptions) -> None:
-    """See whether the options of a call can be sent to anybody: a provider that stumbles over them is not at fault."""
+    """Check the options of a call before any provider fails on them."""
     for name, value in options.items():
         kind, words = _KINDS.get(name, (object, ""))
         if value is not None and not isinstance(value, kind):

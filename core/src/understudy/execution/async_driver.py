@@ -278,7 +278,7 @@ def _race(execution: Execution) -> Any:
 
 
 def _not_ours(error: BaseException, task: asyncio.Task[Any] | None, cancelled: int) -> BaseException:
-    """Return a provider's own failure: a cancellation of its own is one, and whatever follows the call's own is none.
+    """Return the provider's own failure: its own cancellation is one; whatever follows the call's cancellation is not.
 
     Args:
         error: what was raised.

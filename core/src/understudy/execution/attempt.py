@@ -1,4 +1,4 @@
-"""One attempt of a call: its request, what comes of it, and what the health store and the listeners are told."""
+"""One attempt of a call: its request, its outcome, and what is reported to the health store and the listeners."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def prepare(execution: Execution, command: Call) -> Request:
     attempt.number, attempt.began = command.number, execution.runtime.clock()
     state = (
         execution.leases.state(command.index) if execution.reporter.listens else BreakerState.CLOSED
-    )  # nobody would hear of it
+    )  # no listener is left
     execution.reporter.attempt_started(command, state, told=attempt.told)
     model = target.model or (execution.request.model if target.position == 0 else None)
     delivery = None if execution.delivery is None else _delivery_for(execution, command)
@@ -92,7 +92,7 @@ def prepare(execution: Execution, command: Call) -> Request:
 def _delivery_for(execution: Execution, command: Call) -> Delivery:
     assert execution.delivery is not None
     if not command.alongside:
-        execution.beside = None  # nobody else is under way any more
+        execution.beside = None  # no other attempt is under way
         return execution.delivery
     from understudy.execution.stream_recovery import Delivery
 
@@ -194,7 +194,7 @@ def accept(execution: Execution, command: Call, request: Request, response: LLMR
     """Check an answer.
 
     Raises:
-        Failure: it will not do; see `check_answer`.
+        Failure: it is rejected; see `check_answer`.
     """
     provider, own_code = execution.targets[command.index].provider, execution.call_id
     token = current_call.set(own_code) if own_code else None
@@ -202,7 +202,7 @@ def accept(execution: Execution, command: Call, request: Request, response: LLMR
         return check_answer(response, request, provider, execution.policy, execution.validator, execution.extensions)
     except Exception:
         if isinstance(response, LLMResponse) and response.usage is not None and not usage_fault(response.usage):
-            execution.refused = {**(execution.refused or {}), command.index: response}  # it was paid for all the same
+            execution.refused = {**(execution.refused or {}), command.index: response}  # it was paid for anyway
         raise
     finally:
         if token is not None:
@@ -254,7 +254,7 @@ def _timed_out(execution: Execution, command: Call, delivery: Delivery | None) -
 def record(
     execution: Execution, command: Call, outcome: Outcome, started: float, delivery: Delivery | None = None
 ) -> Outcome:
-    """Tell the health store and the listeners of an attempt; `delivery` is that of a stream which had begun.
+    """Report an attempt to the health store and the listeners; `delivery` is that of a stream which had begun.
 
     Returns:
         The outcome, with what the store knows of the target afterwards.
@@ -354,7 +354,7 @@ def give_up(execution: Execution, command: Cancel) -> Callable[[], None]:
     def tell() -> None:
         after = execution.leases.give_detached(index, detached, report)
         if report is not None and after is not None and not after.alive and report.late is not None:
-            execution.give_back_hedge()  # it answered nobody: who was asked beside it did not come on top
+            execution.give_back_hedge()  # it seems to answer nobody: the attempt beside it was no extra one
 
     return tell
 

@@ -36,7 +36,7 @@ SOONEST = 0.01  # seconds before which nobody is hedged: a request to another ci
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The world outside: a clock, two ways to sleep, and chance. Tests bring their own."""
+    """The outside world: a clock, two ways to sleep, and randomness. Tests supply their own."""
 
     clock: Callable[[], float]
     sleep: Callable[[float], None]
@@ -148,7 +148,7 @@ class Execution:
         self.aside = STORE_ASIDE if admission.store.blocks else NOTHING_ASIDE
         self.concurrent = False  # whether two targets can be asked at once
         self.delivery: Delivery | None = None  # what a stream's caller holds
-        self.refused: dict[int, LLMResponse] | None = None  # answers that will not do
+        self.refused: dict[int, LLMResponse] | None = None  # rejected answers
         self.beside: tuple[int, Delivery] | None = None  # the same, of a second attempt beside the first
         self.attempts: dict[int, AttemptState] = {}
         self.deadline: float | None = None
@@ -393,14 +393,14 @@ class Execution:
         """Return why a target is not to be asked beside another."""
         target, limit = self.targets[command.index], self.policy.hedge_cost
         if command.beside == "probe":
-            return None  # it is asked in the probe's place, and not besides
+            return None  # it is asked instead of the probe's target, not in addition
         suspect = command.beside != "hedge" and self._is_suspect(command.other)
         if command.early and not suspect:
             return LimitReached("it is not late yet", provider=target.provider)
         if command.beside == "late" and self._leaves_this_machine(command):
             return LimitReached("a request to this machine is not sent elsewhere unasked", provider=target.provider)
         if command.beside == "turn":
-            return None  # it would be asked instead, were it not asked besides
+            return None  # it would be asked anyway, later
         if limit is not None:
             cost = self.admission.estimate(target.position, self._request_for(target))
             if cost is None or cost > limit:
@@ -418,7 +418,7 @@ class Execution:
             self.admission.hedges.give_back()
 
     def _is_suspect(self, index: int) -> bool:
-        """Return whether a target seems not to answer anybody: who is asked beside it does not come on top."""
+        """Return whether a target seems to answer nobody: an attempt beside it is then no extra one."""
         target = self.targets[index]
         return self.admission.look(target.position, self._request_for(target).model).suspect
 

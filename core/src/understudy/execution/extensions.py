@@ -1,4 +1,4 @@
-"""The caller's own checks and listeners, run in the order in which they were named."""
+"""The caller's own checks and listeners, run in the order they were named."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Extensions:
         plugins = [plugin for _, plugin in manager.list_name_plugin() if plugin is not None]
 
         def in_order(hook: str) -> list[pluggy.HookCaller]:
-            """One caller for each plugin: pluggy alone would call them all with the first one's request."""
+            """One caller per plugin: pluggy alone would call all of them with the first one's request."""
             caller = getattr(manager.hook, hook)
             having = [impl.plugin for impl in caller.get_hookimpls()]
             return [
@@ -94,7 +94,7 @@ class Extensions:
         return None
 
     def tell(self, event: Event) -> None:
-        """Tell every listener; one that fails is logged, since a metric must not break a call."""
+        """Notify every listener; one that fails is logged, since a metric must not break a call."""
         for caller in self._event:
             try:
                 caller(event=event)

@@ -1,4 +1,4 @@
-"""Two attempts at once: what a hedged call needs of the event loop. Who is asked, and when, is the engine's to say."""
+"""Two attempts at once: what a hedged call needs from the event loop. The engine decides who is asked, and when."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from understudy.execution import attempt
 from understudy.execution.call import Execution
 from understudy.response import StreamEvent
 
-_left: set[asyncio.Future[None]] = set()  # what goes on by itself: a loop keeps no hold of its own on it
+_left: set[asyncio.Future[None]] = set()  # what goes on by itself: the loop holds only a weak reference
 GRACE = 0.05  # seconds that a cancelled attempt gets to close its connection before the call goes on
 
 
@@ -100,7 +100,8 @@ class Race:
 
     async def outcome(self, index: int, seconds: float | None = None) -> Outcome:
         """Wait for an attempt's outcome, or for the first piece of its stream; after so many seconds it is pending."""
-        done, _ = await asyncio.wait({self._tasks[index]}, timeout=seconds)  # cancelled, it leaves it to close()
+        # When cancelled, it leaves the attempt to close().
+        done, _ = await asyncio.wait({self._tasks[index]}, timeout=seconds)
         return await self._result(index) if done else self._pending(index)
 
     def runner(self, index: int) -> Runner:
@@ -173,6 +174,6 @@ async def _end(task: asyncio.Future[Outcome], runner: Runner) -> None:
     """Wait until a cancelled attempt has ended, and close its stream."""
     await asyncio.wait({task})
     if not task.cancelled():
-        task.exception()  # taken note of, or asyncio would complain
+        task.exception()  # retrieved, or asyncio would log it
     with suppress(Exception):
         await runner.close()

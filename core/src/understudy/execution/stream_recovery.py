@@ -1,8 +1,8 @@
-"""What a stream's caller holds so far, over all attempts of one call.
+"""What the caller of a stream holds so far, across all attempts of one call.
 
 Nothing is given before the first event with substance: until then another target can take over without the caller
 noticing. With the stream recovery "buffer" more is held back. When a target takes over what was already given, the
-caller is told by an event: Restart where it begins anew, Continuation where it goes on.
+caller is notified by an event: Restart if it begins again, Continuation if it goes on.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Delivery:
         self._given: list[str] = []  # the pieces of text that the caller holds, and that count
         self._held: list[StreamEvent] = []
         self._held_characters = 0
-        self._refused = False  # whether what was given is a whole answer that will not do
+        self._refused = False  # whether what was given is a whole answer that was rejected
         self._resumed = ""  # what the attempt under way goes on from
         self._target = ""
         self._tool_calls: list[str] = []  # the ids of those that the caller holds, and that count
@@ -139,7 +139,7 @@ class Delivery:
         """Return the attempt's answer, together with what it goes on from."""
         self._whole = True
         if not self._resumed or not isinstance(response, LLMResponse) or not isinstance(response.content, str):
-            return response  # what is no answer is for check_answer to say
+            return response  # check_answer decides whether this is an answer
         rest = _without_repeated([TextDelta(response.content)], _blank(self._resumed))
         content = self._resumed + "".join(event.text for event in rest if type(event) is TextDelta)
         others = tuple(part for part in response.parts or () if not isinstance(part, Text))
@@ -186,7 +186,7 @@ class Delivery:
     def resume(self, request: Request) -> Request:
         """Return the request for an attempt: where an answer is to go on, what was given of it stands at the end.
 
-        A whole answer that was refused is not gone on with: there the next one begins anew.
+        A whole answer that was refused is not continued: the next target begins again.
         """
         text = self._text()
         goes_on = self._broken is not None and not self._refused and self._policy.stream_recovery == "continue"
@@ -197,7 +197,7 @@ class Delivery:
         begun = Message("assistant", (Text(text.rstrip()),))  # Anthropic takes no white space at its end
         return replace(request, messages=(*request.messages, begun))
 
-    # ---- within ----
+    # ---- helpers ----
 
     def _check_deadline(self, now: float) -> None:
         if self._deadline is not None and now >= self._deadline:

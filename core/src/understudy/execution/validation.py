@@ -1,7 +1,6 @@
-"""Whether an answer will do. One that will not is a failure of its target: the next one is asked.
+"""Validation of answers. A rejected answer is a failure of its target: the next target is asked.
 
-Nothing that is found out about an answer which has arrived is taken for an outage: its target is not asked again, and
-its breaker counts nothing.
+A rejected answer is never an outage: its target is not asked again, and its breaker counts nothing.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ _FIELDS: tuple[tuple[str, Any, str, Callable[[], Any]], ...] = (  # name, kinds,
     ("warnings", (tuple, list), "a tuple", tuple),
 )
 _COUNTS = tuple(field.name for field in fields(Usage))
-_OWN = (Scope.TARGET, Scope.REQUEST, Scope.CANCELLED)  # what a check of the caller's own may say itself
+_OWN = (Scope.TARGET, Scope.REQUEST, Scope.CANCELLED)  # what a caller's own check may raise
 
 
 def check_validator(validator: Any) -> None:
-    """See whether a validator can be one, before anything is sent.
+    """Check that a validator is usable, before anything is sent.
 
     Raises:
         TypeError: it cannot be called, or what it returns when it is called is no verdict: a coroutine, a generator.
@@ -71,7 +70,7 @@ def check_answer(
     validator: Validator | None,
     extensions: Extensions | None,
 ) -> LLMResponse:
-    """Check an answer, and fill in what is the factory's to know.
+    """Check an answer, and fill in what only the factory knows.
 
     Raises:
         Failure: the response says that it is one.
@@ -199,7 +198,7 @@ def _validate(response: LLMResponse, validator: Validator) -> None:
 
 
 def _drop(awaitable: Any) -> None:
-    """End what nobody will await, so that Python does not warn of it later."""
+    """Close what is never awaited, so that Python does not warn about it later."""
     for name in ("close", "cancel"):  # of a coroutine; of a task or future
         end = getattr(awaitable, name, None)
         if end is not None:
@@ -228,5 +227,5 @@ def _ask_extensions(response: LLMResponse, request: Request, extensions: Extensi
 def _tell(error: Exception) -> str:
     try:
         return f"{type(error).__name__}: {error}"
-    except Exception:  # one that cannot say what it is
+    except Exception:  # its __str__ raises
         return type(error).__name__

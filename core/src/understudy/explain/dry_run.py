@@ -1,7 +1,7 @@
-"""The decision procedure played through without asking anybody: what explaining and planning are made from.
+"""Dry runs of the decision procedure, in which no provider is asked: the basis for explaining and planning.
 
 A rehearsal runs the engine itself, with failures that are made up, a health store of its own and a clock that moves by
-the waits alone. So what is told of a policy is what the engine does: there is no second account that could differ.
+the waits alone. So what is said of a policy is what the engine does: no second description could differ.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from understudy.policy import Policy
 from understudy.target import Target
 
 Answer: TypeAlias = Callable[[Command, float], Outcome]
-MOST_COMMANDS = 100_000  # after which a policy with very many retries is left to itself
+MOST_COMMANDS = 100_000  # after which the dry run of a policy with very many retries stops
 
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What happened in a call that was only played.
+    """What happened in a dry run.
 
     Args:
         commands: what the engine asked for, in order.
@@ -74,7 +74,7 @@ def rehearse(targets: Sequence[Target], policy: Policy, answer: Answer, unable: 
 
 
 def rehearse_failures(policy: Policy, *parts: Failure | None, draw: float = 1.0, delivered: bool = False) -> Rehearsal:
-    """Play one call in which each target does one thing over and over, in no time, and was well before.
+    """Play one call in which each target always does the same thing, instantly, and was healthy before.
 
     Args:
         policy: the numbers.

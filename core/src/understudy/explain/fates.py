@@ -1,4 +1,4 @@
-"""What each kind of failure leads to under a policy, in words: found by playing the decision procedure through."""
+"""What each kind of failure leads to under a policy, in words, found by dry runs of the decision procedure."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def failure_kinds() -> list[type[Failure]]:
 
 
 def fate_of(kind: type[Failure], policy: Policy) -> Fate:
-    """Find out what a kind of failure leads to, by playing it."""
+    """Find what a kind of failure leads to, by a dry run."""
     failure, policy = kind("played"), _playable(policy)
     lasting = replace(policy, deadline=None)
     beside = rehearse_failures(policy, failure, None)
@@ -109,7 +109,7 @@ def failures(policy: Policy) -> Iterator[Row]:
     yield (
         ["nobody answers"],
         "The response has success False and names every target's failure; nothing is raised. Before that, each target "
-        "that was passed over for its health alone is asked once all the same.",
+        "that was passed over for its health alone is asked once anyway.",
     )
 
 
@@ -267,10 +267,10 @@ def _resting_words(kind: type[Failure], policy: Policy) -> str:
     words = "Passed over without a request: the next target."
     if near.waits(0):
         words += f" Before the call would fail it is waited for, if it is free again within {policy.max_delay:g} s"
-        words += ", and else asked once all the same" if 0 in far.asked else ""
+        words += ", and else asked once anyway" if 0 in far.asked else ""
         words += "; where every target rests, it is asked at once" if alone.asked and not alone.waits(0) else ""
         return f"{words}."
-    return f"{words} Before the call would fail it is asked once all the same, at once." if 0 in far.asked else words
+    return f"{words} Before the call would fail it is asked once anyway, at once." if 0 in far.asked else words
 
 
 def _hint_words(policy: Policy) -> str:

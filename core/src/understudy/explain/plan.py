@@ -43,7 +43,7 @@ class PlannedTarget:
             those before it fail; "skipped" is not asked at all.
         why: the reason for that: "primary", "gemini fails", "circuit open, back in 12 s".
         breaker: the state of its circuit breaker.
-        free_in: seconds until a breaker or a cooldown lets go of it; 0.0 for now.
+        free_in: seconds until a breaker or a cooldown releases it; 0.0 for now.
         timeout: most seconds for its first attempt, where those before it were asked once and took all their time;
             None where it is not asked.
         price: US dollars for one attempt at most, by estimate; None where it is not known.
@@ -76,7 +76,7 @@ class Plan:
     """What a call would do now; as a text, `str(plan)`, it is for people.
 
     Args:
-        targets: every target, in the order in which it would be come to.
+        targets: every target, in the order in which they would be tried.
         policy: the numbers of the call.
         input_tokens: of the request, by estimate.
         output_tokens: of the answer, at most.
@@ -89,7 +89,7 @@ class Plan:
 
     @property
     def first(self) -> PlannedTarget | None:
-        """The target that would be asked first; None where nobody can be."""
+        """The target that would be asked first; None if none can be."""
         return next((target for target in self.targets if target.part == "asked"), None)
 
     def __str__(self) -> str:
@@ -223,7 +223,7 @@ class _Stage:
         return rehearse(self.targets, self.policy, answer, self.unable)
 
     def rows(self) -> Iterator[PlannedTarget]:
-        """Describe every target's part, in the order in which they would be come to."""
+        """Describe every target's part, in the order in which they would be tried."""
         played = self.play(lambda index: TargetFailure("played"), hanging=True)
         come_to = [c for c in played.commands if isinstance(c, Admit)]
         order = list(dict.fromkeys([*(c.index for c in come_to), *range(len(self.seats))]))

@@ -1,4 +1,4 @@
-"""What a policy's numbers mean, in words: found by playing the decision procedure through, failure by failure."""
+"""What a policy's numbers mean, in words: found by a dry run for each failure."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _wrap(words: str, width: int) -> list[str]:
 
 
 def _beside(names: Sequence[str], words: str, left: int) -> Iterator[str]:
-    """Set names, one below the other, beside the words that are about them."""
+    """Put names in one column and the words about them in another."""
     column = _wrap(words, WIDTH - left - 2 * GAP)
     for number in range(max(len(names), len(column))):
         name = names[number] if number < len(names) else ""

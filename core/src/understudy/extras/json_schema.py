@@ -54,7 +54,7 @@ def is_installed() -> bool:
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
-    """See whether a schema can be checked against, before anything is sent; without jsonschema, whether it is JSON.
+    """Check that a schema is usable, before anything is sent; without jsonschema, only that it is JSON.
 
     Raises:
         ValueError: it is no JSON, no valid JSON schema, refers to something that it does not hold, or to itself without
@@ -124,7 +124,7 @@ def _checker(text: str) -> Callable[[Any], str | None]:
     validator = kind(schema, registry=Registry())  # an empty one: it fetches nothing
     try:
         with _overflowing():
-            list(validator.iter_errors(None))  # whatever the answer, it comes by what is wrong with the root
+            list(validator.iter_errors(None))  # any answer reaches what is wrong at the root
     except RecursionError:
         raise ValueError(
             "output_schema: expected a JSON schema that comes to an end, found one that refers to itself in a circle"
@@ -147,7 +147,7 @@ def _checker(text: str) -> Callable[[Any], str | None]:
 
 @contextmanager
 def _overflowing() -> Iterator[None]:
-    """Have it be a RecursionError wherever the stack ends.
+    """Raise RecursionError wherever the stack overflows.
 
     Raises:
         RecursionError: it did. In rpds, where jsonschema keeps its references, that is a panic of Rust's: no Exception.

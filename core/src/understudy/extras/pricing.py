@@ -28,7 +28,7 @@ BYTES_PER_TOKEN = 4  # of UTF-8; "about 4 characters" of English text, says Open
 
 # Our names of vendors, where the price list has others.
 _VENDORS = MappingProxyType({"claude": "anthropic", "gemini": "google", "gemini-legacy": "google", "vertex": "google"})
-# Nobody sends a bill for these: the one is no model, the other runs on a machine of yours.
+# These are free: the first is no model, the second runs on the user's own machine.
 UNPAID = ("echo", "ollama")
 
 
@@ -200,7 +200,7 @@ def _library() -> Any:
 
 
 def _minute() -> int:
-    """Number the minutes, after each of which a price is looked up anew: some change with the day or the hour."""
+    """Number the minutes; a price is looked up again each minute, since some change with the day or the hour."""
     return int(time.monotonic()) // 60
 
 

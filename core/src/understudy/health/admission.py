@@ -1,4 +1,4 @@
-"""Between one factory's calls and the HealthStore: what a call claims of a target, and what its outcome says of it."""
+"""Connects one factory's calls to the HealthStore: what a call claims of a target, and what its outcome reports."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Admission:
             f"{before}{model}{after}" for (before, after), model in zip(self._names, self._models, strict=True)
         ]
         self._price_lists = [target.price_list or target.provider for target in route.targets]
-        self._unpriced: set[tuple[int, str]] = set()  # told already
+        self._unpriced: set[tuple[int, str]] = set()  # already warned about
         self._told: set[tuple[str, str, float]] = set()  # likewise
         # Who has nothing to import before its first call is ready at once.
         self._ready = [type(provider).warm_up is ChatProvider.warm_up for provider in route.providers]
@@ -194,7 +194,7 @@ class Admission:
 def _names_of(route: Route) -> list[tuple[str, str]]:
     """Return what stands before and after the model in what the store calls each target.
 
-    Two providers that go by one name and name no account are two all the same, and told apart by their places.
+    Two providers with one name and no account are still two, and distinguished by their places.
     """
     names = []
     accounts = [(target.provider, provider.credential) for target, provider in route]
@@ -231,7 +231,7 @@ def effect_of(failure: Failure | None) -> Effect:
 
 
 def report_of(failure: Failure | None, response: LLMResponse | None, price_list: str, priced: bool) -> Report:
-    """Return what the store is told of an attempt, but for its times.
+    """Return the report on an attempt for the store, without its times.
 
     Args:
         failure: how it failed; None for an answer.
@@ -264,14 +264,14 @@ def report_of(failure: Failure | None, response: LLMResponse | None, price_list:
 def _is_free(failure: Failure) -> bool:
     """Whether the vendor refused the request instead of answering it: nobody charges for that.
 
-    A reply that came too late, broke off or was cancelled may have been paid for, and one that will not do has been.
+    A reply that came too late, broke off or was cancelled may have been paid for; a rejected one has been.
     """
     refused = failure.status is not None and failure.status >= 400
     return not isinstance(failure, StreamInterrupted) and (refused or isinstance(failure, QuotaFailure))
 
 
 def _count_from_elsewhere() -> None:
-    """Number calls unlike any other process that shares a store, a forked one included."""
+    """Number calls differently from every other process that shares a store, including forked ones."""
     global _numbers
     _numbers = count(SystemRandom().getrandbits(62))
 

@@ -123,7 +123,7 @@ class Breaker:
         return self._probe_until - now if self._probe and now < self._probe_until else 0.0
 
     def state_at(self, now: float) -> BreakerState:
-        """Return the state that whoever asks now will find, and change nothing."""
+        """Return the state that a request made now will find, and change nothing."""
         if self.state not in (BreakerState.OPEN, BreakerState.COOLING) or now < self.until:
             return self.state
         return TRANSITIONS[self.state, Signal.QUOTA_BACK if self._limited else Signal.TIME]
@@ -174,7 +174,7 @@ class Breaker:
             return
         self.hangs = late if effect is Effect.FAILURE else self.hangs
         if self.state is BreakerState.HALF_OPEN:
-            # A probe that was overtaken by the next one says something still where it is answered.
+            # A probe that was overtaken by the next one still counts if it is answered.
             if probe and (probe == self._probe or effect is Effect.SUCCESS):
                 self._probe = 0 if probe == self._probe else self._probe
                 self._record_probe(effect, now, policy, draw, hint, why)
@@ -362,7 +362,7 @@ class Breaker:
         self._limited = effect is Effect.RATE_LIMITED and self._cooldowns == 1 and was_closed
 
     def _rest(self, seconds: float, now: float, why: str) -> None:
-        """Leave a target alone that refuses its key, its right or its model: only somebody's hand changes that."""
+        """Open for a target that refuses its key, its right or its model: that needs manual action."""
         self._go(Signal.REFUSAL)
         seconds = min(seconds * 2.0 ** min(self._refusals, 64), seconds * REFUSAL_GROWTH)
         self._refusals += 1

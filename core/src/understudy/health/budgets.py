@@ -1,4 +1,4 @@
-"""What a factory counts over all its calls: retries, second requests, calls at once, and who is passed over."""
+"""What a factory counts across all its calls: retries, second requests, concurrent calls, and skipped targets."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class RetryBudget:
         begin_anew_in_child(self)
 
     def begin_anew(self) -> None:
-        """Make the lock again; what was counted still counts."""
+        """Recreate the lock; what was counted still counts."""
         self._lock = threading.Lock()
 
     def deposit(self) -> None:
@@ -67,7 +67,7 @@ class RetryBudget:
             return now
 
     def give_back(self, taken: float) -> None:
-        """Give a retry back, because it was not made; one that counts no longer stays forgotten.
+        """Return a retry, because it was not made; one that no longer counts stays forgotten.
 
         Args:
             taken: when it was taken.
@@ -105,7 +105,7 @@ class HedgeBudget:
         begin_anew_in_child(self)
 
     def begin_anew(self) -> None:
-        """Make the lock again; what was saved up is there still."""
+        """Recreate the lock; what was saved up is kept."""
         self._lock = threading.Lock()
 
     def deposit(self) -> None:
@@ -122,7 +122,7 @@ class HedgeBudget:
             return True
 
     def give_back(self) -> None:
-        """Give the latest back, because it was not made."""
+        """Return the latest, because it was not made."""
         with self._lock:
             self._saved = min(self._saved + 1, BURST)
 
@@ -142,7 +142,7 @@ class Bulkhead:
         begin_anew_in_child(self)
 
     def begin_anew(self) -> None:
-        """Make the lock again, and count no call: the threads of those that were under way are not there."""
+        """Recreate the lock, and count no call: the threads of those under way do not exist here."""
         self._lock = threading.Lock()
         self.under_way = 0
 
@@ -177,7 +177,7 @@ class PassedOver:
         Args:
             label: the target.
             why: why it is left alone, in a few words.
-            told: whether another line has said so, as that about its circuit does.
+            told: whether another line has said so, such as the one about its circuit.
         """
         now = self._clock()
         if label not in self._counts and not told:
@@ -189,5 +189,5 @@ class PassedOver:
             self._counts[label] = [now, 0]
 
     def forget(self, label: str) -> None:
-        """Begin anew, where its circuit is closed."""
+        """Start again, once its circuit is closed."""
         self._counts.pop(label, None)

@@ -18,7 +18,7 @@ from understudy.health.rate_windows import Allowance
 from understudy.limits import KEYS, Limits
 from understudy.target import BreakerState
 
-VERSION = 1  # raised where an older release would misread the document; a new field alone is none of that
+VERSION = 1  # raised if an older release would misread the document; a new field alone is no reason
 LARGEST, MOST = 1e15, 2**63  # bounds of numbers and of whole ones: far beyond any time of day, and any call's number
 
 

@@ -16,7 +16,7 @@ MOST_TARGETS = 4096  # known at a time; those that are closed and idle are forgo
 
 
 class InMemoryHealthStore:
-    """Keeps health in this process. Share one among factories to have them know what the others learnt.
+    """Keeps health in this process. Share one among factories so that each knows what the others learnt.
 
     Args:
         clock: gives seconds, monotonic.
@@ -43,14 +43,14 @@ class InMemoryHealthStore:
             return record.take(claim, now)
 
     def give(self, target: str, lease: Lease, claim: Claim, report: Report) -> Lease:
-        """Tell what came of it, and free or settle what was taken."""
+        """Report what came of it, and free or settle what was taken."""
         now = self._clock()
         with self._lock:
             record = self._records.get(target) or self._add(target)
             return record.give(lease, claim, report, now, self._random)
 
     def look(self, target: str, policy: Policy) -> TargetHealth:
-        """Tell how a target is, and change nothing."""
+        """Return how a target is, and change nothing."""
         now = self._clock()
         with self._lock:
             record = self._records.get(target)
@@ -62,7 +62,7 @@ class InMemoryHealthStore:
             self._records.clear()
 
     def begin_anew(self) -> None:
-        """Make the lock again in a forked process, and free what was leased to calls: these are another process's."""
+        """Recreate the lock in a forked process, and free what was leased to calls: those are another process's."""
         self._lock = threading.Lock()
         for record in self._records.values():
             record.free_leases()

@@ -1,4 +1,4 @@
-"""How quickly a target answers, and how often it does not: what routing, hedging and timeouts go by."""
+"""How quickly a target answers, and how often it does not: the basis for routing, hedging and timeouts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from understudy.engine.timeouts import NOTHING_LEARNT, Learned
 
 SAMPLES = 100  # latencies kept for the 95th percentile
 ENOUGH_SAMPLES = 20  # so many are needed for one in 20 to be seen
-UNSORTED = 5  # new latencies after which the percentile is found anew, since that takes a while
+UNSORTED = 5  # new latencies after which the percentile is recalculated, since that takes a while
 STALE = 300.0  # seconds after which a latency says nothing about now: the longest time that a breaker is open
 WEIGHT = 0.2  # of the newest in a moving average: about the last ten count
 FADING = 10.0  # seconds in which a failure fades to 37 %: the decay time of Finagle's Peak EWMA
@@ -84,7 +84,7 @@ class Latencies:
         self.p95 = self.median = None
 
     def is_stale(self, now: float) -> bool:
-        """Return whether the percentiles are too old to be gone by."""
+        """Return whether the percentiles are too old to use."""
         return now > self.stale_at()
 
     def stale_at(self) -> float:
@@ -155,7 +155,7 @@ class Durations:
         return min(self.answers.stale_at(), self.first.stale_at(), self.gaps.stale_at(), self.ends.stale_at())
 
     def learn(self) -> None:
-        """Put together what the percentiles say."""
+        """Combine the percentiles."""
         answers, first, ends = self.answers, self.first, self.ends
         self.learned = Learned(
             answers.p95, answers.median, first.p95, first.median, self.gaps.p95, ends.p95, ends.median

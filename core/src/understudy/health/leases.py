@@ -1,4 +1,4 @@
-"""What one call holds of what all calls share, and how it gives it back."""
+"""What one call holds of what all calls share, and how it returns it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CallLeases:
     Args:
         admission: what all calls share.
         policy: the call's numbers.
-        changed: told of a target whose breaker has just changed, by its index.
+        changed: called with the index of a target whose breaker has just changed.
     """
 
     __slots__ = (
@@ -80,7 +80,7 @@ class CallLeases:
             self._retry = None
 
     def take(self, index: int, name: str, claim: Claim) -> Lease:
-        """Ask for the right to ask a target once. A store that fails lets every request through: it breaks no call."""
+        """Ask for the right to ask a target once. A store that fails lets every request through: no call fails."""
         try:
             lease = self._store.take(name, claim)
             if type(lease) is not Lease:
@@ -118,7 +118,7 @@ class CallLeases:
         return BreakerState.CLOSED if held is None else held[0].state
 
     def give(self, index: int, report: Report | None = None) -> Lease | None:
-        """Tell what came of an attempt, by default that it was given up; None where nothing is held."""
+        """Report an attempt's outcome, by default that it was given up; None if nothing is held."""
         return self.give_detached(index, self.detach(index), report)
 
     def detach(self, index: int) -> Detached | None:

@@ -63,7 +63,7 @@ class Window:
         return number
 
     def settle(self, number: float, reserved: float, used: float, now: float) -> None:
-        """Put what was used in the place of what was reserved; 0 releases it."""
+        """Replace what was reserved with what was used; 0 releases it."""
         self.expire(now)
         for entry in reversed(self._slices):
             if entry[0] == number:
@@ -83,7 +83,7 @@ class Window:
         while self._slices and (self._slices[0][0] + 1) * self._slice + self.seconds <= now:
             self.used -= self._slices.popleft()[1]
         if not self._slices:
-            self.used = 0.0  # no rest of rounding stays behind
+            self.used = 0.0  # no rounding error remains
 
 
 class Allowance:

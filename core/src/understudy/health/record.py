@@ -26,13 +26,13 @@ SLOWEST_SIGN = 4.0  # seconds for a probe of a target that failed at once, befor
 SUSPECT, SILENT = 6, 4.0  # so many requests at least, and so many seconds
 UNTOLD, MOST_TOLD = 0.25, 3.0  # times the median before which nothing is expected; and what one request tells at most
 HALVING = log(2) / (1 - UNTOLD)  # half of the requests are answered within the median
-LOOK = 0.2  # seconds after which it is looked at anew, since that takes a while
+LOOK = 0.2  # seconds after which it is checked again, since that takes a while
 MOST_UNDER_WAY = 10_000  # requests that are remembered
-LOST = 600.0  # seconds, the longest lease: who began before that is not heard of any more, or goes on being answered
+LOST = 600.0  # seconds, the longest lease: an older request is abandoned, or is still being answered
 CENSORED = 2.0  # times the seconds after which an answer was given up: what it would have taken, at a guess
 
 _GIVEN_UP = (BreakerState.OPEN, BreakerState.HALF_OPEN)
-_WELL = Lease(True)  # nearly every answer leaves its target so
+_WELL = Lease(True)  # the state after nearly every answer
 
 
 class TargetRecord:
@@ -102,7 +102,7 @@ class TargetRecord:
         return record
 
     def free_leases(self) -> None:
-        """Free what was leased to calls: in a forked process these are another one's."""
+        """Free what was leased to calls: in a forked process these are the parent's."""
         self.breaker._probe = 0
         for under_way in self._under_way:
             under_way.clear()
@@ -112,7 +112,7 @@ class TargetRecord:
     # ---- the three questions of a store ----
 
     def take(self, claim: Claim, now: float) -> Lease:
-        """Give the right to ask the target once, or say why not."""
+        """Grant the right to ask the target once, or say why not."""
         now += self._shift
         breaker = self.breaker
         if claim.limits is None and breaker.state is BreakerState.CLOSED:
@@ -167,7 +167,7 @@ class TargetRecord:
         breaker, effect = self.breaker, report.effect
         began = self._under_way[claim.thinks].pop(claim.call, None)
         if began is None and report.late is not None:
-            began = now - report.late  # the store has forgotten it meanwhile
+            began = now - report.late  # the store has since forgotten it
         alive = self._take_note(claim, report, began, now)
         if report.late is not None and alive:
             effect = Effect.NOTHING  # it was long, and the target is not down
@@ -204,7 +204,7 @@ class TargetRecord:
         return after
 
     def look(self, now: float, policy: Policy) -> TargetHealth:
-        """Tell how the target is."""
+        """Return how the target is."""
         now += self._shift
         breaker = self.breaker
         state = breaker.state_at(now)
@@ -224,10 +224,10 @@ class TargetRecord:
         )
 
     def is_idle(self) -> bool:
-        """Return whether it could be forgotten without anybody missing it."""
+        """Return whether it could be forgotten without losing anything."""
         return self.breaker.state is BreakerState.CLOSED and self._allowance is None
 
-    # ---- within ----
+    # ---- helpers ----
 
     def _granted(self, claim: Claim, now: float) -> Lease:
         return Lease(True, generation=self.breaker.generation, learned=self._durations[claim.thinks].look(now))
@@ -239,7 +239,7 @@ class TargetRecord:
             del under_way[next(iter(under_way))]
 
     def _silence(self, now: float) -> float:
-        """Return how much speaks for it that the target answers nobody, as a power of e."""
+        """Return the evidence that the target answers nobody, as a power of e."""
         plain, thinking = self._under_way
         if len(plain) + len(thinking) < SUSPECT:
             self._doubted = inf
@@ -286,7 +286,7 @@ class TargetRecord:
                 durations.add(
                     now, answer=report.seconds, plain=plain, first=report.first, gap=report.gap, end=report.end
                 )
-                if self._failing.share:  # rarely: and every call comes by here
+                if self._failing.share:  # rarely, since every call passes through here
                     self._failing.succeed(now)
         if report.late is not None and alive:
             guess = CENSORED * report.late

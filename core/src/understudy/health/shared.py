@@ -1,4 +1,4 @@
-"""A health store that asks over a network, kept from failing or holding up a call.
+"""Wraps a health store that asks over a network, so that it neither fails nor delays a call.
 
 Each question gets a moment. A store that fails, or does not answer in it, is left alone for a while, and meanwhile a
 store in memory answers: this process then knows only what it learnt itself, which is what it would know without a
@@ -35,7 +35,7 @@ LONGEST_REST = 30.0
 
 
 class GuardedStore:
-    """Asks a store that blocks, and another one while that does not answer.
+    """Asks a store that blocks, or a local one while that does not answer.
 
     A store that neither answers nor fails is not asked again before it does: its client needs a timeout of its own.
 
@@ -60,7 +60,7 @@ class GuardedStore:
         return f"GuardedStore({self._store!r})"
 
     def begin_anew(self) -> None:
-        """Make the locks anew in a forked process, where nobody asks, and whose leases are not its own to give back."""
+        """Recreate the locks in a forked process, where no question is under way and the leases are the parent's."""
         self._lock = threading.Lock()
         self._places = threading.Semaphore(MOST_AT_ONCE)
         self._trying = False  # whether the question after a rest is under way
@@ -78,7 +78,7 @@ class GuardedStore:
         return lease if lease is not None else replace(self._local.take(target, claim), local=True)
 
     def give(self, target: str, lease: Lease, claim: Claim, report: Report) -> Lease:
-        """Tell what came of it, to the store that gave the lease."""
+        """Report what came of it, to the store that gave the lease."""
         if not lease.local:
             leave = self._enter()
             after = self._ask(leave, lambda: self._store.give(target, lease, claim, report))
@@ -93,7 +93,7 @@ class GuardedStore:
         return replace(self._local.give(target, lease, claim, report), local=True)
 
     def look(self, target: str, policy: Policy) -> TargetHealth:
-        """Tell how a target is."""
+        """Return how a target is."""
         health = self._ask(self._enter(), lambda: self._store.look(target, policy))
         return health if health is not None else self._local.look(target, policy)
 
@@ -177,7 +177,7 @@ class GuardedStore:
         """Leave the store alone for a while."""
         with self._lock:
             now = self._clock()
-            if now < self._rest_until:  # somebody who asked at the same time has said so
+            if now < self._rest_until:  # a concurrent question has already reported it
                 return
             seconds = min(REST * 2.0 ** min(self._rests, 16), LONGEST_REST)
             self._rests += 1

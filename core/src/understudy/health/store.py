@@ -1,4 +1,4 @@
-"""The HealthStore protocol: what is asked and told of the targets' health, shared by all calls.
+"""The HealthStore protocol: how calls share what they learn about the targets' health.
 
 A store answers three questions about a target, a text that names provider, model and credential: may it be asked now
 (`take`), what came of it (`give`), how is it (`look`). Take and give are atomic each. Whatever is taken is a lease: a
@@ -106,8 +106,8 @@ class Report:
         cost: in US dollars; None where it is not known: likewise.
         sent: whether there was a request at all; where not, all that was reserved is given back.
         why: what was refused, where a key, a right or a model was.
-        failed: whether it brought no answer that will do, without the request or the caller being at fault: a target
-            is asked later for that, also where its breaker has nothing against it.
+        failed: whether it brought no usable answer, without the request or the caller being at fault: a target
+            is then asked later, even if its breaker is closed.
     """
 
     effect: Effect
@@ -135,7 +135,7 @@ class TargetHealth:
         left: what is left of each limit.
         answers: how quickly whole answers come.
         first_tokens: how quickly the first piece of a stream comes.
-        failing: how often it brings no answer that will do, from 0.0 to 1.0: 1.0 with each such attempt, less with
+        failing: how often it brings no usable answer, from 0.0 to 1.0: 1.0 with each such attempt, less with
             each answer and with time.
         learned: what its answers took, without thinking and with it.
         refused: what it refuses, where its key, a right or a model is.
@@ -175,7 +175,7 @@ class HealthStore(Protocol):
         ...
 
     def give(self, target: str, lease: Lease, claim: Claim, report: Report) -> Lease:
-        """Tell what came of it, and free or settle what was taken.
+        """Report what came of it, and free or settle what was taken.
 
         Returns:
             How the target stands now: granted where it could be asked again at once.
@@ -183,5 +183,5 @@ class HealthStore(Protocol):
         ...
 
     def look(self, target: str, policy: Policy) -> TargetHealth:
-        """Tell how a target is, and change nothing."""
+        """Return how a target is, and change nothing."""
         ...

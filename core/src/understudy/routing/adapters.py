@@ -1,4 +1,4 @@
-"""Providers that are not a vendor's plugin: a three-method class in the full contract, and a place left empty."""
+"""Adapters: one gives a three-method class the full contract, one stands in for a provider with wrong settings."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ class PlainProvider(ChatProvider):
 
 
 class UnconfiguredProvider(ChatProvider):
-    """Stands where a provider's settings are wrong, so that the others can go on.
+    """Stands in for a provider whose settings are wrong, so that the others still work.
 
     Args:
         name: the provider's name.
-        reason: what is wrong and how to mend it.
+        reason: what is wrong and how to fix it.
     """
 
     def __init__(self, name: str, reason: str) -> None:
@@ -78,7 +78,7 @@ class UnconfiguredProvider(ChatProvider):
         return self.reason
 
     def generate(self, request: Request) -> LLMResponse:
-        """Refuse, saying what is wrong with the settings."""
+        """Raise a failure that says what is wrong with the settings."""
         raise ProviderUnavailable(self.reason, provider=self.name)
 
 

@@ -34,7 +34,7 @@ class Ordering:
         self._draw = draw
 
     def check(self, policy: Policy) -> None:
-        """Refuse a strategy that names targets which are not on the route.
+        """Reject a strategy that names targets which are not on the route.
 
         Raises:
             ValueError: it does.

@@ -1,8 +1,8 @@
-"""In which order targets are asked, where the list's own order is not wanted.
+"""Routing strategies: the order in which targets are asked, if it is not the route's own.
 
 A strategy is a function: it gets what is known of each target and a source of randomness, and returns the targets'
 indices in the order in which they are to be asked. It decides nothing else: who is cooling down, whose breaker is open,
-and when the next one is asked is the engine's business.
+and when the next one is asked is decided by the engine.
 
     def alphabetical(candidates, draw):
         return [one.index for one in sorted(candidates, key=lambda one: one.label)]
@@ -62,7 +62,7 @@ def fastest(candidates: Sequence[Candidate], draw: Draw) -> Sequence[int]:
 
 
 def _explored(ready: Sequence[Candidate], draw: Draw) -> Candidate | None:
-    """Draw one of those that were not measured lately, or, mostly, none; who has just failed is given time."""
+    """Draw one of those not measured lately, or, mostly, none; one that has just failed is given time."""
     unknown = [one for one in ready if one.seconds is None]
     point = draw() if unknown else 0.0
     for one in unknown:
@@ -102,7 +102,7 @@ class _Weighted:
                 point -= weights[index]
                 if point < 0:
                     break
-            order.append(index)  # the last one where rounding left a rest
+            order.append(index)  # the last one, if rounding left a remainder
             left.remove(index)
         return order + last
 
@@ -156,7 +156,7 @@ def find_strategy(routing: str | Strategy) -> Strategy:
 
 
 def check_names(strategy: Strategy, known: Iterable[str]) -> None:
-    """See whether every name that a strategy speaks of, in an attribute `names`, is on the route.
+    """Check that every name in a strategy's attribute `names` is on the route.
 
     Args:
         strategy: the strategy.
@@ -183,7 +183,7 @@ def check_order(strategy: Strategy, candidates: Sequence[Candidate], order: Any)
     try:
         indices = tuple(order)
         good = len(indices) == len(expected) and set(indices) == set(expected)
-    except TypeError:  # not a sequence, or of things that are no numbers
+    except TypeError:  # not a sequence, or not of numbers
         good = False
     if not good:
         wanted = ", ".join(map(str, expected))

@@ -1,4 +1,4 @@
-"""A provider that plays a script, and a clock that only moves when somebody waits."""
+"""A provider that plays a script, and a clock that only moves during waits."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class ScriptedProvider(ChatProvider):
 
 
 def _fresh(error: BaseException) -> BaseException:
-    """Copy a failure of the script, since the factory writes into failures who they belong to."""
+    """Copy a failure of the script, since the factory writes the provider and model into failures."""
     if isinstance(error, Failure):
         kind, fields = error.__reduce__()[1]
         copy: BaseException = error.__reduce__()[0](kind, fields)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 
 class Clock(Protocol):
-    """What the loop needs of a clock."""
+    """What the loop needs from a clock."""
 
     now: float
 
@@ -17,7 +17,7 @@ class Clock(Protocol):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Lets time pass at once whenever nothing else is left to do but to wait for a timer.
+    """Lets time pass at once whenever only timers are left to wait for.
 
     Args:
         clock: whose time it is.

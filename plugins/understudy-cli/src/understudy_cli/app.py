@@ -56,7 +56,7 @@ def understudy(
 
 
 def add_extension_commands() -> None:
-    """Let the extensions named in LLM_EXTENSIONS add their commands; one that fails is told of and left out."""
+    """Let the extensions named in LLM_EXTENSIONS add their commands; one that fails is reported and left out."""
     from understudy import ConfigurationError, Settings
     from understudy.discovery import load_extensions
 
@@ -77,12 +77,12 @@ def add_extension_commands() -> None:
 
 
 def main() -> None:
-    """Run the command; an error that was to be expected is a sentence, not a traceback."""
+    """Run the command; an expected error is a sentence, not a traceback."""
     output.prepare_streams()
     named = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
     try:
         if named not in BUILT_IN and "--version" not in sys.argv:
-            add_extension_commands()  # those that come with this package do without, and start sooner
+            add_extension_commands()  # this package's own commands do not need it, and start sooner
         app(prog_name="understudy")
     except KeyboardInterrupt:
         sys.exit(output.INTERRUPTED)
@@ -102,7 +102,7 @@ def _report(error: Exception) -> int:
         return output.USAGE
     if isinstance(error, OSError):  # a full disk, a file that cannot be written
         output.complain(error)
-        output.hush()  # else what is left to be written fails again when Python ends
+        output.hush()  # else the remaining output fails again when Python exits
         return output.FAILURE
     import traceback
 

@@ -1,4 +1,4 @@
-"""`understudy ask`: one question, one answer, whoever gives it."""
+"""`understudy ask`: one question, one answer, from the first provider that can give it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def ask(
 
 
 def read_prompt(prompt: str | None) -> str:
-    """Put the argument and standard input together; `-` stands for standard input alone."""
+    """Combine the argument and standard input; `-` stands for standard input alone."""
     given = "" if prompt in (None, "-") else str(prompt)
     try:
         piped = "" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.read().rstrip("\n")
@@ -184,7 +184,7 @@ def _refuse(error: str, as_json: bool) -> Any:
 
 
 def _explain(response: LLMResponse, factory: LLMFactory) -> None:
-    """Name everybody's failure and what to do about it."""
+    """Show each target's failure and how to fix it."""
     from understudy import AllProvidersFailed
     from understudy.errors import UnknownFailure
     from understudy_cli.cures import describe, find_cure

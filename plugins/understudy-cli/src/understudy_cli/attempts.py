@@ -18,11 +18,11 @@ STYLES = {"succeeded": "green", "failed": "red", "skipped": "yellow", "cancelled
 
 
 def table_of(attempts: Sequence[Attempt], *, paid: bool = True) -> Table:
-    """Make the table of a call's attempts; what nobody has anything to tell of has no column.
+    """Make the table of a call's attempts; columns without any value are left out.
 
     Args:
         attempts: the record.
-        paid: whether somebody sends a bill for them.
+        paid: whether any of them is charged.
     """
     costs = [attempt.cost if paid else None for attempt in attempts]
     columns = {
@@ -45,7 +45,7 @@ def table_of(attempts: Sequence[Attempt], *, paid: bool = True) -> Table:
 
 
 def as_json(attempt: Attempt) -> dict[str, Any]:
-    """Turn an attempt into what JSON can say."""
+    """Turn an attempt into values that JSON can hold."""
     failure = attempt.failure
     return {
         "target": attempt.target,

@@ -1,4 +1,4 @@
-"""What is set up here: who can be asked, and what is missing where nobody can."""
+"""What is set up here: which providers can be asked, and what the others lack."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ State = Literal[
 ]
 
 
-PRIMARY = "gemini"  # who is asked first where nothing says otherwise
+PRIMARY = "gemini"  # asked first by default
 NOT_LOADED = "nobody has selected it, so none of its code has run; `understudy providers --all` loads it"
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One provider's name as it is found here.
+    """One provider's name, and what is known of it here.
 
     Args:
         name: the name that a route calls it by.
@@ -55,7 +55,7 @@ class Found:
 
 @contextlib.contextmanager
 def settings_of_nobody(arguments: Mapping[str, str]) -> Iterator[Settings]:
-    """Make settings that hold these values and know nothing of the user's but which plugins are trusted."""
+    """Make settings with these values, and of the user's own only which plugins are trusted."""
     from understudy import Settings
 
     user = Settings()
@@ -79,9 +79,9 @@ def split_names(entries: Sequence[str] | None) -> list[str] | None:
 
 
 def look(settings: Settings, selected: Collection[str] | None = None, everybody: bool = False) -> list[Found]:
-    """Make providers as a route would, and tell what became of them.
+    """Make providers as a route would, and return what became of them.
 
-    A provider of somebody else's is made, so that its code runs, only where somebody has selected it.
+    A third party's provider is made, which runs its code, only if the user has selected it.
 
     Args:
         settings: what the providers are made with.
@@ -113,7 +113,7 @@ def look(settings: Settings, selected: Collection[str] | None = None, everybody:
 
 
 def _look_at(name: str, uses: str, state: str, origin: str, settings: Settings) -> Found:
-    """Make one provider and tell whether it can be asked; one that is broken harms nobody."""
+    """Make one provider and say whether it can be asked; a broken one does not affect the others."""
     from understudy import ConfigurationError, LLMFactory
     from understudy.errors import AmbiguousProvider, PluginError, UntrustedPlugin
 
@@ -154,7 +154,7 @@ def is_ready(provider: LLMProvider) -> bool:
 
 
 def show_ways_on(settings: Settings) -> None:
-    """Say what to do where nobody is set up to be asked: set a key, or go without one."""
+    """Say what to do if no provider is set up: set a key, or go without one."""
     found = look(settings)
     with settings_of_nobody({}) as nobody:
         keyless = [one.name for one in look(nobody) if one.state == "available"]

@@ -1,4 +1,4 @@
-"""What `understudy doctor` looks at. Each check yields findings; none of them asks a vendor anything."""
+"""What `understudy doctor` checks. Each check yields findings; none of them sends a vendor anything."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Finding:
     """What one check found.
 
     Args:
-        about: what was looked at, in a word.
-        good: True where all is well, False for a problem, None for something worth knowing.
+        about: what was checked, in a word.
+        good: True if all is well, False for a problem, None for something worth knowing.
         what: what was found.
-        cure: what to do about it.
+        cure: how to fix it.
     """
 
     about: str
@@ -120,7 +120,7 @@ def check_names(around: Surroundings) -> Iterator[Finding]:
 
 
 def check_keys(around: Surroundings) -> Iterator[Finding]:
-    """Which keys are there, and where; never what they are."""
+    """Which keys are set, and where; never their values."""
     settings, any_key = around.settings, False
     alone = Settings(environment={}) if settings.env_file else None
     for name in around.key_names:
@@ -146,7 +146,7 @@ def check_keys(around: Surroundings) -> Iterator[Finding]:
 
 
 def check_providers(around: Surroundings) -> Iterator[Finding]:
-    """Whether the installed providers that are not on the route are in order; the others come with the route."""
+    """Whether the installed providers that are not on the route work; the others are checked with the route."""
     on_route = {stop.partition(":")[0] for stop in read_route(around.settings)}
     for one in around.found:
         about = f"provider {one.name}"
@@ -177,7 +177,7 @@ def _spec_version() -> int:
 
 
 def check_route(around: Surroundings) -> Iterator[Finding]:
-    """Whether everybody on the route is known and can be asked."""
+    """Whether every provider on the route is known and can be asked."""
     settings = around.settings
     route = read_route(settings)
     told: set[str] = set()
@@ -214,7 +214,7 @@ def _explain_unknown(stop: str, settings: Settings) -> str:
 
 
 def check_models(around: Surroundings) -> Iterator[Finding]:
-    """Whether a model that is configured has ended, or will: a provider that knows says so."""
+    """Whether a configured model is retired, or will be, as far as its provider knows."""
     asked = [(one.name, one.model) for one in around.found if one.model]
     asked += [(name, model) for name, _, model in (stop.partition(":") for stop in read_route(around.settings))]
     for name, model in dict.fromkeys(asked):
@@ -227,7 +227,7 @@ def check_models(around: Surroundings) -> Iterator[Finding]:
 
 
 def notice_of(provider: object, model: str) -> str:
-    """Ask a provider what there is to know about a model's end; an empty text: nothing is known."""
+    """Ask a provider about a model's retirement; an empty text if nothing is known."""
     if not isinstance(provider, ChatProvider):
         return ""
     try:

@@ -1,4 +1,4 @@
-"""What `understudy doctor` looks at around it: Python, and who can read `.env`."""
+"""What `understudy doctor` checks on the host: Python, and who can read `.env`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from understudy import Settings
 from understudy_cli.checks import Finding, Surroundings
 
-PATIENCE = 5.0  # seconds for a git that hangs, on a network drive say
+PATIENCE = 5.0  # seconds for a git that hangs, for example on a network drive
 
 
 def check_python() -> Iterator[Finding]:
@@ -21,7 +21,7 @@ def check_python() -> Iterator[Finding]:
 
 
 def check_secrecy(around: Surroundings) -> Iterator[Finding]:
-    """Whether a `.env` with keys in it is for its owner's eyes only, and kept out of git."""
+    """Whether a `.env` with keys in it is readable by its owner alone, and kept out of git."""
     file = around.settings.env_file
     if file is None:
         return

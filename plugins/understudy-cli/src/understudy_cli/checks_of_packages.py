@@ -1,6 +1,6 @@
-"""What `understudy doctor` looks at in the installed packages: versions, doubles, code that runs by itself, and trust.
+"""What `understudy doctor` checks in the installed packages: versions, duplicates, code run at startup, and trust.
 
-Nothing is imported of what is looked at.
+None of what is checked is imported.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RUN_AT_START = ("sitecustomize.py", "usercustomize.py")
 
 
 def check_packages() -> Iterator[Finding]:
-    """Everything about what is installed that needs no settings."""
+    """All checks of installed packages that need no settings."""
     copies: dict[str, list[metadata.Distribution]] = {}
     for distribution in metadata.distributions():
         try:
@@ -71,7 +71,7 @@ def _needs(distribution: metadata.Distribution) -> Iterator[Requirement]:
 
 
 def check_doubles(copies: Mapping[str, list[metadata.Distribution]], ours: list[str]) -> Iterator[Finding]:
-    """Whether a package is there twice, or a name is claimed by two of them."""
+    """Whether a package is installed twice, or two packages claim one name."""
     claims: dict[tuple[str, str], list[str]] = {}
     for name in ours:
         first, *others = copies[name]

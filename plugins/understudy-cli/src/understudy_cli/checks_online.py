@@ -1,6 +1,6 @@
 """What `understudy doctor --online` asks the vendors: which models there are, and one tiny answer of each target.
 
-Nothing here runs unless somebody asks for it: the answers may cost something.
+Nothing here runs unless requested: the answers may cost something.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NO_VENDOR = ("echo",)  # answers by itself
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What one target said.
+    """The replies of one target.
 
     Args:
         target: the route's own words, or a provider's name.
@@ -50,7 +50,7 @@ class Visit:
 
 
 def check_online(around: Surroundings) -> Iterator[Finding]:
-    """Ask every vendor that is configured, all at the same time, and tell what came back."""
+    """Ask every configured vendor, all at the same time, and yield what came back."""
     asked = targets_of(around)
     if not asked:
         cure = "set a vendor's key, or start a local server; `understudy providers` lists who needs what"
@@ -63,7 +63,7 @@ def check_online(around: Surroundings) -> Iterator[Finding]:
 
 
 def targets_of(around: Surroundings) -> list[tuple[str, Found, bool]]:
-    """Return who is asked: every stop on the route, and whoever else is configured, with whether it is on the route."""
+    """Return who is asked, and whether that is on the route: every stop, and every other configured provider."""
     route = list(dict.fromkeys(stop.strip() for stop in read_route(around.settings)))
     named = {stop.partition(":")[0] for stop in route}
     others = [one.name for one in around.found if one.name not in named]
@@ -76,7 +76,7 @@ def visit(around: Surroundings, target: str, found: Found, on_route: bool) -> Vi
     """Ask one target for its list of models and for an answer."""
     models, listing = _list(found)
     with LLMFactory(target, [], settings=around.settings, policy=_ONCE, extensions=[]) as factory:
-        factory.warm_up()  # so that the vendor's time is measured, and not that of imports
+        factory.warm_up()  # so that the vendor's time is measured without that of imports
         began = monotonic()
         response = factory.generate_content(PROMPT, temperature=None, max_tokens=MOST_TOKENS)
         return Visit(target, on_route, models, listing, response, monotonic() - began)
@@ -96,7 +96,7 @@ def _list(found: Found) -> tuple[tuple[str, ...] | None, Failure | None]:
 
 
 def findings_of(visit: Visit) -> Iterator[Finding]:
-    """Put into words what a target said."""
+    """Put a target's replies into words."""
     about, response = f"online {visit.target}", visit.response
     if not response.success:
         failure = response.attempts[-1].failure if response.attempts else response.failure

@@ -1,4 +1,4 @@
-"""What to do about a failure: one sentence for each kind."""
+"""How to fix a failure: one sentence for each kind."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ CURES: dict[type[Failure], str] = {
     MalformedResponse: "look for a proxy or a wrong base URL between here and the vendor",
     InvalidRequest: "change the request as the vendor says",
     ContentBlocked: "word the prompt differently",
-    StreamInterrupted: "ask again, or with --no-stream, where a broken answer is asked for anew",
+    StreamInterrupted: "ask again, or with --no-stream, where a broken answer is requested again",
 }
 
 
 def find_cure(failure: Failure) -> str:
-    """Say what to do about a failure; an empty text where nothing is known to help."""
+    """Say how to fix a failure; an empty text if nothing is known to help."""
     for kind in type(failure).__mro__:
         if kind in CURES:
             hint = "a little" if failure.retry_after is None else f"{round(failure.retry_after, 1):g} s"

@@ -1,4 +1,4 @@
-"""`understudy doctor`: what is wrong with the setup, and the cure."""
+"""`understudy doctor`: what is wrong with the setup, and how to fix it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _examine(online: bool) -> list[Finding]:
     ):
         findings += check(around)
     if online:
-        from understudy_cli.checks_online import check_online  # asks vendors, so it is imported by who wants that
+        from understudy_cli.checks_online import check_online  # it asks vendors, so it is imported only on request
 
         findings += check_online(around)
     return findings

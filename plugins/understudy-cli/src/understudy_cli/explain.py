@@ -1,4 +1,4 @@
-"""`understudy explain`: who would be asked now, and on request what would come of each failure."""
+"""`understudy explain`: who would be asked now, and with --full what each failure would lead to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from understudy.explain import Plan, PlannedTarget
 
-NOTHING = ("", "-")  # what tells nothing where everybody has it
+NOTHING = ("", "-")  # not shown if every target has it
 STYLES = {"asked": "green", "only if": "", "skipped": "yellow"}
 
 
@@ -98,7 +98,7 @@ def _show(plan: Plan, full: bool) -> None:
 
 
 def _table_of(plan: Plan) -> Table:
-    """Make the table of a plan; a column in which nobody has anything to tell is left out."""
+    """Make the table of a plan; columns without any value are left out."""
     told = {
         "target": [_name(one) for one in plan.targets],
         "now": [_now(one) for one in plan.targets],
@@ -108,7 +108,7 @@ def _table_of(plan: Plan) -> Table:
     }
     told = {name: cells for name, cells in told.items() if any(cell.plain not in NOTHING for cell in cells)}
     made = output.table("", *told)
-    made.columns[1].no_wrap = True  # names are there to be copied
+    made.columns[1].no_wrap = True  # names are shown in full, to be copied
     for number, row in enumerate(zip(*told.values(), strict=True), 1):
         made.add_row(output.words(number, "dim"), *row)
     return made

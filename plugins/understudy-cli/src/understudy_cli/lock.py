@@ -1,4 +1,4 @@
-"""`understudy lock`: write down which plugins may load and what is in them, or compare."""
+"""`understudy lock`: record which plugins may load and what is in them, or compare."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def lock(
 
 
 def _read_before(file: Path) -> Mapping[str, LockedPlugin]:
-    """Read the lock that is about to be written anew; one that is damaged holds nothing."""
+    """Read the lock that is about to be rewritten; a damaged one holds nothing."""
     from understudy import ConfigurationError
     from understudy.discovery import PluginLock
 
@@ -97,7 +97,7 @@ def _check(file: Path, held: PluginLock, settings: Settings) -> None:
 
 
 def _read_route(settings: Settings) -> list[str]:
-    """Return the names of the providers on the route, those that tables stand for, and of the extensions."""
+    """Return the names of the providers on the route, of those behind tables, and of the extensions."""
     from understudy_cli.availability import read_route
 
     names = [stop.partition(":")[0].strip() for stop in read_route(settings)]

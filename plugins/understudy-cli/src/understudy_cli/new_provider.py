@@ -57,7 +57,7 @@ def new_provider(
 
 
 def _check_name(name: str) -> None:
-    """Make sure that a name can stand in a route, name a package and a module, and is nobody's yet."""
+    """Check that a name works in a route and as a package and a module, and is not taken."""
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower().removeprefix("understudy-")).strip("-")
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name, re.ASCII) or name.startswith("understudy"):
         hint = f"; did you mean {plain!r}?" if plain and plain[0].isalpha() and plain != name else ""
@@ -68,7 +68,7 @@ def _check_name(name: str) -> None:
 
 
 def _find_home(name: str) -> str:
-    """Say whose a name is; an empty text where it is nobody's."""
+    """Say what has taken a name; an empty text if it is free."""
     from importlib import metadata
 
     from packaging.utils import canonicalize_name
@@ -107,7 +107,7 @@ def _walk(folder: Traversable, above: str = "") -> Iterator[tuple[str, Traversab
 
 
 def _rename(text: str, name: str) -> str:
-    """Put a name in the newcomer's place, in the form that each place needs."""
+    """Replace the template's name, in the form that each place needs."""
     identifier = _identifier(name)
     title = "".join(word.capitalize() for word in name.split("-"))
     for there, here in (

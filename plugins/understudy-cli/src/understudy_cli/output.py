@@ -1,6 +1,6 @@
-"""Where words go: the answer to standard output, all else to standard error; plain where no terminal shows them.
+"""Output: the answer goes to standard output, all else to standard error; plain text unless on a terminal.
 
-Rich is imported with the first styled line: an answer that simply comes needs none of it.
+Rich is imported with the first styled line: a plain answer does not need it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SUCCESS, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 WIDEST = 120  # columns of a terminal that a table uses: longer lines are hard to follow
-UNSEEN_WIDTH = 10_000  # columns where no terminal is: rows stay on one line, for grep
+UNSEEN_WIDTH = 10_000  # columns without a terminal: rows stay on one line, for grep
 LEVELS = {logging.WARNING: ("warning", "yellow"), logging.ERROR: ("error", "red"), logging.INFO: ("info", "dim")}
 _CONTROLS = {code: None for code in (*range(32), 127, *range(128, 160)) if chr(code) not in "\n\t"}
 
@@ -53,14 +53,14 @@ def console(stderr: bool = False) -> Console:
 
 
 def words(text: object, style: str = "") -> Text:
-    """Turn text into something that a console shows as it is, with keys and control characters taken out."""
+    """Turn text into something that a console shows unchanged, without keys and control characters."""
     from rich.text import Text
 
     return Text(conceal(str(text)).translate(_CONTROLS), style)
 
 
 def table(*headings: str) -> Table:
-    """Begin a table without lines; a heading that begins with > stands to the right."""
+    """Begin a table without lines; a heading that begins with > is right-aligned."""
     from rich.table import Table
 
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -72,7 +72,7 @@ def table(*headings: str) -> Table:
 
 
 def show(renderable: RenderableType, stderr: bool = False) -> None:
-    """Show a table; where no terminal is, without the blanks that would fill its lines."""
+    """Show a table; without a terminal, without trailing blanks."""
     shown = console(stderr)
     if shown.is_terminal:
         shown.print(renderable)
@@ -152,7 +152,7 @@ def mark(good: bool | None) -> Text:
 
 
 def hush() -> None:
-    """Have nothing more written to a standard output that takes no more."""
+    """Stop writing to a standard output that is closed."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

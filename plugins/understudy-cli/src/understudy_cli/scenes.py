@@ -77,7 +77,7 @@ SCENES = (
         4,
         "A stream breaks before its first word",
         "Gemini accepts, and the connection breaks before a word has come. Nobody has seen anything yet, so Claude "
-        "streams the answer instead, and whoever reads it does not notice.",
+        "streams the answer instead, and the reader does not notice.",
         "Why is the sky blue?",
         options={"max_retries": 0},
         faults={"gemini": "cut after=0"},

@@ -38,7 +38,7 @@ class Stage:
         width = min(shown.width, WIDTH)
         self.consoles = [Console(width=width, highlight=False, markup=False, emoji=False)]
         if recording:
-            # On its own, so that a narrow terminal or a pipe makes no other picture.
+            # A separate console, so that a narrow terminal or a pipe does not change the picture.
             unseen = io.StringIO()
             self.consoles.append(
                 Console(
@@ -55,7 +55,7 @@ class Stage:
                 console.print("" if renderable == BLANK else padded)
 
     def announce(self, text: str) -> None:
-        """Show a paragraph that nobody should miss."""
+        """Show an emphasised paragraph."""
         self.show(output.words(text, "bold"), BLANK)
 
     @contextlib.contextmanager

@@ -64,7 +64,7 @@ def _show(seats: list[dict[str, Any]], current: str | None) -> None:
         *((">failures", ">latency") if measured else ()),
         "model, or what is missing",
     )
-    made.columns[1].no_wrap = made.columns[2].no_wrap = True  # names are there to be copied
+    made.columns[1].no_wrap = made.columns[2].no_wrap = True  # names are shown in full, to be copied
     for number, seat in enumerate(seats):
         part = "primary" if number == 0 else f"fallback {number}"
         last = output.words(seat["model"] or "", "dim") if seat["available"] else output.words(seat["reason"])

@@ -1,8 +1,8 @@
-"""What authors of providers build with: functions and small values, and nothing to inherit from.
+"""Building blocks for authors of providers: functions and small values, and nothing to inherit from.
 
 lanes           one HTTP request and its reply, and the two ways they travel: the http lane and the vendor's SDK
 http            the http lane; tls: certificates
-sdk_lane        what lanes share that go through an SDK built on httpx; stainless: one that Stainless has generated
+sdk_lane        lanes through an SDK built on httpx; stainless: through one that Stainless has generated
 transport       which lane an account is asked on
 calls           ask and read: whole answers and streams, sync and async, with failures typed and times kept
 account         what the settings say of an account: key, address, model, lane, and what is missing

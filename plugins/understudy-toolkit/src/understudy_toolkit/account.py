@@ -1,4 +1,4 @@
-"""What the settings say of an account at a vendor: its key, its address, and what is missing."""
+"""A vendor account as the settings describe it: its key, its address, and what is missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Account:
         base_url: the address, without a slash at its end; a name and a password may stand in it.
         model: the model that is asked where a request names none.
         key: the key; None for a server without keys, or where it is missing.
-        credential: a word for the account that tells neither key nor password: what a provider's `credential` is.
+        credential: a word for the account that reveals neither key nor password: what a provider's `credential` is.
         unavailable_reason: what is missing, in one sentence; None where nothing is.
         is_vendor: whether the address is the vendor's own.
         transport: the lane: "sdk" or "http".
@@ -39,7 +39,7 @@ class Account:
     transport: Transport = DEFAULT_TRANSPORT
 
     def check(self, provider: str) -> None:
-        """See whether something is missing.
+        """Check that nothing is missing.
 
         Args:
             provider: the provider's name.
@@ -57,7 +57,7 @@ class Account:
 
     @property
     def shown_url(self) -> str:
-        """The address as anybody may see it."""
+        """The address without the login."""
         return without_login(self.base_url)
 
     @property

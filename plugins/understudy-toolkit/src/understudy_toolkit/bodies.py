@@ -1,4 +1,4 @@
-"""The body of a reply: decoded bit by bit, so that no small one becomes a huge one unseen; its JSON and its words."""
+"""The body of a reply: decoded step by step, so that inflation has a limit; its JSON; its description for messages."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ __all__ = [
     "write_json",
 ]
 
-ENCODINGS = "gzip, deflate"  # what is asked for: others can be inflated more than a thousand times in one step
-_STEP = 2**20  # bytes that are inflated at a time; between two steps somebody looks at the clock
+ENCODINGS = "gzip, deflate"  # what requests accept: other encodings can grow more than a thousandfold in one step
+_STEP = 2**20  # bytes that are inflated at a time; the clock is checked between two steps
 _AUTOMATIC, _RAW = zlib.MAX_WBITS | 32, -zlib.MAX_WBITS  # zlib or gzip, by the header; deflate without any
 
 
@@ -45,7 +45,7 @@ class Decoder:
 
     @property
     def is_plain(self) -> bool:
-        """Whether bytes stand for themselves."""
+        """Whether the body is not encoded."""
         return self._inflate is None
 
     def feed(self, data: bytes) -> Iterator[bytes]:

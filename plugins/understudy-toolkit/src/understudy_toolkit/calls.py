@@ -1,8 +1,8 @@
 """Asking and reading: whole answers and streams, sync and async, with every failure typed and every time kept.
 
 A provider hands in what only it knows: how its vendor says that something failed (`Replies`), and how a reply becomes
-an answer (`Call`, `Reader`). The functions here raise failures that drag nothing along: an exception of an SDK, and the
-frames of its traceback, hold the request with the key among its headers.
+an answer (`Call`, `Reader`). Failures raised here keep no SDK exception: it, and the frames of its
+traceback, hold the request with the key among its headers.
 """
 
 from __future__ import annotations
@@ -68,11 +68,11 @@ class Answer(NamedTuple):
 
 
 class Reader(Protocol):
-    """Puts a stream together to the answer that it is."""
+    """Assembles a stream into an answer."""
 
     @property
     def ended(self) -> bool:
-        """Whether the vendor's end marker has come: nothing that breaks afterwards takes anything away."""
+        """Whether the vendor's end marker has come: a break after it loses nothing."""
         ...
 
     def read(self, data: bytes, /) -> Iterable[StreamEvent]:
@@ -80,13 +80,13 @@ class Reader(Protocol):
         ...
 
     def end(self) -> Iterable[StreamEvent]:
-        """Take the end of the stream; Finish is the last event."""
+        """Handle the end of the stream; Finish is the last event."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request as its vendor takes it, and how the reply becomes an answer.
+    """A request in the vendor's format, and how the reply becomes an answer.
 
     Args:
         model: the model that is asked.
@@ -205,7 +205,7 @@ def answer(lane: SyncLane, ask: Ask, replies: Replies) -> Answer:
     except Exception as exception:
         failed.append(_failure_of(exception, replies))
     if failed:
-        raise failed.pop()  # in no variable: it would hold this frame, and this frame it
+        raise failed.pop()  # not kept in a variable: that would be a reference cycle with this frame
     return _answer(reply, content, replies)
 
 

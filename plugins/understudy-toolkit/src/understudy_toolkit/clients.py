@@ -27,7 +27,7 @@ async def unwind(pieces: AsyncIterator[Any]) -> None:
     """End what reads the body of a response, after the response was closed.
 
     A loop over a body that is left early leaves a row of asynchronous generators behind, the SDK's and the HTTP
-    library's. The garbage collector would close them at a moment of its own, each in a task of its own, perhaps when
+    library's. The garbage collector would close them at any moment, each in a separate task, perhaps when
     the event loop is about to end. Asked for one more piece of a closed response they all end here.
 
     Args:
@@ -67,7 +67,7 @@ class Clients(Generic[Client, AsyncClient]):
         self._of_loops: dict[AbstractEventLoop, _Kept[AsyncClient]] = {}
 
     def prepare(self) -> None:
-        """Do once what takes long; no client is made. It is done before the first client where it was not before."""
+        """Do the slow preparation once, without making a client. Otherwise it is done before the first client."""
         with self._lock:
             if not self._prepared:
                 self._prepare()
@@ -182,7 +182,7 @@ async def close_half_open(request: Any) -> None:
 
 
 def is_this_machine(url: str) -> bool:
-    """Return whether a URL's host is this machine, which no proxy can reach for us."""
+    """Return whether a URL's host is this machine, which no proxy can reach."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 __all__ = ["CONNECT_SECONDS", "MOST_BYTES", "REFUSED", "Ask", "AsyncReply", "Headers", "Lane", "Reply", "SyncLane"]
 
 CONNECT_SECONDS = 5.0  # as the defaults of httpx and of the SDKs that are built on it (httpx 0.28.1, _config.py)
-REFUSED = "ECONNREFUSED"  # the code of a ConnectionFailed where nobody listens, on the http lane
+REFUSED = "ECONNREFUSED"  # the code of a ConnectionFailed on the http lane if the server does not listen
 MOST_BYTES = 64 * 2**20  # of a whole answer, decoded: several times the largest pictures that models draw
 
 
@@ -71,7 +71,7 @@ class Headers(Mapping[str, str]):
         return len(self._values)
 
     def __repr__(self) -> str:
-        return f"Headers({sorted(self._values)})"  # values may tell of an account
+        return f"Headers({sorted(self._values)})"  # values may identify an account
 
 
 class Reply(Protocol):
@@ -144,7 +144,7 @@ class SyncLane(Protocol):
         ...
 
     def prepare(self) -> None:
-        """Do once what takes long, such as importing an SDK; nothing is opened or sent."""
+        """Do slow preparation once, such as importing an SDK; nothing is opened or sent."""
         ...
 
     def send(self, ask: Ask) -> Reply:

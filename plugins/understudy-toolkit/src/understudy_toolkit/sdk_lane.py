@@ -97,7 +97,7 @@ class SdkLane:
 
     def _open(self) -> Opened:
         client = self._sdk.open_client(self._prepared)
-        return Opened(client, weakref.finalize(self, client.close))  # at the latest when nobody has us any more
+        return Opened(client, weakref.finalize(self, client.close))  # at the latest on garbage collection
 
     def prepare(self) -> None:
         """Import the SDK."""
@@ -126,7 +126,7 @@ class SdkLane:
 
 
 class Opened(NamedTuple):
-    """An SDK's client, and what closes it: some SDKs leave HTTP clients open that they were given."""
+    """An SDK's client, and what closes it: some SDKs do not close an HTTP client that they were given."""
 
     client: Any
     close: Callable[[], Any]
@@ -220,7 +220,7 @@ class AsyncHttpxReply:
                 continue
             for piece in decoder.feed(data):
                 yield piece
-                await asyncio.sleep(0)  # inflating takes long, and others are waiting for the loop
+                await asyncio.sleep(0)  # inflating takes long, and other tasks need the loop
 
     async def close(self) -> None:
         """End the response, and whatever reads it."""
@@ -295,7 +295,7 @@ def aguarded(kind: type[HttpClient]) -> type[HttpClient]:
 
 
 class ReplyTaken(Exception):
-    """Takes a reply past the reader of an SDK that keeps replies to itself: it goes through all of the SDK.
+    """Raised to carry a reply out of an SDK that does not return replies unread.
 
     Args:
         response: the response, unread.

@@ -1,9 +1,9 @@
 """Server-sent events: a stream's bytes in, its events out.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream, read 2026-11-30. Four things are
-otherwise here, for the sake of what servers really send: a name without data is an event (some pings are no more), so
+different here, because of what servers really send: a name without data is an event (some pings are no more), so
 is a comment (a sign of life), what stands at the end without its blank line is not lost, and `id` and `retry` mean
-nothing, since nobody connects again.
+nothing, since there is no reconnection.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What lanes share that go through an SDK which Stainless has generated, as Anthropic's and OpenAI's are.
+"""Shared code of lanes through an SDK that Stainless has generated, such as Anthropic's and OpenAI's.
 
 The SDK is asked for the reply as it is: no models are built from it, a page of HTML is seen for what it is, and no
 setting is refused on this side of the wire. Neither an SDK nor an HTTP library is imported here: both are handed in.

@@ -1,4 +1,4 @@
-"""Room for thinking: what a provider asks for besides `max_tokens` where its vendor counts thoughts within the limit.
+"""Room for thinking: tokens requested besides `max_tokens` if the vendor counts thoughts within the limit.
 
 Vendors do: of a limit of 1,500 tokens, Gemini was publicly measured to think 1,232, and 478 of 500. A limit that the
 caller gave for the answer would be used up before it.
@@ -65,7 +65,7 @@ def can_have_more_room(request: Request, room_of: Callable[[Request], int]) -> b
 def check_room(
     request: Request, finish_reason: FinishReason, usage: Usage | None, *, thought: bool, given: bool = False
 ) -> tuple[ResponseWarning, ...]:
-    """See whether an answer with some text ended early because thinking used up its tokens.
+    """Check whether an answer with some text ended early because thinking used up its tokens.
 
     An answer without any text is EmptyResponse, raised by the provider with MORE_ROOM as its `adaptation`.
 
@@ -74,7 +74,7 @@ def check_room(
         finish_reason: why the model stopped.
         usage: what the vendor counted; None where it did not.
         thought: whether the model is known to have thought, also where the vendor does not count thoughts apart.
-        given: whether the caller of a stream holds the text already, so that it cannot be asked for anew.
+        given: whether the caller of a stream already holds the text, so that it cannot be requested again.
 
     Returns:
         A warning, where it did and nothing is to be done about it; nothing where it did not.

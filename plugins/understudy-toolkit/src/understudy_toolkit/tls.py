@@ -1,4 +1,4 @@
-"""Certificates: whom we trust, read once for the process, and what the environment says of it."""
+"""Trusted certificates, from the environment or the system, loaded once per process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names for tool calls that a vendor gives none."""
+"""Ids for tool calls that come without one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["CallNames"]
 
 
 class CallNames:
-    """Gives ids to the tool calls that came with none, each unlike all others of the conversation.
+    """Gives ids to the tool calls that came without one, each unique in the conversation.
 
     Args:
         request: what was asked.

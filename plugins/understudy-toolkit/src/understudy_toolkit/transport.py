@@ -1,4 +1,4 @@
-"""Which lane an account is asked on: the one that its settings choose."""
+"""Chooses the lane for an account, from its settings."""
 
 from __future__ import annotations
 

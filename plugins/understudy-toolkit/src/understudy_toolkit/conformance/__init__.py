@@ -1,4 +1,4 @@
-"""The suite that certifies a provider: everything that Understudy relies on, in health and when the vendor fails.
+"""The suite that certifies a provider: everything that Understudy relies on, with a healthy and a failing vendor.
 
 A provider's tests are one class. It finds the provider by its entry-point name and certifies it, in two parts: what a
 healthy answer looks like, and what happens when the vendor fails.
@@ -11,7 +11,7 @@ healthy answer looks like, and what happens when the vendor fails.
         key = "PARROT_API_KEY"
         sdk = ("parrot_sdk",)
 
-For the second part somebody has to stand in for the vendor and fail. For an SDK that talks HTTP that is `HTTPFaults`:
+The second part needs a stand-in for the vendor that fails. For an SDK that talks HTTP that is `HTTPFaults`:
 it is given the vendor's healthy replies, and makes everything of FAULTS out of them, on a socket:
 
     from understudy_toolkit.conformance import HTTPFaults, ProviderContract, Reply
@@ -72,7 +72,7 @@ __all__ = [
     "overrides",
 ]
 
-# Imported at first use: some of them need pytest, and the others must be had without it.
+# Imported at first use: some of them need pytest, and the others must work without it.
 _HOMES = {
     "FAULTS": "faults",
     "HINT": "faults",

@@ -21,7 +21,7 @@ from understudy.routing.adapters import PlainProvider
 
 PROMPT = "Please greet the audience of tonight's show in one sentence."
 REQUEST = Request(messages=(Message.user(PROMPT),), timeout=10)
-PATIENCE = 3.0  # seconds that something that happens in the background may take
+PATIENCE = 3.0  # seconds that background work may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Way:
             raise
         except Exception as error:
             if isinstance(provider, PlainProvider):
-                return classify_exception(error)  # three methods may let their exceptions fly
+                return classify_exception(error)  # three methods may let their exceptions propagate
             raise AssertionError(
                 f"expected {self.name}() to raise a Failure when the vendor does this: {fault}; found "
                 f"{type(error).__name__}: {error}; turn whatever your SDK raises into one, for what your table does "
@@ -130,7 +130,7 @@ def thoughts_of(events: list[StreamEvent]) -> str:
 
 
 def snapshot(value: Any) -> Any:
-    """Return a copy, all the way down, of what can be compared; mappings and dataclasses become tuples."""
+    """Return a deep copy that can be compared; mappings and dataclasses become tuples."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = ((field.name, snapshot(getattr(value, field.name))) for field in dataclasses.fields(value))
         return (type(value).__name__, *fields)
@@ -143,9 +143,9 @@ def snapshot(value: Any) -> Any:
 
 @contextmanager
 def unclosed() -> Iterator[list[str]]:
-    """Collect what is opened inside the block and never closed; the list is filled when the block has ended."""
+    """Collect what is opened inside the block and never closed; the list is filled at the end of the block."""
     found: list[str] = []
-    gc.freeze()  # what is there already, garbage of others included, is left alone: quicker, and nobody else's fault
+    gc.freeze()  # existing objects, garbage included, are ignored: that is quicker, and they are not the provider's
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

@@ -1,4 +1,4 @@
-"""Rules of the contract: every capability that is declared is used, and none that is not declared is asked for."""
+"""Rules of the contract: declared capabilities work, and undeclared ones are refused."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NEEDS: Mapping[str, Request] = {
 
 
 class CapabilityRules(ContractSetup):
-    """What is declared is there."""
+    """Declared capabilities work."""
 
     def test_what_it_does_not_take_is_not_asked_of_it(self, provider: ChatProvider) -> None:
         off = {name: asked for name, asked in NEEDS.items() if not getattr(provider.capabilities, name)}

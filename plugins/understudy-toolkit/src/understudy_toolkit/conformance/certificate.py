@@ -1,4 +1,4 @@
-"""What the end of a test run says about each provider: which rules it keeps, and which do not apply to it."""
+"""The summary at the end of a test run: which rules each provider keeps, and which do not apply to it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Certificate:
             self.entries[owner] = Entry(name, overridden())
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take note of one result."""
+        """Record one result."""
         entry = self.entries.get(_owner(report.nodeid))
         if entry is None or (report.when != "call" and report.passed):
             return
@@ -57,7 +57,7 @@ class Certificate:
 
 
 def certificate(config: pytest.Config) -> Certificate:
-    """Return the plugin of this run, registered where it is not yet."""
+    """Return the plugin of this run, and register it first if needed."""
     found = config.pluginmanager.get_plugin(_PLUGIN)
     if not isinstance(found, Certificate):
         found = Certificate()

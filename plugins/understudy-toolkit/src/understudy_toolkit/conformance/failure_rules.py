@@ -1,4 +1,4 @@
-"""Rules of the contract: what a provider does when its vendor fails. One rule for each way to be wrong about it."""
+"""Rules of the contract: what a provider does when its vendor fails. One rule for each possible mistake."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class FailureRules(ContractSetup):
         failure = ask.fails(provider, PATIENT, says)
         fault = FAULTS[kind]
         expected: tuple[type[Failure], ...] = fault.streamed if ask.streams else fault.whole
-        if isinstance(provider, PlainProvider):  # told by its words alone
+        if isinstance(provider, PlainProvider):  # recognised by its words alone
             expected = (QuotaFailure,) if kind.startswith("rate_limited") else (Failure,)
         assert isinstance(failure, expected), (
             f"expected {' or '.join(kind.__name__ for kind in expected)} from {ask.name}() when the vendor does this: "
@@ -227,6 +227,6 @@ class FailureRules(ContractSetup):
                     f"expected generate_content() to return a response when the vendor does this: {says}; found it "
                     f"raising {type(error).__name__}: {error}; leave it as ChatProvider has it"
                 ) from error
-            return  # three methods may let their exceptions fly
+            return  # three methods may let their exceptions propagate
         assert response.success is False, f"expected success False when the vendor does this: {says}; found an answer"
         assert response.error, "expected the reason in `error`, found none"

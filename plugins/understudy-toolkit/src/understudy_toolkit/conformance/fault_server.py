@@ -14,7 +14,7 @@ from typing import Any, Self
 
 HOST = "127.0.0.1"
 READ = 65_536  # bytes asked of a socket at once
-DRIBBLE = 0.1  # seconds between two pieces of a reply that trickles: many fit into nobody's patience
+DRIBBLE = 0.1  # seconds between two pieces of a reply that trickles: each is shorter than any timeout
 PIECES = 60  # of such a reply: six seconds
 
 
@@ -97,7 +97,7 @@ class ReceivedRequest:
 
 
 class FaultServer:
-    """Replays replies to whoever asks, in threads of its own. Use it in a `with` statement.
+    """Replays replies to any client, in its own threads. Use it in a `with` statement.
 
         with FaultServer(lambda request: Reply({"text": "Hello."})) as server:
             server.fault = "reset"
@@ -167,7 +167,7 @@ class FaultServer:
     @staticmethod
     def _end(one: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            one.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits in it, which closing does not
+            one.shutdown(socket.SHUT_RDWR)  # wakes a thread waiting in it, which close() does not
         one.close()
 
     def _accept(self, listener: socket.socket) -> None:

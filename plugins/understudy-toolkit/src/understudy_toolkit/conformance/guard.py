@@ -1,4 +1,4 @@
-"""The guard of the contract: a rule is not switched off by a method of the same name, unless it is said why."""
+"""The guard of the contract: a method of the same name switches a rule off only with a stated reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _REFUSED = "__understudy_refused__"
 
 
 def overrides(reason: str) -> Callable[[Test], Test]:
-    """Say why a test of one's own stands in the place of one of the contract's.
+    """Say why a test replaces one of the contract's.
 
         @overrides(reason="the vendor has no errors before the first token")
         def test_a_failure_asks_once(self, ...): ...
@@ -41,7 +41,7 @@ def stated(cls: type, names: Mapping[str, object]) -> dict[str, str]:
 
 
 def guard(cls: type, standard: Mapping[str, object]) -> None:
-    """Put a failing test in the place of every standard test that a class overrides without a reason.
+    """Replace every standard test that a class overrides without a reason with a failing one.
 
     Args:
         cls: the class that was just made.

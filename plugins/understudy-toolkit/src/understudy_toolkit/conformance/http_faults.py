@@ -1,4 +1,4 @@
-"""Faults for a provider whose SDK talks HTTP: a server of the test's own stands in for the vendor."""
+"""Faults for a provider whose SDK talks HTTP: a local server stands in for the vendor."""
 
 from __future__ import annotations
 

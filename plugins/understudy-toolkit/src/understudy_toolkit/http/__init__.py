@@ -119,7 +119,7 @@ class HttpLane:
         return self._address.target(ask.path, ask.query), headers, body
 
     def _open(self) -> _Opened:
-        """Prepare for connections. Of two threads that come at once, one's are used for one request."""
+        """Prepare for connections. If two threads do so at once, one result serves only a single request."""
         from understudy_toolkit.http.sync import Connections
         from understudy_toolkit.tls import context_for
 

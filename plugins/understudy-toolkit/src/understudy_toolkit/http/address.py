@@ -126,7 +126,7 @@ def write_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
 
 
 def check_header(name: str, value: str) -> None:
-    """See whether a header is one line of printable ASCII.
+    """Check that a header is one line of printable ASCII.
 
     Raises:
         InvalidRequest: it is not; the value is not shown, since it may be a key.

@@ -38,7 +38,7 @@ class Session:
     Args:
         address: where to.
         proxy: what stands between.
-        context: whom we trust.
+        context: the certificates that are trusted.
     """
 
     def __init__(self, address: Address, proxy: Proxy | None, context: ssl.SSLContext) -> None:
@@ -136,7 +136,7 @@ class AsyncHttpReply:
                             raise too_large(self._ask.most_bytes)
                         pieces.append(piece)
                         if not decoder.is_plain:
-                            await asyncio.sleep(0)  # inflating takes long, and others are waiting for the loop
+                            await asyncio.sleep(0)  # inflating takes long, and other tasks need the loop
         except (aiohttp.ClientError, OSError) as error:
             _raise(error, f"the answer was not whole within {self._ask.seconds:.3g} s")
         return b"".join(pieces)
@@ -169,7 +169,7 @@ class AsyncHttpReply:
     async def close(self) -> None:
         """End the reply; what was not read to its end closes its connection."""
         if not self._response.content.is_eof():
-            self._transport.abort()  # closing would say goodbye first, and wait for the server's
+            self._transport.abort()  # a plain close would send a TLS goodbye, and wait for the server's
         self._response.close()
 
 
@@ -242,7 +242,7 @@ def _has_something_to_say(transport: asyncio.Transport) -> bool:
 
 
 class _Resolver(AbstractResolver):
-    """Looks hosts up in threads that neither run out nor hold up the interpreter's exit."""
+    """Looks up hosts in threads that never run out and do not delay the interpreter's exit."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC

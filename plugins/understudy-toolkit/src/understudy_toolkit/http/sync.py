@@ -31,12 +31,12 @@ class Connections:
     Args:
         address: where to.
         proxy: what stands between.
-        context: whom we trust.
+        context: the certificates that are trusted.
     """
 
     def __init__(self, address: Address, proxy: Proxy | None, context: ssl.SSLContext) -> None:
         self._address, self._proxy, self._context = address, proxy, context
-        self._idle: deque[Wire] = deque()  # the one that was used last stands last; its methods need no lock
+        self._idle: deque[Wire] = deque()  # most recently used last; deque methods need no lock
         _known.add(self)
 
     def send(self, request: bytes, ask: Ask, until: float) -> HttpReply:
@@ -130,7 +130,7 @@ class HttpReply:
                 size += len(piece)
                 if size > self._ask.most_bytes:
                     raise too_large(self._ask.most_bytes)
-                if time.monotonic() > until:  # what was compressed takes long
+                if time.monotonic() > until:  # inflating takes long
                     raise Timeout(words)
                 pieces.append(piece)
         return b"".join(pieces)
@@ -196,7 +196,7 @@ _known: weakref.WeakSet[Connections] = weakref.WeakSet()
 
 
 def _begin_anew() -> None:
-    """Close the child's copies of connections on which its parent goes on: closing sends nothing, with TLS neither."""
+    """Close the child's copies of connections that the parent still uses: closing sends nothing, even with TLS."""
     for connections in list(_known):
         connections.close()
 

@@ -1,4 +1,4 @@
-"""A connection whose every wait ends at a moment that is set: no thread is needed to keep a time to the millisecond."""
+"""A connection with a deadline for every wait, kept to the millisecond without a thread."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class _Incoming(io.RawIOBase):
 
 
 class _Kept(io.BufferedReader):
-    """A reader that outlives the responses which are read from it: what came early is not lost with one of them."""
+    """A reader that outlives the responses read from it, so that bytes that came early are not lost."""
 
     def close(self) -> None:
         """Leave it open."""
 
 
 class Wire:
-    """A connection, and the moment by which whatever is done with it must be done.
+    """A connection, and the deadline for every operation on it.
 
     Args:
         sock: the connected socket.
@@ -112,7 +112,7 @@ def connect(address: Address, proxy: Proxy | None, context: ssl.SSLContext, unti
     Args:
         address: where to.
         proxy: what stands between.
-        context: whom we trust.
+        context: the certificates that are trusted.
         until: the moment (time.monotonic) by which it must stand.
 
     Raises:
@@ -149,7 +149,7 @@ def _open(host: str, port: int, until: float) -> socket.socket:
     for number, (family, kind, protocol, _, place) in enumerate(places):
         sock = socket.socket(family, kind, protocol)
         try:
-            sock.settimeout(_left(until) / (len(places) - number))  # one that keeps silent leaves time for the others
+            sock.settimeout(_left(until) / (len(places) - number))  # a silent one leaves time for the others
             sock.connect(place)
             return sock
         except BaseException as error:
@@ -161,7 +161,7 @@ def _open(host: str, port: int, until: float) -> socket.socket:
 
 
 def _resolve(host: str, port: int, until: float) -> list[tuple[Any, ...]]:
-    """Look a host up; in a thread, since the system knows no other way out of a name server that keeps silent."""
+    """Look up a host; in a thread, since the system cannot interrupt a look-up that hangs."""
     if host == "localhost" or host.replace(".", "").isdigit() or ":" in host:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     told = threading.Event()
@@ -185,7 +185,7 @@ def _resolve(host: str, port: int, until: float) -> list[tuple[Any, ...]]:
 
 
 def _tunnel(sock: socket.socket, address: Address, proxy: Proxy, until: float) -> None:
-    """Have a proxy pass bytes on to the vendor; what it replies is read byte by byte, since more than that is TLS."""
+    """Have a proxy open a tunnel to the vendor; its reply is read byte by byte, since what follows is TLS."""
     place = address.authority if address.port != 443 else f"{address.authority}:443"
     headers = {"host": place}
     if proxy.authorization is not None:
