@@ -18,7 +18,7 @@ from understudy.errors import Failure
 if TYPE_CHECKING:
     from understudy.response import LLMResponse
 
-# Most specific first: a class counts where any name in its ancestry stands in a row.
+# Most specific first: the first row that has the name of any class in its ancestry counts.
 _MISCONFIGURED = frozenset(
     [
         "LocalProtocolError",

@@ -9,7 +9,7 @@
     [limits.groq]
     requests_per_minute = 30
 
-Then `groq` stands in a route like any other name. This file never holds a key, only the name of its variable.
+Then `groq` works in a route like any other name. This file never holds a key, only the name of its variable.
 """
 
 from __future__ import annotations

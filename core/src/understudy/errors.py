@@ -119,7 +119,7 @@ class Failure(UnderstudyError):
             finds them in `Request.adaptation` of the attempt that is made at once. None where nothing is known to help.
         usage: the tokens that the attempt cost anyway, if the vendor reported them.
 
-    What a failure means stands on its class: `scope`, what is done next; `effect`, what it says of the target's health;
+    The class says what a failure means: `scope`, what is done next; `effect`, what it says of the target's health;
     `sent`, whether a request went out; `needs_attention`, whether a key, a right or a model must be changed;
     `concerns_request`, whether other requests may well be answered; `tells_why`, whether `brief` has the message too.
     """

@@ -44,7 +44,7 @@ class LLMFactory:
             provider object. None for LLM_PRIMARY_PROVIDER, then "gemini".
         fallback_providers: who takes over, in order: a sequence of the same, or names with commas between. None
             for LLM_FALLBACK_PROVIDERS, then nobody.
-        settings: keys, URLs and names that stand above the environment and `.env`; or a Settings.
+        settings: keys, URLs and names that override the environment and `.env`; or a Settings.
         policy: the numbers of the decision procedure: a Policy, or the name of a preset, "patient" or "eager". None
             for LLM_POLICY, then "patient".
         extensions: names or objects with hooks; None for LLM_EXTENSIONS.
@@ -100,13 +100,13 @@ class LLMFactory:
 
     @classmethod
     def register_provider(cls, name: str, provider_class: type[LLMProvider]) -> None:
-        """Make a provider class selectable by name in this process; it stands above an installed one of that name.
+        """Make a provider class selectable by name in this process; it overrides an installed one of that name.
 
         Its constructor may have a parameter `settings`, which is given the Settings, and one `api_key`, which is given
         the value of NAME_API_KEY (the name in capitals). Where that is missing, the provider is skipped.
 
         Raises:
-            ValueError: the class does not inherit from LLMProvider, or the name could not stand in a route.
+            ValueError: the class does not inherit from LLMProvider, or the name cannot be used in a route.
         """
         cls.PROVIDER_REGISTRY.register(name, provider_class)
 
@@ -133,7 +133,7 @@ class LLMFactory:
             options: see CallOptions.
 
         Returns:
-            The answer; or, when nobody could answer, a response with success False that names everybody's failure.
+            The answer; or, when no target could answer, a response with success False that names each one's failure.
 
         Raises:
             TypeError: an argument has the wrong type.
@@ -166,7 +166,7 @@ class LLMFactory:
     ) -> Iterator[StreamEvent]:
         """Answer a prompt piece by piece: TextDelta and its like, then one Finish with the whole response.
 
-        Until the first piece another provider can take over unseen. When nobody could answer, the only event is
+        Until the first piece another provider can take over unseen. When no target could answer, the only event is
         a Finish whose response has success False.
 
         Raises:

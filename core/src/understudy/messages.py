@@ -58,7 +58,7 @@ class Image:
 
     @classmethod
     def from_file(cls, path: str | Path) -> Image:
-        """Read a picture from a file, its media type told by the file's name."""
+        """Read a picture from a file; the file's name tells its media type."""
         return cls(data=Path(path).read_bytes(), media_type=_guess_media_type(path))
 
 
@@ -81,7 +81,7 @@ class File:
 
     @classmethod
     def from_file(cls, path: str | Path) -> File:
-        """Read a document from a file, its media type told by the file's name."""
+        """Read a document from a file; the file's name tells its media type."""
         return cls(data=Path(path).read_bytes(), media_type=_guess_media_type(path), name=Path(path).name)
 
 

@@ -168,7 +168,7 @@ class ChatProvider(LLMProvider):
         """
         response = self.generate(request)
         good = isinstance(response, LLMResponse) and response.success and isinstance(response.content, str)
-        if good and response.content:  # what is no answer is told by Finish, before the caller holds a piece of it
+        if good and response.content:  # a failed answer is reported by Finish, before the caller holds a piece of it
             yield TextDelta(response.content)
         yield Finish(response)
 

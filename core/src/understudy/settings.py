@@ -71,7 +71,7 @@ class Settings:
     Lines of `.env` that cannot be parsed are passed over. They are logged once, and `env_faults` holds their numbers.
 
     Args:
-        arguments: values that stand above everything else.
+        arguments: values that override everything else.
         environment: the environment; os.environ as it is now when None.
         directory: where the search for `.env`, `understudy.toml` and `understudy.lock` begins, upwards; the working
             directory when None.
@@ -195,7 +195,7 @@ class Settings:
 
             OpenAIProvider(settings.under_name("parrot", base_url=..., api_key_env="PARROT_API_KEY", model=...))
 
-        What a table of `understudy.toml` says about the key stands above the package; `base_url()` and `model()` of the
+        What a table of `understudy.toml` says about the key overrides the package; `base_url()` and `model()` of the
         settings that the hook was given know what it says about the rest.
 
         Args:

@@ -97,7 +97,7 @@ class _Background:
 
     def _run(self) -> None:
         while not self.ending:
-            with suppress(SystemExit, KeyboardInterrupt):  # whoever awaits the task that raised it gets it too
+            with suppress(SystemExit, KeyboardInterrupt):  # it also reaches what awaits the task that raised it
                 self.loop.run_forever()
         self.loop.close()
 

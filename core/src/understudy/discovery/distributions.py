@@ -161,7 +161,7 @@ def _scan(path: tuple[str, ...]) -> Installation:
         try:
             if "understudy." in (distribution.read_text("entry_points.txt") or ""):
                 names.setdefault(normalize(distribution.name), distribution.name)
-        except Exception:  # a damaged distribution must not stand in the way of the others
+        except Exception:  # a damaged distribution must not hide the others
             unreadable.append(str(getattr(distribution, "_path", "one without a path")))
     providers: dict[str, InstalledProvider] = {}
     extensions: dict[str, InstalledPlugin] = {}

@@ -37,7 +37,7 @@ KNOWN_PACKAGES = {
 
 
 def source_of(package: str, version: str = "") -> str:
-    """Say where a package is to be had, in words that can stand in brackets.
+    """Say where to get a package, in words that fit in brackets.
 
     Args:
         package: its name in the normal form of PEP 503.

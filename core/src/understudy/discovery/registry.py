@@ -26,7 +26,7 @@ logger = logging.getLogger("understudy")
 
 
 class UnknownName(UnknownProvider, KeyError):
-    """Nobody provides that name; a KeyError too, as a mapping raises."""
+    """No provider has that name; a KeyError too, as a mapping raises."""
 
     def __str__(self) -> str:
         return str(self.args[0])  # KeyError would show it quoted
@@ -52,7 +52,7 @@ class ProviderDescription:
 class ProviderRegistry(MutableMapping[str, "type[LLMProvider] | InstalledProvider"]):
     """The providers that can be asked for by name; listing them imports none of them.
 
-    A class registered in this process stands above an installed provider of the same name.
+    A class registered in this process overrides an installed provider of the same name.
     """
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ class ProviderRegistry(MutableMapping[str, "type[LLMProvider] | InstalledProvide
                 what no variable may hold); it can be called without any others.
 
         Raises:
-            ValueError: the class does not inherit from LLMProvider, or the name could not stand in a route.
+            ValueError: the class does not inherit from LLMProvider, or the name cannot be used in a route.
         """
         if not (isinstance(provider, type) and issubclass(provider, LLMProvider)):
             raise ValueError("Must inherit from LLMProvider")

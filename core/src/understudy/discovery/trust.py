@@ -126,7 +126,7 @@ def _check_files(plugin: InstalledPlugin, contents: Contents) -> None:
 def _check_import(plugin: InstalledPlugin, contents: Contents) -> None:
     """Make sure that the import will find the distribution's own file, and no other of that name before it."""
     if not contents.files:
-        return  # without a RECORD nobody knows which these are; a lock does not take such
+        return  # without a RECORD the files are unknown; a lock rejects such a distribution
     origin = _find_origin(plugin.entry_point.partition("[")[0].partition(":")[0].strip())
     own = {(contents.folder / name).resolve() for name in contents.files}
     if origin is not None and origin.resolve() not in own:

@@ -154,7 +154,7 @@ class Outcome:
         refused: the retry budget is used up.
         index: whose outcome it is, where two attempts are under way.
         pending: the attempt goes on, and its hedge_after is over.
-        working: it is pending, and pieces of its answer come that nobody holds yet.
+        working: it is pending, and pieces of its answer arrive, not yet handed out.
         began: the attempt goes on, and the first piece of its stream is there.
         most: seconds that the attempt may take: a whole answer, or a stream's first piece.
         beside_after: seconds after which another target is asked beside this one; None for never.
@@ -200,7 +200,7 @@ class Verdict:
 
     Args:
         end: "success", "exhausted" (no target answered), "deadline", "failed" (the request is at fault),
-            "interrupted" (a stream broke off after its first token, and nobody took it up) or "refused" (too many
+            "interrupted" (a stream broke off after its first token, and none took it up) or "refused" (too many
             calls under way).
         attempts: every target's part, in order.
         failures: the last failure or skip reason of every target that was tried, by its index.

@@ -154,7 +154,7 @@ class _Run(CallState):
         return self._take_in(index, reason, outcome, admission)
 
     def _take_in(self, index: int, reason: str, outcome: Outcome, admission: Outcome, alone: str = "") -> End | None:
-        """Note an attempt's outcome, and why nobody was asked beside it; say whether it ends the call."""
+        """Record an attempt's outcome, and why none was asked beside it; say whether it ends the call."""
         state, failure = self.states[index], outcome.failure
         self.latest = index
         self.asked += 1
@@ -323,7 +323,7 @@ class _Run(CallState):
     def _ask_beside(
         self, index: int, reason: str, admission: Outcome, beside: Beside, due: float, *, working: bool
     ) -> Part:
-        """Ask another target beside one that is a probe or takes long; whoever answers first is taken.
+        """Ask another target beside one that is a probe or takes long; the first answer is taken.
 
         Args:
             index: the target that is under way.
@@ -336,7 +336,7 @@ class _Run(CallState):
         asked, alone = admission.at, ""
         while True:
             turn = self.states[index].turn
-            over = self.now >= turn and beside in ("late", "hedge")  # nobody could be asked for that reason
+            over = self.now >= turn and beside in ("late", "hedge")  # no target could be asked for that reason
             if over or (working and beside == "late"):  # it is not late, but its turn may be over anyway
                 beside, due = "turn", turn
             early = self.now < due

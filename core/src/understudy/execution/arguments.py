@@ -29,7 +29,7 @@ class CallOptions(TypedDict, total=False):
     """What a call may set besides prompt, temperature, max_tokens and retries; see Request for the meaning.
 
     `model` is asked of the primary only, since no other vendor has it; name a fallback's model in its route.
-    `deadline` is in seconds for the whole call, `timeout` in seconds for one attempt. `policy` stands above the
+    `deadline` is in seconds for the whole call, `timeout` in seconds for one attempt. `policy` overrides the
     factory's for this call: a Policy, or the name of a preset; breaker, cooldowns and budgets stay the factory's.
     `validator` is a plain function that is given the answer, and refuses it by returning False or a reason, or by
     raising: the next provider is asked.

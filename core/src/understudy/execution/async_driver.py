@@ -107,7 +107,7 @@ async def stream(execution: Execution) -> AsyncIterator[StreamEvent]:
     """Run a call as a stream on the running event loop; what outlasts its time is cancelled.
 
     Raises:
-        StreamInterrupted: the stream broke off after its first token, and nobody took it up.
+        StreamInterrupted: the stream broke off after its first token, and no target took it up.
     """
     clock = execution.runtime.clock
     execution.concurrent = True

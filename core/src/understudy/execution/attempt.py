@@ -154,7 +154,7 @@ def has_begun(execution: Execution, index: int) -> bool:
 
 
 def first_sign(execution: Execution, index: int) -> None:
-    """Take note of the first piece of a stream: in doubt it shows that the target is well."""
+    """Record the first piece of a stream: in doubt it shows that the target is well."""
     clocks = clocks_of(execution, index)
     first = None if clocks.first_at is None else clocks.first_at - clocks.started
     if execution.leases.shows_life(index):
@@ -165,7 +165,7 @@ def first_sign(execution: Execution, index: int) -> None:
 
 
 def heard(execution: Execution, index: int, event: StreamEvent) -> bool:
-    """Take note of an event of a stream whose answer the caller is given whole.
+    """Record an event of a stream whose answer the caller is given whole.
 
     Returns:
         Whether it is the first piece.
@@ -228,7 +228,7 @@ def failed(execution: Execution, command: Call, error: BaseException, delivery: 
     if delivery is not None and delivered:
         failure = interrupted(failure, "".join(delivery.pieces or ()))
         delivery.broke_off(failure)
-        execution.delivery, execution.beside = delivery, None  # whoever takes it up must know what was given
+        execution.delivery, execution.beside = delivery, None  # the target that takes it up must know what was given
     failure.provider = target.provider
     failure.model = failure.model or target.model
     return Outcome(

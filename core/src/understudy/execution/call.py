@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 LONGEST = 600.0  # seconds that an attempt may take where neither a deadline nor the caller says less
-SOONEST = 0.01  # seconds before which nobody is hedged: a request to another city and back takes longer
+SOONEST = 0.01  # seconds before which there is no hedge: a request to another city and back takes longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,7 +442,7 @@ def finish(execution: Execution, verdict: Verdict, answer: LLMResponse | None) -
     """Return the last event of a stream.
 
     Raises:
-        StreamInterrupted: the caller holds a part of an answer that nobody took up.
+        StreamInterrupted: the caller holds a part of an answer that no target took up.
     """
     final = execution.conclude(verdict, answer)
     if verdict.end == "interrupted":

@@ -29,7 +29,7 @@ class Runner(Protocol):
         ...
 
     def has_begun(self) -> bool:
-        """Return whether pieces of an answer come that nobody holds yet."""
+        """Return whether pieces of an answer arrive that are not handed out yet."""
         ...
 
 
@@ -70,7 +70,7 @@ class StreamRunner:
         await self._pieces.aclose()
 
     def has_begun(self) -> bool:
-        """Return whether pieces come that nobody holds yet: of an answer that is held back."""
+        """Return whether pieces arrive that are not handed out yet: of an answer that is held back."""
         return attempt.has_begun(self._execution, self._index)
 
 

@@ -57,7 +57,7 @@ class Clocks:
         return self.first_at is not None and self._ends() - self._clock() > HAIR
 
     def hear(self, event: StreamEvent) -> bool:
-        """Take note of an event; return whether it is progress."""
+        """Record an event; return whether it is progress."""
         now = self._clock()
         self._heard = now
         if type(event) is Heartbeat:

@@ -146,7 +146,7 @@ class Delivery:
         return replace(response, content=content, parts=(Text(content), *others))
 
     def release(self) -> list[StreamEvent]:
-        """Return what was held back; where the target took over, what tells the caller so stands before it."""
+        """Return what was held back; if the target took over, preceded by the event that says so."""
         held, self._held = self._held, []
         events: list[StreamEvent] = []
         if self._broken is not None:
@@ -171,7 +171,7 @@ class Delivery:
         return self._given if self.began else None
 
     def broke_off(self, failure: Failure) -> None:
-        """Take note that the attempt failed of which the caller holds a piece."""
+        """Record that an attempt failed of which the caller holds a piece."""
         self._broken = (self._target, failure)
         self._refused = self._whole
 
@@ -184,7 +184,7 @@ class Delivery:
         return None if prefill or not self._text().strip() else "does not go on with a begun answer"
 
     def resume(self, request: Request) -> Request:
-        """Return the request for an attempt: where an answer is to go on, what was given of it stands at the end.
+        """Return the request for an attempt: to continue an answer, it ends with what was given of it.
 
         A whole answer that was refused is not continued: the next target begins again.
         """

@@ -88,7 +88,7 @@ def stream(execution: Execution) -> Iterator[StreamEvent]:
     """Run a call as a stream that ends in Finish.
 
     Raises:
-        StreamInterrupted: the stream broke off after its first token, and nobody took it up.
+        StreamInterrupted: the stream broke off after its first token, and no target took it up.
     """
     if _needs_loop(execution, streaming=True):
         from understudy.concurrency import portal

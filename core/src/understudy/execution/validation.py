@@ -144,7 +144,7 @@ def _mend(response: LLMResponse) -> LLMResponse:
 def _measure(response: LLMResponse, most: int, usage: Usage) -> LLMResponse:
     """Warn of an answer that is longer than asked for: its limit had room for thinking that was not needed."""
     if usage.output_tokens <= most or (not usage.thinking_tokens and response.thinking):
-        return response  # what was thought is not told apart
+        return response  # thinking is not counted separately
     written = usage.output_tokens - usage.thinking_tokens
     if written <= most:
         return response

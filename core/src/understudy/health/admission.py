@@ -192,7 +192,7 @@ class Admission:
 
 
 def _names_of(route: Route) -> list[tuple[str, str]]:
-    """Return what stands before and after the model in what the store calls each target.
+    """Return what precedes and follows the model in the store's name for each target.
 
     Two providers with one name and no account are still two, and distinguished by their places.
     """
@@ -262,7 +262,7 @@ def report_of(failure: Failure | None, response: LLMResponse | None, price_list:
 
 
 def _is_free(failure: Failure) -> bool:
-    """Whether the vendor refused the request instead of answering it: nobody charges for that.
+    """Whether the vendor refused the request instead of answering it: that is never charged.
 
     A reply that came too late, broke off or was cancelled may have been paid for; a rejected one has been.
     """

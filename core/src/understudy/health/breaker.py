@@ -129,7 +129,7 @@ class Breaker:
         return TRANSITIONS[self.state, Signal.QUOTA_BACK if self._limited else Signal.TIME]
 
     def send_probe(self, now: float, lease: float) -> int:
-        """Take note that a probe is under way.
+        """Record that a probe is under way.
 
         Args:
             now: seconds on the caller's clock.
@@ -156,7 +156,7 @@ class Breaker:
         why: str = "",
         late: bool = False,
     ) -> None:
-        """Take note of an attempt's outcome.
+        """Record an attempt's outcome.
 
         Args:
             effect: what it says about the target.

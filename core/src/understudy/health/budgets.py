@@ -172,7 +172,7 @@ class PassedOver:
         self._counts: dict[str, list[float]] = {}  # since when, and how many
 
     def add(self, label: str, why: str, *, told: bool) -> None:
-        """Take note of one.
+        """Count one.
 
         Args:
             label: the target.

@@ -179,11 +179,11 @@ class Failing:
         self._since = 0.0
 
     def fail(self, now: float) -> None:
-        """Take note of a failure."""
+        """Record a failure."""
         self.share, self._since = 1.0, now
 
     def succeed(self, now: float) -> None:
-        """Take note of an answer."""
+        """Record an answer."""
         share = self.look(now) * (1 - WEIGHT)
         self.share, self._since = (share if share >= TRACE else 0.0), now
 

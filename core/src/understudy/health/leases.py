@@ -139,7 +139,7 @@ class CallLeases:
             after = self._store.give(name, lease, claim, report)
             if type(after) is not Lease:
                 raise TypeError(f"expected give to return a Lease, found {after!r}")
-        except Exception:  # what it cannot take note of is lost
+        except Exception:  # what it cannot record is lost
             logger.exception("the health store failed when told of %s", name)
             after = Lease(True)
         if after.changed:

@@ -162,7 +162,7 @@ class TargetRecord:
         return lease
 
     def give(self, lease: Lease, claim: Claim, report: Report, now: float, random: Callable[[], float]) -> Lease:
-        """Take note of what came of it, and free or settle what was taken."""
+        """Record what came of it, and free or settle what was taken."""
         now += self._shift
         breaker, effect = self.breaker, report.effect
         began = self._under_way[claim.thinks].pop(claim.call, None)
@@ -273,7 +273,7 @@ class TargetRecord:
         return silence >= ENOUGH and now - self._doubted >= SIGN
 
     def _take_note(self, claim: Claim, report: Report, began: float | None, now: float) -> bool:
-        """Take note of what an attempt took; return whether one that began later than it was answered."""
+        """Record how long an attempt took; return whether one that began later than it was answered."""
         durations = self._durations[claim.thinks]
         alive = began is not None and began < self._answered
         if report.effect is Effect.SUCCESS or report.first is not None:

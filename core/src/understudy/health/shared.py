@@ -126,7 +126,7 @@ class GuardedStore:
         Args:
             leave: ends the question; None where none may be asked.
             question: asks the store.
-            undo: called, in the question's thread, with an answer that nobody waits for any more.
+            undo: called, in the question's thread, with an answer that is no longer awaited.
         """
         if leave is None:
             return None
@@ -187,7 +187,7 @@ class GuardedStore:
         )
 
     def _go_on(self, tried: bool) -> None:
-        """Take note of an answer; one to a question that was asked before a failure says nothing of what came after."""
+        """Record an answer; one to a question asked before a failure says nothing about later."""
         if tried:
             self._rests = 0
         if self._owed and not self._rests:

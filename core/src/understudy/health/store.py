@@ -30,7 +30,7 @@ class Claim:
         limits: the caller's own limits for this target.
         tokens: an estimate of the tokens that the request will cost.
         cost: an estimate of the US dollars.
-        forced: take it whatever the breaker says: the only attempt of a call that nobody else can answer.
+        forced: take it whatever the breaker says: the only attempt of a call that no other target can answer.
         thinks: whether the model will think before it answers: its times are kept apart.
         streamed: whether the answer comes as a stream, also where the caller is given it whole.
     """
@@ -100,7 +100,7 @@ class Report:
         first: to the first piece, where it came as a stream; None where none came.
         gap: the longest pause between two pieces, likewise.
         late: seconds after which it was given up or overtaken, because it took long; None where it was not: it counts
-            against the target only if nobody who began later was answered.
+            against the target only if no later request was answered.
         hint: seconds after which the vendor says to come back.
         tokens: that it cost; None where the vendor did not say: then what was reserved stays counted.
         cost: in US dollars; None where it is not known: likewise.

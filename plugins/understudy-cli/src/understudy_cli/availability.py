@@ -43,7 +43,7 @@ class Found:
 
     @property
     def model(self) -> str | None:
-        """The model that is asked when nobody names one."""
+        """The default model."""
         model: str | None = getattr(self.provider, "default_model", None)
         return model
 

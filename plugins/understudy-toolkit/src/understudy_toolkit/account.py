@@ -21,7 +21,7 @@ class Account:
     """Who is asked, where, and on which lane.
 
     Args:
-        base_url: the address, without a slash at its end; a name and a password may stand in it.
+        base_url: the address, without a slash at its end; it may hold a name and a password.
         model: the model that is asked where a request names none.
         key: the key; None for a server without keys, or where it is missing.
         credential: a word for the account that reveals neither key nor password: what a provider's `credential` is.
@@ -85,7 +85,7 @@ def read_account(
     """Read an account from the settings, each value from the first of some variables that is set.
 
     Args:
-        settings: where the variables are; a provider's table in `understudy.toml` stands above them.
+        settings: where the variables are; a provider's table in `understudy.toml` overrides them.
         key: the variables of the key.
         url: those of the address.
         default_url: the vendor's own address.
@@ -115,7 +115,7 @@ def basic(name: str, password: str) -> str:
 
 
 def without_login(url: str) -> str:
-    """Return an address without the name and the password that may stand in it."""
+    """Return an address without a name and a password in it."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
@@ -124,7 +124,7 @@ def read_transport(settings: Settings, name: str) -> Transport:
     """Return the lane that the settings choose.
 
     Args:
-        settings: where the variable is; `transport` in a provider's table stands above it.
+        settings: where the variable is; `transport` in a provider's table overrides it.
         name: the variable.
 
     Raises:

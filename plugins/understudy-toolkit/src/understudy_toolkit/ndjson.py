@@ -33,7 +33,7 @@ class NdjsonReader:
         Raises:
             MalformedResponse: a line is longer than it may be.
         """
-        first, *rest = data.split(b"\n")  # nowhere else: other ends of lines may stand inside JSON
+        first, *rest = data.split(b"\n")  # only there: JSON may contain other line ends
         self._append(first)
         lines = []
         for piece in rest:
@@ -42,7 +42,7 @@ class NdjsonReader:
         return [line for line in lines if line]
 
     def end(self) -> bytes | None:
-        """Return the line that stands at the end without its line feed, which may be cut; None where there is none."""
+        """Return the last line if it has no line feed; it may be cut; None where there is none."""
         return self._taken() or None
 
     def _append(self, piece: bytes) -> None:

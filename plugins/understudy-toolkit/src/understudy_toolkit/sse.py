@@ -80,7 +80,7 @@ class SseReader:
         return events
 
     def end(self) -> SseEvent | None:
-        """Return what stands at the end without its blank line, which may be cut; None where there is nothing."""
+        """Return the last event if it has no blank line; it may be cut; None where there is nothing."""
         events: list[SseEvent] = []
         if self._line:
             line, self._line = b"".join(self._line), []

@@ -1,4 +1,4 @@
-"""What a conformance class sets and may override, and the fixtures that every rule of the contract stands on."""
+"""What a conformance class sets and may override, and the fixtures that all rules of the contract use."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class ContractSetup:
         return None
 
     def received(self) -> str | None:
-        """Return the last request that reached the vendor, path and body as one text; None where nobody can see it."""
+        """Return the last request that reached the vendor, path and body as one text; None if it cannot be seen."""
         return None
 
     @pytest.fixture
@@ -161,7 +161,7 @@ class ContractSetup:
         return FAULTS[kind].says if kind in FAULTS else kind
 
     def seen(self) -> str:
-        """Return the last request that reached the vendor, or skip the rule where nobody can see it."""
+        """Return the last request that reached the vendor, or skip the rule if it cannot be seen."""
         text = self.received()
         if text is None:
             pytest.skip("received() returns None: nobody can see what reached the vendor")

@@ -16,7 +16,7 @@ from understudy_toolkit.clients import is_this_machine
 __all__ = ["Address", "Proxy", "check_header", "find_proxy", "write_head"]
 
 _PORTS = {"http": 80, "https": 443}
-_PATH = "/:@!$&'()*+,;=~%-._"  # what may stand in a path as it is (RFC 3986, 3.3), and what is quoted already
+_PATH = "/:@!$&'()*+,;=~%-._"  # allowed unquoted in a path (RFC 3986, 3.3), and what is already quoted
 
 
 @dataclass(frozen=True, slots=False)
@@ -27,7 +27,7 @@ class Address:
         scheme: "http" or "https".
         host: its name or number, without brackets.
         port: its port.
-        path: what stands before every path, without a slash at its end.
+        path: the prefix of every path, without a slash at its end.
     """
 
     scheme: str
@@ -54,7 +54,7 @@ class Address:
         return f"{self.scheme}://{self.authority}"
 
     def target(self, path: str, query: Mapping[str, str]) -> str:
-        """Return the path of a request, quoted, with its query: it stays at this address, whatever stands in it."""
+        """Return the path of a request, quoted, with its query: it stays at this address, whatever it contains."""
         asked = f"?{urlencode(query)}" if query else ""
         return quote(f"{self.path}/{path.lstrip('/')}", safe=_PATH) + asked
 

@@ -185,7 +185,7 @@ class _Watch:
         self.is_over = False
         self._response, self._seconds = response, seconds
         self._loop = asyncio.get_running_loop()
-        self._due: float | None = None  # None while nobody waits for a piece
+        self._due: float | None = None  # None while no piece is awaited
         self._timer = self._loop.call_later(seconds, self._look)
 
     def begin(self) -> None:

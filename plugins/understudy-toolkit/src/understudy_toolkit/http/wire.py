@@ -113,10 +113,10 @@ def connect(address: Address, proxy: Proxy | None, context: ssl.SSLContext, unti
         address: where to.
         proxy: what stands between.
         context: the certificates that are trusted.
-        until: the moment (time.monotonic) by which it must stand.
+        until: the moment (time.monotonic) by which it must be open.
 
     Raises:
-        TimeoutError: it does not stand in time.
+        TimeoutError: it is not open in time.
         ConnectionFailed: the host was not found, or the proxy refuses.
         OSError: it is refused, or the certificate is not trusted.
     """
