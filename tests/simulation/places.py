@@ -47,7 +47,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     ),
     "I16": (
         f"{ONE_CALL}::check_i16",
-        "core/tests/test_delivery.py::test_pieces_joined_are_the_text_for_every_chunking",
+        "core/tests/execution/test_delivery.py::test_pieces_joined_are_the_text_for_every_chunking",
     ),
     "I17": (f"{SHARED}::check_i17",),
     "I18": (f"{SHARED}::check_i18", f"{SHARED}::check_generations"),
@@ -59,7 +59,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     ),
     "I20": (
         f"{SHARED}::check_i20",
-        "core/tests/test_health_store_hook.py::test_a_slow_one_holds_a_call_up_for_less_than_50_ms",
+        "core/tests/health/test_health_store_hook.py::test_a_slow_one_holds_a_call_up_for_less_than_50_ms",
     ),
     "I21": (f"{SIMULATION}/test_simulation.py::test_the_command_that_a_failure_names_plays_the_same_world_again",),
     "I22": (f"{LIVENESS}::check_i22",),

@@ -210,7 +210,7 @@ def test_no_package_is_invented_for_an_unknown_name(name: str, site: Site) -> No
 
 
 def test_the_known_packages_are_those_of_this_repository_and_bring_these_names() -> None:
-    plugins = Path(__file__).parents[2] / "plugins"
+    plugins = Path(__file__).parents[3] / "plugins"
     if not plugins.is_dir():
         pytest.skip("the plugins' folders are not beside the core")
     for name, package in KNOWN_PACKAGES.items():
