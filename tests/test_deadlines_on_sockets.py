@@ -21,6 +21,7 @@ EARLY = 0.005  # seconds by which one clock may be ahead of another
 HANGS = [faults.black_hole(), faults.stall(0), faults.stall(after=2), faults.dribble(0.01, size=1)]
 SILENCES = [faults.black_hole(), faults.stall(0), faults.slow_first_token(60), faults.dribble(0.01, size=1)]
 
+pytestmark = pytest.mark.timing  # on the virtual clock the core's own tests see the same
 hangs = pytest.mark.parametrize("fault", HANGS, ids=str)
 silences = pytest.mark.parametrize("fault", SILENCES, ids=str)
 

@@ -89,7 +89,8 @@ def test_a_call_that_times_out_by_the_callers_own_clock(stage, cast, how):
             begin(stage, cast, preset, faults.black_hole())
             with pytest.raises(TimeoutError):
                 stage.loop.run_until_complete(call(seconds))
-            if stage.counts != [0, 0]:  # it was on its way
+            assert all(connections_end(stand_in, PATIENCE) for stand_in in stage.stand_ins)
+            if stage.counts == [1, 0]:  # it was on its way, and none of the time before came late
                 break
         check_nobody_else(stage, [1, 0])
         check_no_evidence(stage)
