@@ -90,22 +90,20 @@ def prepare(execution: Execution, command: Call) -> Request:
 
 
 def _delivery_for(execution: Execution, command: Call) -> Delivery:
+    """Return what the caller would hold of this attempt; each of two that run at once has its own."""
     assert execution.delivery is not None
-    if not command.alongside:
-        execution.beside = None  # no other attempt is under way
-        return execution.delivery
-    from understudy.execution.stream_recovery import Delivery
+    execution.beside.pop(command.index, None)  # of an attempt before
+    if command.alongside:
+        from understudy.execution.stream_recovery import Delivery
 
-    execution.beside = command.index, Delivery(execution.policy, execution.runtime.clock, execution.deadline)
-    return execution.beside[1]
+        execution.beside[command.index] = Delivery(execution.policy, execution.runtime.clock, execution.deadline)
+    return delivery_of(execution, command.index)
 
 
 def delivery_of(execution: Execution, index: int) -> Delivery:
     """Return what the caller of a stream holds of the attempt under way on a target."""
-    if execution.beside is not None and execution.beside[0] == index:
-        return execution.beside[1]
     assert execution.delivery is not None  # it is a stream
-    return execution.delivery
+    return execution.beside.get(index, execution.delivery)
 
 
 def seconds_to_close(execution: Execution) -> float:
@@ -228,7 +226,7 @@ def failed(execution: Execution, command: Call, error: BaseException, delivery: 
     if delivery is not None and delivered:
         failure = interrupted(failure, "".join(delivery.pieces or ()))
         delivery.broke_off(failure)
-        execution.delivery, execution.beside = delivery, None  # the target that takes it up must know what was given
+        execution.delivery, execution.beside = delivery, {}  # the target that takes it up must know what was given
     failure.provider = target.provider
     failure.model = failure.model or target.model
     return Outcome(

@@ -149,7 +149,7 @@ class Execution:
         self.concurrent = False  # whether two targets can be asked at once
         self.delivery: Delivery | None = None  # what a stream's caller holds
         self.refused: dict[int, LLMResponse] | None = None  # rejected answers
-        self.beside: tuple[int, Delivery] | None = None  # the same, of a second attempt beside the first
+        self.beside: dict[int, Delivery] = {}  # the same, of attempts beside another
         self.attempts: dict[int, AttemptState] = {}
         self.deadline: float | None = None
         self._call = 0
