@@ -75,7 +75,7 @@ def classify_status(status: int) -> type[Failure]:
         return exact
     if status >= 500:
         return errors.ServerError
-    return errors.InvalidRequest if status >= 400 else errors.MalformedResponse
+    return errors.RequestRefused if status >= 400 else errors.MalformedResponse
 
 
 _OF_STATUS: Mapping[int, type[Failure]] = {

@@ -9,15 +9,11 @@ UnderstudyError
 |     `- BrokenPlugin                         it does not import, has no hooks, a misspelt one, or is a class
 `- Failure                                    one attempt on one target failed
    |- QuotaFailure                            the next provider at once, this one not again in this call
-   |  |- RateLimited
-   |  |- QuotaExhausted
+   |  |- RateLimited, QuotaExhausted
    |  `- RequestTooLarge                      larger than the quota could ever allow
    |- TransientFailure                        this provider again with backoff, then the next
-   |  |- Timeout
-   |  |- ConnectionFailed
-   |  |- ServerError
-   |  |- Overloaded
-   |  `- UnknownFailure
+   |  |- Timeout, ConnectionFailed
+   |  `- ServerError, Overloaded, UnknownFailure
    |- TargetFailure                           the next provider at once
    |  |- AuthenticationFailed, PermissionDenied, ModelNotFound    (logged as ERROR: action is required)
    |  |- ProviderUnavailable                  not configured here: nothing was sent
@@ -27,12 +23,12 @@ UnderstudyError
    |  |  |- NeedsAttention                    after it refused its key, a right or a model
    |  |  `- LimitReached                      by the caller's own limits
    |  |- ContextTooLong, UnsupportedRequest
+   |  |- RequestRefused                       with a warning on the answer of another; the policy can end the call
    |  |- EmptyResponse, AnswerCutShort, MalformedResponse, ResponseRejected
    |  `- AllProvidersFailed                   the end of a whole call
    |- RequestFailure                          the call ends: no other provider would do better
-   |  |- InvalidRequest
-   |  |- RequestRejected                      refused by an extension of the caller's own
-   |  |- TooManyCalls                         the policy's max_concurrent_calls are under way
+   |  |- InvalidRequest                       found before anything was sent
+   |  |- RequestRejected, TooManyCalls        refused by an extension of the caller's own, or by the policy's limit
    |  `- ContentBlocked                       the next provider only if the policy says so
    |- StreamInterrupted                       a stream broke off; after the first token, by the policy
    `- Cancelled                               the caller gave up
@@ -40,6 +36,7 @@ UnderstudyError
 
 from __future__ import annotations
 
+import copyreg
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -113,8 +110,7 @@ class Failure(UnderstudyError):
         code: the vendor's own code, for example "rate_limit_error".
         request_id: the vendor's id of the request.
         retry_after: seconds after which the vendor says to come back; 0 or more.
-        retryable: False where the vendor says that the same request must not be sent again; None where it says
-            nothing and the class decides.
+        retryable: False where the vendor says not to send the same request again; None: the class decides.
         adaptation: how the same target may answer after all, in words that complete "once more, ..."; the provider
             finds them in `Request.adaptation` of the attempt that is made at once. None where nothing is known to help.
         usage: the tokens that the attempt cost anyway, if the vendor reported them.
@@ -174,13 +170,7 @@ class Failure(UnderstudyError):
         return f"<{type(self).__name__} {self}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), dict(self.__dict__))
-
-
-def _restore(kind: type[Failure], fields: dict[str, Any]) -> Failure:
-    failure = kind.__new__(kind, fields["message"])
-    failure.__dict__.update(fields)
-    return failure
+        return copyreg.__newobj__, (type(self), self.message), dict(self.__dict__)  # type: ignore[attr-defined]
 
 
 class QuotaFailure(Failure):
@@ -343,6 +333,14 @@ class UnsupportedRequest(TargetFailure):
     tells_why = True
 
 
+class RequestRefused(TargetFailure):
+    """The vendor says that the request is wrong, and nothing says more exactly why: that holds for this vendor."""
+
+    concerns_request = True
+    summary = "request refused"
+    tells_why = True
+
+
 class EmptyResponse(TargetFailure):
     """The reply was well formed and held nothing."""
 
@@ -378,8 +376,10 @@ class RequestFailure(Failure):
 
 
 class InvalidRequest(RequestFailure):
-    """The vendor says that the request is wrong."""
+    """The request is wrong for every target; nothing was sent. What a vendor says is a RequestRefused."""
 
+    effect = Effect.NOTHING
+    sent = False
     summary = "invalid request"
 
 

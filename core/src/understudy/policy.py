@@ -45,6 +45,9 @@ class Policy:
         minimum_attempt: seconds that must be left after a wait for the retry to be worth it. 0.1: the time of a
             round trip and the first bytes of an answer over a long line.
 
+        switch_on_refusal: whether the next provider is asked when a vendor says that the request is wrong, and nothing
+            says more exactly why. On: what one vendor refuses, another may well answer, and the answer carries a
+            warning with the vendor's words.
         switch_on_content_blocked: whether the next provider is asked when a safety system refuses. Off: asking
             around until somebody answers is the caller's decision.
         switch_on_length: whether an answer that was cut at max_tokens is refused and the next provider asked.
@@ -125,6 +128,7 @@ class Policy:
     whole_answers: Literal["auto", "stream", "plain"] = "auto"
     minimum_attempt: float = 0.1
 
+    switch_on_refusal: bool = True
     switch_on_content_blocked: bool = False
     switch_on_length: bool = False
     stream_recovery: StreamRecovery = "raise"
@@ -287,7 +291,8 @@ _CHECKS: tuple[tuple[Callable[[Any], str | None], tuple[str, ...]], ...] = (
     (_or_none(_some_seconds), ("deadline", "attempt_timeout", "first_token_timeout", "idle_timeout")),
     (_or_none(_some_seconds), ("refusal_cooldown",)),
     (_among("auto", "stream", "plain"), ("whole_answers",)),
-    (_switch, ("switch_first", "switch_on_content_blocked", "switch_on_length", "breaker", "quota_cooldown")),
+    (_switch, ("switch_first", "switch_on_refusal", "switch_on_content_blocked", "switch_on_length")),
+    (_switch, ("breaker", "quota_cooldown")),
     (_whole(1), ("breaker_failures", "breaker_requests", "breaker_successes", "quota_calls")),
     (_some_share, ("breaker_rate",)),
     (_share, ("breaker_jitter", "hedge_share")),

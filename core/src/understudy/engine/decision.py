@@ -52,6 +52,7 @@ from understudy.errors import (
     Failure,
     NeedsAttention,
     RateLimited,
+    RequestRefused,
     Scope,
     StreamInterrupted,
     Timeout,
@@ -175,12 +176,12 @@ class _Run(CallState):
             self.broken = failure
             final = self.policy.stream_recovery in ("raise", "buffer") or self._is_final(failure.__cause__)
             return ("interrupted" if final else None), ""
-        if self._is_final(failure):
-            self.failure = failure
-            return "failed", ""
         if failure.adaptation is not None and not state.adapted and self.fits(self.now):
             state.adapted, state.adaptation, state.again = 1, failure.adaptation, True
             return None, ""
+        if self._is_final(failure):
+            self.failure = failure
+            return "failed", ""
         limited = isinstance(failure, RateLimited) and (failure.retry_after is not None or self.policy.switch_first)
         passing = failure.scope is Scope.TRANSIENT or isinstance(failure, StreamInterrupted)
         state.forced = state.forced and limited  # of a target that rests a hint alone is waited for
@@ -202,6 +203,8 @@ class _Run(CallState):
             return False
         if isinstance(failure, ContentBlocked) and self.policy.switch_on_content_blocked:
             return False
+        if isinstance(failure, RequestRefused) and not self.policy.switch_on_refusal:
+            return True
         return failure.scope in (Scope.REQUEST, Scope.CANCELLED)
 
     def _is_quick(self, state: TargetState, outcome: Outcome, failure: Failure) -> bool:

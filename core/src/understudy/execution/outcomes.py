@@ -10,11 +10,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from understudy.classify import classify_exception
 from understudy.engine.commands import Verdict
-from understudy.errors import AllProvidersFailed, Failure, ProviderUnavailable, StreamInterrupted, UnsupportedRequest
+from understudy.errors import (
+    AllProvidersFailed,
+    Failure,
+    InvalidRequest,
+    ProviderUnavailable,
+    RequestRefused,
+    StreamInterrupted,
+    UnsupportedRequest,
+)
 from understudy.messages import Request
 from understudy.policy import Policy
 from understudy.provider import ChatProvider
-from understudy.response import LLMResponse
+from understudy.response import LLMResponse, ResponseWarning
 from understudy.target import Target
 
 if TYPE_CHECKING:
@@ -53,6 +61,8 @@ def lack_of(target: Target, provider: ChatProvider, request: Request, delivery: 
 def own_failure(error: BaseException) -> Failure:
     """Return what an attempt raised as a failure that is its alone: one and the same object may be raised again."""
     failure = classify_exception(error)
+    if type(failure) is InvalidRequest and failure.status is not None:
+        failure = _refusal(failure)
     failure.retry_after = _seconds(failure.retry_after)
     if "noted" not in failure.__dict__:
         failure.__dict__["noted"] = True
@@ -60,6 +70,14 @@ def own_failure(error: BaseException) -> Failure:
     again = copy(failure).with_traceback(failure.__traceback__)
     again.__cause__, again.model = failure.__cause__, None
     return again
+
+
+def _refusal(invalid: InvalidRequest) -> RequestRefused:
+    """Return what a plugin calls an invalid request although a vendor said so: it concerns that vendor."""
+    refused = RequestRefused(invalid.message)
+    refused.__dict__.update(invalid.__dict__)
+    refused.__cause__ = invalid
+    return refused
 
 
 def interrupted(failure: Failure, partial: str) -> StreamInterrupted:
@@ -92,12 +110,27 @@ def _seconds(hint: object) -> float | None:
 def conclude(verdict: Verdict, response: LLMResponse | None, targets: Sequence[Target], policy: Policy) -> LLMResponse:
     """Turn a verdict into the caller's response, and log a total failure once."""
     if verdict.end == "success" and response is not None:
-        if type(response) is LLMResponse:
-            return copy_with(response, attempts=verdict.attempts)
-        return replace(response, attempts=verdict.attempts)
+        changes: dict[str, Any] = {"attempts": verdict.attempts}
+        if len(verdict.attempts) > 1 and (refusals := _refusals(verdict)):
+            changes["warnings"] = (*response.warnings, *refusals)
+        return copy_with(response, **changes) if type(response) is LLMResponse else replace(response, **changes)
     if verdict.failure is not None:
         return _ended_by(verdict.failure, verdict, targets)
     return _exhausted(verdict, targets, policy)
+
+
+def _refusals(verdict: Verdict) -> list[ResponseWarning]:
+    """Return a warning for each target that said the request is wrong, though another answered it."""
+    return [
+        ResponseWarning("request", f"{attempt.target} refused the request, and another was asked: {_words(failure)}")
+        for attempt in verdict.attempts
+        if isinstance(failure := attempt.failure, RequestRefused) and failure.adaptation is None
+    ]
+
+
+def _words(failure: Failure) -> str:
+    numbers = " ".join(str(part) for part in (failure.status, failure.code) if part)
+    return f"{failure.message} [{numbers}]" if numbers else failure.message
 
 
 def _ended_by(failure: Failure, verdict: Verdict, targets: Sequence[Target]) -> LLMResponse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
@@ -109,11 +110,7 @@ class ScriptedProvider(ChatProvider):
 
 def _fresh(error: BaseException) -> BaseException:
     """Copy a failure of the script, since the factory writes the provider and model into failures."""
-    if isinstance(error, Failure):
-        kind, fields = error.__reduce__()[1]
-        copy: BaseException = error.__reduce__()[0](kind, fields)
-        return copy
-    return error
+    return copy(error) if isinstance(error, Failure) else error
 
 
 @dataclass(slots=True)

@@ -14,12 +14,12 @@ from understudy.classify import classify_status, parse_retry_after
 from understudy.errors import (
     AuthenticationFailed,
     ContextTooLong,
-    InvalidRequest,
     ModelNotFound,
     Overloaded,
     PermissionDenied,
     QuotaExhausted,
     RateLimited,
+    RequestRefused,
     RequestTooLarge,
     ServerError,
     Timeout,
@@ -61,7 +61,7 @@ _OF_TYPE: Mapping[str, type[Failure]] = {
 }
 
 # An error inside a stream comes with status 200, so there these types have to do; any other one is the server's.
-_OF_TYPE_IN_STREAM: Mapping[str, type[Failure]] = {"invalid_request_error": InvalidRequest}
+_OF_TYPE_IN_STREAM: Mapping[str, type[Failure]] = {"invalid_request_error": RequestRefused}
 
 # The last resort: recorded as status 400, type invalid_request_error, and nothing else to tell them by. What may help
 # is beside it. Forced tools: anthropics/claude-cookbooks#854, browserbase/stagehand#2221. Thinking and its blocks:
@@ -133,7 +133,7 @@ def _kind(status: int, code: str | None, type_: str | None, message: str) -> tup
         kind = classify_status(status)
         if status == 200 and type_ is not None:
             kind = _OF_TYPE_IN_STREAM.get(type_, ServerError)
-    if kind is InvalidRequest:
+    if kind is RequestRefused:
         words = message.lower()
         return next(((meant, helps) for said, meant, helps in _OF_WORDS if said in words), (kind, None))
     return kind, None

@@ -21,6 +21,7 @@ from understudy.errors import (
     ProviderUnavailable,
     QuotaExhausted,
     RateLimited,
+    RequestRefused,
     RequestTooLarge,
     ServerError,
     Timeout,
@@ -47,7 +48,8 @@ CURES: dict[type[Failure], str] = {
     EmptyResponse: "ask again, with more --max-tokens if you limited them, or ask another model: --model MODEL",
     AnswerCutShort: "ask again with more --max-tokens: thinking counts within the vendor's limit",
     MalformedResponse: "look for a proxy or a wrong base URL between here and the vendor",
-    InvalidRequest: "change the request as the vendor says",
+    InvalidRequest: "correct the request as the message says",
+    RequestRefused: "change the request as the vendor says, or ask another vendor: --fallback NAME",
     ContentBlocked: "word the prompt differently",
     StreamInterrupted: "ask again, or with --no-stream, where a broken answer is requested again",
 }

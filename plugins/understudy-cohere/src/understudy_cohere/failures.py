@@ -18,10 +18,10 @@ from understudy.errors import (
     ContentBlocked,
     ContextTooLong,
     EmptyResponse,
-    InvalidRequest,
     MalformedResponse,
     QuotaExhausted,
     RateLimited,
+    RequestRefused,
     ServerError,
     Timeout,
     UnsupportedRequest,
@@ -110,7 +110,7 @@ def _of_status(status: int, told: str) -> type[Failure]:
     kind = _OF_STATUS.get(status) or classify_status(status)
     if kind is RateLimited and _OF_A_MONTH.search(told.lower()):
         return QuotaExhausted
-    if kind is InvalidRequest:
+    if kind is RequestRefused:
         return _of_words(told) or kind
     if status == 200 and told:  # an error inside a stream
         return _of_words(told) or ServerError

@@ -25,6 +25,7 @@ from understudy.errors import (
     ProviderUnavailable,
     QuotaExhausted,
     RateLimited,
+    RequestRefused,
     ServerError,
     Timeout,
     UnknownFailure,
@@ -76,9 +77,9 @@ _OF_CODE: Mapping[str, type[Failure]] = {
     "DEADLINE_EXCEEDED": Timeout,
     "FAILED_PRECONDITION": PermissionDenied,  # "User location is not supported", "enable billing"
     "INTERNAL": ServerError,
-    "INVALID_ARGUMENT": InvalidRequest,
+    "INVALID_ARGUMENT": RequestRefused,
     "NOT_FOUND": ModelNotFound,
-    "OUT_OF_RANGE": InvalidRequest,
+    "OUT_OF_RANGE": RequestRefused,
     "PERMISSION_DENIED": PermissionDenied,
     "RESOURCE_EXHAUSTED": RateLimited,
     "UNAUTHENTICATED": AuthenticationFailed,
@@ -111,13 +112,13 @@ _KEY_ADVICE: Mapping[KeyForm, str] = {
 
 # The last resort, for what has nothing else to tell it by: the kind that the table gave, the words, the kind they mean.
 _OF_WORDS: tuple[tuple[type[Failure], re.Pattern[str], type[Failure]], ...] = (
-    (InvalidRequest, re.compile(r"token count .*exceeds|exceeds the maximum number of tokens", re.I), ContextTooLong),
-    (InvalidRequest, re.compile(r"payload size exceeds the limit", re.I), ContextTooLong),
-    (InvalidRequest, re.compile(r"requests ending with a model turn are not supported", re.I), UnsupportedRequest),
-    (InvalidRequest, _OF_SIGNATURES, UnsupportedRequest),
+    (RequestRefused, re.compile(r"token count .*exceeds|exceeds the maximum number of tokens", re.I), ContextTooLong),
+    (RequestRefused, re.compile(r"payload size exceeds the limit", re.I), ContextTooLong),
+    (RequestRefused, re.compile(r"requests ending with a model turn are not supported", re.I), UnsupportedRequest),
+    (RequestRefused, _OF_SIGNATURES, UnsupportedRequest),
     # "Manually set deadline 8s is too short. Minimum allowed deadline is 10s.": livekit/agents#3723, read 2026-11-30.
-    (InvalidRequest, re.compile(r"minimum allowed deadline", re.I), Timeout),
-    (InvalidRequest, re.compile(r"API key (?:not valid|expired|not found)", re.I), AuthenticationFailed),
+    (RequestRefused, re.compile(r"minimum allowed deadline", re.I), Timeout),
+    (RequestRefused, re.compile(r"API key (?:not valid|expired|not found)", re.I), AuthenticationFailed),
     (RateLimited, re.compile(r"credits are depleted|limit: 0\b|spend(?:ing)? (?:cap|limit)", re.I), QuotaExhausted),
 )
 

@@ -15,12 +15,12 @@ from understudy.classify import classify_exception, classify_status, parse_retry
 from understudy.errors import (
     ConnectionFailed,
     ContextTooLong,
-    InvalidRequest,
     MalformedResponse,
     ModelNotFound,
     Overloaded,
     QuotaExhausted,
     RateLimited,
+    RequestRefused,
     ServerError,
     UnsupportedRequest,
 )
@@ -45,15 +45,15 @@ _OF_STATUS: Mapping[int, type[Failure]] = {410: ModelNotFound}
 # llm/llama_server.go, read 2026-11-23; what ollama.com says, from issues there): the failure by the status, the words,
 # the failure that they mean. Inside a stream there is no status, and the words stand alone.
 _OF_WORDS: tuple[tuple[type[Failure], str, type[Failure]], ...] = (
-    (InvalidRequest, "exceeds the context length", ContextTooLong),
-    (InvalidRequest, "exceeds the available context", ContextTooLong),
-    (InvalidRequest, "exceeded max context length", ContextTooLong),
-    (InvalidRequest, "longer than the context length", ContextTooLong),
-    (InvalidRequest, "does not support", UnsupportedRequest),  # tools, thinking, chat, images: this model, not others
-    (InvalidRequest, "only supports one image", UnsupportedRequest),
-    (InvalidRequest, "invalid model name", ModelNotFound),
-    (InvalidRequest, "no compatible manifest", ModelNotFound),
-    (InvalidRequest, "cannot run this remote model", ModelNotFound),
+    (RequestRefused, "exceeds the context length", ContextTooLong),
+    (RequestRefused, "exceeds the available context", ContextTooLong),
+    (RequestRefused, "exceeded max context length", ContextTooLong),
+    (RequestRefused, "longer than the context length", ContextTooLong),
+    (RequestRefused, "does not support", UnsupportedRequest),  # tools, thinking, chat, images: this model, not others
+    (RequestRefused, "only supports one image", UnsupportedRequest),
+    (RequestRefused, "invalid model name", ModelNotFound),
+    (RequestRefused, "no compatible manifest", ModelNotFound),
+    (RequestRefused, "cannot run this remote model", ModelNotFound),
     (RateLimited, "usage limit", QuotaExhausted),  # of a session, an hour or a week on ollama.com
     (RateLimited, "too many concurrent requests", RateLimited),
     (RateLimited, "too many requests", RateLimited),
@@ -137,7 +137,7 @@ def _kind(status: int, told: bool, type_: str | None, message: str) -> type[Fail
     in_stream = status == 200 and told
     kind = _OF_TYPE.get(type_ or "") or _OF_STATUS.get(status)
     kind = kind or (ServerError if in_stream else classify_status(status))
-    if kind in (InvalidRequest, ModelNotFound) and not told:
+    if kind in (RequestRefused, ModelNotFound) and not told:
         return MalformedResponse  # not from Ollama's API: its errors are JSON
     words = message.lower()
     fitting = (meant for given, said, meant in _OF_WORDS if (in_stream or given is kind) and said in words)

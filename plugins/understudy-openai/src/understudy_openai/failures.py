@@ -17,12 +17,12 @@ from understudy.errors import (
     AuthenticationFailed,
     ContentBlocked,
     ContextTooLong,
-    InvalidRequest,
     ModelNotFound,
     Overloaded,
     PermissionDenied,
     QuotaExhausted,
     RateLimited,
+    RequestRefused,
     RequestTooLarge,
     ServerError,
     Timeout,
@@ -45,22 +45,22 @@ _OF_CODE: Mapping[str, type[Failure]] = {
     "credit_balance_exhausted": QuotaExhausted,
     "data_residency_mismatch": PermissionDenied,
     "DeploymentNotFound": ModelNotFound,  # Azure
-    "empty_image_file": InvalidRequest,
+    "empty_image_file": RequestRefused,
     "failed_to_download_image": UnsupportedRequest,
     "image_content_policy_violation": ContentBlocked,
-    "image_file_not_found": InvalidRequest,
+    "image_file_not_found": RequestRefused,
     "image_file_too_large": UnsupportedRequest,
-    "image_parse_error": InvalidRequest,
+    "image_parse_error": RequestRefused,
     "image_too_large": UnsupportedRequest,
     "image_too_small": UnsupportedRequest,
     "insufficient_quota": QuotaExhausted,
     "invalid_api_key": AuthenticationFailed,
-    "invalid_base64_image": InvalidRequest,
+    "invalid_base64_image": RequestRefused,
     "invalid_encrypted_content": UnsupportedRequest,  # openai/codex#13724: of another organization
-    "invalid_image": InvalidRequest,
+    "invalid_image": RequestRefused,
     "invalid_image_format": UnsupportedRequest,
     "invalid_image_mode": UnsupportedRequest,
-    "invalid_image_url": InvalidRequest,
+    "invalid_image_url": RequestRefused,
     "invalid_prompt": ContentBlocked,  # "flagged as potentially violating our usage policy"
     "misalignment_policy_violation": ContentBlocked,
     "model_decommissioned": ModelNotFound,  # Groq, with status 400
@@ -97,7 +97,7 @@ _OF_TYPE: Mapping[str, type[Failure]] = {
 
 # An error inside a stream comes with status 200, so there these types have to do; any other one is the server's.
 _OF_TYPE_IN_STREAM: Mapping[str, type[Failure]] = {
-    "invalid_request_error": InvalidRequest,
+    "invalid_request_error": RequestRefused,
     "rate_limited": RateLimited,
     "requests": RateLimited,
     "tokens": RateLimited,
@@ -114,7 +114,7 @@ _UNUSABLE_REASONING = (
 )
 # The last resort: compatible servers that give these a status of 400 or 429 and nothing else to tell them by.
 _OF_WORDS: Mapping[type[Failure], tuple[tuple[str, type[Failure]], ...]] = {
-    InvalidRequest: (
+    RequestRefused: (
         ("maximum context length", ContextTooLong),
         ("context window", ContextTooLong),
         ("prompt is too long", ContextTooLong),
@@ -205,7 +205,7 @@ def _kind(status: int, error: Mapping[str, Any], message: str) -> type[Failure]:
         if status == 200 and error:
             kind = _OF_TYPE_IN_STREAM.get(type_, ServerError)
         elif status == 404 and error.get("param") not in (None, "model"):
-            kind = InvalidRequest  # something that the request names is not there, and it is not the model
+            kind = RequestRefused  # something that the request names is not there, and it is not the model
     words = message.lower()
     return next((meant for said, meant in _OF_WORDS.get(kind, ()) if said in words), kind)
 

@@ -48,7 +48,7 @@ FAULTS: Mapping[str, Fault] = {
     "permission_denied": _reply("the key may not do this: 403", errors.PermissionDenied),
     "model_not_found": _reply("no such model: 404", errors.ModelNotFound),
     "context_too_long": _reply("the prompt does not fit into the context window", errors.ContextTooLong),
-    "invalid_request": _reply("400, the request is wrong", errors.InvalidRequest),
+    "invalid_request": _reply("400, the request is wrong", errors.RequestRefused),
     "blocked": _reply("a safety system refuses", errors.ContentBlocked),
     "empty": _reply("200, sound, and without any content", errors.EmptyResponse),
     "redirected": _reply("307 to another address", errors.MalformedResponse, errors.ConnectionFailed),
