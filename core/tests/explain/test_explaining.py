@@ -557,6 +557,7 @@ OTHERS: dict[str, Any] = {
     "silence_timeout": 44.0,
     "whole_answers": "stream",
     "minimum_attempt": 0.3,
+    "switch_on_refusal": False,
     "switch_on_content_blocked": True,
     "switch_on_length": True,
     "stream_recovery": "restart",

@@ -320,9 +320,8 @@ WRONG = {
     **dict.fromkeys(["buffer_tokens", "max_concurrent_calls"], WHOLE_OR_NONE),
     "hedge_after": ["p99", "", "LATE", 0, -1, nan, inf, True],
     "hedge_cost": [-1, nan, inf, "1", True],
-    **dict.fromkeys(
-        ["switch_first", "switch_on_content_blocked", "switch_on_length", "breaker", "quota_cooldown"], SWITCH
-    ),
+    **dict.fromkeys(["switch_first", "switch_on_refusal", "switch_on_content_blocked", "switch_on_length"], SWITCH),
+    **dict.fromkeys(["breaker", "quota_cooldown"], SWITCH),
     "jitter": ["some", None, True, ["none"]],
     "stream_recovery": ["", "resume", None, True],
     "routing": ["", "random", None, 5, ["ordered"]],
