@@ -107,6 +107,7 @@ def what_each_failure_leads_to() -> str:
 GROUPS = {  # by the first number of each
     "max_retries": "Retries",
     "deadline": "Time",
+    "switch_on_refusal": "Answers and streams",
     "switch_on_content_blocked": "Answers and streams",
     "breaker": "The circuit breaker",
     "quota_cooldown": "Cooldowns",

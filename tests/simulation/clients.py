@@ -20,7 +20,9 @@ from understudy.health.shared import GuardedStore
 from understudy.limits import Limits
 
 PROMPTS = (
-    *("plain",) * 87,
+    *("plain",) * 82,
+    *("refused",) * 3,
+    *("adaptable",) * 2,
     *("invalid",) * 3,
     *("poison",) * 2,
     *("large",) * 3,

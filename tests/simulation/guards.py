@@ -124,6 +124,7 @@ GUARDS = (
     Guard("I4", async_driver, "_pieces", "CancelScope(delivery.patience())", "CancelScope(1e6)", (33,)),
     Guard("I4", Delivery, "patience", "min(patience, self._deadline - now)", "patience", (34,)),
     Guard("I5", _Run, "_is_final", "failure.scope in (Scope.REQUEST, Scope.CANCELLED)", "False", (3,)),
+    Guard("I5", _Run, "_is_final", "isinstance(failure, RequestRefused)", "False", (3,)),
     Guard("I6", CallState, "fresh", "enumerate(self.states)", "reversed(list(enumerate(self.states)))", (20,)),
     Guard("I7", errors, "conceal", 'text = text.replace(secret, "***")', "pass", (1,)),
     Guard("I7", outcomes, "_exhausted", 'logger.error("%s", error)', "pass", (1,)),
@@ -373,6 +374,14 @@ GUARDS = (
         numbers(deadline=20.0, attempt_timeout=None, hedge_after=None, switch_first=True),
     ),
     Guard("I25", _Run, "_judge", "self._is_final(failure)", "True", (20,)),
+    Guard(
+        "I25",
+        _Run,
+        "_is_final",
+        "isinstance(failure, RequestRefused) and not self.policy.switch_on_refusal",
+        "isinstance(failure, RequestRefused)",
+        (3,),
+    ),
     Guard("I25", _Run, "perform", " or self._resting()", "", (34,)),
     Guard(
         "I25",

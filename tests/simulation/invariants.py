@@ -15,7 +15,15 @@ from simulation.world import CallRecord, Flushed, Given, History, Taken, Visit
 from understudy import AllProvidersFailed, Continuation, Failure, Finish, Restart, StreamInterrupted, TextDelta
 from understudy.engine.decision import FAST, SHORT_HINT
 from understudy.engine.decision import QUICK as SOON
-from understudy.errors import ContentBlocked, QuotaFailure, RateLimited, RequestFailure, Scope, TargetResting
+from understudy.errors import (
+    ContentBlocked,
+    QuotaFailure,
+    RateLimited,
+    RequestFailure,
+    RequestRefused,
+    Scope,
+    TargetResting,
+)
 from understudy.events import AttemptStarted, RetryScheduled, TargetSkipped
 from understudy.response import Attempt
 
@@ -184,10 +192,11 @@ def check_i04(history: History) -> None:
 
 
 def check_i05(history: History) -> None:
-    """After a failure of the request itself nothing more is sent in this call."""
+    """After a failure of the request itself nothing more is sent in this call; nor after a refusal, if so wanted."""
     for call in history.calls:
         for number, visit in enumerate(call.visits):
-            if not isinstance(visit.failure, RequestFailure):
+            refused = isinstance(visit.failure, RequestRefused) and visit.failure.adaptation is None
+            if not isinstance(visit.failure, RequestFailure) and (call.policy.switch_on_refusal or not refused):
                 continue
             if isinstance(visit.failure, ContentBlocked) and call.policy.switch_on_content_blocked:
                 continue

@@ -227,7 +227,8 @@ def check_limits(history: History) -> None:
     for vendor, limits in history.limits.items():
         visits = [visit for visit in history.visits if visit.vendor == vendor and visit.lease.slot]
         if limits.requests_per_minute is not None:
-            begun = sorted(visit.began for visit in visits if visit.outcome != "left")
+            sent = [visit for visit in visits if visit.failure is None or visit.failure.sent]
+            begun = sorted(visit.began for visit in sent if visit.outcome != "left")
             most = limits.requests_per_minute
             for earlier, later in zip(begun, begun[most:], strict=False):
                 assert later - earlier >= 60, f"{vendor} got {most + 1} requests in {later - earlier} s"

@@ -121,6 +121,8 @@ def check_i25(history: History) -> None:
 
 
 def _could_answer(call: CallRecord, vendor: str, history: History) -> bool:
+    if call.prompt == "refused" and (vendor in history.strict or not call.policy.switch_on_refusal):
+        return False
     if vendor in history.limits or not is_sound(history.episodes[vendor], call.arrived, call.ended):
         return False
     if call.error is not None and call.policy.stream_recovery == "continue":

@@ -63,6 +63,8 @@ def random_policy(draw: Random) -> Policy:
     changes = dict(QUICK)
     for name in draw.sample(sorted(CHOICES), draw.choice((0, 0, 2, 4, 8))):
         changes[name] = draw.choice(CHOICES[name])
+    if "switch_on_content_blocked" in changes:
+        changes["switch_on_refusal"] = False
     return preset(**changes)
 
 

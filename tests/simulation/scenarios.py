@@ -58,6 +58,7 @@ class World:
         self.clients: list[Client] = []
         history.episodes = dict(episodes)
         history.slowest = {vendor.name: vendor.slowest for vendor in self.vendors}
+        history.strict = {vendor.name for vendor in self.vendors if vendor.small}
         history.remote = remote
         if store_episodes:
             history.episodes["store"] = list(store_episodes)

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from simulation.faults import Episode, current
 from simulation.world import CURRENT, Flushed, Given, History, Stuck, Taken, VirtualLoop
-from understudy.errors import InvalidRequest, RequestTooLarge
+from understudy.errors import InvalidRequest, RequestRefused, RequestTooLarge
 from understudy.health import InMemoryHealthStore, shared
 from understudy.health.breaker import Breaker
 from understudy.health.budgets import HedgeBudget, RetryBudget
@@ -73,7 +73,7 @@ class Book:
         self._fail()
         failure = next((visit.failure for visit in reversed(call.visits) if visit.vendor == vendor), None)
         # A report that arrives late is of an earlier attempt.
-        blameless = isinstance(failure, RequestTooLarge | InvalidRequest) and not self.too_late
+        blameless = isinstance(failure, RequestTooLarge | RequestRefused | InvalidRequest) and not self.too_late
         before = self._fingerprint(target) if blameless else None
         after = self.inner.give(target, lease, claim, report)
         touched = blameless and self._fingerprint(target) != before

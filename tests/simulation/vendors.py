@@ -32,6 +32,7 @@ from understudy.errors import (
     Overloaded,
     QuotaExhausted,
     RateLimited,
+    RequestRefused,
     RequestTooLarge,
     ServerError,
 )
@@ -89,7 +90,7 @@ class Vendor(ChatProvider):
         self.capabilities = Capabilities(
             streaming=True, native_async=True, keeps_deadline=True, prefill=draw.random() < 0.5
         )
-        self.small = draw.random() < 0.5  # refuses requests that are larger than its quota
+        self.small = draw.random() < 0.5  # refuses what is larger than its quota, or has a field that others know
         beat = draw.choice((None, None, 3.0, 8.0))  # seconds between its signs of life
         self.own_pace = Pace(heartbeat=beat, thinks=draw.random() < 0.2)
         self.latency = 0.2 + draw.random()
@@ -201,6 +202,9 @@ class Vendor(ChatProvider):
         asked = sum(other.vendor == self.name for other in call.visits)  # this one included
         if asked <= STARVED.get(call.prompt, 0) and now < self._history.healed:
             return Reply(after=0.1, failure=EmptyResponse("it thought", adaptation="with more room"))
+        if call.prompt == "adaptable" and not visit.adapted:
+            words = "without that field"
+            return Reply(after=0.01, failure=RequestRefused("no such field here", status=400, adaptation=words))
         if (reason := self._fault_of_the_prompt(call.prompt)) is not None:
             return Reply(after=0.1, failure=reason)
         return self._until_an_outage(self._answer(visit), now)
@@ -212,6 +216,8 @@ class Vendor(ChatProvider):
             return ServerError("this prompt breaks the server")
         if prompt == "blocked":
             return ContentBlocked("not that")
+        if prompt == "refused" and self.small:
+            return RequestRefused(f"no such field here, asked with {SECRET}", status=400)
         return RequestTooLarge("larger than the quota") if prompt == "large" and self.small else None
 
     def _answer(self, visit: Visit, mark: str = "") -> Reply:

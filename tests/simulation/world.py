@@ -173,6 +173,7 @@ class History:
     limits: dict[str, Limits] = field(default_factory=dict)
     remote: bool = False  # whether the health store is reached over a network
     slowest: dict[str, float] = field(default_factory=dict)  # seconds that a sound vendor takes at most
+    strict: set[str] = field(default_factory=set)  # who refuses fields that others know
     healed: float = float("inf")
     ended: float = float("inf")
     remains: dict[str, Any] = field(default_factory=dict)

@@ -509,6 +509,8 @@ def test_what_was_refused_and_when_to_come_back_is_reported():
     assert (report.hint, report.tokens) == (7.0, 0.0)  # nobody charges for a refusal
     assert report_of(Timeout(), None, "a", priced=False).tokens is None
     assert not report_of(ProviderUnavailable(), None, "a", priced=False).sent
+    assert not report_of(UnsupportedRequest("no tools"), None, "a", priced=False).sent
+    assert report_of(UnsupportedRequest("no tools", status=400), None, "a", priced=False).sent  # the vendor says so
 
 
 def test_a_target_that_refuses_its_key_rests_and_says_why():

@@ -254,7 +254,7 @@ def report_of(failure: Failure | None, response: LLMResponse | None, price_list:
         tokens = cost = 0.0
     effect = effect_of(failure)
     report = Report(effect, hint=failure.retry_after, tokens=tokens, cost=cost)
-    report.sent = failure.sent
+    report.sent = failure.sent or failure.status is not None  # with a status it is a vendor's reply
     report.failed = effect in _FAILED or (failure.scope is Scope.TARGET and not failure.concerns_request)
     if effect is Effect.REFUSED:
         report.why = failure.summary
