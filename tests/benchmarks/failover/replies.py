@@ -31,6 +31,11 @@ ERRORS: dict[int | str, tuple[str, str | None, str]] = {  # type, code, message
         None,
         "Your request was rejected as a result of our safety system.",
     ),
+    "no_tool_parser": (
+        "BadRequestError",
+        None,
+        '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
+    ),
     "no_prefill": ("invalid_request_error", None, "This model does not support assistant message prefill."),
 }
 JSON = "application/json"
@@ -261,6 +266,12 @@ async def _error_later(asked: Asked, sleep: Sleep) -> Reply:
     yield chunk(f"data: {error(500)}\n\n") + chunk("")
 
 
+async def _foreign_error(asked: Asked, sleep: Sleep) -> Reply:
+    yield _some_words(asked)
+    await sleep(KEEPALIVE)
+    yield _chunks([f"data: {FOREIGN}\n\n", "data: [DONE]\n\n"]) + chunk("")
+
+
 async def _malformed_chunk(asked: Asked, sleep: Sleep) -> Reply:
     yield _some_words(asked) + chunk(f"data: {MALFORMED}\n\n")
     yield _chunks([*_words(asked)[BEFORE_FAULT:], *_ending(asked)]) + chunk("")
@@ -285,6 +296,8 @@ async def _refuse_prefill(asked: Asked, sleep: Sleep) -> Reply:
 
 
 MALFORMED = '{"id": "chatcmpl-1", "object": "chat.completion", "choices": ['
+# As DashScope has it: no field named error.
+FOREIGN = '{"code": "InternalError.Algo", "message": "An internal error has occured.", "request_id": "1"}'
 _CUT = _answer_cut(KEEPALIVE), _stream_cut(KEEPALIVE)  # the pause lets what came before be read first
 FAULTS: dict[str, Make] = {
     "401": _status(401, "Unauthorized"),
@@ -294,6 +307,8 @@ FAULTS: dict[str, Make] = {
     "500": _status(500, "Internal Server Error"),
     "503": _status(503, "Service Unavailable"),
     "400": _status(400, "Bad Request"),
+    "400 own": _status(400, "Bad Request", code="no_tool_parser"),
+    "foreign error": _either(_body(FOREIGN), _foreign_error),
     "context too long": _status(400, "Bad Request", code="context_length_exceeded"),
     "content filter": _status(400, "Bad Request", code="content_policy_violation"),
     "no prefill": _refuse_prefill,

@@ -55,8 +55,8 @@ def summary(scenario: Scenario, result: Result) -> str:
         return "" if wanted == scenario.callers else f"{wanted}/{scenario.callers}"
     if result.given_up:
         return ""
-    if scenario.fault == "400":
-        return "" if wanted else "hidden"
+    if wanted and scenario.fault == "400":
+        return ""
     return {"answer": "", "restarted": "restart"}.get(words[0], "broken" if "part" in words[0] else "error")
 
 
