@@ -60,14 +60,14 @@ class StreamReader:
         self._name = CallNames(request)
 
     def read(self, data: bytes) -> Iterator[StreamEvent]:
-        """Take the next bytes of the stream.
+        """Take the next bytes of the stream; an empty line is a heartbeat.
 
         Raises:
             Failure: a line in them is an error, or not what the API promises.
         """
         for line in self._lines.feed(data):
             if not self._done:
-                yield from self.feed(_parsed(line))
+                yield from self.feed(_parsed(line)) if line else (_ALIVE,)
 
     def end(self) -> Iterator[StreamEvent]:
         """Take the end of the stream: what is left of it, and Finish.

@@ -1,7 +1,7 @@
 """Newline-delimited JSON: a stream's bytes in, its lines out.
 
-https://github.com/ndjson/ndjson-spec, read 2026-11-30: lines end with LF, CR before it is white space of the JSON, and
-empty lines are passed over.
+https://github.com/ndjson/ndjson-spec, read 2026-11-30: lines end with LF, and CR before it is white space of the JSON.
+Empty lines, which readers may pass over, are signs of life.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class NdjsonReader:
         self._first = True
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take the next bytes, and return the lines that they complete, without the white space around them.
+        """Take the next bytes, and return the lines that they complete, in UTF-8, without the white space around them.
 
         Raises:
             MalformedResponse: a line is longer than it may be.
@@ -39,7 +39,7 @@ class NdjsonReader:
         for piece in rest:
             lines.append(self._taken())
             self._append(piece)
-        return [line for line in lines if line]
+        return lines
 
     def end(self) -> bytes | None:
         """Return the last line if it has no line feed; it may be cut; None where there is none."""
@@ -55,4 +55,5 @@ class NdjsonReader:
         line, self._line, self._size = b"".join(self._line), [], 0
         if self._first:
             line, self._first = line.removeprefix(_BOM), False
-        return line.strip()
+        line = line.strip()
+        return line if line.isascii() else line.decode("utf-8", "replace").encode()
