@@ -253,6 +253,18 @@ def test_idle_targets_are_forgotten_before_there_are_too_many():
     assert store.look("ill", EAGER).state == "closed"
 
 
+def test_targets_that_never_answer_are_forgotten_before_one_that_did():
+    store, _ = store_of()
+    store.give("known", store.take("known", claim()), claim(), Report(Effect.SUCCESS))
+    fail(store, "known")
+    for number in range(3 * MOST_TARGETS):  # such as models of other people's invention
+        name = f"target {number}"
+        store.give(name, store.take(name, claim()), claim(), Report(Effect.REFUSED))
+        assert len(store._records) <= MOST_TARGETS
+    assert store.look(f"target {number}", EAGER).state == "cooling"
+    assert store.look("known", EAGER).state == "open"
+
+
 def test_threads_get_one_probe_and_lose_no_failure():
     store, clock = store_of()
     with ThreadPoolExecutor(16) as pool:

@@ -12,7 +12,7 @@ from understudy.health.record import TargetRecord
 from understudy.health.store import Claim, Lease, Report, TargetHealth
 from understudy.policy import Policy
 
-MOST_TARGETS = 4096  # known at a time; those that are closed and idle are forgotten first
+MOST_TARGETS = 4096  # known at a time; idle ones are forgotten first, then who has not answered for the longest time
 
 
 class InMemoryHealthStore:
@@ -69,8 +69,7 @@ class InMemoryHealthStore:
 
     def _add(self, target: str) -> TargetRecord:
         if len(self._records) >= MOST_TARGETS:
-            idle = [name for name, known in self._records.items() if known.is_idle()]
-            for name in idle[: MOST_TARGETS // 2]:
+            for name in sorted(self._records, key=lambda name: self._records[name].worth())[: MOST_TARGETS // 2]:
                 del self._records[name]
         record = self._records[target] = TargetRecord()
         return record

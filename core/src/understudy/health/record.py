@@ -223,9 +223,9 @@ class TargetRecord:
             self._is_silent(self._silence(now), now) or (breaker.hangs and state in _GIVEN_UP),
         )
 
-    def is_idle(self) -> bool:
-        """Return whether it could be forgotten without losing anything."""
-        return self.breaker.state is BreakerState.CLOSED and self._allowance is None
+    def worth(self) -> tuple[bool, float]:
+        """Return what says how much is lost by forgetting it: less of an idle one, and of one that never answered."""
+        return self.breaker.state is not BreakerState.CLOSED or self._allowance is not None, self._answered
 
     # ---- helpers ----
 
