@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -199,26 +200,54 @@ def classify_text(text: str, *, os_error: bool = False) -> Failure:
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read when the vendor says to come back, from `retry-after-ms` and `retry-after`.
+    """Read when the vendor says to come back, from `retry-after-ms` and `retry-after`, else from the headers of limits.
+
+    Those are `x-ratelimit-reset` with any ending, read only where `x-ratelimit-remaining` with that ending is 0.
 
     Args:
         headers: the reply's headers, their names in any case.
 
     Returns:
-        Seconds, 0 or more; the larger of the two where both are there; None where neither can be read. A date is
-        measured from the reply's own Date header, so that a wrong clock here does not matter.
+        Seconds, 0 or more; the largest where there are several; None where none can be read. A date is measured from
+        the reply's own Date header, so that a wrong clock here does not matter.
     """
     lower = {name.lower(): value for name, value in headers.items()}
-    hints = [
-        hint
-        for hint in (
-            _seconds(lower.get("retry-after-ms"), 1000),
-            _seconds(lower.get("retry-after"), 1),
-            _date(lower.get("retry-after"), lower.get("date")),
-        )
-        if hint is not None
-    ]
-    return max(hints, default=None)
+    date = lower.get("date")
+    hints = [_seconds(lower.get("retry-after-ms"), 1000), read_reset(lower.get("retry-after"), date)]
+    if hints == [None, None]:
+        spent = [name for name, left in lower.items() if "ratelimit-remaining" in name and _seconds(left, 1) == 0]
+        hints = [read_reset(lower.get(name.replace("remaining", "reset")), date) for name in spent]
+    return max((hint for hint in hints if hint is not None), default=None)
+
+
+def read_reset(value: str | None, date: str | None = None) -> float | None:
+    """Read a point in time or a time span as the seconds until then.
+
+    Args:
+        value: a number of seconds, a span as Go writes it ("6m30.5s", "20ms"), a date of HTTP's or of ISO 8601, or the
+            seconds or milliseconds since 1970.
+        date: the reply's Date header.
+
+    Returns:
+        Seconds, 0 or more; None for anything else.
+    """
+    value = (value or "").strip()
+    if _SPAN.fullmatch(value):
+        value = str(sum(float(number) * _UNITS[unit] for number, unit in _SPAN_PART.findall(value)))
+    seconds = _seconds(value, 1)
+    if seconds is not None and seconds < _SINCE_1970:
+        return seconds
+    until = _timestamp(value) if seconds is None else seconds / (1000 if seconds > 100 * _SINCE_1970 else 1)
+    if until is None:
+        return None
+    since = _timestamp(date or "")
+    return max(0.0, until - (time.time() if since is None else since))
+
+
+_SINCE_1970 = 1e9  # as a number of seconds it is the year 2001, and as a time span 32 years
+_UNITS: Mapping[str, float] = {"ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_SPAN_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|s|m|h|d)")
+_SPAN = re.compile(rf"(?:{_SPAN_PART.pattern})+")
 
 
 def _seconds(value: str | None, divisor: int) -> float | None:
@@ -229,13 +258,10 @@ def _seconds(value: str | None, divisor: int) -> float | None:
     return seconds if 0 <= seconds < float("inf") else None
 
 
-def _date(value: str | None, reference: str | None) -> float | None:
-    try:
-        until = parsedate_to_datetime(value or "").timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None
-    try:
-        since = parsedate_to_datetime(reference or "").timestamp()
-    except (ValueError, TypeError, OverflowError):
-        since = time.time()
-    return max(0.0, until - since)
+def _timestamp(value: str) -> float | None:
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            return read(value).timestamp()
+        except (ValueError, TypeError, OverflowError):
+            continue
+    return None

@@ -89,3 +89,34 @@ def test_an_exception_without_words_goes_by_its_name():
 @pytest.mark.parametrize("date", ["Mon, 01 Jan 0001 00:00:00 -0000", "Fri, 31 Dec 9999 23:59:59 -2359", "soon", ""])
 def test_a_date_that_cannot_be_read_is_no_hint(date):
     assert parse_retry_after({"Retry-After": date, "Date": date}) in (None, 0.0)
+
+
+NOW = "Mon, 01 Jan 2029 00:00:00 GMT"  # of the replies below: 1861920000 s since 1970
+
+
+@pytest.mark.parametrize(
+    ("headers", "hint"),
+    [
+        ({"retry-after": "20"}, 20.0),
+        ({"retry-after": "1m30.5s"}, 90.5),
+        ({"retry-after": "Mon, 01 Jan 2029 00:01:00 GMT"}, 60.0),
+        ({"retry-after": "2029-01-01T00:02:00Z"}, 120.0),
+        ({"retry-after": "1861920007"}, 7.0),
+        ({"retry-after-ms": "1500", "retry-after": "1"}, 1.5),
+        ({"x-ratelimit-reset-requests": "1m30.5s", "x-ratelimit-remaining-requests": "0"}, 90.5),
+        ({"X-RateLimit-Reset-Tokens": "20ms", "X-RateLimit-Remaining-Tokens": "0"}, 0.02),
+        ({"x-ratelimit-reset-requests-day": "33011.38", "x-ratelimit-remaining-requests-day": "0.0"}, 33011.38),
+        ({"x-ratelimit-reset": "1861920042000", "x-ratelimit-remaining": "0"}, 42.0),
+        ({"x-ratelimit-reset": "1861920042", "x-ratelimit-remaining": "0"}, 42.0),
+        ({"ratelimit-reset": "9", "ratelimit-remaining": "0"}, 9.0),
+        ({"x-ratelimit-reset-a": "1h2m3s", "x-ratelimit-remaining-a": "0", "x-ratelimit-remaining-b": "0"}, 3723.0),
+        # What is not used up says nothing, and what is said outright comes first.
+        ({"x-ratelimit-reset-tokens": "6m", "x-ratelimit-remaining-tokens": "10"}, None),
+        ({"x-ratelimit-reset-tokens": "6m", "x-ratelimit-remaining-requests": "0"}, None),
+        ({"x-ratelimit-reset-tokens": "6m"}, None),
+        ({"x-ratelimit-reset-tokens": "6m", "x-ratelimit-remaining-tokens": "0", "retry-after": "0"}, 0.0),
+        *(({"retry-after": odd}, None) for odd in ("soon", "-1", "inf", "nan", "5 s", "s", "1x", "9" * 400 + "s")),
+    ],
+)
+def test_when_to_come_back_is_read_in_the_forms_that_vendors_use(headers, hint):
+    assert parse_retry_after({**headers, "date": NOW}) == pytest.approx(hint)

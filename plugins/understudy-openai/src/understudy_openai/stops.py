@@ -58,10 +58,10 @@ ENDINGS: Mapping[str, FinishReason | type[Failure]] = {
 
 
 def ending_of(reason: str) -> FinishReason | type[Failure]:
-    """Return how an answer ended by its finish_reason, in any case: UNKNOWN for one that is new; or which failure it is.
+    """Return how an answer ended: UNKNOWN for a reason that is new; or which failure the reason means.
 
     Args:
-        reason: what the server told.
+        reason: the finish_reason that the server told, in any case.
     """
     return ENDINGS.get(reason.strip().lower(), FinishReason.UNKNOWN)
 
