@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from understudy.engine.commands import End, Outcome, Verdict
 from understudy.errors import CircuitOpen, Failure, LimitReached, Scope, StreamInterrupted
+from understudy.frozen import freeze, unfrozen
 from understudy.policy import Policy
 from understudy.response import Attempt, AttemptOutcome
 from understudy.target import Target
@@ -146,25 +147,15 @@ class CallState:
             came = "left to end" if left else "cancelled"
         state.attempt = len(self.attempts)
         usage = source.usage if source is not None else None
-        self.attempts.append(
-            Attempt(
-                target=target.label,
-                provider=target.provider,
-                model=(source.model if source else None) or target.model,
-                outcome=came,
-                reason=reason,
-                number=state.tries,
-                failure=failure,
-                seconds=outcome.at - admission.at,
-                wait=state.wait,
-                usage=usage,
-                request_id=source.request_id if source else None,
-                breaker=admission.breaker,
-                decision=decision,
-                price_list=target.price_list,
-                wasted=0 if usage is not None or left else outcome.wasted,
-            )
-        )
+        attempt = unfrozen(Attempt)
+        attempt.target, attempt.provider, attempt.price_list = target.label, target.provider, target.price_list
+        attempt.model = (source.model if source else None) or target.model
+        attempt.outcome, attempt.reason, attempt.number, attempt.failure = came, reason, state.tries, failure
+        attempt.seconds, attempt.wait = outcome.at - admission.at, state.wait
+        attempt.usage, attempt.request_id = usage, source.request_id if source else None
+        attempt.breaker, attempt.decision = admission.breaker, decision
+        attempt.wasted = 0 if usage is not None or left else outcome.wasted
+        self.attempts.append(freeze(attempt, Attempt))
         state.wait = 0.0
 
     def note_skip(self, index: int, admission: Outcome) -> None:

@@ -11,8 +11,9 @@ from understudy.engine.commands import Call, Cancel, Outcome
 from understudy.errors import Effect, Failure, ProviderUnavailable, RequestRejected, Scope, StreamInterrupted, Timeout
 from understudy.events import current_call
 from understudy.execution.call import AttemptState, Execution
-from understudy.execution.outcomes import copy_with, interrupted, own_failure
+from understudy.execution.outcomes import interrupted, own_failure
 from understudy.execution.validation import check_answer, usage_fault
+from understudy.frozen import copy_with
 from understudy.health.admission import EVIDENCE, report_of
 from understudy.health.store import Report
 from understudy.messages import Request

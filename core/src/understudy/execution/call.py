@@ -10,9 +10,10 @@ from understudy.engine.commands import Admit, Command, Enter, Outcome, Switch, V
 from understudy.engine.decision import Procedure, decide
 from understudy.engine.timeouts import Times, is_long, times_for
 from understudy.errors import Failure, LimitReached, TooManyCalls
-from understudy.execution.outcomes import conclude, copy_with, lack_of
+from understudy.execution.outcomes import conclude, lack_of
 from understudy.execution.reporting import Reporter
 from understudy.execution.validation import Validator
+from understudy.frozen import copy_with
 from understudy.health.admission import Admission, refusal
 from understudy.health.leases import CallLeases
 from understudy.health.store import Lease

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import deque
 from dataclasses import dataclass
 from math import exp, inf
@@ -37,10 +38,11 @@ UNKNOWN = Latency()
 class Latencies:
     """What one target's answers to one kind of call took."""
 
-    __slots__ = ("_average", "_latest", "_measured", "_sampled", "_unsorted", "median", "p95")
+    __slots__ = ("_average", "_latest", "_measured", "_ordered", "_sampled", "_unsorted", "median", "p95")
 
     def __init__(self) -> None:
         self._latest: deque[float] = deque(maxlen=SAMPLES)
+        self._ordered: list[float] = []  # the same
         self._average: float | None = None
         self._measured = 0.0
         self._sampled = 0.0
@@ -68,12 +70,17 @@ class Latencies:
         stale = bool(latest) and now > self._sampled + REMEMBERED
         if stale:
             self.forget()
+        ordered = self._ordered
+        if len(ordered) != len(latest):  # the record was loaded
+            ordered = self._ordered = sorted(latest)
+        if len(latest) == SAMPLES:
+            del ordered[bisect_left(ordered, latest[0])]  # it goes when the next one comes
         latest.append(seconds)
+        insort(ordered, seconds)
         self._sampled = now
         self._unsorted += 1
         if len(latest) < ENOUGH_SAMPLES or (self.p95 is not None and self._unsorted < UNSORTED):
             return stale
-        ordered = sorted(latest)
         self.p95, self.median = ordered[-1 - len(ordered) // 20], ordered[len(ordered) // 2]  # one in 20 took longer
         self._unsorted = 0
         return True
