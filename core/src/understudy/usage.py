@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+# These providers are free: the first is no model, the second runs on the user's own machine.
+UNPAID = ("echo", "ollama")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Tokens that a reply cost, as the vendor counted them.

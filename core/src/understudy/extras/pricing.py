@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from understudy.messages import File, Image, Request, Text, Thinking, ToolCall, ToolResult
-from understudy.usage import Usage
+from understudy.usage import UNPAID, Usage
 
 IMAGE_TOKENS = 1600  # to which Anthropic scales a larger one down (its documentation, "Vision"); others take fewer
 FILE_TOKENS = 3000  # a dense page of a PDF (Anthropic's documentation, "PDF support": 1,500 to 3,000 a page)
@@ -28,8 +28,6 @@ BYTES_PER_TOKEN = 4  # of UTF-8; "about 4 characters" of English text, says Open
 
 # Our names of vendors, where the price list has others.
 _VENDORS = MappingProxyType({"claude": "anthropic", "gemini": "google", "gemini-legacy": "google", "vertex": "google"})
-# These are free: the first is no model, the second runs on the user's own machine.
-UNPAID = ("echo", "ollama")
 
 
 @cache

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from understudy.config_file import ProviderTable
 from understudy.discovery.registry import ProviderRegistry
 from understudy.errors import AmbiguousProvider, BrokenPlugin, ConfigurationError, PluginError
-from understudy.extras.pricing import UNPAID
 from understudy.provider import ChatProvider, LLMProvider, Route
 from understudy.routing.adapters import PlainProvider, UnconfiguredProvider
 from understudy.settings import Settings
 from understudy.target import Target
+from understudy.usage import UNPAID
 
 logger = logging.getLogger("understudy")
 
