@@ -1,69 +1,15 @@
-"""How answers end: by a reason that the server tells, or at a stop text, which is applied where an answer is read.
+"""Stop texts, applied where an answer is read: OpenAI's models that reason take none, nor does the Responses API.
 
-OpenAI's models that reason take no stop texts, nor does the Responses API.
 A server that stops by itself leaves nothing to cut. Where it goes on, what comes after the stop text is paid for and
 not shown; a stream is read to its end all the same, which tells its tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from understudy import Failure, FinishReason, Part, StreamEvent, Text, TextDelta, ToolCallDelta
-from understudy.errors import ContentBlocked, MalformedResponse, Overloaded, RequestRefused, ServerError, Timeout
-
-# finish_reason: how an answer ended, or which failure it is; one that is not here is new, and told as unknown.
-# OpenAI's reference; others are named, from their references and from public reports, read 2026-11-30.
-ENDINGS: Mapping[str, FinishReason | type[Failure]] = {
-    "stop": FinishReason.STOP,
-    "end_turn": FinishReason.STOP,  # xAI, Anthropic's word
-    "eos": FinishReason.STOP,  # Together
-    "eos_token": FinishReason.STOP,  # TGI
-    "stop_sequence": FinishReason.STOP,  # TGI, Anthropic's word
-    "length": FinishReason.LENGTH,
-    "max_tokens": FinishReason.LENGTH,  # Anthropic's word
-    "model_length": FinishReason.LENGTH,  # Mistral: the window ran out
-    "model_context_window_exceeded": FinishReason.LENGTH,  # z.ai, Anthropic's word
-    "context_length_exceeded": FinishReason.LENGTH,
-    "context_window_exceeded": FinishReason.LENGTH,
-    "max_output_tokens": FinishReason.LENGTH,
-    "tool_calls": FinishReason.TOOL_CALLS,
-    "tool_call": FinishReason.TOOL_CALLS,
-    "tool_use": FinishReason.TOOL_CALLS,  # Anthropic's word
-    "function_call": FinishReason.TOOL_CALLS,
-    "content_filter": ContentBlocked,
-    "content_filtered": ContentBlocked,  # Bedrock
-    "guardrail_intervened": ContentBlocked,  # Bedrock
-    "refusal": ContentBlocked,  # Anthropic's word
-    "safety": ContentBlocked,  # Google's word
-    "prohibited_content": ContentBlocked,
-    "blocklist": ContentBlocked,
-    "sensitive": ContentBlocked,  # z.ai
-    "recitation": RequestRefused,  # Google's word: another model would answer
-    "malformed_function_call": MalformedResponse,  # Google's word
-    "function_call_filter: malformed_function_call": MalformedResponse,  # Google's compatible endpoint
-    "unexpected_tool_call": MalformedResponse,
-    "abort": ServerError,  # vLLM, SGLang
-    "aborted": ServerError,
-    "cancelled": ServerError,
-    "error": ServerError,  # Mistral, OpenRouter, vLLM
-    "failed": ServerError,
-    "insufficient_system_resource": Overloaded,  # DeepSeek
-    "model_overloaded": Overloaded,
-    "overloaded": Overloaded,
-    "network_error": ServerError,  # z.ai
-    "timeout": Timeout,
-}
-
-
-def ending_of(reason: str) -> FinishReason | type[Failure]:
-    """Return how an answer ended: UNKNOWN for a reason that is new; or which failure the reason means.
-
-    Args:
-        reason: the finish_reason that the server told, in any case.
-    """
-    return ENDINGS.get(reason.strip().lower(), FinishReason.UNKNOWN)
+from understudy import Part, StreamEvent, Text, TextDelta, ToolCallDelta
 
 
 def find_stop(text: str, stops: Sequence[str]) -> tuple[int, str] | None:
