@@ -15,12 +15,14 @@ Then `groq` works in a route like any other name. This file never holds a key, o
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from understudy.errors import ConfigurationError
+from understudy.files import read_toml
 
 if TYPE_CHECKING:
     from understudy.limits import Limits
@@ -28,6 +30,22 @@ if TYPE_CHECKING:
 Entry = TypeVar("Entry")
 
 _KEYS = ("uses", "base_url", "api_key_env", "model")
+# Where a vendor's key may be sent whoever says so: to that vendor (genai-prices 0.2.3, data.py, the api_pattern of each
+# provider, read 2026-11-30).
+_HOSTS = {
+    "ANTHROPIC_API_KEY": "api.anthropic.com",
+    "CEREBRAS_API_KEY": "api.cerebras.ai",
+    "COHERE_API_KEY": "api.cohere.com",
+    "DEEPSEEK_API_KEY": "api.deepseek.com",
+    "FIREWORKS_API_KEY": "api.fireworks.ai",
+    "GROQ_API_KEY": "api.groq.com",
+    "MISTRAL_API_KEY": "api.mistral.ai",
+    "OPENAI_API_KEY": "api.openai.com",
+    "OPENROUTER_API_KEY": "openrouter.ai",
+    "PERPLEXITY_API_KEY": "api.perplexity.ai",
+    "TOGETHER_API_KEY": "api.together.xyz",
+    "XAI_API_KEY": "api.x.ai",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +59,16 @@ class ProviderTable:
         base_url: where it is reached; None for that provider's own address.
         api_key_env: the variable that holds the key; "" for a server without keys; None where nothing is said.
         model: the default model; None for that provider's own.
+        rank: how far the file is trusted: 0 as the arguments are, 1 as the environment, 2 as a file.
     """
 
     name: str
     origin: str
     uses: str
-    base_url: str | None = None
+    base_url: str | None = field(default=None, repr=False)  # it may hold a password
     api_key_env: str | None = None
     model: str | None = None
+    rank: int = field(default=0, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,29 +85,39 @@ class Tables:
     limits: Mapping[str, Limits] = field(default_factory=dict)
 
 
-def read_tables(file: Path | None) -> Tables:
-    """Read the tables of a file; none where there is no file.
+def key_variable(name: str) -> str:
+    """Return the variable that holds the key of a provider of that name, where nothing else is said."""
+    return re.sub(r"[^A-Z0-9]", "_", name.upper()) + "_API_KEY"
+
+
+def is_at_home(variable: str, url: str) -> bool:
+    """Return whether an address is that of the vendor whose key a variable holds, as far as that is known."""
+    host = _HOSTS.get(variable)
+    return host is not None and re.fullmatch(rf"https://{re.escape(host)}(?::443)?(?:/.*)?", url.strip()) is not None
+
+
+def read_tables(file: Path, rank: int = 0, trusted: bool = False) -> Tables:
+    """Read the tables of a file.
+
+    Args:
+        file: the file.
+        rank: how far it is trusted.
+        trusted: whether it is read whoever owns it.
 
     Raises:
+        ForeignFile: somebody else can write it.
         ConfigurationError: the file cannot be read, or says something that is not understood.
     """
-    if file is None:
-        return Tables()
-    import tomllib
-
-    try:
-        document = tomllib.loads(file.read_text("utf-8-sig"))
-    except OSError as error:
-        raise ConfigurationError(f"{file}: expected a file that can be read, found: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file}: expected TOML in UTF-8, found: {error}") from error
+    document = read_toml(file, trusted=trusted)
     providers, limits = document.pop("providers", {}), document.pop("limits", {})
     if document or not isinstance(providers, dict) or not isinstance(limits, dict):
         wrong = "limits" if isinstance(providers, dict) else "providers"
         found = ", ".join(map(repr, document)) or f"something else under {wrong!r}"
         raise ConfigurationError(f"{file}: expected tables [providers.NAME] and [limits.NAME], found {found}")
+    named = _read_each("providers", providers, _read_provider, file)
     return Tables(
-        _read_each("providers", providers, _read_provider, file), _read_each("limits", limits, _read_limits, file)
+        {name: replace(table, rank=rank) for name, table in named.items()},
+        _read_each("limits", limits, _read_limits, file),
     )
 
 

@@ -146,8 +146,8 @@ class Failure(UnderstudyError):
         self.provider = provider
         self.model = model
         self.status = status
-        self.code = code
-        self.request_id = request_id
+        self.code = conceal(code) if isinstance(code, str) else code
+        self.request_id = conceal(request_id) if isinstance(request_id, str) else request_id
         self.retry_after = retry_after
         self.retryable = retryable
         self.adaptation = adaptation

@@ -1,31 +1,41 @@
 """Where keys, URLs and names come from: arguments, then the environment, then `.env`, then defaults.
 
-The only module that reads the environment or a `.env` file. It never changes os.environ. What `understudy.toml` says
-of providers under names of their own, and of limits, is read by config_file.py and answered from here.
+The only module that reads the environment, which it never changes. What `.env` says is read by env_file.py, what
+`understudy.toml` says of providers under names of their own and of limits by config_file.py; both are answered here.
 """
 
 from __future__ import annotations
 
+import base64
 import copy
 import hashlib
-import io
-import logging
+import itertools
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote, urlsplit
 
-from understudy.config_file import ProviderTable, read_tables
+from understudy.config_file import ProviderTable, Tables, is_at_home, key_variable, read_tables
+from understudy.env_file import read_env_file, tell_once
 from understudy.errors import ConfigurationError
+from understudy.files import ForeignFile, find_file
 from understudy.masking import register_secret
 
 if TYPE_CHECKING:
     from understudy.limits import Limits
 
-logger = logging.getLogger("understudy")
+# How far a place is trusted: less from one to the next.
+_ARGUMENTS, _ENVIRONMENT, _FILES = range(3)
 
-_told: dict[tuple[Path, tuple[int, ...]], object] = {}  # files whose faults were logged already
+
+class _Found(NamedTuple):
+    """A value, the name it stood under, where it was found, and how far that place is trusted."""
+
+    value: str
+    name: str
+    origin: str
+    rank: int
 
 
 class Secret:
@@ -69,6 +79,7 @@ class Settings:
     """Named texts, each with the place where it was found.
 
     Lines of `.env` that cannot be parsed are passed over. They are logged once, and `env_faults` holds their numbers.
+    So is a file that others can write, unless LLM_TRUSTED_FOLDERS names its folder; `passed_over` says why.
 
     Args:
         arguments: values that override everything else.
@@ -91,19 +102,33 @@ class Settings:
             if not isinstance(value, str):
                 raise ConfigurationError(f"{name} in the arguments: expected a text, found {type(value).__name__}")
         start = Path("." if directory is None else directory)
-        self.env_file = find_file(".env", start)
-        self.config_file = find_file("understudy.toml", start)
-        self.lock_file = find_file("understudy.lock", start)  # trust.py reads it, when a plugin is to load
-        tables = read_tables(self.config_file)
+        self._layers: tuple[tuple[str, Mapping[str, str], int], ...] = (
+            ("the arguments", dict(arguments or {}), _ARGUMENTS),
+            ("the environment", dict(os.environ if environment is None else environment), _ENVIRONMENT),
+        )
+        self.trusted_folders, self._trusted_as = self._read_trusted_folders()
+        self._table: ProviderTable | None = None
+        self._account: list[tuple[str, _Found]] | None = None  # its keys and addresses, as they are read
+        self.passed_over: tuple[str, ...] = ()
+        self.lock_file = find_file("understudy.lock", start, everywhere=True)  # trust.py reads it
+        self.env_faults: tuple[int, ...] = ()
+        self.env_file, self.config_file = find_file(".env", start), find_file("understudy.toml", start)
+        try:
+            if self.env_file is not None:
+                in_file, self.env_faults = read_env_file(self.env_file, self.trusts(self.env_file))
+                self._layers += ((str(self.env_file), in_file, self._rank(self.env_file)),)
+        except ForeignFile as error:
+            self.env_file = None
+            self._pass_over(error)
+        file, tables = self.config_file, Tables()
+        try:
+            if file is not None:
+                tables = read_tables(file, self._rank(file), self.trusts(file))
+        except ForeignFile as error:
+            self.config_file = None
+            self._pass_over(error)
         self.tables: Mapping[str, ProviderTable] = tables.providers
         self.limits: Mapping[str, Limits] = tables.limits  # by label or provider name
-        self._table: ProviderTable | None = None
-        in_file, self.env_faults = _read_env_file(self.env_file) if self.env_file else ({}, ())
-        self._layers: tuple[tuple[str, Mapping[str, str]], ...] = (
-            ("the arguments", dict(arguments or {})),
-            ("the environment", dict(os.environ if environment is None else environment)),
-            (str(self.env_file), in_file),
-        )
 
     def __repr__(self) -> str:
         return f"Settings(env_file={str(self.env_file) if self.env_file else None!r})"
@@ -115,14 +140,41 @@ class Settings:
             The value stripped of white space, the name it stood under, and where it was found; None where every name is
             missing or empty.
         """
+        found = self._find(*names)
+        return found[:3] if found else None
+
+    def _find(self, *names: str) -> _Found | None:
         for name in names:
-            for origin, values in self._layers:
+            for origin, values, rank in self._layers:
                 value = values.get(name)
                 if value is not None:
                     if value.strip():
-                        return value.strip(), name, origin
+                        return _Found(value.strip(), name, origin, rank)
                     break  # an empty value in a higher layer hides those below, as in a shell
         return None
+
+    def _read_trusted_folders(self) -> tuple[frozenset[Path], int]:
+        """Read LLM_TRUSTED_FOLDERS before any file: what a file says of itself does not count."""
+        found = self._find("LLM_TRUSTED_FOLDERS")
+        folders = [os.path.expanduser(text) for text in self.names("LLM_TRUSTED_FOLDERS")]
+        for folder in folders:
+            if found and not os.path.isabs(folder):
+                raise ConfigurationError(
+                    f"{found.name} in {found.origin}: expected whole paths of folders with commas between, as in "
+                    f"{Path.cwd()}, found {folder!r}"
+                )
+        return frozenset(map(Path, map(os.path.realpath, folders))), found.rank if found else _FILES
+
+    def trusts(self, file: Path) -> bool:
+        """Return whether LLM_TRUSTED_FOLDERS, in the arguments or the environment, names a file's folder."""
+        return file.parent in self.trusted_folders
+
+    def _rank(self, file: Path) -> int:
+        return self._trusted_as if self.trusts(file) else _FILES
+
+    def _pass_over(self, error: ForeignFile) -> None:
+        self.passed_over += (str(error),)
+        tell_once(str(error), "%s", error)
 
     def get(self, *names: str, default: str | None = None) -> str | None:
         """Return the first of these settings that is there and not empty, or the default."""
@@ -141,7 +193,7 @@ class Settings:
                 return f'{self._table.origin}: expected api_key_env = "VARIABLE" ("" for a server without keys)'
             names = (self._table.api_key_env or names[0],) if self._table.api_key_env else names
         for name in names:
-            for origin, values in self._layers:
+            for origin, values, _ in self._layers:
                 if name in values and not values[name].strip():
                     return f"{name} is empty in {origin}: expected a value"
         where = f"in the environment or {self.env_file or 'a .env file'}"
@@ -155,10 +207,10 @@ class Settings:
         Raises:
             ConfigurationError: the key holds white space, control characters, or letters outside ASCII.
         """
-        found = self.find(*names)
+        found = self._find(*names)
         if found is None:
             return None
-        value, name, origin = found
+        value, name, origin, _ = found
         register_secret(value)
         bad = next((c for c in value if not "!" <= c <= "~"), None)
         if bad is not None:
@@ -166,7 +218,23 @@ class Settings:
                 f"{name} in {origin}: expected a key of printable ASCII characters without spaces, "
                 f"found {_name_character(bad)} inside it; copy the key again"
             )
+        self._join("key", found)
         return Secret(value)
+
+    def credentials_file(self, name: str) -> str | None:
+        """Return the path of a file of credentials, and take note that an account has some, its own or the machine's.
+
+        They are trusted as the environment is, whoever names them: a `.env` could name anybody's.
+        """
+        found = self._find(name)
+        machine = _Found("", "credentials of this machine", "the environment", _ENVIRONMENT)
+        self._join("key", found if found and found.rank < _ENVIRONMENT else machine)
+        return found.value if found else None
+
+    def sends(self, *names: str) -> None:
+        """Take note that what these hold goes to an account's address, too: to the SDK they are headers, say."""
+        for found in filter(None, map(self._find, names)):
+            self._join("key", found)
 
     def url(self, *names: str, default: str | None = None) -> str | None:
         """Return a base URL without its trailing slash; the default where none is set.
@@ -175,19 +243,56 @@ class Settings:
             ConfigurationError: it is set and empty, or has no scheme http or https, or no host.
         """
         for name in names:
-            for origin, values in self._layers:
+            for origin, values, rank in self._layers:
                 value = values.get(name)
                 if value is not None:
+                    self._join("address", _Found(value, name, origin, rank))
                     return _check_url(value.strip(), name, origin)
         return default
 
+    def find_address(self, *names: str) -> tuple[str, str, str] | None:
+        """Look up an address that is no URL, as `find` does."""
+        found = self._find(*names)
+        if found is not None:
+            self._join("address", found)
+        return found[:3] if found else None
+
+    def for_account(self) -> Settings:
+        """Return these settings for reading one key and one address, of which the key may not be trusted more.
+
+        Raises:
+            ConfigurationError: in these settings, when the second of the two is read and does not fit.
+        """
+        own = copy.copy(self)
+        own._account = list(self._account or ())
+        return own
+
+    def _join(self, what: str, found: _Found) -> None:
+        """Note a "key" or an "address" of an account, and see that each key may go to each address."""
+        if self._account is None:
+            return
+        self._account.append((what, found))
+        keys, addresses = ([one for kind, one in self._account if kind == wanted] for wanted in ("key", "address"))
+        for key, address in itertools.product(keys, addresses):
+            if key.rank >= address.rank or is_at_home(key.name, address.value):
+                continue
+            ways = [] if address.name == "base_url" else [f"{address.name} in {key.origin}, too"]
+            raise ConfigurationError(
+                f"{address.name} in {address.origin} would get {key.name} of {key.origin}: set "
+                f"{' or '.join([*ways, *self._unlock(address)])}; a key goes to no address from a place that is "
+                "trusted less than the key's own"
+            )
+
+    def _unlock(self, found: _Found) -> list[str]:
+        """Say how what was found in a file can be allowed; nothing where it was in none."""
+        file = self.config_file if found.name in ("base_url", "api_key_env") else self.env_file
+        trusting = f"LLM_TRUSTED_FOLDERS={file and file.parent}, if you trust whoever writes there"
+        return [trusting] if found.rank == _FILES else []
+
     def for_provider(self, name: str) -> Settings:
         """Return these settings as the provider of that name sees them: with its table, where it has one."""
-        table = self.tables.get(name)
-        if table is None:
-            return self
-        own = copy.copy(self)
-        own._table = table
+        own = self.for_account()
+        own._table = self.tables.get(name)
         return own
 
     def under_name(self, name: str, *, base_url: str, api_key_env: str | None, model: str) -> Settings:
@@ -204,9 +309,9 @@ class Settings:
             api_key_env: the variable that holds its key; "" for a server without keys.
             model: the model that is asked by default.
         """
-        table = self._table
+        table, rank = self._table, _ARGUMENTS
         if table is not None and (table.api_key_env is not None or table.base_url is not None):
-            api_key_env = table.api_key_env  # a key never follows another address
+            api_key_env, rank = table.api_key_env, table.rank  # a key never follows another address
         own = copy.copy(self)
         own._table = ProviderTable(
             table.name if table else name,
@@ -215,6 +320,7 @@ class Settings:
             base_url,
             api_key_env,
             model,
+            rank,
         )
         return own
 
@@ -234,11 +340,22 @@ class Settings:
         A table with a `base_url` and no `api_key_env` has none: the vendor's own key must not go to another host.
 
         Raises:
-            ConfigurationError: the key is malformed.
+            ConfigurationError: the key is malformed, or not one that the table may name.
         """
-        if self._table is not None and (self._table.api_key_env is not None or self._table.base_url is not None):
-            return self.secret(self._table.api_key_env) if self._table.api_key_env else None
-        return self.secret(*names)
+        table = self._table
+        if table is None or (table.api_key_env is None and table.base_url is None):
+            return self.secret(*names)
+        if not table.api_key_env:
+            return None
+        found, own = self._find(table.api_key_env), (key_variable(table.name), *names)
+        known = is_at_home(table.api_key_env, table.base_url or "")
+        if found is not None and found.rank < table.rank and found.name not in own and not known:
+            raise ConfigurationError(
+                f"api_key_env in {table.origin}: expected {' or '.join(own)}, found {found.name!r} of {found.origin}, "
+                "of which a file may not send just any variable; rename it, or set "
+                + "".join(self._unlock(_Found("", "api_key_env", table.origin, _FILES)))
+            )
+        return self.secret(table.api_key_env)
 
     def base_url(self, *names: str, default: str) -> str:
         """Return a provider's address: its table's, else the first of these that is set, else the default.
@@ -247,7 +364,9 @@ class Settings:
             ConfigurationError: the address is malformed.
         """
         if self._table is not None and self._table.base_url is not None:
-            return _check_url(self._table.base_url.strip(), "base_url", self._table.origin)
+            address = _Found(self._table.base_url.strip(), "base_url", self._table.origin, self._table.rank)
+            self._join("address", address)
+            return _check_url(*address[:3])
         return self.url(*names, default=default) or default
 
     def model(self, *names: str, default: str) -> str:
@@ -279,53 +398,6 @@ class Settings:
         return tuple(entry.strip() for entry in (self.get(name) or "").split(",") if entry.strip())
 
 
-def find_file(name: str, directory: Path) -> Path | None:
-    """Find the nearest file of a name in a directory or those above it; None where there is none.
-
-    What is not a file is passed over: a folder of that name, or a pipe, which could wait for ever.
-    """
-    try:
-        start = directory.resolve()
-        return next((file for folder in (start, *start.parents) if (file := folder / name).is_file()), None)
-    except OSError:  # the directory was removed, or one above may not be entered
-        return None
-
-
-def _read_env_file(path: Path) -> tuple[Mapping[str, str], tuple[int, ...]]:
-    """Return what a `.env` says, and the numbers of the lines that are passed over because they cannot be parsed."""
-    from dotenv.parser import parse_stream
-
-    try:
-        text = path.read_text("utf-8-sig")  # an editor may have put a byte order mark before the first name
-    except OSError as error:
-        raise ConfigurationError(f"{path}: expected a file that can be read, found: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        place = error.start
-    else:
-        values: dict[str, str | None] = {}
-        faults: list[int] = []
-        for binding in parse_stream(io.StringIO(text)):
-            if binding.error:  # what it begins with are the empty lines before it
-                start = binding.original.string
-                faults.append(binding.original.line + start[: len(start) - len(start.lstrip())].count("\n"))
-            elif binding.key is not None:
-                values[binding.key] = binding.value
-        if faults:
-            _tell_of_faults(path, tuple(faults))
-        return {name: value for name, value in values.items() if value is not None}, tuple(faults)
-    # Out here, because that error holds the file's whole contents.
-    raise ConfigurationError(
-        f"{path}: expected text in UTF-8, found another encoding at byte {place}; save it as UTF-8"
-    )
-
-
-def _tell_of_faults(path: Path, lines: tuple[int, ...]) -> None:
-    news = object()
-    if _told.setdefault((path, lines), news) is news:  # the line itself may hold a key: it is not shown
-        where = f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}"
-        logger.warning("%s, %s: expected NAME=value, found something else, which is passed over", path, where)
-
-
 def _check_url(value: str, name: str, origin: str) -> str:
     fault = _find_fault(value)
     if fault:  # the value itself is not shown: it may hold a password, or be a key in the wrong place
@@ -334,7 +406,11 @@ def _check_url(value: str, name: str, origin: str) -> str:
             "correct it or remove the variable"
         )
     parts = urlsplit(value)
-    register_secret(parts.password or parts.username or "")
+    login = unquote(parts.username or ""), unquote(parts.password or "")
+    for secret in (parts.password or parts.username or "", login[1] or login[0]):
+        register_secret(secret)
+    if any(login):  # as a header has it
+        register_secret(base64.b64encode(":".join(login).encode()).decode())
     return value.rstrip("/")
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from understudy import hookspecs
+from understudy.config_file import key_variable
 from understudy.errors import BrokenPlugin, ConfigurationError
 from understudy.masking import conceal
 
@@ -148,7 +148,7 @@ def read_arguments(cls: type, name: str, settings: Settings) -> dict[str, Any]:
     required = {one.name for one in parameters if one.default is one.empty and one.kind not in _STARRED}
     arguments: dict[str, Any] = {"settings": settings} if "settings" in named else {}
     if "api_key" in named:
-        variable = re.sub(r"[^A-Z0-9]", "_", name.upper()) + "_API_KEY"
+        variable = key_variable(name)
         key = settings.api_key(variable)
         if key is not None or not settings.needs_key:
             arguments["api_key"] = key.reveal() if key is not None else ""

@@ -39,7 +39,7 @@ def is_hosted(url: str) -> bool:
 
 
 def _read_host(settings: Settings) -> str | None:
-    found = settings.find("OLLAMA_HOST")
+    found = settings.find_address("OLLAMA_HOST")
     if found is None:
         return None
     value, name, origin = found
