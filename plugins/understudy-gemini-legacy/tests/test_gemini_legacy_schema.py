@@ -10,7 +10,7 @@ import pytest
 
 from understudy import Message, Request, Tool
 from understudy.errors import UnsupportedRequest
-from understudy_gemini_legacy.schema import translate
+from understudy_gemini_wire.schema import translate
 from understudy_gemini_legacy.wire import request_body
 
 TEXT = {"type": "string"}

@@ -42,7 +42,7 @@ def failure_of_reply(status: int, headers: Mapping[str, str], body: Any, key_for
         body: the reply's body, as text, bytes or parsed JSON.
         key_form: whether the key has the form that Google refuses by now; None where no key was sent.
     """
-    failure = shared.failure_of_reply(status, headers, body, key_form, signed=False)
+    failure = shared.failure_of_reply(status, headers, body, key_form)
     if type(failure) is ModelNotFound and _OLD_PROJECTS_ONLY.search(failure.message):
         failure.message += _NEWER_MODEL_ADVICE
     return failure

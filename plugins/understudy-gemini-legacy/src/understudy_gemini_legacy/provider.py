@@ -5,26 +5,29 @@ The SDK's own way to be asynchronous is gRPC, which is not used here: async call
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from understudy import Capabilities, ChatProvider, LLMResponse, Request, Settings, StreamEvent
+from understudy import Capabilities, ChatProvider, Failure, LLMResponse, Request, Settings, StreamEvent
 from understudy.provider import Pace
 from understudy_gemini_legacy.failures import failure_of_exception, failure_of_reply
 from understudy_gemini_legacy.models import DEFAULT_MODEL, Room, room_for
 from understudy_gemini_legacy.options import PROVIDER, own_config
-from understudy_gemini_legacy.streaming import ElementReader
 from understudy_gemini_legacy.wire import request_body
+from understudy_gemini_wire.adaptations import WITHOUT_SIGNATURES
+from understudy_gemini_wire.chunks import ChunkReader
 from understudy_gemini_wire.failures import key_form
 from understudy_gemini_wire.models import answering_model, ending_warnings, takes_prefill
-from understudy_gemini_wire.streaming import StreamReader
-from understudy_gemini_wire.wire import Asked, names_in, response_of
+from understudy_gemini_wire.refusals import Refusals
+from understudy_gemini_wire.streaming import StreamReader, response_of_document
+from understudy_gemini_wire.wire import Asked, names_in
 from understudy_toolkit import calls
 from understudy_toolkit.account import read_account
 from understudy_toolkit.lanes import Ask, SyncLane
+from understudy_toolkit.machine import REQUESTS
 from understudy_toolkit.sdk_lane import SdkLane
 
 BASE_URL = "https://generativelanguage.googleapis.com"
@@ -59,11 +62,12 @@ class GeminiLegacyProvider(ChatProvider):
             default_url=BASE_URL,
             model=("GEMINI_LEGACY_MODEL", "GEMINI_MODEL"),
             default_model=DEFAULT_MODEL,
+            sdk=REQUESTS,
         )
         self.default_model: str = self._account.model
         self.credential = self._account.credential
-        of_reply = partial(failure_of_reply, key_form=key_form(self._account.key))
-        self._replies = calls.Replies(self._name, of_reply, failure_of_exception, STREAMS)
+        self._failure_of_reply = partial(failure_of_reply, key_form=key_form(self._account.key))
+        self._refusals = Refusals(self._account.base_url, unable=(WITHOUT_SIGNATURES,))  # the SDK cannot carry a sign
         self._lane: SyncLane = SdkLane("understudy_gemini_legacy.sdk", self._account)
         self.capabilities = replace(self.capabilities, prefill=self.takes_prefill(self.default_model))
 
@@ -91,20 +95,29 @@ class GeminiLegacyProvider(ChatProvider):
     def _prepare(self, request: Request, *, stream: bool = False) -> calls.Call:
         self._account.check(self._name)
         model = request.model or self.default_model
-        with calls.failures_of(model, self._replies):
+        with calls.failures_of(model, self._replies()):
             body, warnings = request_body(request, model, self._name, self._today())
+            warnings += self._refusals.adapt(body, model, request)
+        mend = self._refusals.mender(model, body)
         ask = Ask(
             path=f"/v1beta/{body['model']}:{'streamGenerateContent' if stream else 'generateContent'}",
             seconds=TIMEOUT if request.timeout is None else request.timeout,
             stream=stream,
             body=body,
         )
-        asked = Asked(request, self._name, model, warnings, self._room(request).adaptation)
+        asked = Asked(request, self._name, model, warnings, self._room(request).adaptation, mend)
         return calls.Call(
-            *(model, ask, self._replies),
-            response_of=lambda document, headers: response_of(document, headers, asked),
-            reader_of=lambda headers: StreamReader(ElementReader(), headers, asked),
+            *(model, ask, self._replies(mend)),
+            response_of=lambda document, headers: response_of_document(document, headers, asked),
+            reader_of=lambda headers: StreamReader(ChunkReader(), headers, asked),
         )
+
+    def _replies(self, mend: Callable[[Failure], Failure] | None = None) -> calls.Replies:
+        def failure_of(status: int, headers: Mapping[str, str], body: Any) -> Failure:
+            failure = self._failure_of_reply(status, headers, body)
+            return failure if mend is None else mend(failure)
+
+        return calls.Replies(self._name, failure_of, failure_of_exception, STREAMS)
 
     # ---- what is known beforehand, or asked apart ----
 
@@ -132,7 +145,7 @@ class GeminiLegacyProvider(ChatProvider):
         """Ask Google for the models that can be asked for an answer, as many as one page holds: 1000."""
         self._account.check(self._name)
         ask = Ask(path=MODELS_PATH, seconds=timeout, method="GET", query={"pageSize": str(MODELS_AT_ONCE)})
-        return calls.list_models(self._lane, ask, self._replies, lambda document, _: names_in(document)[0])
+        return calls.list_models(self._lane, ask, self._replies(), lambda document, _: names_in(document)[0])
 
     # ---- the life of the lane ----
 

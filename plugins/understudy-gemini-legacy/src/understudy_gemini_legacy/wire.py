@@ -1,8 +1,8 @@
 """From our requests to the JSON that google-generativeai has a place for. No SDK, no I/O. Replies: the shared package.
 
 What goes out is held to what google-generativeai's own message has a place for: no thinking and no signatures, schemas
-in its dialect of OpenAPI (schema.py), numbers as floating point. What comes in is read in full: a part that Gemini
-signed keeps its signature in `provider_data["gemini"]`, for understudy-gemini, should the conversation go on there.
+in the API's older dialect, numbers as floating point. What comes in is read in full: a part that Gemini signed keeps
+its signature in `provider_data["gemini"]`, for understudy-gemini, should the conversation go on there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from understudy import File, Image, Message, Part, Request, ResponseWarning, Text, ToolCall, ToolResult
 from understudy.errors import UnsupportedRequest
-from understudy_gemini_legacy import models, schema
+from understudy_gemini_legacy import models
 from understudy_gemini_legacy.options import add_options, own_config
 from understudy_gemini_wire.models import (
     answering_model,
@@ -23,6 +23,7 @@ from understudy_gemini_wire.models import (
     wants_signed_calls,
 )
 from understudy_gemini_wire.options import FAMILY, plain
+from understudy_gemini_wire.schema import translate
 from understudy_gemini_wire.wire import attachment_of, check_model, contents_of, tool_config
 
 _EXACT = 2**53  # the largest whole number up to which floating point knows them all
@@ -133,7 +134,7 @@ def _tools(request: Request, warnings: list[ResponseWarning]) -> dict[str, Any]:
     declarations = []
     for tool in request.tools:
         declaration: dict[str, Any] = {"name": tool.name, "description": tool.description}
-        parameters, left_out = schema.translate(tool.parameters, f"the parameters of {tool.name}")
+        parameters, left_out = translate(tool.parameters, f"the parameters of {tool.name}")
         if parameters is not None:
             declaration["parameters"] = parameters
         warnings += _left_out("tools", f"the parameters of {tool.name}", left_out)
@@ -151,7 +152,7 @@ def _generation_config(request: Request, room: int, warnings: list[ResponseWarni
         config["stopSequences"] = list(request.stop)
     if request.output_schema is not None:
         config["responseMimeType"] = "application/json"
-        translated, left_out = schema.translate(request.output_schema, "the output schema")
+        translated, left_out = translate(request.output_schema, "the output schema")
         if translated is not None:
             config["responseSchema"] = translated
         free = ("an object of any form",) if translated is None else ()

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from understudy import Failure, FinishReason, Secret
+from understudy import Failure, Secret
 from understudy.classify import classify_exception, classify_status, parse_retry_after
 from understudy.errors import (
     AuthenticationFailed,
@@ -34,8 +34,6 @@ from understudy.errors import (
 from understudy_toolkit.bodies import describe, document_of, text_of
 
 __all__ = [
-    "FINISH_REASONS",
-    "WITHOUT_SIGNATURES",
     "KeyForm",
     "error_of",
     "failure_of_exception",
@@ -44,13 +42,21 @@ __all__ = [
     "unreadable",
 ]
 
-# ErrorInfo.reason: google/api/error_reason.proto.
+# ErrorInfo.reason: google/api/error_reason.proto in googleapis-common-protos 1.75.0. The last ones are those of
+# Google's other servers (https://github.com/google-gemini/gemini-cli/issues/24937) and of its older form of an error,
+# errors[].reason. Read 2026-11-30.
 _OF_REASON: Mapping[str, type[Failure]] = {
     "API_KEY_INVALID": AuthenticationFailed,
     "ACCESS_TOKEN_EXPIRED": AuthenticationFailed,
     "ACCESS_TOKEN_TYPE_UNSUPPORTED": AuthenticationFailed,
     "ACCOUNT_STATE_INVALID": AuthenticationFailed,
+    "ACCOUNT_TYPE_UNSUPPORTED": AuthenticationFailed,
     "CREDENTIALS_MISSING": AuthenticationFailed,
+    "CREDENTIAL_ANDROID_APP_INVALID": AuthenticationFailed,
+    "CREDENTIAL_TYPE_UNSUPPORTED": AuthenticationFailed,
+    "JWT_TOKEN_INVALID": AuthenticationFailed,
+    "OVERLOADED_CREDENTIALS": AuthenticationFailed,
+    "SESSION_COOKIE_INVALID": AuthenticationFailed,
     "ACCESS_TOKEN_SCOPE_INSUFFICIENT": PermissionDenied,
     "API_KEY_SERVICE_BLOCKED": PermissionDenied,
     "API_KEY_HTTP_REFERRER_BLOCKED": PermissionDenied,
@@ -59,11 +65,37 @@ _OF_REASON: Mapping[str, type[Failure]] = {
     "API_KEY_IOS_APP_BLOCKED": PermissionDenied,
     "CONSUMER_INVALID": PermissionDenied,
     "CONSUMER_SUSPENDED": PermissionDenied,
+    "ENDPOINT_USAGE_RESTRICTION_VIOLATED": PermissionDenied,
+    "GCP_SUSPENDED": PermissionDenied,
+    "IAM_PERMISSION_DENIED": PermissionDenied,
+    "LOCATION_ORG_POLICY_VIOLATED": PermissionDenied,
+    "LOCATION_POLICY_VIOLATED": PermissionDenied,
+    "LOCATION_TAX_POLICY_VIOLATED": PermissionDenied,
+    "MISSING_ORIGIN": PermissionDenied,
+    "ORG_RESTRICTION_HEADER_INVALID": PermissionDenied,
+    "ORG_RESTRICTION_VIOLATION": PermissionDenied,
+    "RESOURCE_PROJECT_INVALID": PermissionDenied,
+    "RESOURCE_USAGE_RESTRICTION_VIOLATED": PermissionDenied,
+    "SECURITY_POLICY_VIOLATED": PermissionDenied,
     "SERVICE_DISABLED": PermissionDenied,
+    "SERVICE_NOT_VISIBLE": PermissionDenied,
+    "TLS_CIPHER_RESTRICTION_VIOLATED": PermissionDenied,
+    "TLS_ORG_POLICY_VIOLATED": PermissionDenied,
+    "USER_BLOCKED_BY_ADMIN": PermissionDenied,
     "USER_PROJECT_DENIED": PermissionDenied,
     "BILLING_DISABLED": QuotaExhausted,
     "RATE_LIMIT_EXCEEDED": RateLimited,
     "RESOURCE_QUOTA_EXCEEDED": QuotaExhausted,
+    "QUOTA_EXHAUSTED": QuotaExhausted,
+    "MODEL_CAPACITY_EXHAUSTED": Overloaded,
+    "accessNotConfigured": PermissionDenied,
+    "authError": AuthenticationFailed,
+    "billingNotEnabled": QuotaExhausted,
+    "dailyLimitExceeded": QuotaExhausted,
+    "keyExpired": AuthenticationFailed,
+    "keyInvalid": AuthenticationFailed,
+    "rateLimitExceeded": RateLimited,
+    "userRateLimitExceeded": RateLimited,
 }
 
 # Statuses that say more than the code beside them: 402 comes with FAILED_PRECONDITION.
@@ -87,17 +119,10 @@ _OF_CODE: Mapping[str, type[Failure]] = {
     "UNIMPLEMENTED": UnsupportedRequest,
 }
 
-# QuotaFailure.violations[].quotaId, and quota_limit of an ErrorInfo: GenerateRequestsPerDayPerProjectPerModel-FreeTier.
-_LASTING_QUOTA = re.compile(r"Per(?:Day|Month)", re.IGNORECASE)
-
-# The adaptation of a request whose signatures Gemini refuses: they are left out, and its tool calls marked as unsigned.
-WITHOUT_SIGNATURES = "without thought signatures"
-
-# "Corrupted thought signature.", "Invalid thought signature.", "Thought signature is not valid", "Function call is
-# missing a thought_signature": of another account or model, or changed on the way.
-# https://github.com/decolua/9router/issues/4136 and https://github.com/google-gemini/gemini-cli/issues/13467,
-# read 2026-11-30.
-_OF_SIGNATURES = re.compile(r"thought[ _]signature", re.I)
+# QuotaFailure.violations[].quotaId, and quota_limit of an ErrorInfo: GenerateRequestsPerDayPerProjectPerModel-FreeTier;
+# one of 0 is none (https://github.com/google-gemini/deprecated-generative-ai-python/issues/244, read 2026-11-30).
+_NONE = "nothing"
+_LASTING_QUOTA = re.compile(rf"Per ?(?:Day|Month)|^{_NONE}$", re.IGNORECASE)
 
 KeyForm = Literal["old", "new"]
 # What is added where a key of Google AI Studio is refused, since Google speaks of OAuth then, or of a wrong key.
@@ -110,45 +135,86 @@ _KEY_ADVICE: Mapping[KeyForm, str] = {
     "https://aistudio.google.com/apikey",
 }
 
-# The last resort, for what has nothing else to tell it by: the kind that the table gave, the words, the kind they mean.
-_OF_WORDS: tuple[tuple[type[Failure], re.Pattern[str], type[Failure]], ...] = (
-    (RequestRefused, re.compile(r"token count .*exceeds|exceeds the maximum number of tokens", re.I), ContextTooLong),
-    (RequestRefused, re.compile(r"payload size exceeds the limit", re.I), ContextTooLong),
-    (RequestRefused, re.compile(r"requests ending with a model turn are not supported", re.I), UnsupportedRequest),
-    (RequestRefused, _OF_SIGNATURES, UnsupportedRequest),
-    # "Manually set deadline 8s is too short. Minimum allowed deadline is 10s.": livekit/agents#3723, read 2026-11-30.
-    (RequestRefused, re.compile(r"minimum allowed deadline", re.I), Timeout),
-    (RequestRefused, re.compile(r"API key (?:not valid|expired|not found)", re.I), AuthenticationFailed),
-    (RateLimited, re.compile(r"credits are depleted|limit: 0\b|spend(?:ing)? (?:cap|limit)", re.I), QuotaExhausted),
-)
 
-# finishReason (google-genai 3.4.0, types.FinishReason): how the answer ended, or which
-# failure it is. A reason that is not here is new, and told as unknown.
-FINISH_REASONS: Mapping[str, FinishReason | type[Failure]] = {
-    "STOP": FinishReason.STOP,
-    "MAX_TOKENS": FinishReason.LENGTH,
-    "CONTINUATION": FinishReason.LENGTH,
-    "BLOCKLIST": ContentBlocked,
-    "ESCALATION": ContentBlocked,
-    "IMAGE_PROHIBITED_CONTENT": ContentBlocked,
-    "IMAGE_RECITATION": ContentBlocked,
-    "IMAGE_SAFETY": ContentBlocked,
-    "LANGUAGE": ContentBlocked,
-    "MODEL_ARMOR": ContentBlocked,
-    "PROHIBITED_CONTENT": ContentBlocked,
-    "PUP_LIMITED_DISABLED": ContentBlocked,
-    "RECITATION": ContentBlocked,
-    "SAFETY": ContentBlocked,
-    "SPII": ContentBlocked,
-    "IMAGE_OTHER": MalformedResponse,
-    "MALFORMED_FUNCTION_CALL": MalformedResponse,
-    "MALFORMED_RESPONSE": MalformedResponse,
-    "MISSING_THOUGHT_SIGNATURE": MalformedResponse,
-    "NO_IMAGE": MalformedResponse,
-    "OTHER": MalformedResponse,
-    "TOO_MANY_TOOL_CALLS": MalformedResponse,
-    "UNEXPECTED_TOOL_CALL": MalformedResponse,
-}
+def _words(*patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join(patterns), re.IGNORECASE | re.DOTALL)
+
+
+_REFUSED = (RequestRefused, UnsupportedRequest)
+# The last resort, for what has nothing else to tell it by: the kinds that the table gave, the words, the kind they
+# mean; the first row that fits counts. Where nothing else is said, read on 2026-11-30 in these threads and those that
+# they name: https://github.com/google-gemini/gemini-cli/issues/4692 (tokens), https://github.com/googleapis/
+# python-genai/issues/308 (files), https://github.com/google/generative-ai-docs/issues/513 (modalities),
+# https://github.com/charmbracelet/crush/issues/995 (types), https://github.com/google-gemini/gemini-cli/issues/27724
+# (numbers of files), https://github.com/symfony/ai/issues/803 (tools beside JSON),
+# https://github.com/cline/cline/issues/7897 and https://github.com/google-gemini/gemini-cli/issues/5923 (schemas).
+_OF_WORDS: tuple[tuple[tuple[type[Failure], ...], re.Pattern[str], type[Failure]], ...] = (
+    (
+        _REFUSED,
+        _words(
+            *("token count .*exceeds", "exceeds the maximum number of tokens", r"input token count is \d+ but"),
+            *("payload size exceeds the limit", "files bytes are too large"),
+        ),
+        ContextTooLong,
+    ),
+    # "The prompt could not be submitted. This prompt contains sensitive words that violate Google's Responsible AI
+    # practices.": https://docs.cloud.google.com/vertex-ai/generative-ai/docs/image/responsible-ai-imagen
+    (_REFUSED, _words("sensitive words", r"violat\w+ .{0,60}(?:responsible ai|usage guidelines)"), ContentBlocked),
+    # "Manually set deadline 8s is too short. Minimum allowed deadline is 10s.": livekit/agents#3723.
+    (_REFUSED, _words("minimum allowed deadline"), Timeout),
+    # "Your API key was reported as leaked." comes with 403: https://github.com/continuedev/continue/issues/10513. So
+    # does "Method doesn't allow unregistered callers".
+    (
+        (*_REFUSED, PermissionDenied),
+        _words(
+            r"API key (?:is )?(?:not valid|invalid|expired|not found)", "reported as leaked", "unregistered callers"
+        ),
+        AuthenticationFailed,
+    ),
+    # A file or cached content of another account, or of yesterday: that is the request's, not the account's.
+    # https://github.com/googleapis/python-genai/issues/1218
+    (
+        (PermissionDenied, ModelNotFound),
+        _words("permission to access the file", "cached ?content .*(?:not found|not exist|expired)"),
+        RequestRefused,
+    ),
+    (
+        (PermissionDenied,),
+        _words("requires billing to be enabled", "billing account .*(?:disabled|closed)"),
+        QuotaExhausted,
+    ),
+    (
+        _REFUSED,
+        _words(
+            r"not found for api version", "not supported for generatecontent", "publisher model .*not (?:found|serv)"
+        ),
+        ModelNotFound,
+    ),
+    (
+        _REFUSED,
+        _words(
+            *(
+                "requests ending with a model turn",
+                r"thought[ _]signature",
+                r"is not enabled for",
+                "multiple candidates",
+            ),
+            *(r"not supported (?:by|for|in|on|with) (?:this|the|that)\b.*model", r"multi-?turn", "response modalit"),
+            *("mime type", "too many states", "nesting depth", r"(?:function calling|tool use) with"),
+            *("unable to process input image", r"image .*too large", r"supports? up to \d+", r"fewer than \d+ images"),
+            *("page limit", "has no pages"),
+        ),
+        UnsupportedRequest,
+    ),
+    (
+        (RateLimited,),
+        _words(
+            "credits are depleted", r"limit: 0\b", r"spend(?:ing)? (?:cap|limit)", r"per day\b", "daily (?:limit|quota)"
+        ),
+        QuotaExhausted,
+    ),
+    ((RateLimited,), _words("no capacity available", "model is overloaded"), Overloaded),
+)
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)s")  # a protobuf Duration in JSON: "48.9s"
 _REQUEST_ID_HEADERS = ("x-goog-request-id", "x-request-id")
@@ -156,9 +222,7 @@ _CREDENTIALS = frozenset(["DefaultCredentialsError", "RefreshError", "MalformedE
 _CURE = "; run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a credentials file"
 
 
-def failure_of_reply(
-    status: int, headers: Mapping[str, str], body: Any, key_form: KeyForm | None = None, *, signed: bool = True
-) -> Failure:
+def failure_of_reply(status: int, headers: Mapping[str, str], body: Any, key_form: KeyForm | None = None) -> Failure:
     """Return the failure that a reply means.
 
     Args:
@@ -166,7 +230,6 @@ def failure_of_reply(
         headers: the reply's headers, their names in any case.
         body: the reply's body, as text, bytes or parsed JSON.
         key_form: whether the key has the form that Google refuses by now; None where no key was sent.
-        signed: whether there are signatures that can be left out of the request.
     """
     document = document_of(body)
     found = error_of(document)
@@ -175,11 +238,10 @@ def failure_of_reply(
     code = text_of(error.get("status")) or text_of(error.get("code"))
     message = text_of(error.get("message")) or describe(status, headers, body)
     if status == 200 and found is not None:  # in a stream: the error's own number is the status
-        status = _number(error.get("code")) or 500
-    kind = _kind(status, code, _reason(details), _quotas(details), message)
-    lower = {name.lower(): value for name, value in headers.items()}
+        status = _number(error.get("code")) or _number(error.get("status")) or 500
     reason = _reason(details)
-    unsigned = signed and kind is UnsupportedRequest and _OF_SIGNATURES.search(message) is not None
+    kind = _kind(status, code, reason, _quotas(details), message)
+    lower = {name.lower(): value for name, value in headers.items()}
     return kind(
         message + _key_advice(kind, reason, key_form),
         status=status,
@@ -187,7 +249,6 @@ def failure_of_reply(
         request_id=_request_id(details, lower),
         # Google tells to come back in half a minute even where only tomorrow helps.
         retry_after=None if kind is QuotaExhausted else _retry_after(details, lower),
-        adaptation=WITHOUT_SIGNATURES if unsigned else None,
     )
 
 
@@ -221,13 +282,37 @@ def key_form(key: Secret | None) -> KeyForm | None:
 
 
 def error_of(document: Any) -> Mapping[str, Any] | None:
-    """Return the error in a reply's JSON, which may stand in a list; None where there is none."""
-    if isinstance(document, list) and document:
-        document = document[0]
-    if not isinstance(document, Mapping) or "error" not in document:
+    """Return the error in a reply's JSON; None where there is none.
+
+    Besides Google's own form, it may stand in a list, be a mere text, or have no member of its own: relays answer so.
+    """
+    if isinstance(document, list):
+        found = (error_of(one) for one in document if isinstance(one, Mapping))
+        return next((error for error in found if error is not None), None)
+    if not isinstance(document, Mapping):
         return None
-    error = document["error"]
-    return error if isinstance(error, Mapping) else {"message": str(error)}
+    error = document.get("error") or document.get("errors")
+    if isinstance(error, list) and error:
+        error = error[0]
+    if isinstance(error, Mapping):
+        return _inner(error)
+    if error:
+        return {**document, "message": text_of(document.get("message")) or str(error)}
+    if document.get("candidates") or "promptFeedback" in document or "usageMetadata" in document:
+        return None
+    message = document.get("message") or document.get("detail")
+    return {**document, "message": message} if isinstance(message, str) else None
+
+
+def _inner(error: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the error that a relay has put as text into the message of its own, or the error itself."""
+    message = error.get("message")
+    if isinstance(message, str) and message.lstrip()[:1] in ("{", "["):
+        document = document_of(message)
+        inner = document[0] if isinstance(document, list) and document else document
+        if isinstance(inner, Mapping) and isinstance(inner.get("error"), Mapping):
+            return {**error, **inner["error"]}
+    return error
 
 
 def _kind(status: int, code: str | None, reason: str | None, quotas: list[str], message: str) -> type[Failure]:
@@ -235,7 +320,7 @@ def _kind(status: int, code: str | None, reason: str | None, quotas: list[str], 
         return QuotaExhausted
     kind = _OF_REASON.get(reason or "") or _OF_STATUS.get(status) or _OF_CODE.get(code or "")
     kind = kind or classify_status(status)
-    return next((meant for given, words, meant in _OF_WORDS if given is kind and words.search(message)), kind)
+    return next((meant for given, words, meant in _OF_WORDS if kind in given and words.search(message)), kind)
 
 
 def _unknown(exception: BaseException, failure: Failure) -> Failure:
@@ -250,33 +335,45 @@ def _unknown(exception: BaseException, failure: Failure) -> Failure:
 
 
 def _details(error: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    details = error.get("details")
-    for detail in details if isinstance(details, list) else ():
-        if isinstance(detail, Mapping):
-            yield detail
+    for name in ("details", "errors"):  # the newer form of Google's errors, and the older
+        details = error.get(name)
+        for detail in details if isinstance(details, list) else ():
+            if isinstance(detail, Mapping):
+                yield detail
 
 
 def _reason(details: list[Mapping[str, Any]]) -> str | None:
-    return next((reason for detail in details if (reason := text_of(detail.get("reason")))), None)
+    """Return the reason among the details: one that is known, before any other of the newer form."""
+    told = [reason for detail in details if (reason := text_of(detail.get("reason")))]
+    return next((reason for reason in told if reason in _OF_REASON), next((one for one in told if one.isupper()), None))
 
 
 def _quotas(details: list[Mapping[str, Any]]) -> list[str]:
+    """Return the quotas that were exceeded, by their names, and as none where nothing of it may be used."""
     names: list[str] = []
     for detail in details:
         violations = detail.get("violations")
-        for violation in violations if isinstance(violations, list) else ():
-            if isinstance(violation, Mapping):
-                names.append(str(violation.get("quotaId", "")))
+        told = [one for one in violations if isinstance(one, Mapping)] if isinstance(violations, list) else []
+        names += [str(one.get(name, "")) for one in told for name in ("quotaId", "description")]
         metadata = detail.get("metadata")
-        if isinstance(metadata, Mapping):
-            names.append(str(metadata.get("quota_limit", "")))
+        limits = [metadata.get("quota_limit_value")] if isinstance(metadata, Mapping) else []
+        names += [str(metadata.get("quota_limit", ""))] if isinstance(metadata, Mapping) else []
+        names += [_NONE for limit in (*limits, *(one.get("quotaValue") for one in told)) if str(limit) == "0"]
     return names
 
 
 def _retry_after(details: list[Mapping[str, Any]], headers: Mapping[str, str]) -> float | None:
-    hints = [float(found[1]) for detail in details if (found := _DURATION.fullmatch(str(detail.get("retryDelay"))))]
+    hints = [seconds for detail in details if (seconds := _seconds(detail.get("retryDelay"))) is not None]
     header = parse_retry_after(headers)
     return max(hints if header is None else [*hints, header], default=None)
+
+
+def _seconds(delay: Any) -> float | None:
+    """Return a protobuf Duration: "48.9s" in JSON, or its members where a library wrote it."""
+    if isinstance(delay, Mapping):
+        delay = f"{delay.get('seconds', 0)}s"
+    found = _DURATION.fullmatch(str(delay))
+    return float(found[1]) if found is not None else None
 
 
 def _request_id(details: list[Mapping[str, Any]], headers: Mapping[str, str]) -> str | None:
@@ -287,7 +384,7 @@ def _request_id(details: list[Mapping[str, Any]], headers: Mapping[str, str]) ->
 def _number(value: Any) -> int | None:
     try:
         number = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if 300 <= number <= 599 else None
 

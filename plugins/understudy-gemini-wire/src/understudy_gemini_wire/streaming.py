@@ -9,19 +9,30 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
-from understudy import Finish, StreamEvent, StreamInterrupted, TextDelta, ThinkingDelta, ToolCallDelta
+from understudy import (
+    Finish,
+    LLMResponse,
+    ResponseWarning,
+    StreamEvent,
+    StreamInterrupted,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+)
+from understudy.errors import MalformedResponse
 from understudy.response import Heartbeat
 from understudy_gemini_wire.failures import error_of, failure_of_reply, unreadable
-from understudy_gemini_wire.wire import Asked, checked_call, raw_parts, response_of
-from understudy_toolkit.tool_calls import CallNames
+from understudy_gemini_wire.wire import Asked, checked_call, raw_parts, response_of, usage_of
+from understudy_toolkit.bodies import text_of
+from understudy_toolkit.tool_calls import CallNames, new_seed
 
-__all__ = ["Chunks", "StreamReader"]
+__all__ = ["Chunks", "StreamReader", "response_of_document"]
 
 _ALIVE = Heartbeat()
 
 
 class Chunks(Protocol):
-    """Cuts the bytes of a stream into the JSON of its chunks."""
+    """Cuts the bytes of a stream into the JSON of its chunks; a failure stands for one that is none."""
 
     def feed(self, data: bytes, /) -> Iterable[Any]:
         """Take the next bytes, and return the chunks that they complete."""
@@ -32,8 +43,35 @@ class Chunks(Protocol):
         ...
 
 
+def response_of_document(document: Any, headers: Mapping[str, str], asked: Asked) -> LLMResponse:
+    """Read a reply that is to be whole, and may come as the list of a stream's chunks.
+
+    Raises:
+        Failure: as `response_of`.
+    """
+    if not isinstance(document, list) or error_of(document) is not None:
+        return response_of(document, headers, asked)
+    reader = StreamReader(_NoChunks(), headers, asked)
+    for chunk in document:
+        reader.feed(chunk)
+    return reader.finish().response
+
+
+class _NoChunks:
+    """A stream whose chunks are there already."""
+
+    def feed(self, data: bytes, /) -> Iterable[Any]:
+        return ()
+
+    def end(self) -> Iterable[Any]:
+        return ()
+
+
 class StreamReader:
     """Reads a stream: what each chunk adds, and in the end the whole answer, by the way that a whole reply is read.
+
+    A chunk that is no JSON is an error, unless nothing can have been in it: with the finish reason and the tokens told
+    before it, or with no token more at the end than there were before it. Then the answer has a warning.
 
     Args:
         chunks: cuts the stream's bytes.
@@ -43,8 +81,11 @@ class StreamReader:
 
     def __init__(self, chunks: Chunks, headers: Mapping[str, str], asked: Asked) -> None:
         self._chunks, self._headers, self._asked = chunks, headers, asked
-        self._name = CallNames(asked.request)
+        self._name = CallNames(asked.request, new_seed())
         self._calls = 0
+        self._hollow = False  # whether a chunk had nothing in it
+        self._fault: MalformedResponse | None = None  # of a chunk that was no JSON
+        self._tokens: int | None = None  # that were written before it
         self._given = False  # whether the caller holds a piece of the answer
         self._body: dict[str, Any] = {}
         self._candidate: dict[str, Any] = {}
@@ -74,7 +115,7 @@ class StreamReader:
     @property
     def ended(self) -> bool:
         """Whether the reason why the model stopped has come: it comes last."""
-        return "finishReason" in self._candidate
+        return text_of(self._candidate.get("finishReason")) is not None
 
     @property
     def text(self) -> str:
@@ -89,16 +130,20 @@ class StreamReader:
         Raises:
             Failure: the chunk is an error, or not what the API promises.
         """
-        if error_of(chunk) is not None:
-            raise failure_of_reply(200, self._headers, chunk)
-        if not isinstance(chunk, Mapping) or not chunk:
-            raise unreadable(json.dumps(chunk), "a chunk of a stream")
-        self._body |= {name: value for name, value in chunk.items() if name != "candidates"}
-        candidates = chunk.get("candidates")
-        if not isinstance(candidates, list) or not candidates or not isinstance(candidates[0], Mapping):
+        if isinstance(chunk, MalformedResponse):
+            return self._doubt(chunk)
+        if chunk is None or chunk == {} or chunk == []:
+            self._hollow = self._hollow or chunk is not None
             return [_ALIVE]
-        self._candidate |= {name: value for name, value in candidates[0].items() if name != "content"}
-        events = [event for part in raw_parts(candidates[0]) if (event := self._take(part)) is not None]
+        if isinstance(chunk, list):
+            return [event for one in chunk if not isinstance(one, list) for event in self.feed(one)]
+        if error_of(chunk) is not None:
+            raise self._asked.mend(failure_of_reply(200, self._headers, chunk))
+        if not isinstance(chunk, Mapping):
+            return self._doubt(unreadable(json.dumps(chunk), "a chunk of a stream"))
+        events = self._take_chunk(chunk)
+        if events and self._fault is not None:
+            raise self._fault  # what it held may belong before these
         self._given = self._given or bool(events)
         return events or [_ALIVE]
 
@@ -107,27 +152,64 @@ class StreamReader:
 
         Raises:
             StreamInterrupted: no reason why the model stopped has come: the stream broke off.
-            Failure: the answer is a refusal, or empty.
+            Failure: the answer is a refusal, or empty, or a piece of it was lost.
         """
         feedback = self._body.get("promptFeedback")
         refused = isinstance(feedback, Mapping) and feedback.get("blockReason")
         text = self.text
-        if "finishReason" not in self._candidate and not refused:
+        if not self.ended and not refused:
+            if self._fault is not None:
+                raise self._fault
+            if self._hollow and not self._body and not self._candidate:
+                raise unreadable("{}", "a stream of chunks")
             message = f"the stream ended without a finish reason, after {len(text)} characters"
             raise StreamInterrupted(message, partial=text)
+        doubts: tuple[ResponseWarning, ...] = ()
+        if self._fault is not None:
+            if self._tokens != self._written():
+                raise self._fault
+            doubts = (ResponseWarning("stream", f"a piece of the stream was passed over: {self._fault.message}"),)
         body = dict(self._body)
         if self._candidate:
             body["candidates"] = [{**self._candidate, "content": {"parts": self._parts}}]
         given = self._given and not self._asked.request.whole
-        return Finish(response_of(body, self._headers, self._asked, given=given))
+        names = self._name.again()
+        return Finish(response_of(body, self._headers, self._asked, given=given, name=names, doubts=doubts))
+
+    def _doubt(self, fault: MalformedResponse) -> list[StreamEvent]:
+        if self._fault is None:
+            self._fault, self._tokens = fault, self._written()
+        if self._tokens is None:
+            raise self._fault
+        return [_ALIVE]
+
+    def _written(self) -> int | None:
+        usage = usage_of(self._body)
+        return usage.output_tokens if usage is not None else None
+
+    def _take_chunk(self, chunk: Mapping[str, Any]) -> list[StreamEvent]:
+        told = {name: value for name, value in chunk.items() if name != "candidates" and value is not None}
+        usage, more = self._body.get("usageMetadata"), told.get("usageMetadata")
+        if isinstance(usage, Mapping):
+            counts = more.items() if isinstance(more, Mapping) else ()
+            told["usageMetadata"] = {**usage, **{name: count for name, count in counts if count is not None}}
+        self._body |= told
+        candidates = chunk.get("candidates")
+        if not isinstance(candidates, list) or not candidates or not isinstance(candidates[0], Mapping):
+            return []
+        if candidates[0].get("error"):
+            raise self._asked.mend(failure_of_reply(200, self._headers, {"error": candidates[0]["error"]}))
+        known = candidates[0].items()
+        self._candidate |= {name: value for name, value in known if name != "content" and value is not None}
+        return [event for part in raw_parts(candidates[0]) if (event := self._take(part)) is not None]
 
     def _take(self, part: Mapping[str, Any]) -> StreamEvent | None:
         self._add(dict(part))
-        if "functionCall" in part:
+        if part.get("functionCall") is not None:
             call = checked_call(part["functionCall"])
             self._calls += 1
-            arguments = json.dumps(call.get("args") or {}, ensure_ascii=False)
-            return ToolCallDelta(self._calls - 1, self._name(call.get("id"), call["name"]), call["name"], arguments)
+            arguments = json.dumps(call["args"], ensure_ascii=False)
+            return ToolCallDelta(self._calls - 1, self._name(call.get("id")), call["name"], arguments)
         text = part.get("text")
         if not isinstance(text, str) or not text:
             return None

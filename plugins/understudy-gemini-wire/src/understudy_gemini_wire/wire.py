@@ -7,15 +7,15 @@ thinking behind it, the id of a tool call. For every other provider that is left
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import mimetypes
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from understudy import (
+    Failure,
     File,
     FinishReason,
     Image,
@@ -30,13 +30,14 @@ from understudy import (
     ToolResult,
     Usage,
 )
-from understudy.errors import ContentBlocked, EmptyResponse, InvalidRequest, MalformedResponse
+from understudy.errors import EmptyResponse, InvalidRequest
 from understudy.provider import structured_output
-from understudy_gemini_wire.failures import FINISH_REASONS, error_of, failure_of_reply, unreadable
+from understudy_gemini_wire.endings import block_of, ending_of
+from understudy_gemini_wire.failures import error_of, failure_of_reply, unreadable
 from understudy_gemini_wire.options import FAMILY
 from understudy_toolkit.bodies import read_json, text_of
 from understudy_toolkit.thinking import check_room
-from understudy_toolkit.tool_calls import CallNames
+from understudy_toolkit.tool_calls import CallNames, new_seed
 
 __all__ = [
     "Asked",
@@ -45,10 +46,10 @@ __all__ = [
     "checked_call",
     "contents_of",
     "names_in",
-    "parse",
     "raw_parts",
     "response_of",
     "tool_config",
+    "usage_of",
 ]
 
 _ROLES = {"user": "user", "assistant": "model", "tool": "user"}
@@ -86,22 +87,50 @@ def contents_of(
         complete: changes the parts of an assistant's message, once all are written; None leaves them as they are.
     """
     contents: list[dict[str, Any]] = []
-    calls: dict[str, ToolCall] = {}
-    after_tools = False
+    waiting: dict[str, list[_Place]] = {}
     for message in messages:
         if message.role == "tool":
-            parts = _tool_results(message, calls)
-            if after_tools:  # Gemini wants all results of one turn in one turn
-                contents[-1]["parts"].extend(parts)
-                continue
-        else:
-            calls |= {part.id: part for part in message.parts if isinstance(part, ToolCall)}
-            parts = [written for part in message.parts if (written := write(part)) is not None]
-        after_tools = message.role == "tool"
+            results = [part for part in message.parts if isinstance(part, ToolResult)]
+            told = [part for result in results if not _answer(result, waiting) for part in _tell(result)]
+            contents += [{"role": "user", "parts": told}] if told else []
+            continue
+        parts = [written for part in message.parts if (written := write(part)) is not None]
         if message.role == "assistant" and complete is not None:
             complete(parts)
         contents.append({"role": _ROLES[message.role], "parts": parts or [{"text": ""}]})
+        calls = [part for part in message.parts if isinstance(part, ToolCall)]
+        if calls:
+            answers = [_tool_result(call, None) for call in calls]
+            contents.append({"role": "user", "parts": answers})
+            waiting |= {call.id: [] for call in calls}
+            for number, call in enumerate(calls):
+                waiting[call.id].append(_Place(call, answers, number))
     return contents
+
+
+class _Place(NamedTuple):
+    """Where the result of a call goes: Gemini wants one for each call, in the order of the calls, right after them."""
+
+    call: ToolCall
+    answers: list[dict[str, Any]]
+    number: int
+
+
+def _answer(result: ToolResult, waiting: Mapping[str, list[_Place]]) -> bool:
+    """Put a result where its call waits for one; return whether it does."""
+    places = waiting.get(result.call_id)
+    if not places:
+        return False
+    call, answers, number = places.pop(0)
+    answers[number] = _tool_result(call, result)
+    return True
+
+
+def _tell(result: ToolResult) -> list[dict[str, Any]]:
+    """Write a result whose call is not in the conversation, or has one, as words: Gemini refuses it as a result."""
+    outcome = "failed" if result.is_error else "returned"
+    told: list[dict[str, Any]] = [{"text": f"The tool {result.name or result.call_id} {outcome}: {result.text}"}]
+    return told + _attachments_of(result)
 
 
 def attachment_of(part: Image | File) -> dict[str, Any]:
@@ -118,25 +147,21 @@ def tool_config(request: Request) -> dict[str, Any]:
     return {"functionCallingConfig": dict(mode)}
 
 
-def _tool_results(message: Message, calls: Mapping[str, ToolCall]) -> list[dict[str, Any]]:
-    """Write the results in the order of their calls: where a call has no id, Gemini matches by name and order."""
-    order = {call_id: place for place, call_id in enumerate(calls)}
-    results = [part for part in message.parts if isinstance(part, ToolResult)]
-    return [_tool_result(part, calls) for part in sorted(results, key=lambda part: order.get(part.call_id, len(order)))]
-
-
-def _tool_result(result: ToolResult, calls: Mapping[str, ToolCall]) -> dict[str, Any]:
-    call = calls.get(result.call_id)
-    own = call.provider_data.get(FAMILY, {}) if call is not None else {}
-    response: dict[str, Any] = {"name": result.name or (call.name if call is not None else result.call_id)}
-    if "id" in own:
-        response["id"] = own["id"]
+def _tool_result(call: ToolCall, result: ToolResult | None) -> dict[str, Any]:
+    """Write what a call returned; None for one of which nothing is known."""
+    own = call.provider_data.get(FAMILY, {})
+    response: dict[str, Any] = {"name": call.name, **({"id": own["id"]} if "id" in own else {})}
+    if result is None:
+        return {"functionResponse": {**response, "response": {"error": "The tool returned no result."}}}
     response["response"] = {"error" if result.is_error else "output": result.text}
-    if not isinstance(result.content, str):
-        attachments = [attachment_of(part) for part in result.content if not isinstance(part, Text)]
-        if attachments:
-            response["parts"] = attachments
+    if attachments := _attachments_of(result):
+        response["parts"] = attachments
     return {"functionResponse": response}
+
+
+def _attachments_of(result: ToolResult) -> list[dict[str, Any]]:
+    content = () if isinstance(result.content, str) else result.content
+    return [attachment_of(part) for part in content if not isinstance(part, Text)]
 
 
 # ---- The reply -----------------------------------------------------------------------------------------------------
@@ -152,6 +177,7 @@ class Asked:
         model: the model that was asked.
         warnings: what the request was sent without.
         adaptation: how the answer may come after all where thinking used up its tokens; None where nothing helps.
+        mend: says on a refusal how it can be mended.
     """
 
     request: Request
@@ -159,22 +185,18 @@ class Asked:
     model: str
     warnings: tuple[ResponseWarning, ...] = ()
     adaptation: str | None = None
+    mend: Callable[[Failure], Failure] = lambda failure: failure
 
 
-def parse(content: bytes) -> Any:
-    """Parse the JSON of a chunk.
-
-    Raises:
-        MalformedResponse: it is none.
-    """
-    try:
-        return read_json(content)
-    except ValueError:
-        pass
-    raise unreadable(content.decode("utf-8", "replace"), "a reply in JSON")
-
-
-def response_of(body: Any, headers: Mapping[str, str], asked: Asked, *, given: bool = False) -> LLMResponse:
+def response_of(
+    body: Any,
+    headers: Mapping[str, str],
+    asked: Asked,
+    *,
+    given: bool = False,
+    name: CallNames | None = None,
+    doubts: tuple[ResponseWarning, ...] = (),
+) -> LLMResponse:
     """Read a reply.
 
     Args:
@@ -182,22 +204,23 @@ def response_of(body: Any, headers: Mapping[str, str], asked: Asked, *, given: b
         headers: its headers.
         asked: how the request was sent.
         given: whether the caller of a stream holds some of it already.
+        name: gives ids to the tool calls.
+        doubts: what there is to say of how it came.
 
     Raises:
         Failure: the reply is an error, a refusal, empty, cut short by thinking, or not what the API promises.
     """
-    if error_of(body) is not None:
-        raise failure_of_reply(200, headers, body)
-    candidate = _candidate(body)
-    parts = tuple(_parts_of(candidate, asked.request))
-    reason = _finish_reason(candidate, parts)
-    content = "".join(part.text for part in parts if isinstance(part, Text))
+    candidate = _candidate(body, headers, asked)
+    parts = tuple(_parts_of(candidate, name or CallNames(asked.request, new_seed())))
     response_id = text_of(body.get("responseId"))
-    usage = _usage(_mapping(body.get("usageMetadata")))
+    reason, unsaid = _finish_reason(candidate, parts, response_id, asked)
+    content = "".join(part.text for part in parts if isinstance(part, Text))
+    usage = usage_of(body)
     if not content.strip() and not any(isinstance(part, ToolCall | Image | File) for part in parts):
         raise _empty(reason, usage, response_id, asked.adaptation)
     settled = given or asked.adaptation is None
-    told = check_room(asked.request, reason, usage, thought=usage.thinking_tokens > 0, given=settled)
+    thought = usage is not None and usage.thinking_tokens > 0
+    told = check_room(asked.request, reason, usage, thought=thought, given=settled)
     return LLMResponse(
         True,
         content,
@@ -208,44 +231,49 @@ def response_of(body: Any, headers: Mapping[str, str], asked: Asked, *, given: b
         usage=usage,
         parts=parts,
         structured=structured_output(asked.request, content, reason),
-        warnings=asked.warnings + told,
+        warnings=(*asked.warnings, *unsaid, *doubts, *told),
         request_id=response_id,
     )
 
 
-def _empty(reason: FinishReason, usage: Usage, response_id: str | None, adaptation: str | None) -> EmptyResponse:
+def _empty(reason: FinishReason, usage: Usage | None, response_id: str | None, adaptation: str | None) -> EmptyResponse:
     """Return the failure of an answer without anything in it, and what may help where its tokens were used up."""
     words = "expected text or a tool call, found none"
     if reason is not FinishReason.LENGTH:
         return EmptyResponse(words, status=200, request_id=response_id)
-    by = f", by {usage.thinking_tokens} tokens of thinking" if usage.thinking_tokens else ""
+    thought = usage.thinking_tokens if usage is not None else 0
+    by = f", by {thought} tokens of thinking" if thought else ""
     return EmptyResponse(
         f"{words}: max_tokens was used up before it{by}",
         status=200,
         request_id=response_id,
         adaptation=adaptation,
-        usage=usage if usage.output_tokens else None,
+        usage=usage if usage is not None and usage.output_tokens else None,
     )
 
 
-def _candidate(body: Any) -> Mapping[str, Any]:
+def _candidate(body: Any, headers: Mapping[str, str], asked: Asked) -> Mapping[str, Any]:
+    if error_of(body) is not None:
+        raise asked.mend(failure_of_reply(200, headers, body))
     if not isinstance(body, Mapping):
         raise unreadable(json.dumps(body), "a JSON object")
     response_id = text_of(body.get("responseId"))
     feedback = _mapping(body.get("promptFeedback"))
-    if feedback.get("blockReason"):
+    blocked = block_of(feedback.get("blockReason"))
+    if blocked is not None:
         message = text_of(feedback.get("blockReasonMessage")) or "the prompt was blocked"
-        raise ContentBlocked(message, status=200, code=str(feedback["blockReason"]), request_id=response_id)
+        raise blocked(message, status=200, code=str(feedback["blockReason"]), request_id=response_id)
     candidates = body.get("candidates")
     if isinstance(candidates, list) and candidates and isinstance(candidates[0], Mapping):
+        if candidates[0].get("error"):
+            raise asked.mend(failure_of_reply(200, headers, {"error": candidates[0]["error"]}))
         return candidates[0]
     if "usageMetadata" in body or "promptFeedback" in body:
         raise EmptyResponse("expected a candidate, found none", status=200, request_id=response_id)
     raise unreadable(json.dumps(body), "a reply with candidates")
 
 
-def _parts_of(candidate: Mapping[str, Any], request: Request) -> Iterator[Part]:
-    name = CallNames(request)
+def _parts_of(candidate: Mapping[str, Any], name: CallNames) -> Iterator[Part]:
     for part in raw_parts(candidate):
         read = _part_of(part, name)
         if read is not None:
@@ -265,21 +293,26 @@ def raw_parts(candidate: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _part_of(part: Mapping[str, Any], name: CallNames) -> Part | None:
+    part = {key: value for key, value in part.items() if value is not None}
     own = {key: part[key] for key in ("thoughtSignature",) if key in part}
-    data = {"provider_data": {FAMILY: own}} if own else {}
+    data: dict[str, Any] = {"provider_data": {FAMILY: own}} if own else {}
     if "functionCall" in part:
         call = checked_call(part["functionCall"])
         if call.get("id"):
             data = {"provider_data": {FAMILY: {**own, "id": call["id"]}}}
-        call_id = name(call.get("id"), call["name"])
-        return ToolCall(id=call_id, name=call["name"], arguments=call.get("args") or {}, **data)
+        return ToolCall(id=name(call.get("id")), name=call["name"], arguments=call["args"], **data)
     if isinstance(part.get("text"), str):
         if part.get("thought"):
             return Thinking(part["text"], provider_data={FAMILY: own})
         return Text(part["text"], **data) if part["text"] or own else None
     if "inlineData" in part and not part.get("thought"):
         return _inline_data(part["inlineData"], data)
-    return Text("", provider_data={FAMILY: {"part": dict(part)}}) if part.keys() - {"thought"} else None
+    if text_of(_mapping(part.get("fileData")).get("fileUri")):
+        file = part["fileData"]
+        media_type = text_of(file.get("mimeType"))
+        kind = Image if (media_type or "").startswith("image/") else File
+        return kind(url=file["fileUri"], media_type=media_type, **data)
+    return Text("", provider_data={FAMILY: {"part": part}}) if part.keys() - {"thought"} else None
 
 
 def names_in(document: Any) -> tuple[tuple[str, ...], str]:
@@ -296,47 +329,77 @@ def names_in(document: Any) -> tuple[tuple[str, ...], str]:
 
 
 def checked_call(call: Any) -> Mapping[str, Any]:
-    """Return a tool call as it came.
+    """Return a tool call with its arguments as an object: none and an empty text are no arguments.
 
     Raises:
-        MalformedResponse: it has no name, or no arguments.
+        MalformedResponse: it has no name, or its arguments are none.
     """
-    if isinstance(call, Mapping) and isinstance(call.get("name"), str) and isinstance(call.get("args") or {}, Mapping):
-        return call
+    if isinstance(call, Mapping) and text_of(call.get("name")):
+        arguments = call.get("args") or {}
+        if isinstance(arguments, str):  # relays write them so
+            try:
+                arguments = read_json(arguments)
+            except ValueError:
+                arguments = None
+        if isinstance(arguments, Mapping):
+            return {**call, "args": arguments}
     raise unreadable(json.dumps(call), "a tool call with a name and arguments")
 
 
 def _inline_data(blob: Any, data: Mapping[str, Any]) -> Image | File:
     try:
         media_type, content = str(blob["mimeType"]), base64.b64decode(blob["data"])
-    except (TypeError, KeyError, binascii.Error):
+        kind = Image if media_type.startswith("image/") else File
+        return kind(data=content, media_type=media_type, **data)
+    except (TypeError, KeyError, ValueError):
         raise unreadable(json.dumps(blob), "data in base64 with its type") from None
-    kind = Image if media_type.startswith("image/") else File
-    return kind(data=content, media_type=media_type, **data)
 
 
-def _finish_reason(candidate: Mapping[str, Any], parts: tuple[Part, ...]) -> FinishReason:
+def _finish_reason(
+    candidate: Mapping[str, Any], parts: tuple[Part, ...], response_id: str | None, asked: Asked
+) -> tuple[FinishReason, tuple[ResponseWarning, ...]]:
     told = text_of(candidate.get("finishReason"))
-    if told is None:
-        raise MalformedResponse("expected a reason why the model stopped, found none", status=200)
-    reason = FINISH_REASONS.get(told, FinishReason.UNKNOWN)
+    if told is None:  # of a stream it would be the sign that it broke off; a whole reply is whole without it
+        unsaid = ResponseWarning("finish_reason", "Gemini did not say why the model stopped")
+        return FinishReason.UNKNOWN, (unsaid,)
+    reason = ending_of(told)
     if not isinstance(reason, FinishReason):
         message = text_of(candidate.get("finishMessage")) or f"the model stopped for {told}"
-        raise reason(message, status=200, code=told)
+        words = "thought_signature: " if told == "MISSING_THOUGHT_SIGNATURE" else ""
+        raise asked.mend(reason(words + message, status=200, code=told, request_id=response_id))
     called = any(isinstance(part, ToolCall) for part in parts)
-    return FinishReason.TOOL_CALLS if called and reason is FinishReason.STOP else reason
+    return FinishReason.TOOL_CALLS if called and reason is FinishReason.STOP else reason, ()
 
 
-def _usage(usage: Mapping[str, Any]) -> Usage:
-    def count(name: str) -> int:
+def usage_of(body: Mapping[str, Any]) -> Usage | None:
+    """Return the tokens of a reply, as far as they are told: None where those read, or those written, are not.
+
+    The total decides whether the tokens of thoughts and of tools' results stand beside the others or among them: with
+    google-genai 3.6.1 they stand beside them (types.GenerateContentResponseUsageMetadata), some relays add them up.
+    """
+    usage = _mapping(body.get("usageMetadata"))
+
+    def count(name: str) -> int | None:
         value = usage.get(f"{name}TokenCount")
-        return value if isinstance(value, int) else 0
+        return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
+    prompt, written, total = count("prompt"), count("candidates"), count("total")
+    thoughts, tools = count("thoughts") or 0, count("toolUsePrompt") or 0
+    if prompt is None and total is not None and written is not None:
+        prompt = max(total - written - thoughts - tools, 0)
+    if prompt is None or (written is None and total is None and not thoughts):
+        return None
+    among_written = among_prompt = False
+    if written is None:
+        written = max(total - prompt - tools - thoughts, 0) if total is not None else 0
+    elif total is not None and total < prompt + tools + written + thoughts:
+        among_written = thoughts > 0 and total in (prompt + written, prompt + tools + written)
+        among_prompt = tools > 0 and total in (prompt + written, prompt + written + thoughts)
     return Usage(
-        input_tokens=count("prompt") + count("toolUsePrompt"),
-        output_tokens=count("candidates") + count("thoughts"),
-        thinking_tokens=count("thoughts"),
-        cache_read_tokens=count("cachedContent"),
+        input_tokens=prompt + (0 if among_prompt else tools),
+        output_tokens=written + (0 if among_written else thoughts),
+        thinking_tokens=thoughts,
+        cache_read_tokens=count("cachedContent") or 0,
     )
 
 

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date
 from functools import partial
 from importlib import import_module
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from understudy import Capabilities, ChatProvider, LLMResponse, Request, StreamEvent
+from understudy import Capabilities, ChatProvider, Failure, LLMResponse, Request, StreamEvent
 from understudy.errors import ProviderUnavailable
 from understudy.provider import Pace
 from understudy_gemini.connection import Connection, server_timeout
 from understudy_gemini.models import VERTEX, answering_model, ending_warnings
-from understudy_gemini.streaming import EventReader
 from understudy_gemini.thinking import Plan, plan_thinking
-from understudy_gemini.wire import has_signatures, request_body
+from understudy_gemini.wire import request_body
+from understudy_gemini_wire.chunks import ChunkReader
 from understudy_gemini_wire.failures import failure_of_exception, failure_of_reply, key_form
 from understudy_gemini_wire.models import takes_prefill
-from understudy_gemini_wire.streaming import StreamReader
-from understudy_gemini_wire.wire import Asked, names_in, response_of
+from understudy_gemini_wire.refusals import Refusals
+from understudy_gemini_wire.streaming import StreamReader, response_of_document
+from understudy_gemini_wire.wire import Asked, names_in
 from understudy_toolkit import calls
 from understudy_toolkit.lanes import Ask
 from understudy_toolkit.transport import lane_of
@@ -52,6 +53,7 @@ class GeminiProvider(ChatProvider):
         self.default_model: str = connection.account.model
         self.credential = connection.account.credential
         self._failure_of_reply = partial(failure_of_reply, key_form=key_form(connection.account.key))
+        self._refusals = Refusals(connection.account.base_url)
         self._lane = lane_of(connection.account, "understudy_gemini.sdk", lambda: connection.credentials, connection)
         self.capabilities = replace(
             self.capabilities,
@@ -91,10 +93,12 @@ class GeminiProvider(ChatProvider):
     def _prepare(self, request: Request, *, stream: bool = False) -> calls.Call:
         model = request.model or self.default_model
         self._check(model)
-        replies = self._replies(signed=has_signatures(request))
-        with calls.failures_of(model, replies):
-            body, warnings = request_body(request, model, self._name, self._today())
+        plan = self._plan(request)
+        with calls.failures_of(model, self._replies()):
+            body, warnings = request_body(request, model, self._name, self._today(), plan)
+            warnings += self._refusals.adapt(body, model, request)
             path = self._connection.path(model, stream=stream)
+        mend = self._refusals.mender(model, body)
         seconds = TIMEOUT if request.timeout is None else request.timeout
         ask = Ask(
             path=path,
@@ -104,15 +108,19 @@ class GeminiProvider(ChatProvider):
             headers=server_timeout(seconds, stream=stream),
             query={"alt": "sse"} if stream else {},
         )
-        asked = Asked(request, self._name, model, warnings, self._plan(request).adaptation)
+        asked = Asked(request, self._name, model, warnings, plan.adaptation, mend)
         return calls.Call(
-            *(model, ask, replies),
-            response_of=lambda document, headers: response_of(document, headers, asked),
-            reader_of=lambda headers: StreamReader(EventReader(), headers, asked),
+            *(model, ask, self._replies(mend)),
+            response_of=lambda document, headers: response_of_document(document, headers, asked),
+            reader_of=lambda headers: StreamReader(ChunkReader(), headers, asked),
         )
 
-    def _replies(self, *, signed: bool) -> calls.Replies:
-        return calls.Replies(self._name, partial(self._failure_of_reply, signed=signed), failure_of_exception, STREAMS)
+    def _replies(self, mend: Callable[[Failure], Failure] | None = None) -> calls.Replies:
+        def failure_of(status: int, headers: Mapping[str, str], body: Any) -> Failure:
+            failure = self._failure_of_reply(status, headers, body)
+            return failure if mend is None else mend(failure)
+
+        return calls.Replies(self._name, failure_of, failure_of_exception, STREAMS)
 
     def _check(self, model: str | None) -> None:
         """Refuse what the chosen region does not have: data goes to no other without being told to."""
@@ -140,12 +148,14 @@ class GeminiProvider(ChatProvider):
         return Pace(thinks=self._plan(request).level not in ("none", "minimal", "low"))
 
     def _plan(self, request: Request) -> Plan:
-        return plan_thinking(request, request.model or self.default_model, self._name, self._today())
+        model = request.model or self.default_model
+        refuses = self._refusals.refuses_thinking_config(model, request)
+        return plan_thinking(request, model, self._name, self._today(), refuses_config=refuses)
 
     def list_models(self, timeout: float = 10.0) -> tuple[str, ...]:
         """Ask Google for the models that can be asked for an answer; on Vertex AI, for all that it has of Google's."""
         self._check(None)
-        replies, token, names = self._replies(signed=False), None, list[str]()
+        replies, token, names = self._replies(), None, list[str]()
         with calls.failures_of(None, replies):
             self._lane.prepare()  # the SDK's import is not the vendor's time
             until = time.monotonic() + timeout

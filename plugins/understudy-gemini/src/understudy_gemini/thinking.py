@@ -29,7 +29,7 @@ class Plan(NamedTuple):
     adaptation: str | None = None
 
 
-def plan_thinking(request: Request, model: str, provider: str, today: date) -> Plan:
+def plan_thinking(request: Request, model: str, provider: str, today: date, *, refuses_config: bool = False) -> Plan:
     """Decide how much a model shall think for a request.
 
     Thoughts are not asked to be shown, although they cost nothing then (https://ai.google.dev/gemini-api/docs/thinking
@@ -43,14 +43,15 @@ def plan_thinking(request: Request, model: str, provider: str, today: date) -> P
         model: the model that is asked.
         provider: "gemini" or "vertex", whose options count besides those of the family.
         today: the day, which decides who answers.
+        refuses_config: whether the model is not to be told how much to think.
     """
     thinking = thinking_of(answering_model(model, today, provider))
     if thinking is None:
         return Plan()
     own = own_config(request.options, provider)
-    asked = own.get("thinkingConfig")
+    asked = None if refuses_config else own.get("thinkingConfig")
     short = request.max_tokens is not None and request.max_tokens <= SHORT_ANSWER
-    little = thinking.little if asked is None and short else None
+    little = thinking.little if asked is None and short and not refuses_config else None
     level = _level(asked if little is None else little, thinking)
     if "maxOutputTokens" in own:  # the vendor's own limit, which the caller has set for both
         return Plan(level, little)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date
-from functools import partial
 from typing import Any
 
 from understudy import File, Image, Part, Request, ResponseWarning, Text, Thinking, ToolCall
@@ -11,17 +10,14 @@ from understudy.errors import UnsupportedRequest
 from understudy_gemini import models
 from understudy_gemini.options import add_options
 from understudy_gemini.thinking import Plan, plan_thinking
-from understudy_gemini_wire.failures import WITHOUT_SIGNATURES
+from understudy_gemini_wire.adaptations import sign_first_call
 from understudy_gemini_wire.models import takes_prefill, takes_sampling, wants_signed_calls
 from understudy_gemini_wire.options import FAMILY, plain
 from understudy_gemini_wire.wire import attachment_of, check_model, contents_of, tool_config
 
-# Stands for the signature of a tool call that Gemini did not make (https://ai.google.dev/gemini-api/docs/thought-signatures).
-_UNSIGNED = "skip_thought_signature_validator"
-
 
 def request_body(
-    request: Request, model: str, provider: str, today: date
+    request: Request, model: str, provider: str, today: date, plan: Plan | None = None
 ) -> tuple[dict[str, Any], tuple[ResponseWarning, ...]]:
     """Write a request as Gemini's JSON.
 
@@ -30,6 +26,7 @@ def request_body(
         model: the model that will be asked.
         provider: "gemini" or "vertex", whose options count besides those of the family.
         today: the day, which decides who answers.
+        plan: what is done about thinking; None for what is usually done.
 
     Returns:
         The body, and a warning for each setting that the model does not take.
@@ -43,15 +40,13 @@ def request_body(
     if request.messages[-1].role == "assistant" and takes_prefill(answering) is False:
         raise UnsupportedRequest(f"{model} does not go on from a conversation that ends with the assistant's words")
     warnings = list(models.ending_warnings(model, today, provider))
-    unsigned = request.adaptation == WITHOUT_SIGNATURES
-    complete = _sign_first_call if wants_signed_calls(answering) or unsigned else None
-    contents = contents_of(request.messages, partial(_part, unsigned=unsigned), complete)
-    body: dict[str, Any] = {"contents": contents}
+    complete = sign_first_call if wants_signed_calls(answering) else None
+    body: dict[str, Any] = {"contents": contents_of(request.messages, _part, complete)}
     if request.system:
         body["systemInstruction"] = {"parts": [{"text": request.system}]}
     if request.tools:
         body |= _tools(request)
-    config = _generation_config(request, plan_thinking(request, model, provider, today))
+    config = _generation_config(request, plan or plan_thinking(request, model, provider, today))
     if "temperature" in config and not takes_sampling(answering):
         del config["temperature"]
         warnings.append(ResponseWarning("temperature", f"{model} ignores temperature: it was not sent"))
@@ -61,18 +56,11 @@ def request_body(
     return body, tuple(warnings)
 
 
-def has_signatures(request: Request) -> bool:
-    """Return whether a part of the conversation is signed by Gemini, or might have to be."""
-    parts = (part for message in request.messages for part in message.parts)
-    return any(isinstance(part, ToolCall) or "thoughtSignature" in part.provider_data.get(FAMILY, {}) for part in parts)
-
-
-def _part(part: Part, unsigned: bool) -> dict[str, Any] | None:
+def _part(part: Part) -> dict[str, Any] | None:
     own = part.provider_data.get(FAMILY, {})
     if "part" in own:  # of a kind that only Gemini has
         return dict(plain(own["part"]))
-    signed = "thoughtSignature" in own and not unsigned
-    signature = {"thoughtSignature": own["thoughtSignature"]} if signed else {}
+    signature = {"thoughtSignature": own["thoughtSignature"]} if "thoughtSignature" in own else {}
     if isinstance(part, Text):
         return {"text": part.text, **signature}
     if isinstance(part, Image | File):
@@ -83,13 +71,6 @@ def _part(part: Part, unsigned: bool) -> dict[str, Any] | None:
     if isinstance(part, Thinking) and signature:
         return {"text": part.text, "thought": True, **signature}
     return None  # thinking of another vendor, or without a signature, which Gemini makes nothing of
-
-
-def _sign_first_call(parts: list[dict[str, Any]]) -> None:
-    """Give the turn's first tool call the sign that it is not Gemini's, where no call of the turn is signed."""
-    calls = [part for part in parts if "functionCall" in part]
-    if calls and not any("thoughtSignature" in part for part in calls):
-        calls[0]["thoughtSignature"] = _UNSIGNED
 
 
 def _tools(request: Request) -> dict[str, Any]:

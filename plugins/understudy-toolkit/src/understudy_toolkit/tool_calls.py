@@ -1,36 +1,60 @@
-"""Ids for tool calls that come without one."""
+"""Ids for tool calls that come without one, or with one that was given before."""
 
 from __future__ import annotations
 
+import secrets
+from hashlib import blake2b
 from typing import Any
 
 from understudy.messages import Request, ToolCall
 
-__all__ = ["CallNames"]
+__all__ = ["CallNames", "new_seed"]
+
+_SECRET = secrets.token_bytes(32)  # of this process: conversations are kept longer than a process lives, and joined
+
+
+def new_seed() -> str:
+    """Return what no other ids begin with."""
+    return secrets.token_hex(8)
 
 
 class CallNames:
-    """Gives ids to the tool calls that came without one, each unique in the conversation.
+    """Gives each tool call of an answer an id of its own: in the conversation, and in any that it is joined with.
+
+    The ids have at most 40 letters, digits, dashes and underscores, which every vendor takes back.
 
     Args:
         request: what was asked.
+        seed: what the ids begin with: of `new_seed`. By default the same for the same request, wherever it is asked
+            for in this process, so that a stream's pieces and its whole answer have the same ids.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, seed: str | None = None) -> None:
         calls = [part.id for message in request.messages for part in message.parts if isinstance(part, ToolCall)]
+        self._request, self._seed = request, _seed_of(request, calls) if seed is None else seed
         self._taken = set(calls)
-        self._number = len(calls)
+        self._number = 0
 
-    def __call__(self, given: Any, name: str) -> str:
-        """Return the id of a call: its own, or a new one.
+    def again(self) -> CallNames:
+        """Return what gives the same ids once more, to the same calls."""
+        return CallNames(self._request, self._seed)
+
+    def __call__(self, given: Any, name: str = "") -> str:
+        """Return the id of a call: its own where no other call has it, or a new one.
 
         Args:
             given: its own, where it has one.
-            name: the tool's name.
+            name: the tool's name, which is no part of the id: it may be longer than an id may be.
         """
-        made = str(given) if given else ""
-        while not made or (not given and made in self._taken):
-            made = f"call_{self._number}_{name}"
+        made = given if isinstance(given, str) else "" if given is None else str(given)
+        while not made or made in self._taken:
+            made = f"call_{self._seed}_{self._number}"
             self._number += 1
         self._taken.add(made)
         return made
+
+
+def _seed_of(request: Request, calls: list[str]) -> str:
+    texts = [str(id(request)), *calls, *(message.text for message in request.messages)]
+    data = "\0".join(texts).encode("utf-8", "surrogatepass")
+    return blake2b(data, digest_size=8, key=_SECRET).hexdigest()

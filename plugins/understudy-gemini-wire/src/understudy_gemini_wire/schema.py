@@ -1,16 +1,20 @@
-"""JSON schemas in the dialect of google-generativeai: a part of OpenAPI 3.0. No SDK, no I/O.
+"""JSON schemas in the older dialect of Gemini's API: a part of OpenAPI 3.0. No SDK, no I/O.
 
 It knows types, descriptions, lists of texts to choose from, and little else (the message Schema of
 google-ai-generativelanguage 0.6.15). What only narrows an answer is left out and told. What changes the shape of an
-answer, such as a choice between two types, cannot be left out: the request is refused, for another target to take.
+answer, such as a choice between two types, cannot be left out: strictly, the request is refused, for another target to
+take; leniently, where the full schema was refused already, the nearest form takes its place, and is told too.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from understudy.errors import UnsupportedRequest
+
+__all__ = ["translate"]
 
 _TYPES = {"string", "number", "integer", "boolean", "array", "object"}
 _NOTES = {  # they narrow nothing
@@ -23,14 +27,22 @@ _READ = {  # they are looked at below
 }
 # "only 'enum' and 'date-time' are supported for STRING type", says the API.
 _FORMATS = {"string": {"date-time"}, "number": {"float", "double"}, "integer": {"int32", "int64"}}
+# Objects and arrays within each other that are taken: "exceeds the maximum allowed nesting depth" comes from the fifth
+# on. https://github.com/Portkey-AI/gateway/pull/1616, read 2026-11-30.
+_MOST_DEPTH = 4
 
 
-def translate(schema: Mapping[str, Any], where: str) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
+def translate(
+    schema: Mapping[str, Any], where: str, carrier: str = "google-generativeai", *, lenient: bool = False
+) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
     """Translate a JSON schema.
 
     Args:
         schema: the schema; it is not changed.
         where: what to call it in a failure.
+        carrier: what cannot carry more than the dialect, in a failure.
+        lenient: whether what the dialect has no words for is put as near as it can be, rather than refused. The limits
+            of numbers and lists and the depth are left out then too: they are what makes a schema too large.
 
     Returns:
         The schema in Gemini's dialect, None for an object of which no property is named; and the keywords that were
@@ -39,7 +51,7 @@ def translate(schema: Mapping[str, Any], where: str) -> tuple[dict[str, Any] | N
     Raises:
         UnsupportedRequest: the dialect has no words for the shape of the schema.
     """
-    translation = _Translation(schema, where)
+    translation = _Translation(schema, f"{carrier} cannot carry", where, lenient)
     if _is_free(schema):
         return None, ()
     return translation.translate(schema), tuple(sorted(translation.left_out))
@@ -53,14 +65,15 @@ def _is_free(schema: Mapping[str, Any]) -> bool:
 
 
 class _Translation:
-    def __init__(self, root: Mapping[str, Any], where: str) -> None:
-        self._root, self._where = root, where
+    def __init__(self, root: Mapping[str, Any], cannot: str, where: str, lenient: bool) -> None:
+        self._root, self._cannot, self._where, self._lenient = root, cannot, where, lenient
         self._within: list[str] = []  # the references that are being followed
+        self._depth = 0  # of objects and arrays
         self.left_out: set[str] = set()
 
     def translate(self, schema: Any) -> dict[str, Any]:
         if not isinstance(schema, Mapping):
-            raise self._refuse("a value of any type")
+            return self._near("a value of any type", schema)
         if "$ref" in schema:
             return self._follow(schema)
         for choice in ("anyOf", "oneOf"):
@@ -68,8 +81,17 @@ class _Translation:
                 return self._choose(schema, choice)
         if "allOf" in schema:
             return self._join(schema)
-        self.left_out |= schema.keys() - _READ - _NOTES
         kind, nullable = self._type(schema)
+        if kind is None:
+            return self._near("a value of any type", schema)
+        if isinstance(kind, list):
+            return self._one_of([{**schema, "type": one} for one in kind], nullable, schema)
+        self.left_out |= schema.keys() - _READ - _NOTES
+        return self._write(schema, kind, nullable)
+
+    def _write(self, schema: Mapping[str, Any], kind: str, nullable: bool) -> dict[str, Any]:
+        if self._lenient and kind in ("object", "array") and self._depth >= _MOST_DEPTH:
+            return self._near("more than four objects and arrays within each other", schema, kind)
         written: dict[str, Any] = {"type": kind.upper()}
         if isinstance(schema.get("description"), str):
             written["description"] = schema["description"]
@@ -80,21 +102,30 @@ class _Translation:
         elif "format" in schema:
             self.left_out.add("format")
         self._add_choices(schema, kind, written)
+        self._depth += 1
         if kind == "object":
-            self._add_properties(schema, written)
+            if not isinstance(schema.get("properties"), Mapping) or not schema["properties"]:
+                written = self._near("an object without named properties", schema, kind)
+            else:
+                self._add_properties(schema, written)
         elif kind == "array":
             written["items"] = self.translate(schema.get("items"))
-            written |= {name: schema[name] for name in ("minItems", "maxItems") if name in schema}
+            limits = {name: schema[name] for name in ("minItems", "maxItems") if name in schema}
+            self.left_out |= limits.keys() if self._lenient else set()
+            written |= {} if self._lenient else limits
+        self._depth -= 1
         return written
 
-    def _type(self, schema: Mapping[str, Any]) -> tuple[str, bool]:
+    def _type(self, schema: Mapping[str, Any]) -> tuple[str | list[str] | None, bool]:
         told = schema.get("type")
         kinds = [told] if isinstance(told, str) else list(told or ())
         nullable = "null" in kinds or schema.get("nullable") is True
         kinds = [kind for kind in kinds if kind != "null"] or [kind for kind in (_implied(schema),) if kind]
-        if len(kinds) != 1 or kinds[0] not in _TYPES:
-            raise self._refuse(f"a choice of types ({', '.join(map(str, kinds))})" if kinds else "a value of any type")
-        return kinds[0], nullable
+        if not kinds or not set(kinds) <= _TYPES:
+            return None, nullable
+        if len(kinds) > 1 and not self._lenient:
+            raise self._refuse(f"a choice of types ({', '.join(map(str, kinds))})")
+        return kinds if len(kinds) > 1 else kinds[0], nullable
 
     def _add_choices(self, schema: Mapping[str, Any], kind: str, written: dict[str, Any]) -> None:
         choices = [schema["const"]] if "const" in schema else schema.get("enum")
@@ -109,9 +140,7 @@ class _Translation:
             self.left_out.add("const" if "const" in schema else "enum")
 
     def _add_properties(self, schema: Mapping[str, Any], written: dict[str, Any]) -> None:
-        properties = schema.get("properties")
-        if not isinstance(properties, Mapping) or not properties:
-            raise self._refuse("an object without named properties")
+        properties = schema["properties"]
         if isinstance(schema.get("additionalProperties"), Mapping):
             self.left_out.add("additionalProperties")
         written["properties"] = {name: self.translate(inner) for name, inner in properties.items()}
@@ -123,34 +152,59 @@ class _Translation:
         """Translate a choice between one schema and null, which is how many tools write what may be missing."""
         rest = {name: value for name, value in schema.items() if name != choice}
         kinds = [inner for inner in schema[choice] if not (isinstance(inner, Mapping) and inner.get("type") == "null")]
-        if len(kinds) != 1 or not isinstance(kinds[0], Mapping):
+        nullable = len(kinds) < len(schema[choice])
+        if len(kinds) == 1 and isinstance(kinds[0], Mapping):
+            written = self.translate({**kinds[0], **rest})
+            return {**written, "nullable": True} if nullable else written
+        if not self._lenient:
             raise self._refuse(f"a choice of types ({choice})")
-        written = self.translate({**kinds[0], **rest})
-        return {**written, "nullable": True} if len(schema[choice]) > 1 else written
+        return self._one_of(kinds, nullable, rest)
+
+    def _one_of(self, kinds: list[Any], nullable: bool, schema: Mapping[str, Any]) -> dict[str, Any]:
+        """Write a choice, which the API takes by now, other than google-generativeai."""
+        described = {"description": schema["description"]} if isinstance(schema.get("description"), str) else {}
+        choice = {"anyOf": [self.translate(kind) for kind in kinds], **described}
+        return {**choice, "nullable": True} if nullable else choice
 
     def _join(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         rest = {name: value for name, value in schema.items() if name != "allOf"}
-        if len(schema["allOf"]) != 1 or not isinstance(schema["allOf"][0], Mapping):
+        parts = [part for part in schema["allOf"] if isinstance(part, Mapping)]
+        if len(parts) == len(schema["allOf"]) == 1:
+            return self.translate({**parts[0], **rest})
+        if not self._lenient:
             raise self._refuse("several schemas at once (allOf)")
-        return self.translate({**schema["allOf"][0], **rest})
+        return self._near("several schemas at once (allOf)", schema, "object")
 
     def _follow(self, schema: Mapping[str, Any]) -> dict[str, Any]:
         reference = str(schema["$ref"])
         if reference in self._within:
-            raise self._refuse(f"a schema that holds itself ({reference})")
+            return self._near(f"a schema that holds itself ({reference})", schema, "object")
         target: Any = self._root if reference.startswith("#") else None
         for step in reference.split("/")[1:]:
             step = step.replace("~1", "/").replace("~0", "~")
             target = target.get(step) if isinstance(target, Mapping) else None
         if not isinstance(target, Mapping):
-            raise self._refuse(f"a reference that leads nowhere ({reference})")
+            return self._near(f"a reference that leads nowhere ({reference})", schema)
         self._within.append(reference)
         written = self.translate({**target, **{name: value for name, value in schema.items() if name != "$ref"}})
         self._within.pop()
         return written
 
+    def _near(self, what: str, schema: Any, kind: str = "string") -> dict[str, Any]:
+        """Return the nearest form of what the dialect has no words for, with the schema in its description.
+
+        Raises:
+            UnsupportedRequest: it is not asked for.
+        """
+        if not self._lenient:
+            raise self._refuse(what)
+        self.left_out.add(what)
+        words = "" if schema in (None, True, {}) else f", by the JSON schema {json.dumps(schema, default=dict)}"
+        items = {"items": {"type": "OBJECT"}} if kind == "array" else {}
+        return {"type": kind.upper(), "description": f"{'JSON' if kind == 'string' else kind}{words}", **items}
+
     def _refuse(self, what: str) -> UnsupportedRequest:
-        return UnsupportedRequest(f"google-generativeai cannot carry {what} in {self._where}")
+        return UnsupportedRequest(f"{self._cannot} {what} in {self._where}")
 
 
 def _implied(schema: Mapping[str, Any]) -> str | None:
