@@ -13,6 +13,7 @@ from typing import Any
 
 import model_tables
 from model_tables import STAND_INS, table
+from refusal_tables import what_refusals_are_known_by
 
 from understudy import (
     AllProvidersFailed,
@@ -318,6 +319,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "what each failure leads to": what_each_failure_leads_to,
     "the numbers": the_numbers,
     "what the vendors' replies become": what_the_vendors_replies_become,
+    "what refusals are known by": what_refusals_are_known_by,
     "the packages": the_packages,
     "the providers": the_providers,
     "what the providers can do": what_the_providers_can_do,
