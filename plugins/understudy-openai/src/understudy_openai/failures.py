@@ -355,7 +355,7 @@ def _numbering(error: Mapping[str, Any]) -> str:
     code, type_ = error.get("code"), error.get("type")
     if type_ in _OF_PLACES:
         return str(type_)
-    if type_ or not str(code).isdecimal() or len(str(code)) != 4:
+    if type_ or "object" in error or not str(code).isdecimal() or len(str(code)) != 4:
         return ""
     return "zai" if isinstance(code, str) else "base_resp"
 

@@ -238,6 +238,7 @@ OF_TYPE: Kinds = {
     "insufficient_balance_error": QuotaExhausted,  # MiniMax: modelscope/modelscope#1691, read 2026-11-30
     "insufficient_quota": QuotaExhausted,
     "invalid_authentication_error": AuthenticationFailed,  # Moonshot
+    "invalid_model": ModelNotFound,  # Mistral, Perplexity, with status 400
     "overloaded": Overloaded,  # TGI
     "overloaded_error": Overloaded,
     "permission_error": PermissionDenied,
@@ -299,13 +300,14 @@ def _any(*sentences: str) -> re.Pattern[str]:
 
 # The last resort: sentences of servers that give these a status and nothing else to tell them by. Each row: what the
 # rest said, the sentences, what they mean; the first that fits counts. From public reports, read 2026-11-30: each
-# sentence stands in test_openai_compatible.py with its server and its report.
+# sentence stands in test_openai_refusals.py with its server and its report.
 _UNSURE = (RequestRefused, ServerError, PermissionDenied, ModelNotFound)
 OF_WORDS: tuple[tuple[tuple[type[Failure], ...], re.Pattern[str], type[Failure]], ...] = (
     (
         (*_UNSURE, RateLimited),
         _any(
             r"content exists risk",  # DeepSeek
+            r"content ?policy ?violation",  # LiteLLM
             r"content management policy",  # Azure
             r"responsible ?ai ?policy ?violation",
             r"data_?inspection_?failed|(may|might) contain inappropriate content",  # DashScope
@@ -349,7 +351,7 @@ OF_WORDS: tuple[tuple[tuple[type[Failure], ...], re.Pattern[str], type[Failure]]
     (
         (*_UNSURE, RequestTooLarge, Overloaded),
         _any(
-            r"maximum context length|context[ _](window|length|size|limit)|max_model_len|n_ctx",
+            r"maximum context length|context[ _]?(window|length|size|limit)|max_model_len|n_ctx",
             r"(prompt|input) (is )?too long|prompt exceeds (the )?max(imum)? length",  # Fireworks, Bedrock, z.ai
             r"maximum prompt length|longer than the maximum model length",  # xAI, vLLM
             r"reduce the length of",  # Groq, vLLM

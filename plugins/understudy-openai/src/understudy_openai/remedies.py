@@ -64,7 +64,7 @@ _NEXT: Mapping[str, str] = {
 }
 
 # Sentences that say more than the name of a field does; the first that fits counts. From public reports, read
-# 2026-11-30: each stands in test_openai_compatible.py with its server and its report.
+# 2026-11-30: each stands in test_openai_refusals.py with its server and its report.
 _REFUSED = r"(n't|not) (be )?(support|allow|permit|available|enabled)|unsupported|only (for|available|supported)"
 _SENTENCES: tuple[tuple[str, str], ...] = (
     (r"enable_thinking.{0,20}(must be set to false|only support stream)|enable thinking can not", WITHOUT_THINKING),
@@ -104,8 +104,8 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
 _MENDED = tuple((re.compile(sentence, re.IGNORECASE | re.DOTALL), adaptation) for sentence, adaptation in _SENTENCES)
 # The most that a model takes: Groq, DeepSeek and DashScope, OpenAI, Anthropic.
 _LIMITS = re.compile(
-    r"max_(?:completion_)?tokens.{0,60} less than or equal to .?(?P<a>\d+)"
-    r"|range of max_tokens (?:is|should be) \[\d+ ?(?P<b>\d+)\]"
+    r"max_(?:completion_)?tokens.{0,60} less than or equal to [`']?(?P<a>\d+)"
+    r"|range of max_tokens (?:is|should be) \[\d+, ?(?P<b>\d+)\]"
     r"|supports at most (?P<c>\d+) completion tokens"
     r"|max_tokens: \d+ > (?P<d>\d+)",
     re.IGNORECASE | re.DOTALL,
@@ -161,7 +161,7 @@ def adaptation_of(status: int, error: Mapping[str, Any], known: Collection[str] 
     if status not in _CAN_BE_MENDED or not isinstance(message, str):
         return None
     words, told = message[:LONGEST], None
-    if limit := _LIMITS.search(words.replace(", ", " ").replace(",", "")):
+    if limit := _LIMITS.search(_plain(words)):
         told = f"{WITHIN} {next(filter(None, limit.groups()))}"
     else:
         told = next((adaptation for sentence, adaptation in _MENDED if sentence.search(words)), None)
@@ -174,7 +174,7 @@ def adaptation_of(status: int, error: Mapping[str, Any], known: Collection[str] 
 
 def room_left(words: str) -> str | None:
     """Return the adaptation that lets an answer have what is left of a window or of the money, where that is enough."""
-    found = _ROOM.search(words[:LONGEST].replace(",", ""))
+    found = _ROOM.search(_plain(words[:LONGEST]))
     if found is None:
         return None
     told = {name.partition("_")[0]: int(number) for name, number in found.groupdict().items() if number}
@@ -194,6 +194,11 @@ def told_limit(adaptation: str | None) -> int | None:
 def is_lasting(adaptation: str) -> bool:
     """Return whether it holds for other requests of that model at that address as well."""
     return adaptation != WITHOUT_REASONING and not adaptation.startswith(ROOM_LEFT)
+
+
+def _plain(words: str) -> str:
+    """Return the words with numbers as computers write them."""
+    return re.sub(r"(?<=\d),(?=\d{3}\b)", "", words)
 
 
 def _fields(error: Mapping[str, Any], words: str) -> Iterator[str]:

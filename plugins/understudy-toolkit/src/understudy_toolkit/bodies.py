@@ -96,7 +96,7 @@ def read_json(content: bytes | str) -> Any:
         ValueError: it is no JSON, no text, or nested too deep to be read.
     """
     try:
-        return json.loads(content)
+        return json.loads(content.removeprefix("\ufeff") if isinstance(content, str) else content)
     except RecursionError:
         pass
     raise ValueError("lists and objects nested too deep to be read")
@@ -128,7 +128,7 @@ def describe(status: int, headers: Mapping[str, str], body: Any) -> str:
     if 300 <= status < 400:
         location = next((value for name, value in headers.items() if name.lower() == "location"), "nowhere")
         return f"expected an answer, found a redirection to {location}, which is not followed"
-    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body if body is not None else "")
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else _shown(body) if body is not None else ""
     start = " ".join(text[:2000].split())
     if not start:
         return "expected JSON, found no body"
@@ -136,9 +136,16 @@ def describe(status: int, headers: Mapping[str, str], body: Any) -> str:
 
 
 def excerpt(value: Any) -> str:
-    """Return the beginning of something that was found, for the message of a failure."""
-    text = repr(value)
+    """Return the beginning of something that was found, for the message of a failure; however deep it is."""
+    text = repr(value) if isinstance(value, str) else _shown(value)
     return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _shown(value: Any) -> str:
+    try:
+        return str(value)
+    except (RecursionError, ValueError):  # ValueError: an integer with more digits than Python writes
+        return f"<{type(value).__name__}, too deep or too long to be shown>"
 
 
 def write_json(document: Any) -> bytes:
