@@ -216,6 +216,13 @@ def simulation(session: nox.Session) -> None:
     session.run("python", "tests/simulation", *session.posargs, env={"PYTHONPATH": None})
 
 
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Make mistakes of one line in the core, and name those that no test notices: arguments as `--most 20 engine`."""
+    prepare(session, *group("test"))
+    session.run("python", "tests/mutants", *session.posargs, env=CLEAN)
+
+
 def install_as_told(session: nox.Session, wheels: "list[Path]") -> None:
     """Install by name with pip, as README tells, and make every provider."""
     told = "pip install -c dist/ours.txt "

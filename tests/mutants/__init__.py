@@ -1,0 +1,1 @@
+"""Mistakes of one line in the core, one after another: are there tests that notice?"""
