@@ -20,11 +20,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 
-TESTS = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(TESTS))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mutants.mutation import Mutation, mutations_of  # only now it can be found
 from mutants.reasons import REASONS
 
+TESTS = Path(__file__).resolve().parents[1]
 CORE = TESTS.parent / "core" / "tests"
 ALL = [CORE, TESTS / "simulation" / "test_simulation.py"]
 ROOMS = ("engine", "health", "execution", "discovery")
@@ -58,7 +58,8 @@ def choose(words: list[str], most: int, seed: int) -> list[Mutation]:
     found = []
     for room in ROOMS:
         spec = find_spec(f"understudy.{room}")
-        assert spec is not None and spec.submodule_search_locations
+        assert spec is not None
+        assert spec.submodule_search_locations
         for path in sorted(Path(spec.submodule_search_locations[0]).glob("[!_]*.py")):
             module = f"understudy.{room}.{path.stem}"
             if not words or any(word in module for word in words):

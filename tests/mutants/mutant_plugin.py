@@ -1,4 +1,4 @@
-"""A plugin of pytest: the module that the environment names is loaded with one mistake in it; where it names none, nothing is."""
+"""A plugin of pytest: the module that the environment names, if any, is loaded with one mistake in it."""
 
 import os
 from importlib.machinery import SourceFileLoader
