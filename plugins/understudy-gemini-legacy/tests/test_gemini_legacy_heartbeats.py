@@ -10,7 +10,7 @@ import pytest
 from understudy import Finish, Message, Request, StreamEvent, TextDelta, ThinkingDelta, ToolCallDelta
 from understudy.provider import Pace
 from understudy.response import Heartbeat
-from understudy_gemini_legacy.streaming import ElementReader
+from understudy_gemini_wire.chunks import ChunkReader
 from understudy_gemini_wire.streaming import StreamReader
 from understudy_gemini_wire.wire import Asked
 
@@ -44,11 +44,11 @@ def _chunk(*parts: dict[str, Any], **fields: Any) -> dict[str, Any]:
     ids=str,
 )
 def test_a_chunk_is_a_heartbeat_where_it_brings_nothing(chunk: Any, told: list[StreamEvent]) -> None:
-    assert StreamReader(ElementReader(), {}, Asked(ASKED, "gemini-legacy", "m")).feed(chunk) == told
+    assert StreamReader(ChunkReader(), {}, Asked(ASKED, "gemini-legacy", "m")).feed(chunk) == told
 
 
 def test_a_heartbeat_gives_the_caller_nothing() -> None:
-    reader = StreamReader(ElementReader(), {}, Asked(ASKED, "gemini-legacy", "m"))
+    reader = StreamReader(ChunkReader(), {}, Asked(ASKED, "gemini-legacy", "m"))
     reader.feed(_chunk({"text": "", "thoughtSignature": "c2ln"}))
     assert not reader._given
 

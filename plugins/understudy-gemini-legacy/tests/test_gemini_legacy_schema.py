@@ -10,8 +10,8 @@ import pytest
 
 from understudy import Message, Request, Tool
 from understudy.errors import UnsupportedRequest
-from understudy_gemini_wire.schema import translate
 from understudy_gemini_legacy.wire import request_body
+from understudy_gemini_wire.schema import translate
 
 TEXT = {"type": "string"}
 

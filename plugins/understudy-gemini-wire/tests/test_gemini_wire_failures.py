@@ -11,6 +11,7 @@ from understudy import Failure
 from understudy.errors import (
     AuthenticationFailed,
     ConnectionFailed,
+    ContentBlocked,
     ContextTooLong,
     InvalidRequest,
     MalformedResponse,
@@ -20,6 +21,7 @@ from understudy.errors import (
     ProviderUnavailable,
     QuotaExhausted,
     RateLimited,
+    RequestRefused,
     ServerError,
     Timeout,
     UnknownFailure,
@@ -79,7 +81,7 @@ INVALID = "INVALID_ARGUMENT"
         (400, error(400, INVALID, "The input token count (2) exceeds the maximum number (1)."), ContextTooLong, None),
         (400, error(400, INVALID, "Request payload size exceeds the limit: 2 bytes."), ContextTooLong, None),
         (400, error(400, INVALID, "Requests ending with a model turn are not supported."), UnsupportedRequest, None),
-        (400, error(400, INVALID), InvalidRequest, None),
+        (400, error(400, INVALID), RequestRefused, None),
         (400, [error(400, INVALID, "in a list", reason("API_KEY_INVALID"))], AuthenticationFailed, None),
         (404, error(404, "NOT_FOUND"), ModelNotFound, None),
         (408, error(408, "DEADLINE_EXCEEDED"), Timeout, None),
@@ -105,6 +107,120 @@ def test_a_reply(status: int, body: Any, failure: type[Failure], retry_after: fl
         assert type(found) is failure
         assert found.retry_after == retry_after
         assert found.message
+
+
+REASONS = {
+    AuthenticationFailed: "API_KEY_INVALID ACCESS_TOKEN_EXPIRED ACCOUNT_STATE_INVALID CREDENTIALS_MISSING "
+    "JWT_TOKEN_INVALID SESSION_COOKIE_INVALID keyInvalid keyExpired authError",
+    PermissionDenied: "CONSUMER_INVALID CONSUMER_SUSPENDED SERVICE_DISABLED IAM_PERMISSION_DENIED GCP_SUSPENDED "
+    "USER_PROJECT_DENIED LOCATION_POLICY_VIOLATED API_KEY_SERVICE_BLOCKED accessNotConfigured",
+    QuotaExhausted: "BILLING_DISABLED RESOURCE_QUOTA_EXCEEDED QUOTA_EXHAUSTED dailyLimitExceeded billingNotEnabled",
+    RateLimited: "RATE_LIMIT_EXCEEDED rateLimitExceeded userRateLimitExceeded",
+    Overloaded: "MODEL_CAPACITY_EXHAUSTED",
+    RequestRefused: "badRequest SOMETHING_NEW",
+}
+
+
+@pytest.mark.parametrize(("failure", "names"), REASONS.items())
+def test_a_reason_says_more_than_the_code(failure: type[Failure], names: str) -> None:
+    for name in names.split():
+        newer = error(400, INVALID, "x", {"violations": None}, reason(name))
+        older = {"error": {"code": 400, "status": INVALID, "message": "x", "errors": [{"reason": name}]}}
+        for body in (newer, older):
+            assert type(failure_of_reply(400, {}, body)) is failure, name
+
+
+DENIED, PRECONDITION = "PERMISSION_DENIED", "FAILED_PRECONDITION"
+# Refusals as people report them: the status, the code, the words.
+WORDS: dict[type[Failure], list[tuple[int, str, str]]] = {
+    AuthenticationFailed: [
+        (400, INVALID, "API key not valid. Please pass a valid API key."),
+        (400, INVALID, "API Key not found. Please pass a valid API key."),
+        (400, INVALID, "API key expired. Please renew the API key."),
+        (403, DENIED, "Your API key was reported as leaked. Please use another API key."),
+        (403, DENIED, "Method doesn't allow unregistered callers (callers without established identity)."),
+    ],
+    PermissionDenied: [
+        (400, PRECONDITION, "User location is not supported for the API use."),
+        (400, PRECONDITION, "User location is not supported for the API use without a billing account linked."),
+        (400, PRECONDITION, "Gemini API free tier is not available in your country. Please enable billing."),
+        (403, DENIED, "Permission denied: Consumer 'projects/1' has been suspended."),
+        (403, DENIED, "Generative Language API has not been used in project 1 before or it is disabled."),
+        (403, DENIED, "Permission 'aiplatform.endpoints.predict' denied on resource '//aiplatform.googleapis.com/x'."),
+    ],
+    QuotaExhausted: [
+        (403, DENIED, "This API method requires billing to be enabled. Please enable billing on project #1."),
+        (429, EXHAUSTED, "Quota exceeded for quota metric 'Generate requests' and limit 'Requests per day'."),
+    ],
+    RateLimited: [
+        (429, EXHAUSTED, "Quota exceeded for quota metric 'Generate requests' and limit 'Requests per minute'."),
+        (
+            429,
+            EXHAUSTED,
+            "Quota exceeded for aiplatform.googleapis.com/generate_content_requests_per_minute",
+        ),
+    ],
+    Overloaded: [(429, EXHAUSTED, "No capacity available for model gemini-3-pro on the server")],
+    ModelNotFound: [
+        (404, "NOT_FOUND", "Publisher Model `publishers/google/models/x` was not found or your project has no access."),
+        (404, "NOT_FOUND", "models/x is not found for API version v1beta, or is not supported for generateContent."),
+        (400, INVALID, "Publisher Model x is not servable in region y."),
+    ],
+    ContextTooLong: [
+        (400, INVALID, "The input token count (2845475) exceeds the maximum number of tokens allowed (1048576)."),
+        (400, INVALID, "Unable to submit request because the input token count is 9 but the model supports up to 8."),
+        (400, INVALID, "The request's total referenced files bytes are too large to be read"),
+    ],
+    ContentBlocked: [
+        (400, INVALID, "This prompt contains sensitive words that violate Google's Responsible AI practices."),
+    ],
+    Timeout: [(400, INVALID, "Manually set deadline 8s is too short. Minimum allowed deadline is 10s.")],
+    UnsupportedRequest: [
+        (400, INVALID, "The specified schema produces a constraint that has too many states for serving."),
+        (400, INVALID, "A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth."),
+        (400, INVALID, "Function calling is not enabled for models/gemma-3-27b-it"),
+        (400, INVALID, "Developer instruction is not enabled for models/gemma-3-27b-it"),
+        (400, INVALID, "JSON mode is not enabled for models/gemma-3-27b-it"),
+        (400, INVALID, "Image input modality is not enabled for models/gemma-3-1b-it"),
+        (400, INVALID, "Thinking level is not supported for this model."),
+        (400, INVALID, "Multiple candidates is not enabled for this model"),
+        (400, INVALID, "Unsupported MIME type: image/svg+xml"),
+        (400, INVALID, "Unable to process input image. Please retry or report in https://..."),
+        (400, INVALID, "Unable to submit request because it has 20 video files but the model only supports up to 10."),
+        (400, INVALID, "Multi-turn chat is not supported for this model."),
+        (400, INVALID, "Function calling with a response mime type: 'application/json' is unsupported"),
+        (501, "UNIMPLEMENTED", "one or more response schemas specified unsupported field min_length"),
+    ],
+    RequestRefused: [
+        (400, INVALID, "Please ensure that function response turn comes immediately after a function call turn."),
+        (400, INVALID, "Request contains an invalid argument."),
+        (403, DENIED, "You do not have permission to access the File abc or it may not exist."),
+        (403, DENIED, "CachedContent not found (or permission denied)"),
+    ],
+}
+
+
+@pytest.mark.parametrize("failure", WORDS)
+def test_words_decide_where_nothing_else_does(failure: type[Failure]) -> None:
+    for status, code, message in WORDS[failure]:
+        relayed = {"error": {"code": status, "message": json.dumps(error(status, code, message)), "status": "UPSTREAM"}}
+        for body in (error(status, code, message), [error(status, code, message)], relayed):
+            found = failure_of_reply(status, {}, body)
+            assert (type(found), found.message) == (failure, message), message
+
+
+@pytest.mark.parametrize("limit", ["0", 0])
+def test_a_quota_of_nothing_is_no_matter_of_time(limit: Any) -> None:
+    minute = {"quotaId": "GenerateContentRequestsPerMinutePerProjectPerRegion", "quotaValue": limit}
+    for detail in (
+        {"@type": f"{TYPE}QuotaFailure", "violations": [minute]},
+        reason("RATE_LIMIT_EXCEEDED", quota_limit="XPerMinute", quota_limit_value=limit),
+    ):
+        assert type(failure_of_reply(429, {}, error(429, EXHAUSTED, "x", detail))) is QuotaExhausted
+    detail = {"@type": f"{TYPE}QuotaFailure", "violations": [{**minute, "quotaValue": "10"}]}
+    again = {"@type": f"{TYPE}RetryInfo", "retryDelay": {"seconds": 7}}
+    found = failure_of_reply(429, {}, error(429, EXHAUSTED, "x", detail, again))
+    assert (type(found), found.retry_after) == (RateLimited, 7.0)
 
 
 def test_what_a_failure_knows() -> None:

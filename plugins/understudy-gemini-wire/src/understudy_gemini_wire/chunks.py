@@ -31,7 +31,7 @@ class _Cutter(Protocol):
 
 
 class ChunkReader:
-    """Cuts the bytes of a stream into its chunks, each parsed: None for a sign of life, a failure for what is no JSON."""
+    """Cuts a stream's bytes into its chunks, each parsed: None for a sign of life, a failure for what is no JSON."""
 
     def __init__(self) -> None:
         self._head = b""

@@ -291,14 +291,18 @@ def error_of(document: Any) -> Mapping[str, Any] | None:
         return next((error for error in found if error is not None), None)
     if not isinstance(document, Mapping):
         return None
-    error = document.get("error") or document.get("errors")
+    candidates = document.get("candidates")
+    first = candidates[0] if isinstance(candidates, list) and candidates else None
+    error = (
+        document.get("error") or document.get("errors") or (first.get("error") if isinstance(first, Mapping) else None)
+    )
     if isinstance(error, list) and error:
         error = error[0]
     if isinstance(error, Mapping):
         return _inner(error)
     if error:
         return {**document, "message": text_of(document.get("message")) or str(error)}
-    if document.get("candidates") or "promptFeedback" in document or "usageMetadata" in document:
+    if candidates or "promptFeedback" in document or "usageMetadata" in document:
         return None
     message = document.get("message") or document.get("detail")
     return {**document, "message": message} if isinstance(message, str) else None

@@ -90,7 +90,7 @@ class _Translation:
         return self._write(schema, kind, nullable)
 
     def _write(self, schema: Mapping[str, Any], kind: str, nullable: bool) -> dict[str, Any]:
-        if self._lenient and kind in ("object", "array") and self._depth >= _MOST_DEPTH:
+        if self._lenient and kind in ("object", "array") and self._depth >= _MOST_DEPTH - 1 and _holds_more(schema):
             return self._near("more than four objects and arrays within each other", schema, kind)
         written: dict[str, Any] = {"type": kind.upper()}
         if isinstance(schema.get("description"), str):
@@ -200,11 +200,17 @@ class _Translation:
             raise self._refuse(what)
         self.left_out.add(what)
         words = "" if schema in (None, True, {}) else f", by the JSON schema {json.dumps(schema, default=dict)}"
-        items = {"items": {"type": "OBJECT"}} if kind == "array" else {}
+        items = {"items": {"type": "STRING", "description": "JSON"}} if kind == "array" else {}
         return {"type": kind.upper(), "description": f"{'JSON' if kind == 'string' else kind}{words}", **items}
 
     def _refuse(self, what: str) -> UnsupportedRequest:
         return UnsupportedRequest(f"{self._cannot} {what} in {self._where}")
+
+
+def _holds_more(schema: Mapping[str, Any]) -> bool:
+    """Return whether there are objects or arrays within an object or an array."""
+    inner = json.dumps([schema.get("properties"), schema.get("items")], default=dict)
+    return any(f'"{word}"' in inner for word in ("object", "array", "properties", "items", "$ref"))
 
 
 def _implied(schema: Mapping[str, Any]) -> str | None:

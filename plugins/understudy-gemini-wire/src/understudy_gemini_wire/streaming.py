@@ -197,8 +197,6 @@ class StreamReader:
         candidates = chunk.get("candidates")
         if not isinstance(candidates, list) or not candidates or not isinstance(candidates[0], Mapping):
             return []
-        if candidates[0].get("error"):
-            raise self._asked.mend(failure_of_reply(200, self._headers, {"error": candidates[0]["error"]}))
         known = candidates[0].items()
         self._candidate |= {name: value for name, value in known if name != "content" and value is not None}
         return [event for part in raw_parts(candidates[0]) if (event := self._take(part)) is not None]

@@ -265,8 +265,6 @@ def _candidate(body: Any, headers: Mapping[str, str], asked: Asked) -> Mapping[s
         raise blocked(message, status=200, code=str(feedback["blockReason"]), request_id=response_id)
     candidates = body.get("candidates")
     if isinstance(candidates, list) and candidates and isinstance(candidates[0], Mapping):
-        if candidates[0].get("error"):
-            raise asked.mend(failure_of_reply(200, headers, {"error": candidates[0]["error"]}))
         return candidates[0]
     if "usageMetadata" in body or "promptFeedback" in body:
         raise EmptyResponse("expected a candidate, found none", status=200, request_id=response_id)
