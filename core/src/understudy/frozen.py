@@ -1,8 +1,8 @@
-"""Make and copy frozen dataclasses quickly, for what every call makes: a constructor of theirs takes four times as long.
+"""Make and copy frozen dataclasses quickly, for what every call makes: their constructors take four times as long.
 
-A constructor sets each field through `object.__setattr__`. Here the fields of an open twin are set, an object of another
-class with the same slots, which is then given the frozen class. The checks of `__post_init__` are not run: only for
-values that are known to pass them.
+A constructor sets each field through `object.__setattr__`. Here the fields of an open twin are set, an object of
+another class with the same slots, which is then given the frozen class. The checks of `__post_init__` are not run: only
+for values that are known to pass them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 _new = object.__new__
 _twins: dict[type, type] = {}
-_copiers: dict[type, Callable[..., Any]] = {}
+_copiers: dict[type, Callable[[Any], Any]] = {}
 
 
 def unfrozen(kind: type) -> Any:
@@ -22,17 +22,24 @@ def unfrozen(kind: type) -> Any:
     return _new(_twins.get(kind) or _twin(kind))
 
 
+def thawed(instance: Any) -> Any:
+    """Return a copy of a frozen dataclass with slots whose fields can be set until `freeze`."""
+    kind = type(instance)
+    return (_copiers.get(kind) or _copier(kind))(instance)
+
+
 def freeze(instance: Any, kind: type[T]) -> T:
-    """Make an instance that `unfrozen` returned one of its own class; all fields must be set."""
+    """Make what `unfrozen` or `thawed` returned an instance of its own class; all fields must be set."""
     instance.__class__ = kind
     return instance  # type: ignore[no-any-return]  # it is a `kind` now
 
 
 def copy_with(instance: T, **changes: Any) -> T:
     """Return a copy of a frozen dataclass with slots, with some fields changed."""
-    kind = type(instance)
-    copy: T = (_copiers.get(kind) or _copier(kind))(instance, changes)
-    return copy
+    copy = thawed(instance)
+    for name, value in changes.items():
+        setattr(copy, name, value)
+    return freeze(copy, type(instance))
 
 
 def _twin(kind: type) -> type:
@@ -40,12 +47,12 @@ def _twin(kind: type) -> type:
     return twin
 
 
-def _copier(kind: type) -> Callable[..., Any]:
+def _copier(kind: type) -> Callable[[Any], Any]:
     """Write a function that copies instances of a class, field by field without a loop, as dataclasses does."""
     names = kind.__slots__  # type: ignore[attr-defined]  # a dataclass with slots has them
-    fields = "".join(f"\n copy.{name} = given[{name!r}] if {name!r} in given else old.{name}" for name in names)
-    found: dict[str, Any] = {"unfrozen": unfrozen, "kind": kind}
-    exec(f"def copier(old, given):\n copy = unfrozen(kind){fields}\n copy.__class__ = kind\n return copy", found)
-    copier: Callable[..., Any] = found["copier"]
+    fields = "".join(f"\n copy.{name} = old.{name}" for name in names)
+    found: dict[str, Any] = {"new": _new, "twin": _twins.get(kind) or _twin(kind)}
+    exec(f"def copier(old):\n copy = new(twin){fields}\n return copy", found)
+    copier: Callable[[Any], Any] = found["copier"]
     _copiers[kind] = copier
     return copier

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 # These providers are free: the first is no model, the second runs on the user's own machine.
 UNPAID = ("echo", "ollama")
 

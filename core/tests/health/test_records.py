@@ -264,7 +264,7 @@ TABLES = [
     (TargetRecord(), documents.RECORD, {"_allowance", "_allowances", "_closed", "_stale_at", "_shift"}),
     (Breaker(), documents.BREAKER, set()),
     (Durations(), documents.DURATIONS, {"learned"}),
-    (Latencies(), documents.LATENCIES, set()),
+    (Latencies(), documents.LATENCIES, {"_ordered"}),
     (Failing(), documents.FAILING, set()),
     (Allowance(Limits()), documents.ALLOWANCE, {"limits", "_windows"}),
     (Window(1, 60.0), documents.WINDOW, {"limit", "seconds", "_slice"}),

@@ -13,7 +13,7 @@ from understudy.events import current_call
 from understudy.execution.call import AttemptState, Execution
 from understudy.execution.outcomes import interrupted, own_failure
 from understudy.execution.validation import check_answer, usage_fault
-from understudy.frozen import copy_with
+from understudy.frozen import copy_with, freeze, thawed
 from understudy.health.admission import EVIDENCE, report_of
 from understudy.health.store import Report
 from understudy.messages import Request
@@ -68,7 +68,9 @@ def prepare(execution: Execution, command: Call) -> Request:
     if options:
         options = _options(execution, command.index)
     if request.model != model or request.timeout != timeout or request.options is not options:
-        request = copy_with(request, model=model, timeout=timeout, options=options)
+        own = thawed(request)
+        own.model, own.timeout, own.options = model, timeout, options
+        request = freeze(own, Request)
     if attempt.streamed and execution.delivery is None:
         request = copy_with(request, whole=True)
     if command.adaptation is not None:

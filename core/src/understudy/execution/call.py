@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from understudy.engine.commands import Admit, Command, Enter, Outcome, Switch, Verdict, Withdraw
 from understudy.engine.decision import Procedure, decide
-from understudy.engine.timeouts import Times, is_long, times_for
+from understudy.engine.timeouts import Times, is_long
 from understudy.errors import Failure, LimitReached, TooManyCalls
 from understudy.execution.outcomes import conclude, lack_of
 from understudy.execution.reporting import Reporter
@@ -295,7 +295,7 @@ class Execution:
         if lease.granted:
             if (lease.probe or lease.doubt) and not streamed:
                 claim.streamed = streamed = self._streams(index)
-            times = times_for(self.policy, request, pace, lease.learned, streamed=streamed, whole=not streaming)
+            times = admission.times(target.position, self.policy, request, pace, lease.learned, streamed, not streaming)
             self.attempts[index] = AttemptState(times, streamed, pace)
             return self._admitted(index, times, lease)
         self.give_back_hedge()
@@ -363,9 +363,8 @@ class Execution:
 
     def _longest_attempt(self) -> float:
         """Return the most seconds that an attempt may hold what it takes."""
-        most = (
-            LONGEST if self.policy.attempt_timeout is None or self.delivery is not None else self.policy.attempt_timeout
-        )
+        named = None if self.delivery is not None else self.policy.attempt_timeout
+        most = LONGEST if named is None else named
         if self.deadline is None:
             return most
         left = max(self.deadline - self.runtime.clock(), 0.0)

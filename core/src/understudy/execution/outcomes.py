@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from understudy.classify import classify_exception
 from understudy.engine.commands import Verdict
@@ -19,7 +19,7 @@ from understudy.errors import (
     StreamInterrupted,
     UnsupportedRequest,
 )
-from understudy.frozen import copy_with
+from understudy.frozen import freeze, thawed
 from understudy.messages import Request
 from understudy.policy import Policy
 from understudy.provider import ChatProvider
@@ -107,10 +107,14 @@ def _seconds(hint: object) -> float | None:
 def conclude(verdict: Verdict, response: LLMResponse | None, targets: Sequence[Target], policy: Policy) -> LLMResponse:
     """Turn a verdict into the caller's response, and log a total failure once."""
     if verdict.end == "success" and response is not None:
-        changes: dict[str, Any] = {"attempts": verdict.attempts}
+        warnings = response.warnings
         if len(verdict.attempts) > 1 and (refusals := _refusals(verdict)):
-            changes["warnings"] = (*response.warnings, *refusals)
-        return copy_with(response, **changes) if type(response) is LLMResponse else replace(response, **changes)
+            warnings = (*warnings, *refusals)
+        if type(response) is not LLMResponse:
+            return replace(response, attempts=verdict.attempts, warnings=warnings)
+        final = thawed(response)
+        final.attempts, final.warnings = verdict.attempts, warnings
+        return freeze(final, LLMResponse)
     if verdict.failure is not None:
         return _ended_by(verdict.failure, verdict, targets)
     return _exhausted(verdict, targets, policy)

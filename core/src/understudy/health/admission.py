@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import count
 from random import SystemRandom
+from typing import Any
 
+from understudy.engine.timeouts import Learned, Times, times_for
 from understudy.errors import (
     CircuitOpen,
     CoolingDown,
@@ -26,7 +28,7 @@ from understudy.health.store import Claim, HealthStore, Lease, Report, TargetHea
 from understudy.limits import Limits, find_limits
 from understudy.messages import Request
 from understudy.policy import Policy
-from understudy.provider import ChatProvider, Route
+from understudy.provider import ChatProvider, Pace, Route
 from understudy.response import LLMResponse
 from understudy.target import BreakerState
 
@@ -58,6 +60,7 @@ class Admission:
         "_price_lists",
         "_providers",
         "_ready",
+        "_times",
         "_told",
         "_unpriced",
         "_usual",
@@ -93,6 +96,7 @@ class Admission:
         self._told: set[tuple[str, str, float]] = set()  # likewise
         # Who has nothing to import before its first call is ready at once.
         self._ready = [type(provider).warm_up is ChatProvider.warm_up for provider in route.providers]
+        self._times: list[tuple[tuple[Any, ...], Times] | None] = [None] * len(route.targets)
         self.passed_over = PassedOver(clock)
         self.latest: str | None = None  # who gave the latest answer
         self.unwell: set[str] = set()  # targets whose breakers were last seen in another state than closed
@@ -129,6 +133,24 @@ class Admission:
 
         tokens = pricing.estimate_tokens(request, self.thinking_room(position, request))
         return Claim(call, self.policy, lease + LEASE_MARGIN, limits, tokens, cost, forced)
+
+    def times(
+        self,
+        position: int,
+        policy: Policy,
+        request: Request,
+        pace: Pace,
+        learned: Learned,
+        streamed: bool,
+        whole: bool,
+    ) -> Times:
+        """Return how long an attempt on a target is waited for; see `times_for`. The latest is kept for calls alike."""
+        asked = policy, request.max_tokens, pace, learned, streamed, whole
+        known = self._times[position]
+        if known is None or known[0] != asked:
+            known = asked, times_for(policy, request, pace, learned, streamed=streamed, whole=whole)
+            self._times[position] = known
+        return known[1]
 
     def estimate(self, position: int, request: Request) -> float | None:
         """Estimate what a request would cost at a target, in US dollars; None where its prices are not known."""
