@@ -12,13 +12,13 @@ from understudy.errors import (
     AuthenticationFailed,
     ContentBlocked,
     ContextTooLong,
-    InvalidRequest,
     MalformedResponse,
     ModelNotFound,
     Overloaded,
     PermissionDenied,
     QuotaExhausted,
     RateLimited,
+    RequestRefused,
     RequestTooLarge,
     ServerError,
     Timeout,
@@ -72,16 +72,16 @@ def _failure(status: int, headers: dict[str, str], body: Any) -> Failure:
         (400, {}, _body("invalid_request_error", "unsupported_value", param="temperature"), UnsupportedRequest),
         (400, {}, _body("invalid_request_error", "unsupported_parameter", param="max_tokens"), UnsupportedRequest),
         (400, {}, _body("invalid_request_error", None, "Unsupported parameter: 'temperature'"), UnsupportedRequest),
-        (400, {}, _body("invalid_request_error", "invalid_value", param="messages"), InvalidRequest),
+        (400, {}, _body("invalid_request_error", "invalid_value", param="messages"), RequestRefused),
         (400, {}, _body("invalid_request_error", "image_too_large"), UnsupportedRequest),
         (400, {}, _body("invalid_request_error", "model_decommissioned"), ModelNotFound),  # Groq
-        (422, {}, {"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]}, InvalidRequest),
+        (422, {}, {"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]}, RequestRefused),
         (401, {}, _body("invalid_request_error", "invalid_api_key"), AuthenticationFailed),
         (401, {}, {"detail": "Unauthorized"}, AuthenticationFailed),
         (403, {}, _body("request_forbidden", "unsupported_country_region_territory"), PermissionDenied),
         (404, {}, _body("invalid_request_error", "model_not_found"), ModelNotFound),
         (404, {}, _body("invalid_request_error", None, "This is not a chat model", "model"), ModelNotFound),
-        (404, {}, _body("invalid_request_error", None, "Item with id 'rs_1' not found", "input"), InvalidRequest),
+        (404, {}, _body("invalid_request_error", None, "Item with id 'rs_1' not found", "input"), RequestRefused),
         (404, {}, _body(None, "DeploymentNotFound"), ModelNotFound),  # Azure
         (404, {}, {"error": "model 'llama9' not found"}, ModelNotFound),
         (408, {}, "stream timeout", Timeout),
@@ -102,7 +102,7 @@ def _failure(status: int, headers: dict[str, str], body: Any) -> Failure:
         (200, {}, {"error": "out of memory"}, ServerError),
         (200, {}, _body("tokens", "rate_limit_exceeded"), RateLimited),
         (200, {}, _body("rate_limited", "1300"), RateLimited),  # Mistral
-        (200, {}, _body("invalid_request_error"), InvalidRequest),
+        (200, {}, _body("invalid_request_error"), RequestRefused),
         (200, {}, {"type": "error", "code": "server_is_overloaded", "message": "busy"}, Overloaded),
         (200, {}, _body("", "bio_policy"), ContentBlocked),
         (200, {}, "<html>please log in</html>", MalformedResponse),
@@ -135,7 +135,7 @@ def test_reasoning_that_cannot_be_used_is_left_out_in_another_attempt(
 ) -> None:
     failure = _failure(status, {}, _body("invalid_request_error", code, message, "input"))
     assert (type(failure), failure.adaptation) == (UnsupportedRequest, "without reasoning items")
-    other = _failure(400, {}, _body("invalid_request_error", "unsupported_parameter", "Unsupported parameter: 'stop'"))
+    other = _failure(400, {}, _body("invalid_request_error", "unsupported_parameter", "Unsupported parameter: 'x'"))
     assert (type(other), other.adaptation) == (UnsupportedRequest, None)
 
 

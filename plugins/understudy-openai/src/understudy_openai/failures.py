@@ -336,6 +336,7 @@ def _names(error: Mapping[str, Any]) -> Iterator[str]:
     """Yield what an error is called, in lower case, the most exact name first."""
     holders: list[tuple[Any, tuple[str, ...]]] = [
         (error, ("code", "error_code")),
+        (error.get("detail"), ("error_type", "code")),
         (error.get("metadata"), ("error_type", "limit_source", "provider_code")),
         (error.get("innererror"), ("code",)),
         (_mapping(error.get("provider_specific_fields")).get("innererror"), ("code",)),  # LiteLLM
@@ -407,7 +408,7 @@ def _retry_after(
         return told
     metadata = _mapping(error.get("metadata"))
     quoted = _mapping(metadata.get("headers"))
-    told = parse_retry_after({str(name): str(value) for name, value in quoted.items()})
+    told = parse_retry_after({"date": headers.get("date", "")} | {str(name): str(quoted[name]) for name in quoted})
     fields = [detail.get("retryDelay") for detail in _details(error)]  # Google's RetryInfo
     for holder in (metadata, error):
         fields += [holder.get(name) for name in ("retry_after", "retry_after_seconds", "retryAfter", "resets_at")]
@@ -415,9 +416,8 @@ def _retry_after(
     told = told if told is not None else next((seconds for seconds in read if seconds is not None), None)
     found = _COME_BACK.search(message[:LONGEST]) if told is None else None
     if found is not None:
-        told = read_reset(
-            _UNIT.sub(lambda unit: {"milli": "ms"}.get(unit[1].lower(), unit[1].lower()), found[1]).strip()
-        )
+        span = _UNIT.sub(lambda unit: {"milli": "ms"}.get(unit[1].lower(), unit[1].lower()), found[1])
+        told = read_reset("".join(span.split()))
     if told is None and issubclass(kind, QuotaFailure):
         told = _reset_alone(headers)
     return told

@@ -235,15 +235,18 @@ OF_TYPE: Kinds = {
     "engine_overloaded_error": Overloaded,  # Moonshot, with status 429
     "exceed_context_size_error": ContextTooLong,  # llama.cpp
     "exceeded_current_quota_error": QuotaExhausted,  # Moonshot
+    "incorrect_api_key_error": AuthenticationFailed,  # Moonshot
     "insufficient_balance_error": QuotaExhausted,  # MiniMax: modelscope/modelscope#1691, read 2026-11-30
     "insufficient_quota": QuotaExhausted,
     "invalid_authentication_error": AuthenticationFailed,  # Moonshot
     "invalid_model": ModelNotFound,  # Mistral, Perplexity, with status 400
     "overloaded": Overloaded,  # TGI
     "overloaded_error": Overloaded,
+    "permission_denied_error": PermissionDenied,  # Moonshot
     "permission_error": PermissionDenied,
     "rate_limit_error": RateLimited,
     "rate_limit_reached_error": RateLimited,  # Moonshot
+    "resource_not_found_error": ModelNotFound,  # Moonshot
     "server_error": ServerError,
     "service_tier_capacity_exceeded": Overloaded,  # Mistral: BerriAI/litellm#25078, read 2026-11-30
     "service_unavailable_error": Overloaded,
@@ -405,8 +408,10 @@ OF_WORDS: tuple[tuple[tuple[type[Failure], ...], re.Pattern[str], type[Failure]]
         (RequestRefused, ServerError),
         _any(
             r"model (does )?not exist|model not found|no such model|unknown model|is not a valid model",
-            r"model .{1,80} (does not exist|not found|is not (found|available|supported|deployed|a valid))",
-            r"invalid model name|no models? (is )?loaded|non-serverless model|has been (decommissioned|deprecated)",
+            r"models? [`'\"]?[\w./:@-]+[`'\"]? (does not exist|(was |is )?not found)",
+            r"model [`'\"]?[\w./:@-]+[`'\"]? is not (available|supported|deployed|a valid)",
+            r"invalid model( name|:| ['\"`])|no models? (is )?loaded|non-serverless model",
+            r"has been (decommissioned|deprecated)",
         ),
         ModelNotFound,
     ),

@@ -85,7 +85,7 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
         WITHOUT_RESPONSE_FORMAT,
     ),
     (r"(\btools?\b|function calling).{0,60}(json mode|response mime type|response_format)", WITHOUT_RESPONSE_FORMAT),
-    (r"must contain the word .?json", WITHOUT_RESPONSE_FORMAT),  # OpenAI, DeepSeek
+    (r"must contain the word .?json|json mode is not (enabled|supported)", WITHOUT_RESPONSE_FORMAT),  # OpenAI, DeepSeek
     (r"single tool[- ]calls? at once", ONE_CALL_AT_A_TIME),  # templates of Llama 3
     (rf"({_REFUSED}|incompatible|invalid).{{0,60}}tool_choice", WITHOUT_FORCED_TOOL),  # DeepSeek, LM Studio
     (rf"tool_choice.{{0,60}}({_REFUSED}|incompatible|does not support)", WITHOUT_FORCED_TOOL),  # DashScope, Moonshot
@@ -125,7 +125,7 @@ LONGEST = 8000  # characters of a message that are searched for sentences
 _ENOUGH = 4096  # tokens that an answer does with, however many were asked for
 
 # A field, named where it is refused: "Unsupported parameter: 'x'", "x is not supported", "does not support x"; where
-# the form would fit other things as well (d and e), the name has to look like a field's.
+# the form would fit other things as well (d, e and f), the name has to look like a field's.
 _NAME = r"[\[('\"`]*(?P<{}>[A-Za-z][\w.]*(?:\[\d+\][\w.]*)*)"
 _NAMED = tuple(
     re.compile(form, re.IGNORECASE)
@@ -144,6 +144,7 @@ _NAMED = tuple(
         r"invalid " + _NAME.format("g") + r":? only \S+ (?:is|are) allowed",  # Moonshot
     )
 )
+_OTHER_THINGS = frozenset(["user", "n", "stop", "store", "metadata"])  # roles and values have these names, too
 _NAMES_REFUSED = frozenset(["unsupported_parameter", "unsupported_value", "unknown_parameter", "unsupported_params"])
 # Most are 400 and 422; templates of chats fail as 500, and OpenRouter finds no endpoint (404).
 _CAN_BE_MENDED = frozenset([200, 400, 404, 422, 500, 501])
@@ -212,9 +213,10 @@ def _fields(error: Mapping[str, Any], words: str) -> Iterator[str]:
 
 
 def _is_field(found: re.Match[str]) -> bool:
-    name = found[1]
-    quoted = found.string[max(0, found.start(1) - 1)] in "'\"`["
-    return found.lastgroup not in ("d", "e") or quoted or "_" in _last_name(name) or name.lower() == "temperature"
+    if found.lastgroup not in ("d", "e", "f"):
+        return True
+    name, quoted = _last_name(found[1]), found.string[max(0, found.start(1) - 1)] in "'\"`["
+    return "_" in name or name == "temperature" or (quoted and name not in _OTHER_THINGS)
 
 
 def _places(error: Mapping[str, Any]) -> Iterator[list[Any]]:
