@@ -29,6 +29,11 @@ class DefaultTemperature(float):
 
 DEFAULT_TEMPERATURE = DefaultTemperature(0.0)  # the likeliest words
 
+# The fields of a Request that hold texts, the one that is mostly plain first. Half of a surrogate pair is no text, and
+# cannot be sent.
+_TEXTS = ("messages", "system", "tools", "output_schema", "stop", "model", "options")
+_HALF = re.compile("[\ud800-\udfff]")
+
 ProviderData: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 
@@ -235,7 +240,7 @@ class Request:
 
     Raises:
         TypeError: a field has the wrong type.
-        ValueError: a field is out of its range.
+        ValueError: a field is out of its range, or holds half of a surrogate pair.
     """
 
     messages: tuple[Message, ...]
@@ -271,6 +276,16 @@ class Request:
             )
         if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop):
             raise ValueError(f"expected stop as a tuple of texts that are not empty, found {self.stop!r}")
+        odd = False
+        for turn in self.messages:
+            for part in turn.parts:
+                odd = odd or type(part) is not Text or not part.text.isascii()
+        for name in _TEXTS if odd else _TEXTS[1:]:
+            if (value := getattr(self, name)) and (place := place_of_half(value)):
+                raise ValueError(
+                    f"expected whole characters in {name}, found half of a surrogate pair in {name}{place}: "
+                    "cut texts between characters, or clean them first: text.encode('utf-8', 'replace').decode()"
+                )
 
     @property
     def prompt(self) -> str:
@@ -279,6 +294,24 @@ class Request:
             if message.role == "user":
                 return message.text
         return ""
+
+
+def place_of_half(value: Any) -> str | None:
+    """Say where in a text, or in what holds texts, half of a surrogate pair stands; None where there is none."""
+    if isinstance(value, str):
+        half = None if value.isascii() else _HALF.search(value)
+        return None if half is None else f", position {half.start()}"
+    inside: Iterable[tuple[Any, Any]]
+    if isinstance(value, list | tuple):
+        inside = enumerate(value)
+    elif hasattr(value, "__dataclass_fields__"):
+        inside = ((name, getattr(value, name)) for name in value.__dataclass_fields__)
+    else:
+        inside = value.items() if isinstance(value, Mapping) else ()
+    for name, inner in inside:
+        if place := place_of_half(inner) or place_of_half(name):
+            return f".{name}{place}" if hasattr(value, "__dataclass_fields__") else f"[{name!r}]{place}"
+    return None
 
 
 def read_prompt(prompt: Prompt) -> tuple[str | None, tuple[Message, ...]]:

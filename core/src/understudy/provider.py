@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from understudy.errors import Failure, MalformedResponse, UnsupportedRequest
 from understudy.messages import (
@@ -15,12 +15,14 @@ from understudy.messages import (
     Image,
     Request,
     Text,
-    Thinking,
+    ToolCall,
     ToolResult,
     read_prompt,
 )
 from understudy.response import Finish, FinishReason, LLMResponse, StreamEvent, TextDelta
 from understudy.target import Target
+
+_NEEDS: tuple[tuple[Any, str], ...] = ((Image, "images"), (File, "files"), (ToolCall | ToolResult, "tools"))
 
 
 class LLMProvider(ABC):
@@ -97,17 +99,11 @@ class Capabilities:
             for part in message.parts:
                 if type(part) is Text:
                     continue
-                if isinstance(part, Image) and not self.images:
-                    return "does not take images"
-                if isinstance(part, File) and not self.files:
-                    return "does not take files"
-                if not isinstance(part, Thinking | Image | File) and not self.tools:
-                    return "does not take tools"
-                if isinstance(part, ToolResult) and not isinstance(part.content, str):
-                    if not self.images and any(isinstance(inner, Image) for inner in part.content):
-                        return "does not take images"
-                    if not self.files and any(isinstance(inner, File) for inner in part.content):
-                        return "does not take files"
+                held = part.content if isinstance(part, ToolResult) and not isinstance(part.content, str) else ()
+                for one in (part, *held):
+                    lack = next((words for kind, words in _NEEDS if isinstance(one, kind)), None)
+                    if lack is not None and not getattr(self, lack):
+                        return f"does not take {lack}"
         return None
 
 
@@ -292,20 +288,20 @@ def without_warning_of_default(response: LLMResponse, request: Request) -> LLMRe
 
 
 def structured_output(request: Request, text: str, finish_reason: FinishReason) -> object:
-    """Parse an answer that was to follow the request's output schema.
+    """Parse an answer that was to follow the request's output schema, out of a fence or other text around it.
 
     Returns:
         The parsed JSON; None where the request gave no schema, or the model called a tool instead.
 
     Raises:
-        MalformedResponse: the text is not JSON, or nested too deep to be read.
+        MalformedResponse: the text is not JSON, does not hold just one such value, or is nested too deep to be read.
     """
     if request.output_schema is None or finish_reason == FinishReason.TOOL_CALLS or not text:
         return None
-    import json
+    from understudy.extras.json_schema import read_answer  # not needed by most calls
 
     try:
-        return json.loads(text)
+        return read_answer(text)[0]
     except RecursionError as error:
         raise MalformedResponse("expected an answer in JSON, found lists and objects nested too deep") from error
     except ValueError as error:

@@ -393,8 +393,8 @@ def test_a_restart_needs_nothing_of_the_next_target():
 # ---- properties: I16 ----
 
 blanks = st.text(" \n\t\u00a0", max_size=4)
-letters = st.text(st.sampled_from("ab \n\u0301é👩\u200d🔬\ud83d\udc69語"), max_size=6)
-texts = st.lists(st.one_of(letters, blanks, st.text(max_size=4)), max_size=8)
+letters = st.text(st.sampled_from("ab \n\u0301é👩\u200d🔬語"), max_size=6)
+texts = st.lists(st.one_of(letters, blanks, st.text(max_size=4)), max_size=8)  # and test_whole_characters.py
 thoughts = st.booleans()
 
 

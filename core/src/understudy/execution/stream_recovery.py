@@ -7,12 +7,13 @@ caller is notified by an event: Restart if it begins again, Continuation if it g
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from understudy.errors import Failure, MalformedResponse, Timeout
 from understudy.execution.stream_clocks import Clocks
-from understudy.messages import Message, Request, Text
+from understudy.messages import Message, Request, Text, place_of_half
 from understudy.policy import Policy
 from understudy.response import (
     Continuation,
@@ -47,6 +48,7 @@ class Delivery:
         "_clock",
         "_deadline",
         "_given",
+        "_halves",
         "_held",
         "_held_characters",
         "_policy",
@@ -65,6 +67,7 @@ class Delivery:
         self._deadline = deadline
         self._broken: tuple[str, Failure] | None = None  # who broke off and why, until the caller is told
         self._given: list[str] = []  # the pieces of text that the caller holds, and that count
+        self._halves: dict[Any, StreamEvent] = {}  # the half of a character that the last piece of each kind ended in
         self._held: list[StreamEvent] = []
         self._held_characters = 0
         self._refused = False  # whether what was given is a whole answer that was rejected
@@ -80,7 +83,7 @@ class Delivery:
     def begin(self, target: str, clocks: Clocks) -> None:
         """Begin an attempt on a target, with its clocks."""
         self._target = target
-        self._held, self._held_characters = [], 0
+        self._held, self._held_characters, self._halves = [], 0, {}
         self.began, self.clocks = False, clocks
         self._whole = False
 
@@ -122,6 +125,7 @@ class Delivery:
         progress = self.clocks.hear(event)
         if type(event) is Heartbeat:
             return []
+        event = self._in_whole_characters(event)
         if self.began:
             self._note(event)
             return [event]
@@ -130,7 +134,7 @@ class Delivery:
             return []
         if self._policy.stream_recovery == "buffer":
             tokens = self._policy.buffer_tokens
-            self._held_characters += _length(event)
+            self._held_characters += len(_text_of(event))
             if tokens is None or self._held_characters < tokens * CHARACTERS:
                 return []
         return self.release()
@@ -138,6 +142,7 @@ class Delivery:
     def complete(self, response: LLMResponse) -> LLMResponse:
         """Return the attempt's answer, together with what it goes on from."""
         self._whole = True
+        self._held += [_with(event, whole(_text_of(event))) for event in self._halves.values()]
         if not self._resumed or not isinstance(response, LLMResponse) or not isinstance(response.content, str):
             return response  # check_answer decides whether this is an answer
         rest = _without_repeated([TextDelta(response.content)], _blank(self._resumed))
@@ -206,6 +211,17 @@ class Delivery:
     def _text(self) -> str:
         return "".join(self._given)
 
+    def _in_whole_characters(self, event: StreamEvent) -> StreamEvent:
+        """Return a piece without half of a surrogate pair at its end, which is kept for the next piece of its kind."""
+        if not self._halves and place_of_half(_text_of(event)) is None:
+            return event
+        kind = type(event), getattr(event, "index", 0)
+        text = _text_of(self._halves.pop(kind, Heartbeat())) + _text_of(event)
+        if "\ud800" <= text[-1:] <= "\udbff":
+            self._halves[kind], text = _with(event, text[-1]), text[:-1]
+        mended: StreamEvent = _with(event, whole(text))
+        return mended
+
     def _note(self, event: StreamEvent) -> None:
         if type(event) is TextDelta:
             self._given.append(event.text)
@@ -221,11 +237,15 @@ def _check(event: object) -> None:
         raise MalformedResponse(f"expected an event of a stream, found {event!r:.80}")
 
 
-def _length(event: StreamEvent) -> int:
-    """Return the characters that the model wrote for an event."""
+def _text_of(event: StreamEvent) -> str:
+    """Return what the model wrote for an event."""
     if isinstance(event, TextDelta | ThinkingDelta):
-        return len(event.text)
-    return len(event.arguments) if isinstance(event, ToolCallDelta) else 0
+        return event.text
+    return event.arguments if isinstance(event, ToolCallDelta) else ""
+
+
+def _with(event: Any, text: str) -> Any:
+    return replace(event, **{"arguments" if isinstance(event, ToolCallDelta) else "text": text})
 
 
 def _blank(text: str) -> str:
@@ -249,3 +269,15 @@ def _without_repeated(events: list[StreamEvent], blank: str) -> list[StreamEvent
                 continue
         kept.append(event)
     return kept
+
+
+def whole(value: Any) -> Any:
+    """Return a value with its texts in whole characters: two halves that meet are joined, others become U+FFFD."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, Mapping):
+        return {whole(name): whole(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(whole, value))
+    names = getattr(value, "__dataclass_fields__", ())
+    return replace(value, **{name: whole(getattr(value, name)) for name in names}) if names else value

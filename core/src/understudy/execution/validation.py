@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from understudy.classify import failure_of
 from understudy.errors import EmptyResponse, Failure, MalformedResponse, ResponseRejected, Scope
-from understudy.messages import Request
+from understudy.messages import Request, place_of_half
 from understudy.provider import structured_output, without_warning_of_default
 from understudy.response import FinishReason, LLMResponse, ResponseWarning
 from understudy.usage import Usage
@@ -26,6 +27,8 @@ UNCHECKED = ResponseWarning(
     "output_schema",
     "the answer is JSON, but was not checked against output_schema: pip install 'understudy[schema]'",
 )
+
+UNWRAPPED = ResponseWarning("output_schema", "the answer is JSON with other text around it: `structured` is that JSON")
 
 _FIELDS: tuple[tuple[str, Any, str, Callable[[], Any]], ...] = (  # name, kinds, in words, what stands for None
     ("content", str, "a text", str),
@@ -84,7 +87,19 @@ def check_answer(
     if not response.success:
         raise failure_of(response)
     try:
-        return _check(response, request, provider, policy, validator, extensions)
+        answer = without_warning_of_default(_mend(response), request)
+        if answer.provider_name != provider:  # not filled in, or it goes by another name on this route
+            answer = replace(answer, provider_name=provider)
+        _check_ending(answer, policy)
+        if request.max_tokens is not None and answer.usage is not None:
+            answer = _measure(answer, request.max_tokens, answer.usage)
+        if request.output_schema is not None and not answer.tool_calls:
+            answer = _check_schema(answer, request)
+        if validator is not None:
+            _validate(answer, validator)
+        if extensions is not None:
+            _ask_extensions(answer, request, extensions)
+        return answer
     except Failure:
         raise
     except Exception as error:
@@ -95,17 +110,7 @@ def check_answer(
         ) from error
 
 
-def _check(
-    response: LLMResponse,
-    request: Request,
-    provider: str,
-    policy: Policy,
-    validator: Validator | None,
-    extensions: Extensions | None,
-) -> LLMResponse:
-    response = without_warning_of_default(_mend(response), request)
-    if response.provider_name != provider:  # not filled in, or it goes by another name on this route
-        response = replace(response, provider_name=provider)
+def _check_ending(response: LLMResponse, policy: Policy) -> None:
     cut = response.finish_reason == FinishReason.LENGTH
     nothing = not response.content.strip() and not response.tool_calls
     if nothing and response.finish_reason != FinishReason.PAUSED:  # a paused turn goes on from its parts
@@ -114,19 +119,10 @@ def _check(
     if cut and policy.switch_on_length:
         words = "expected a whole answer, found one cut at max_tokens"
         raise ResponseRejected(words, model=response.model, request_id=response.request_id)
-    if request.max_tokens is not None and response.usage is not None:
-        response = _measure(response, request.max_tokens, response.usage)
-    if request.output_schema is not None and not response.tool_calls:
-        response = _check_schema(response, request)
-    if validator is not None:
-        _validate(response, validator)
-    if extensions is not None:
-        _ask_extensions(response, request, extensions)
-    return response
 
 
 def _mend(response: LLMResponse) -> LLMResponse:
-    """Fill in what is None against its type, and leave out a usage that cannot be counted with."""
+    """Fill in what is None against its type, make texts whole, and leave out a usage that cannot be counted with."""
     plain = type(response.content) is str and type(response.parts) is tuple and type(response.warnings) is tuple
     for name, kind, words, nothing in () if plain else _FIELDS:
         value = getattr(response, name)
@@ -134,10 +130,21 @@ def _mend(response: LLMResponse) -> LLMResponse:
             response = replace(response, **{name: nothing()})
         elif not isinstance(value, kind):
             raise MalformedResponse(f"expected {name} as {words}, found {type(value).__name__}")
+    response = _in_whole_characters(response, "content", "parts")
     fault = None if response.usage is None else usage_fault(response.usage)
     if fault is not None:
         words = f"expected usage as a Usage, found {fault}: it is left out"
         response = replace(response, usage=None, warnings=(*response.warnings, ResponseWarning("usage", words)))
+    return response
+
+
+def _in_whole_characters(response: LLMResponse, *names: str) -> LLMResponse:
+    for name in names:
+        if (value := getattr(response, name)) and place_of_half(value):
+            from understudy.execution.stream_recovery import whole  # rarely needed
+
+            mended: dict[str, Any] = {name: whole(value)}
+            response = replace(response, **mended)
     return response
 
 
@@ -171,6 +178,10 @@ def _check_schema(response: LLMResponse, request: Request) -> LLMResponse:
     if response.structured is None:  # its provider left the parsing to us, or the answer is null
         parsed = structured_output(request, response.content, response.finish_reason or FinishReason.UNKNOWN)
         response = response if parsed is None else replace(response, structured=parsed)
+    response = _in_whole_characters(response, "structured")
+    with suppress(ValueError):
+        if json_schema.read_answer(response.content)[1]:
+            response = replace(response, warnings=(*response.warnings, UNWRAPPED))
     if not json_schema.is_installed():
         return replace(response, warnings=(*response.warnings, UNCHECKED))
     fault = json_schema.schema_fault(request.output_schema, response.structured)

@@ -1,4 +1,4 @@
-"""Whether an answer follows the JSON schema that was asked for, by the package jsonschema: the extra "schema".
+"""Reads the JSON of an answer; and says whether it follows its schema, by the package jsonschema: the extra "schema".
 
 Nothing is fetched: a schema has to hold all that it refers to. `format` is a remark, as the standard has it, and is not
 checked.
@@ -8,10 +8,17 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from typing import Any
+
+# What stands around JSON: "```json" above it; the thoughts of models whose server leaves them in the answer, often
+# without their beginning; prose.
+_END_OF_THOUGHTS = re.compile(r"</(?:\w+:)?think(?:ing)?>|\[/THINK\]|<\|channel\|>final<\|message\|>")
+_FENCE = re.compile(r"```\w*\s*\n(.*?)\n[ \t]*```", re.DOTALL)
+_BLANK = "\ufeff \t\r\n"
 
 _SHOWN = 40  # characters of a value that a message shows: enough for a word, too few for an answer
 _LISTED = 8  # entries that a message lists
@@ -45,6 +52,26 @@ _EXPECTED: Mapping[str, str] = {
     "uniqueItems": "entries that all differ",
 }
 _COUNTED = {f"{end}{what}" for end in ("min", "max") for what in ("Items", "Length", "Properties")}
+
+
+def read_answer(text: str) -> tuple[Any, bool]:
+    """Parse an answer's JSON, and say whether something stood around it: a fence, thoughts before it, prose.
+
+    What is between its outermost brackets has to be one value: of a cut answer, no inner piece is taken for the whole.
+
+    Raises:
+        ValueError: it is no JSON, or not just one value.
+    """
+    try:
+        return json.loads(text), False
+    except json.JSONDecodeError:
+        rest = _END_OF_THOUGHTS.split(text)[-1].strip(_BLANK)
+        first, fenced = re.search(r"[{\[]", rest), _FENCE.findall(rest)
+        bracketed = rest[first.start() : max(rest.rfind("}"), rest.rfind("]")) + 1] if first else ""
+        for candidate in () if rest.startswith("<think") else (rest, bracketed, *(fenced if len(fenced) == 1 else ())):
+            with suppress(json.JSONDecodeError):
+                return json.loads(candidate), True
+        raise
 
 
 @cache
