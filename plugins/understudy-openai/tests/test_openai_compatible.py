@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from understudy import Failure, LLMFactory, Message, Request, Settings, StreamInterrupted
-from understudy.errors import RateLimited
+from understudy.errors import (
+    ContentBlocked,
+    ContextTooLong,
+    Overloaded,
+    QuotaExhausted,
+    RateLimited,
+    RequestRefused,
+    ServerError,
+)
 from understudy_openai import OpenAIProvider
 from understudy_sandbox import faults
 
@@ -75,7 +83,6 @@ def _ask(url: str, stream: Ask) -> str:
     [
         _chunk(SAID) + _chunk(DONE) + _chunk(b""),
         _chunk(SAID) + _chunk(b""),
-        _chunk(SAID_ON) + _chunk(DONE) + _chunk(b""),
         _chunk(SAID) + _chunk(DONE),  # the connection breaks after the end
         _chunk(b": a comment\n\n" + SAID.replace(b"\n", b"\r\n")) + _chunk(DONE) + _chunk(b""),
     ],
@@ -84,9 +91,39 @@ def test_streams_that_are_complete(body: bytes, stream: Ask, serve: Serve) -> No
     assert _ask(serve(CHUNKED + body), stream) == "Hi"
 
 
-def test_a_stream_that_is_not_complete(stream: Ask, serve: Serve) -> None:
+ERRORS = [
+    (
+        b'error: {"code":400,"message":"the request exceeds the available context size"}\n\n',
+        ContextTooLong,
+    ),  # llama.cpp
+    (b'data: {"code":"InternalError","message":"boom","request_id":"r"}\n\n', ServerError),  # DashScope
+    (
+        b'data: {"error":{"message":"busy","code":503},"choices":[{"finish_reason":"error"}]}\n\n',
+        Overloaded,
+    ),  # OpenRouter
+    (b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"error","error":{"code":429}}]}\n\n', RateLimited),
+    (b'data: {"base_resp":{"status_code":1008,"status_msg":"insufficient balance"}}\n\n', QuotaExhausted),  # MiniMax
+    (b'data: {"object":"error","message":"no","type":"BadRequestError","code":400}\n\n', RequestRefused),  # vLLM
+    (b'data: {"error":"Model is overloaded","error_type":"overloaded"}\n\n', Overloaded),  # TGI
+    (b'data: {"error":{"code":"1301","message":"no"}}\n\n', ContentBlocked),  # z.AI
+    (b'event: error\ndata: {"message":"busy","type":"overloaded_error"}\n\n', Overloaded),  # LM Studio
+    (b'{"error":{"code":400,"message":"no","type":"exceed_context_size_error"}}\n\n', ContextTooLong),  # Lemonade
+]
+
+
+@pytest.mark.parametrize(("error", "kind"), ERRORS)
+def test_an_error_in_any_shape_ends_a_stream_although_its_end_marker_follows(
+    error: bytes, kind: type[Failure], stream: Ask, serve: Serve
+) -> None:
+    with pytest.raises(Failure) as caught:
+        _ask(serve(CHUNKED + _chunk(error) + _chunk(DONE) + _chunk(b"")), stream)
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("end", [b"", _chunk(DONE)])
+def test_a_stream_that_is_not_complete(end: bytes, stream: Ask, serve: Serve) -> None:
     with pytest.raises(StreamInterrupted) as caught:
-        _ask(serve(CHUNKED + _chunk(SAID_ON) + _chunk(b"")), stream)
+        _ask(serve(CHUNKED + _chunk(SAID_ON) + end + _chunk(b"")), stream)
     assert caught.value.partial == "Hi"
 
 
@@ -121,6 +158,7 @@ def test_several_servers_under_names_of_their_own_in_one_route(
     ]
     (tmp_path / "understudy.toml").write_text("\n".join(tables), "utf-8")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LLM_TRUSTED_FOLDERS", str(tmp_path))
     for name in ("GROQ_API_KEY", "DEEPSEEK_API_KEY"):
         monkeypatch.setenv(name, f"key-of-{name.lower()}")
     sandbox.openai.next(faults.rate_limited(), None)
