@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from understudy.concurrency.out_of_time import OutOfTime
 from understudy.engine.commands import Call, Cancel, Outcome
 from understudy.errors import Effect, Failure, ProviderUnavailable, RequestRejected, Scope, StreamInterrupted, Timeout
-from understudy.events import current_call
 from understudy.execution.call import AttemptState, Execution
 from understudy.execution.outcomes import interrupted, own_failure
 from understudy.execution.validation import check_answer, usage_fault
@@ -81,6 +80,8 @@ def prepare(execution: Execution, command: Call) -> Request:
         request = delivery.resume(request)
     if execution.extensions is None:
         return request
+    from understudy.events import current_call  # most calls have no extension
+
     token = current_call.set(execution.call_id)
     try:
         return execution.extensions.prepare_request(request, target.provider)
@@ -198,7 +199,10 @@ def accept(execution: Execution, command: Call, request: Request, response: LLMR
         Failure: it is rejected; see `check_answer`.
     """
     provider, own_code = execution.targets[command.index].provider, execution.call_id
-    token = current_call.set(own_code) if own_code else None
+    if own_code:
+        from understudy.events import current_call
+
+        token = current_call.set(own_code)
     try:
         return check_answer(response, request, provider, execution.policy, execution.validator, execution.extensions)
     except Exception:
@@ -206,7 +210,7 @@ def accept(execution: Execution, command: Call, request: Request, response: LLMR
             execution.refused = {**(execution.refused or {}), command.index: response}  # it was paid for anyway
         raise
     finally:
-        if token is not None:
+        if own_code:
             current_call.reset(token)
 
 

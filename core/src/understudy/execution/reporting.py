@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from understudy import events
 from understudy.engine.commands import Call, Switch, Wait
 from understudy.errors import Failure, LimitReached, TargetResting
 from understudy.health.budgets import PassedOver
@@ -54,18 +53,18 @@ class Reporter:
             logger.info("%s is asked once more, %s", label, command.adaptation)
         if self.listens and not told:
             other = self._targets[command.other].label if command.beside else ""
-            self._tell(events.AttemptStarted, label, command.number, command.reason, state, command.beside, other)
+            self._tell("AttemptStarted", label, command.number, command.reason, state, command.beside, other)
 
     def started(self, policy: Policy, request: Request, *, streaming: bool) -> None:
         """Report that the call begins."""
         route = tuple(target.label for target in self._targets)
         asked = (request.model, request.temperature, request.max_tokens, len(request.tools))
         messages, structured = len(request.messages), request.output_schema is not None
-        self._tell(events.CallStarted, route, policy, streaming, messages, *asked, structured)
+        self._tell("CallStarted", route, policy, streaming, messages, *asked, structured)
 
     def first_token(self, index: int, number: int, seconds: float) -> None:
         """Report the first piece of a stream."""
-        self._tell(events.FirstToken, self._targets[index].label, number, seconds)
+        self._tell("FirstToken", self._targets[index].label, number, seconds)
 
     def attempt_finished(
         self,
@@ -83,25 +82,25 @@ class Reporter:
             told |= {"model": source.model or target.model, "usage": source.usage, "request_id": source.request_id}
         if response is not None:
             told["finish_reason"] = response.finish_reason
-        self._tell(events.AttemptFinished, target.label, number, outcome, seconds, **told)
+        self._tell("AttemptFinished", target.label, number, outcome, seconds, **told)
 
     def attempt_failed(self, command: Call, failure: Failure, seconds: float, wasted: int) -> None:
         """Report how an attempt failed."""
-        self._tell(events.AttemptFailed, self._targets[command.index].label, command.number, failure, seconds, wasted)
+        self._tell("AttemptFailed", self._targets[command.index].label, command.number, failure, seconds, wasted)
 
     def skipped(self, index: int, failure: Failure, state: BreakerState) -> None:
         """Report a target that is passed over."""
         if isinstance(failure, TargetResting):
             told = not isinstance(failure, LimitReached)
             self._passed_over.add(self._targets[index].label, failure.summary, told=told)
-        self._tell(events.TargetSkipped, self._targets[index].label, failure.brief, state)
+        self._tell("TargetSkipped", self._targets[index].label, failure.brief, state)
 
     def wait(self, command: Wait) -> None:
         """Report a wait that is about to begin."""
         label = self._targets[command.index].label
         what = f"retry {command.retry}" if command.retry else "asked again"
         logger.warning("%s %s, %s in %g s", label, command.failure.brief, what, round(command.seconds, 3))
-        self._tell(events.RetryScheduled, label, command.retry, command.seconds, command.failure)
+        self._tell("RetryScheduled", label, command.retry, command.seconds, command.failure)
 
     def switch(self, command: Switch) -> None:
         """Report that another target takes over."""
@@ -112,7 +111,7 @@ class Reporter:
         elif command.failure.needs_attention:
             level = logging.ERROR
         logger.log(level, "%s %s, switching to %s", label, command.failure.brief, following)
-        self._tell(events.Switched, label, following, command.failure)
+        self._tell("Switched", label, following, command.failure)
 
     def breaker(self, index: int, lease: Lease) -> None:
         """Report a circuit breaker that has just changed."""
@@ -127,7 +126,7 @@ class Reporter:
             words = f" for {seconds:.3g} s" if resting else ""
             logger.log(logging.WARNING if resting else logging.INFO, "%s circuit %s%s", label, state, words)
         if self._extensions is not None:  # also after the call: a probe may end later
-            self._pass_on(events.BreakerChanged(label, state, seconds, call=self._call))
+            self._pass_on("BreakerChanged", label, state, seconds)
 
     def unclosed(self, index: int) -> None:
         """Report a stream that raised when it was closed: what it had given counts all the same."""
@@ -135,20 +134,24 @@ class Reporter:
 
     def finished(self, response: LLMResponse) -> None:
         """Report how the call ended."""
-        self._tell(events.CallFinished, response)
+        self._tell("CallFinished", response)
         self._told = True
 
     def left(self) -> None:
         """Report that the caller gave up, where the call has not ended otherwise."""
-        self._tell(events.CallCancelled, self._latest)
+        self._tell("CallCancelled", self._latest)
         self._told = True
 
-    def _tell(self, kind: Callable[..., events.Event], *fields: Any, **named: Any) -> None:
+    def _tell(self, kind: str, *fields: Any, **named: Any) -> None:
+        """Build an event of this kind, and pass it on: only where somebody listens, before the call has ended."""
         if self._extensions is not None and not self._told:
-            self._pass_on(kind(*fields, **named, call=self._call))
+            self._pass_on(kind, *fields, **named)
 
-    def _pass_on(self, event: events.Event) -> None:
-        assert self._extensions is not None  # nothing is built where nobody listens
+    def _pass_on(self, kind: str, *fields: Any, **named: Any) -> None:
+        from understudy import events  # most calls have no listener
+
+        assert self._extensions is not None
+        event = getattr(events, kind)(*fields, **named, call=self._call)
         token = events.current_call.set(self._call)
         try:
             self._extensions.tell(event)
