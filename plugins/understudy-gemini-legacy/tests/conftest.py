@@ -14,6 +14,7 @@ import pytest
 
 from understudy import Finish, LLMResponse, Request, Settings
 from understudy_gemini_legacy import GeminiLegacyProvider, understudy_provider
+from understudy_gemini_wire.refusals import forget
 
 if TYPE_CHECKING:
     from understudy_sandbox import Sandbox
@@ -44,6 +45,14 @@ def _astream(provider: GeminiLegacyProvider, request: Request) -> LLMResponse:
         return last.response
 
     return asyncio.run(finish())
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered() -> Iterator[None]:
+    """What models refused in one test is forgotten in the next."""
+    forget()
+    yield
+    forget()
 
 
 WAYS: dict[str, Ask] = {"generate": _generate, "stream": _stream, "agenerate": _agenerate, "astream": _astream}

@@ -83,24 +83,39 @@ def test_tools_are_declared_with_their_schema(choice: str, mode: dict[str, Any])
     assert body["toolConfig"] == {"functionCallingConfig": mode}
 
 
-def test_results_go_back_with_the_name_of_their_call_in_the_order_of_the_calls_and_in_one_turn() -> None:
-    calls = (
-        ToolCall(id="1", name="weather"),
-        ToolCall(id="2", name="weather", arguments=MappingProxyType({"at": "x"})),
-    )
+def test_each_call_gets_its_own_result_in_the_order_of_the_calls_right_after_them() -> None:
+    rome, oslo, bonn = (ToolCall(id=name, name="weather", arguments={"at": name}) for name in ("Rome", "Oslo", "Bonn"))
     parts = parts_of(
+        Message.tool(ToolResult(call_id="before", name="clock", content="noon")),
         Message.user("a"),
-        Message.assistant(*calls),
-        Message.tool(ToolResult(call_id="2", content="hot"), ToolResult(call_id="1", content="no", is_error=True)),
-        Message.tool(ToolResult(call_id="3", content="?", name="clock")),
+        Message.assistant(rome, oslo, bonn),
+        Message.tool(ToolResult(call_id="Oslo", content="cold"), ToolResult(call_id="nobody's", content="?")),
+        Message.user("hurry"),
+        Message.tool(ToolResult(call_id="Rome", name="other", content="no", is_error=True)),
+        Message.tool(ToolResult(call_id="Oslo", name="weather", content="warm")),
+        Message.assistant(rome),
+        Message.tool(ToolResult(call_id="Rome", content="hot")),
         model=OLDER,
     )
-    assert parts[2] == [
-        {"functionResponse": {"name": "weather", "response": {"error": "no"}}},
-        {"functionResponse": {"name": "weather", "response": {"output": "hot"}}},
-        {"functionResponse": {"name": "clock", "response": {"output": "?"}}},
+    missing = {"error": "The tool returned no result."}
+    assert parts[0] == [{"text": "The tool clock returned: noon"}]
+    assert parts[3] == [
+        {"functionResponse": {"name": "weather", "response": answer}}
+        for answer in ({"error": "no"}, {"output": "cold"}, missing)
     ]
-    assert len(parts) == 3
+    assert parts[4:7] == [
+        [{"text": told}] for told in ("The tool nobody's returned: ?", "hurry", "The tool weather returned: warm")
+    ]
+    assert parts[8] == [{"functionResponse": {"name": "weather", "response": {"output": "hot"}}}]
+    assert len(parts) == 9
+
+
+def test_calls_of_one_id_take_their_results_in_turn_and_a_call_at_the_end_gets_one() -> None:
+    twice = [ToolCall(id="0", name="weather", arguments={"at": at}) for at in ("Rome", "Oslo")]
+    results = Message.tool(*(ToolResult(call_id="0", content=answer) for answer in ("hot", "cold")))
+    parts = parts_of(Message.user("a"), Message.assistant(*twice), results, Message.assistant(twice[0]), model=OLDER)
+    told = [[part["functionResponse"]["response"] for part in one] for one in (parts[2], parts[4])]
+    assert told == [[{"output": "hot"}, {"output": "cold"}], [{"error": "The tool returned no result."}]]
 
 
 def test_an_id_that_gemini_gave_goes_back_with_the_call_and_with_its_result() -> None:

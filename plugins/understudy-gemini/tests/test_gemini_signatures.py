@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
 from understudy import Finish, LLMFactory, LLMResponse, Message, Request, Text, Thinking, ToolCall, ToolResult
-from understudy.errors import InvalidRequest, UnsupportedRequest
+from understudy.errors import UnsupportedRequest
 from understudy_gemini import GeminiProvider
-from understudy_gemini_wire.failures import WITHOUT_SIGNATURES, failure_of_reply
+from understudy_gemini_wire.adaptations import WITHOUT_SIGNATURES
 from understudy_sandbox import Sandbox, faults
 
 Ask = Callable[[GeminiProvider, Request], LLMResponse]
@@ -72,20 +71,11 @@ def test_a_request_without_any_is_not_made_once_more(provider: GeminiProvider, s
     assert caught.value.adaptation is None
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        "Corrupted thought signature.",
-        "Invalid thought signature.",
-        "Unable to submit request because Thought signature is not valid..",
-        "Function call is missing a thought_signature in functionCall parts.",
-        "Invalid value at 'contents[1].parts[0].thought_signature' (TYPE_BYTES), Base64 decoding failed",
-    ],
-)
-def test_the_wordings_of_it(message: str) -> None:
-    body: dict[str, Any] = {"error": {"code": 400, "message": message, "status": "INVALID_ARGUMENT"}}
-    found = failure_of_reply(400, {}, body)
-    assert (type(found), found.adaptation) == (UnsupportedRequest, WITHOUT_SIGNATURES)
-    body["error"]["message"] = "Please use a valid role: user, model."
-    other = failure_of_reply(400, {}, body)
-    assert (type(other), other.adaptation) == (InvalidRequest, None)
+def test_the_reason_of_an_answer_tells_of_a_missing_one(
+    provider: GeminiProvider, sandbox: Sandbox, ask_whole: Ask
+) -> None:
+    told = {"candidates": [{"finishReason": "MISSING_THOUGHT_SIGNATURE"}]}
+    sandbox.gemini.next(faults.status(200, told))
+    with pytest.raises(UnsupportedRequest) as caught:
+        ask_whole(provider, Request(messages=MESSAGES))
+    assert caught.value.adaptation == WITHOUT_SIGNATURES

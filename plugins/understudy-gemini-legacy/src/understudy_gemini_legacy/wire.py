@@ -24,7 +24,7 @@ from understudy_gemini_wire.models import (
 )
 from understudy_gemini_wire.options import FAMILY, plain
 from understudy_gemini_wire.schema import translate
-from understudy_gemini_wire.wire import attachment_of, check_model, contents_of, tool_config
+from understudy_gemini_wire.wire import attachment_of, check_model, contents_of, ends_with_words, tool_config
 
 _EXACT = 2**53  # the largest whole number up to which floating point knows them all
 
@@ -52,7 +52,7 @@ def request_body(
     """
     check_model(model, models.DEFAULT_MODEL)
     answering = answering_model(model, today)
-    if request.messages[-1].role == "assistant" and takes_prefill(answering) is False:
+    if ends_with_words(request.messages) and takes_prefill(answering) is False:
         raise UnsupportedRequest(f"{model} does not go on from a conversation that ends with the assistant's words")
     if wants_signed_calls(answering) and _has_open_calls(request.messages):
         raise UnsupportedRequest(

@@ -45,6 +45,7 @@ __all__ = [
     "check_model",
     "checked_call",
     "contents_of",
+    "ends_with_words",
     "names_in",
     "raw_parts",
     "response_of",
@@ -72,6 +73,12 @@ def check_model(model: str, example: str) -> None:
     """
     if not _MODEL.fullmatch(model):
         raise InvalidRequest(f"expected a model's name such as {example}, found {model!r}")
+
+
+def ends_with_words(messages: Sequence[Message]) -> bool:
+    """Return whether a conversation ends with the assistant's own words, rather than with calls of tools."""
+    last = messages[-1]
+    return last.role == "assistant" and not any(isinstance(part, ToolCall) for part in last.parts)
 
 
 def contents_of(

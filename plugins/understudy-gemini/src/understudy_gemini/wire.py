@@ -13,7 +13,7 @@ from understudy_gemini.thinking import Plan, plan_thinking
 from understudy_gemini_wire.adaptations import sign_first_call
 from understudy_gemini_wire.models import takes_prefill, takes_sampling, wants_signed_calls
 from understudy_gemini_wire.options import FAMILY, plain
-from understudy_gemini_wire.wire import attachment_of, check_model, contents_of, tool_config
+from understudy_gemini_wire.wire import attachment_of, check_model, contents_of, ends_with_words, tool_config
 
 
 def request_body(
@@ -37,7 +37,7 @@ def request_body(
     """
     check_model(model, models.DEFAULT_MODEL)
     answering = models.answering_model(model, today, provider)
-    if request.messages[-1].role == "assistant" and takes_prefill(answering) is False:
+    if ends_with_words(request.messages) and takes_prefill(answering) is False:
         raise UnsupportedRequest(f"{model} does not go on from a conversation that ends with the assistant's words")
     warnings = list(models.ending_warnings(model, today, provider))
     complete = sign_first_call if wants_signed_calls(answering) else None
