@@ -297,18 +297,14 @@ UNUSABLE_REASONING = (
 )
 
 
-def _any(*sentences: str) -> re.Pattern[str]:
-    return re.compile("|".join(sentences), re.IGNORECASE | re.DOTALL)
-
-
 # The last resort: sentences of servers that give these a status and nothing else to tell them by. Each row: what the
 # rest said, the sentences, what they mean; the first that fits counts. From public reports, read 2026-11-30: each
 # sentence stands in test_openai_refusals.py with its server and its report.
 _UNSURE = (RequestRefused, ServerError, PermissionDenied, ModelNotFound)
-OF_WORDS: tuple[tuple[tuple[type[Failure], ...], re.Pattern[str], type[Failure]], ...] = (
+_SENTENCES: tuple[tuple[tuple[type[Failure], ...], tuple[str, ...], type[Failure]], ...] = (
     (
         (*_UNSURE, RateLimited),
-        _any(
+        (
             r"content exists risk",  # DeepSeek
             r"content ?policy ?violation",  # LiteLLM
             r"content management policy",  # Azure
@@ -324,7 +320,7 @@ OF_WORDS: tuple[tuple[tuple[type[Failure], ...], re.Pattern[str], type[Failure]]
     ),
     (
         (*_UNSURE, RateLimited),
-        _any(
+        (
             r"insufficient[ _](account )?(balance|credits?|funds)|balance_depleted|余额不足|欠费",
             r"(run out of|no usable|not enough|used all available|don't have enough|doesn't have any) credits?",
             r"credit balance is too low|credits? (are|is|have been) (depleted|exhausted)",
@@ -338,22 +334,22 @@ OF_WORDS: tuple[tuple[tuple[type[Failure], ...], re.Pattern[str], type[Failure]]
     ),
     (
         (RequestRefused, ServerError, RateLimited, Timeout),
-        _any(
+        (
             r"overloaded|(at|over|out of) capacity|no capacity available|capacity (temporarily )?exceeded",
             r"degraded function cannot be invoked",  # NVIDIA, with status 400
             r"experiencing high traffic|queue_exceeded",  # Cerebras
         ),
         Overloaded,
     ),
-    ((RateLimited,), _any(r"request too large"), RequestTooLarge),
+    ((RateLimited,), ("request too large",), RequestTooLarge),
     (
         (RequestRefused, ServerError, QuotaExhausted),
-        _any(r"rate[ _-]?limit(ed| is| was| exceeded| reached)", r"too many requests", r"throttlingexception"),
+        (r"rate[ _-]?limit(ed| is| was| exceeded| reached)", r"too many requests", r"throttlingexception"),
         RateLimited,
     ),
     (
         (*_UNSURE, RequestTooLarge, Overloaded),
-        _any(
+        (
             r"maximum context length|context[ _]?(window|length|size|limit)|max_model_len|n_ctx",
             r"(prompt|input) (is )?too long|prompt exceeds (the )?max(imum)? length",  # Fireworks, Bedrock, z.ai
             r"maximum prompt length|longer than the maximum model length",  # xAI, vLLM
@@ -372,7 +368,7 @@ OF_WORDS: tuple[tuple[tuple[type[Failure], ...], re.Pattern[str], type[Failure]]
     ),
     (
         (*_UNSURE, AuthenticationFailed),
-        _any(
+        (
             r"no endpoints (found|available) matching your",  # OpenRouter: the account's own rules
             r"location is not supported|not (available|supported) in your (country|region)|territory not supported",
             r"organization must be verified|requires terms acceptance|has not activated the model",
@@ -382,7 +378,7 @@ OF_WORDS: tuple[tuple[tuple[type[Failure], ...], re.Pattern[str], type[Failure]]
     ),
     (
         (RequestRefused, ServerError, PermissionDenied),
-        _any(
+        (
             r"api[ _-]?key (is )?(not valid|invalid|expired|not found)|api_key_invalid",  # Google, with status 400
             r"(incorrect|invalid|wrong) (api[ _-]?key|x-api-key|access token)",  # xAI, with status 400
         ),
@@ -390,7 +386,7 @@ OF_WORDS: tuple[tuple[tuple[type[Failure], ...], re.Pattern[str], type[Failure]]
     ),
     (
         _UNSURE,
-        _any(
+        (
             r"(not|n't) support (tools?\b|tool[ _](use|calls?|calling)|functions?\b|function[ _]call)",  # Ollama
             r"support (tool use|image input|audio input|file input|video input)",  # OpenRouter, with status 404
             r"can handle the requested parameters|support the provided",
@@ -406,7 +402,7 @@ OF_WORDS: tuple[tuple[tuple[type[Failure], ...], re.Pattern[str], type[Failure]]
     ),
     (
         (RequestRefused, ServerError),
-        _any(
+        (
             r"model (does )?not exist|model not found|no such model|unknown model|is not a valid model",
             r"models? [`'\"]?[\w./:@-]+[`'\"]? (does not exist|(was |is )?not found)",
             r"model [`'\"]?[\w./:@-]+[`'\"]? is not (available|supported|deployed|a valid)",
@@ -417,7 +413,7 @@ OF_WORDS: tuple[tuple[tuple[type[Failure], ...], re.Pattern[str], type[Failure]]
     ),
     (
         (RequestRefused, ServerError),
-        _any(
+        (
             r"failed to (call a function|generate json|validate json)",  # Groq
             r"tool call validation failed",
             r"(error|failed to) pars(e|ing) (the )?(tool call|input at pos)",  # Ollama, llama.cpp
@@ -427,12 +423,17 @@ OF_WORDS: tuple[tuple[tuple[type[Failure], ...], re.Pattern[str], type[Failure]]
     ),
     (
         (RequestRefused,),
-        _any(
+        (
             r"model (has )?crashed|model (is |was )?unloaded|failed to load model|channel error",  # LM Studio
             r"enginecore encountered|enginedead|cuda (error|out of memory)",  # vLLM
         ),
         ServerError,
     ),
-    ((RequestRefused,), _any(r"unsupported parameter", *map(re.escape, UNUSABLE_REASONING)), UnsupportedRequest),
-    ((ModelNotFound,), _any(*map(re.escape, UNUSABLE_REASONING)), UnsupportedRequest),
+    ((RequestRefused,), (r"unsupported parameter", *map(re.escape, UNUSABLE_REASONING)), UnsupportedRequest),
+    ((ModelNotFound,), tuple(map(re.escape, UNUSABLE_REASONING)), UnsupportedRequest),
+)
+OF_WORDS = tuple(
+    (told, re.compile(sentence, re.IGNORECASE | re.DOTALL), meant)
+    for told, sentences, meant in _SENTENCES
+    for sentence in sentences
 )
