@@ -15,6 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
+from understudy.frozen import freeze, unfrozen
+
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 TOOL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")  # the form that every vendor in this project accepts
 TOOL_CHOICES = ("auto", "none", "required")
@@ -274,8 +276,9 @@ class Request:
                 f"expected tool_choice as auto, none, required or the name of one of the tools "
                 f"({', '.join(t.name for t in self.tools) or 'there are none'}), found {self.tool_choice!r}"
             )
-        if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop):
-            raise ValueError(f"expected stop as a tuple of texts that are not empty, found {self.stop!r}")
+        stop = self.stop
+        if stop != () and (isinstance(stop, str) or not all(isinstance(text, str) and text for text in stop)):
+            raise ValueError(f"expected stop as a tuple of texts that are not empty, found {stop!r}")
         odd = False
         for turn in self.messages:
             for part in turn.parts:
@@ -331,7 +334,10 @@ def read_prompt(prompt: Prompt) -> tuple[str | None, tuple[Message, ...]]:
     if isinstance(prompt, str):
         if not prompt.strip():
             raise ValueError(f"expected a prompt with some text, found {prompt!r}")
-        return None, (Message("user", (Text(prompt),)),)
+        text, message = unfrozen(Text), unfrozen(Message)  # as every call does
+        text.text, text.provider_data = prompt, NOTHING
+        message.role, message.parts = "user", (freeze(text, Text),)
+        return None, (freeze(message, Message),)
     if isinstance(prompt, Message | Mapping):
         prompt = (prompt,)
     if not isinstance(prompt, Iterable) or isinstance(prompt, bytes):

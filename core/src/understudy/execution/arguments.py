@@ -8,11 +8,13 @@ from typing import Any, TypedDict
 
 from understudy.errors import ConfigurationError
 from understudy.execution.validation import Validator, check_validator
-from understudy.messages import NOTHING, Prompt, Request, Tool, read_prompt
+from understudy.frozen import freeze, thawed
+from understudy.messages import NOTHING, Message, Prompt, Request, Tool, read_prompt
 from understudy.policy import Policy, PolicyNumber
 from understudy.settings import Settings
 
 MOST_OVERRIDES = 256  # policies of single calls that are kept for the next call with the same numbers
+_PLAIN = Request(messages=(Message.user("-"),))  # what most calls differ from by few fields
 RETRIES = PolicyNumber(5)  # the arguments' defaults, distinguishable from the same numbers given by a caller
 DELAY = PolicyNumber(5)
 _KINDS: Mapping[str, tuple[type, str]] = {
@@ -139,9 +141,12 @@ def read_request(
     """
     system, messages = read_prompt(prompt)
     if not options:
-        return Request(
-            messages=messages, system=system, temperature=temperature, max_tokens=max_tokens, timeout=timeout
-        )
+        request = thawed(_PLAIN)
+        request.messages, request.system, request.timeout = messages, system, timeout
+        request.temperature, request.max_tokens = temperature, max_tokens
+        ready = freeze(request, Request)
+        ready.__post_init__()
+        return ready
     unknown = sorted(set(options) - CallOptions.__annotations__.keys())
     if unknown:
         known = ", ".join(CallOptions.__annotations__)
