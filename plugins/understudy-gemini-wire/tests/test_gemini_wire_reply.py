@@ -322,13 +322,36 @@ def test_a_stream_that_is_blocked_is_blocked() -> None:
         events_of([{"promptFeedback": {"blockReason": "SAFETY"}}])
 
 
+@pytest.mark.parametrize("depth", [50, 500, 900, 990, 5000])
+@pytest.mark.parametrize(
+    "around",
+    [
+        '{"candidates": [{"content": {"parts": [{"functionCall": {"name": "f", "args": {"x": %s}}}]}}]}',
+        '{"candidates": [{"content": {"parts": [{"functionCall": %s}]}, "finishReason": "STOP"}]}',
+        '{"candidates": [{"content": {"parts": [{"inlineData": %s}]}, "finishReason": "STOP"}]}',
+        '{"candidates": [{"content": {"parts": %s}, "finishReason": "STOP"}]}',
+        '{"error": {"details": %s}}',
+        "%s",
+    ],
+)
+def test_nothing_is_nested_too_deep_to_be_told_of(around: str, depth: int) -> None:
+    data = (around % ("[" * depth + "]" * depth)).encode()
+    for before in (b"data: ", b"["):
+        reader = StreamReader(ChunkReader(), {}, Asked(ASKED, "gemini", "m"))
+        try:
+            assert [*reader.read(before + data + b"\n\n"), *reader.end()]
+        except Failure:
+            continue
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["STOP", "SAFETY"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
         st.sampled_from(
             ["candidates", "content", "parts", "text", "thought", "functionCall", "name", "args", "id", "inlineData",
              "mimeType", "data", "finishReason", "promptFeedback", "blockReason", "usageMetadata", "promptTokenCount",
-             "error", "code", "status", "message", "details", "reason", "violations", "retryDelay", "thoughtSignature"]
+             "error", "code", "status", "message", "details", "reason", "violations", "retryDelay", "thoughtSignature",
+             "fileData", "fileUri", "candidatesTokenCount", "totalTokenCount", "thoughtsTokenCount", "metadata"]
         ),
         inner, max_size=4,
     ),

@@ -7,6 +7,7 @@ few wordings stand in a table of their own.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
@@ -333,8 +334,8 @@ def _unknown(exception: BaseException, failure: Failure) -> Failure:
         return ProviderUnavailable(failure.message)
     if isinstance(exception, RuntimeError) and "closed" in str(exception):
         return ProviderUnavailable(failure.message)  # closed under the call, by another thread
-    if isinstance(exception, TypeError | ValueError):
-        return InvalidRequest(failure.message)  # not JSON in the options, not a model's name
+    if isinstance(exception, TypeError | ValueError | RecursionError):
+        return InvalidRequest(failure.message)  # no JSON in the options, or nested too deep; not a model's name
     return failure
 
 
@@ -393,7 +394,16 @@ def _number(value: Any) -> int | None:
     return number if 300 <= number <= 599 else None
 
 
-def unreadable(text: str, expected: str) -> MalformedResponse:
-    """Return the failure for a reply that is not what the API promises, with its beginning."""
+def unreadable(found: Any, expected: str) -> MalformedResponse:
+    """Return the failure for a reply that is not what the API promises, with its beginning.
+
+    Args:
+        found: what came: a text, or JSON.
+        expected: what was promised.
+    """
+    try:
+        text = found if isinstance(found, str) else json.dumps(found)
+    except RecursionError:
+        text = "lists and objects nested too deep"
     start = " ".join(text[:400].split())
     return MalformedResponse(f"expected {expected}, found {start[:200] or 'nothing'}", status=200)

@@ -140,7 +140,7 @@ class StreamReader:
         if error_of(chunk) is not None:
             raise self._asked.mend(failure_of_reply(200, self._headers, chunk))
         if not isinstance(chunk, Mapping):
-            return self._doubt(unreadable(json.dumps(chunk), "a chunk of a stream"))
+            return self._doubt(unreadable(chunk, "a chunk of a stream"))
         events = self._take_chunk(chunk)
         if events and self._fault is not None:
             raise self._fault  # what it held may belong before these
@@ -206,7 +206,10 @@ class StreamReader:
         if part.get("functionCall") is not None:
             call = checked_call(part["functionCall"])
             self._calls += 1
-            arguments = json.dumps(call["args"], ensure_ascii=False)
+            try:
+                arguments = json.dumps(call["args"], ensure_ascii=False)
+            except RecursionError:
+                raise unreadable(call["args"], "the arguments of a tool call") from None
             return ToolCallDelta(self._calls - 1, self._name(call.get("id")), call["name"], arguments)
         text = part.get("text")
         if not isinstance(text, str) or not text:

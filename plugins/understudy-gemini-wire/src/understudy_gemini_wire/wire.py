@@ -7,7 +7,6 @@ thinking behind it, the id of a tool call. For every other provider that is left
 from __future__ import annotations
 
 import base64
-import json
 import mimetypes
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -263,7 +262,7 @@ def _candidate(body: Any, headers: Mapping[str, str], asked: Asked) -> Mapping[s
     if error_of(body) is not None:
         raise asked.mend(failure_of_reply(200, headers, body))
     if not isinstance(body, Mapping):
-        raise unreadable(json.dumps(body), "a JSON object")
+        raise unreadable(body, "a JSON object")
     response_id = text_of(body.get("responseId"))
     feedback = _mapping(body.get("promptFeedback"))
     blocked = block_of(feedback.get("blockReason"))
@@ -275,7 +274,7 @@ def _candidate(body: Any, headers: Mapping[str, str], asked: Asked) -> Mapping[s
         return candidates[0]
     if "usageMetadata" in body or "promptFeedback" in body:
         raise EmptyResponse("expected a candidate, found none", status=200, request_id=response_id)
-    raise unreadable(json.dumps(body), "a reply with candidates")
+    raise unreadable(body, "a reply with candidates")
 
 
 def _parts_of(candidate: Mapping[str, Any], name: CallNames) -> Iterator[Part]:
@@ -293,7 +292,7 @@ def raw_parts(candidate: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """
     parts = _mapping(candidate.get("content")).get("parts") or []
     if not isinstance(parts, list) or not all(isinstance(part, Mapping) for part in parts):
-        raise unreadable(json.dumps(parts), "a list of parts")
+        raise unreadable(parts, "a list of parts")
     return parts
 
 
@@ -328,7 +327,7 @@ def names_in(document: Any) -> tuple[tuple[str, ...], str]:
     """
     listed = next((document[name] for name in ("models", "publisherModels") if name in _mapping(document)), None)
     if not isinstance(listed, list) or not all(isinstance(one, Mapping) and text_of(one.get("name")) for one in listed):
-        raise unreadable(json.dumps(document), "a list of models with names")
+        raise unreadable(document, "a list of models with names")
     asked = [one for one in listed if "generateContent" in one.get("supportedGenerationMethods", ("generateContent",))]
     return tuple(one["name"].rpartition("/")[2] for one in asked), text_of(document.get("nextPageToken")) or ""
 
@@ -347,8 +346,8 @@ def checked_call(call: Any) -> Mapping[str, Any]:
             except ValueError:
                 arguments = None
         if isinstance(arguments, Mapping):
-            return {**call, "args": arguments}
-    raise unreadable(json.dumps(call), "a tool call with a name and arguments")
+            return {"id": call.get("id"), "name": call["name"], "args": arguments}
+    raise unreadable(call, "a tool call with a name and arguments")
 
 
 def _inline_data(blob: Any, data: Mapping[str, Any]) -> Image | File:
@@ -357,7 +356,7 @@ def _inline_data(blob: Any, data: Mapping[str, Any]) -> Image | File:
         kind = Image if media_type.startswith("image/") else File
         return kind(data=content, media_type=media_type, **data)
     except (TypeError, KeyError, ValueError):
-        raise unreadable(json.dumps(blob), "data in base64 with its type") from None
+        raise unreadable(blob, "data in base64 with its type") from None
 
 
 def _finish_reason(
