@@ -97,6 +97,13 @@ def test_every_kind_of_refusal_is_among_the_recorded_ones() -> None:
     assert {line["adaptation"] for line in LINES if "adaptation" in line} >= {"in JSON mode", "without strict"}
 
 
+def test_the_page_on_choosing_providers_has_each_server_and_how_many_refusals_of_it_are_tried() -> None:
+    page = Path(__file__).parents[3] / "docs" / "choosing-providers.md"
+    rows = [line.split(" | ") for line in page.read_text("utf-8").splitlines() if line.startswith("| ")]
+    told = {row[0].removeprefix("| "): row[1] for row in rows}
+    assert {server: told.get(server) for server in SERVERS} == {s: str(len(list(_forms(s)))) for s in SERVERS}
+
+
 NOW = "Mon, 01 Jan 2029 00:00:00 GMT"
 SPENT = {"x-ratelimit-reset-requests": "1m30.5s", "x-ratelimit-remaining-requests": "0"}
 LEFT = {"x-ratelimit-reset-tokens": "3m", "x-ratelimit-remaining-tokens": "90"}
