@@ -137,84 +137,67 @@ _KEY_ADVICE: Mapping[KeyForm, str] = {
 }
 
 
-def _words(*patterns: str) -> re.Pattern[str]:
-    return re.compile("|".join(patterns), re.IGNORECASE | re.DOTALL)
-
-
+_Row = tuple[tuple[type[Failure], ...], re.Pattern[str], type[Failure]]
 _REFUSED = (RequestRefused, UnsupportedRequest)
+
+
+def _rows(given: tuple[type[Failure], ...], meant: type[Failure], *patterns: str) -> Iterator[_Row]:
+    for pattern in patterns:
+        yield given, re.compile(pattern, re.IGNORECASE | re.DOTALL), meant
+
+
 # The last resort, for what has nothing else to tell it by: the kinds that the table gave, the words, the kind they
 # mean; the first row that fits counts. Where nothing else is said, read on 2026-11-30 in these threads and those that
-# they name: https://github.com/google-gemini/gemini-cli/issues/4692 (tokens), https://github.com/googleapis/
-# python-genai/issues/308 (files), https://github.com/google/generative-ai-docs/issues/513 (modalities),
-# https://github.com/charmbracelet/crush/issues/995 (types), https://github.com/google-gemini/gemini-cli/issues/27724
-# (numbers of files), https://github.com/symfony/ai/issues/803 (tools beside JSON),
-# https://github.com/cline/cline/issues/7897 and https://github.com/google-gemini/gemini-cli/issues/5923 (schemas).
-_OF_WORDS: tuple[tuple[tuple[type[Failure], ...], re.Pattern[str], type[Failure]], ...] = (
-    (
-        _REFUSED,
-        _words(
-            *("token count .*exceeds", "exceeds the maximum number of tokens", r"input token count is \d+ but"),
-            *("payload size exceeds the limit", "files bytes are too large"),
-        ),
-        ContextTooLong,
+# they name.
+_OF_WORDS: tuple[_Row, ...] = (
+    # https://github.com/google-gemini/gemini-cli/issues/4692, https://github.com/googleapis/python-genai/issues/308
+    *_rows(
+        *(_REFUSED, ContextTooLong),
+        *("token count .*exceeds", "exceeds the maximum number of tokens", r"input token count is \d+ but"),
+        *("payload size exceeds the limit", "files bytes are too large"),
     ),
     # "The prompt could not be submitted. This prompt contains sensitive words that violate Google's Responsible AI
     # practices.": https://docs.cloud.google.com/vertex-ai/generative-ai/docs/image/responsible-ai-imagen
-    (_REFUSED, _words("sensitive words", r"violat\w+ .{0,60}(?:responsible ai|usage guidelines)"), ContentBlocked),
+    *_rows(_REFUSED, ContentBlocked, "sensitive words", r"violat\w+ .{0,60}(?:responsible ai|usage guidelines)"),
     # "Manually set deadline 8s is too short. Minimum allowed deadline is 10s.": livekit/agents#3723.
-    (_REFUSED, _words("minimum allowed deadline"), Timeout),
+    *_rows(_REFUSED, Timeout, "minimum allowed deadline"),
     # "Your API key was reported as leaked." comes with 403: https://github.com/continuedev/continue/issues/10513. So
     # does "Method doesn't allow unregistered callers".
-    (
-        (*_REFUSED, PermissionDenied),
-        _words(
-            r"API key (?:is )?(?:not valid|invalid|expired|not found)", "reported as leaked", "unregistered callers"
-        ),
-        AuthenticationFailed,
+    *_rows(
+        *((*_REFUSED, PermissionDenied), AuthenticationFailed),
+        *("API key (?:is )?(?:not valid|invalid|expired|not found)", "reported as leaked", "unregistered callers"),
     ),
     # A file or cached content of another account, or of yesterday: that is the request's, not the account's.
     # https://github.com/googleapis/python-genai/issues/1218
-    (
-        (PermissionDenied, ModelNotFound),
-        _words("permission to access the file", "cached ?content .*(?:not found|not exist|expired)"),
-        RequestRefused,
+    *_rows(
+        *((PermissionDenied, ModelNotFound), RequestRefused),
+        *("permission to access the file", "cached ?content .*(?:not found|not exist|expired)"),
     ),
-    (
-        (PermissionDenied,),
-        _words("requires billing to be enabled", "billing account .*(?:disabled|closed)"),
-        QuotaExhausted,
+    *_rows(
+        *((PermissionDenied,), QuotaExhausted),
+        *("requires billing to be enabled", "billing account .*(?:disabled|closed)"),
     ),
-    (
-        _REFUSED,
-        _words(
-            r"not found for api version", "not supported for generatecontent", "publisher model .*not (?:found|serv)"
-        ),
-        ModelNotFound,
+    *_rows(
+        *(_REFUSED, ModelNotFound),
+        *("not found for api version", "not supported for generatecontent", "publisher model .*not (?:found|serv)"),
     ),
-    (
-        _REFUSED,
-        _words(
-            *(
-                "requests ending with a model turn",
-                r"thought[ _]signature",
-                r"is not enabled for",
-                "multiple candidates",
-            ),
-            *(r"not supported (?:by|for|in|on|with) (?:this|the|that)\b.*model", r"multi-?turn", "response modalit"),
-            *("mime type", "too many states", "nesting depth", r"(?:function calling|tool use) with"),
-            *("unable to process input image", r"image .*too large", r"supports? up to \d+", r"fewer than \d+ images"),
-            *("page limit", "has no pages"),
-        ),
-        UnsupportedRequest,
+    # https://github.com/google/generative-ai-docs/issues/513 (modalities), https://github.com/charmbracelet/crush/
+    # issues/995 (types), https://github.com/google-gemini/gemini-cli/issues/27724 (numbers of files),
+    # https://github.com/symfony/ai/issues/803 (tools beside JSON), https://github.com/cline/cline/issues/7897 and
+    # https://github.com/google-gemini/gemini-cli/issues/5923 (schemas).
+    *_rows(
+        *(_REFUSED, UnsupportedRequest),
+        *("requests ending with a model turn", "thought[ _]?signature", "is not enabled for", "multiple candidates"),
+        *(r"not supported (?:by|for|in|on|with) (?:this|the|that)\b.*model", "multi-?turn", "response modalit"),
+        *("mime type", "too many states", "nesting depth", "(?:function calling|tool use) with"),
+        *("unable to process input image", "image .*too large", r"supports? up to \d+", r"fewer than \d+ images"),
+        *("page limit", "has no pages"),
     ),
-    (
-        (RateLimited,),
-        _words(
-            "credits are depleted", r"limit: 0\b", r"spend(?:ing)? (?:cap|limit)", r"per day\b", "daily (?:limit|quota)"
-        ),
-        QuotaExhausted,
+    *_rows(
+        *((RateLimited,), QuotaExhausted),
+        *("credits are depleted", r"limit: 0\b", "spend(?:ing)? (?:cap|limit)", r"per day\b", "daily limit"),
     ),
-    ((RateLimited,), _words("no capacity available", "model is overloaded"), Overloaded),
+    *_rows((RateLimited,), Overloaded, "no capacity available", "model is overloaded"),
 )
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)s")  # a protobuf Duration in JSON: "48.9s"
