@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from understudy import Finish, LLMFactory, LLMResponse, Request, Settings
-from understudy_claude import ClaudeProvider
+from understudy_claude import ClaudeProvider, refusals
 
 if TYPE_CHECKING:
     from understudy_sandbox import Sandbox
@@ -48,6 +48,14 @@ def _astream(provider: ClaudeProvider, request: Request) -> LLMResponse:
 
 
 WAYS: dict[str, Ask] = {"generate": _generate, "stream": _stream, "agenerate": _agenerate, "astream": _astream}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_known() -> Iterator[None]:
+    """What a model has refused in one test is not known in the next, at the same address."""
+    refusals.forget()
+    yield
+    refusals.forget()
 
 
 @pytest.fixture(params=WAYS)

@@ -11,13 +11,13 @@ from understudy import Failure, Secret
 from understudy.errors import (
     AuthenticationFailed,
     ContextTooLong,
-    InvalidRequest,
     MalformedResponse,
     ModelNotFound,
     Overloaded,
     PermissionDenied,
     QuotaExhausted,
     RateLimited,
+    RequestRefused,
     RequestTooLarge,
     ServerError,
     Timeout,
@@ -61,9 +61,9 @@ def _body(type_: str, message: str = "some words", code: str | None = None) -> d
         (400, {}, _body("invalid_request_error", "prompt is too long: 9 tokens > 8 maximum"), ContextTooLong),
         (400, {}, _body("invalid_request_error", "input length and `max_tokens` exceed context limit"), ContextTooLong),
         (400, {}, _body("invalid_request_error", code="image_dimensions_too_large"), UnsupportedRequest),
-        (400, {}, _body("invalid_request_error", "messages: wrong"), InvalidRequest),
-        (400, {}, _body("a_type_of_tomorrow"), InvalidRequest),
-        (422, {}, _body("invalid_request_error"), InvalidRequest),
+        (400, {}, _body("invalid_request_error", "messages: wrong"), RequestRefused),
+        (400, {}, _body("a_type_of_tomorrow"), RequestRefused),
+        (422, {}, _body("invalid_request_error"), RequestRefused),
         (413, {}, _body("request_too_large"), ContextTooLong),
         (413, {}, "<html>too large</html>", ContextTooLong),
         (401, NO_RETRY, _body("authentication_error"), AuthenticationFailed),
@@ -80,7 +80,7 @@ def _body(type_: str, message: str = "some words", code: str | None = None) -> d
         (200, {}, _body("overloaded_error"), Overloaded),
         (200, {}, _body("api_error"), ServerError),
         (200, {}, _body("rate_limit_error"), RateLimited),
-        (200, {}, _body("invalid_request_error"), InvalidRequest),
+        (200, {}, _body("invalid_request_error"), RequestRefused),
         (200, {}, "<html>please log in</html>", MalformedResponse),
         (302, {"location": "https://elsewhere.example"}, "", MalformedResponse),
         (500, {}, ["a", "list"], ServerError),
@@ -153,9 +153,9 @@ def test_what_a_model_refuses_may_go_without_it(message: str, adaptation: str | 
 
 
 @pytest.mark.parametrize("name", ["frequency_penalty", "messages.0.content.0.text.citations", "tools.0.custom.x"])
-def test_other_fields_that_are_not_known_are_the_requests_own_fault(name: str) -> None:
+def test_other_fields_that_are_not_known_are_refused_without_a_remedy(name: str) -> None:
     failure = failure_of_reply(400, {}, _body("invalid_request_error", f"{name}: Extra inputs are not permitted"))
-    assert (type(failure), failure.adaptation) == (InvalidRequest, None)
+    assert (type(failure), failure.adaptation) == (RequestRefused, None)
 
 
 def test_the_code_is_the_most_exact_name_and_the_request_id_is_found() -> None:

@@ -10,8 +10,9 @@ from understudy import Message, Request, Text, TextDelta, Thinking
 from understudy.errors import UnsupportedRequest
 from understudy_claude.failures import failure_of_reply
 from understudy_claude.models import takes_prefill
+from understudy_claude.reply import response_of
 from understudy_claude.streaming import StreamReader
-from understudy_claude.wire import Asked, request_body, response_of
+from understudy_claude.wire import Asked, request_body
 
 OLD = "claude-haiku-4-5"
 SERVER_TOOL = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}
@@ -50,7 +51,7 @@ def test_white_space_is_cut_off_the_end_and_nothing_else() -> None:
     ("more", "words"),
     [
         ({"options": {"claude": {"thinking": {"type": "enabled", "budget_tokens": 1024}}}}, "while it thinks"),
-        ({"output_schema": {"type": "object"}}, "with an output schema"),
+        ({"output_schema": {"type": "array", "items": {"type": "string"}}}, "with an output schema"),
     ],
 )
 def test_what_does_not_go_with_a_begun_answer(more: dict[str, Any], words: str) -> None:

@@ -21,8 +21,9 @@ from understudy import (
 )
 from understudy.errors import ContentBlocked, EmptyResponse, MalformedResponse, Overloaded
 from understudy.response import Heartbeat
+from understudy_claude.reply import response_of
 from understudy_claude.streaming import StreamReader
-from understudy_claude.wire import Asked, response_of
+from understudy_claude.wire import Asked
 
 REQUEST = Request(messages=(Message.user("Hello"),))
 TEXT = {"type": "text", "text": "Hi"}
@@ -111,15 +112,15 @@ def test_nothing_usable_is_an_empty_response(content: list[Any]) -> None:
         None,
         "text",
         7,
-        _message(TEXT, stop_reason=None),
-        _message(TEXT, content=None),
+        _message(TEXT, stop_reason=7),
+        _message(TEXT, content=7),
+        _message({"type": "image", "source": {"type": "base64"}}),
+        _message({"type": "image", "source": {"type": "base64", "data": "no base64!"}}),
         _message("text"),
-        _message({"type": "text"}),
         _message({"type": "text", "text": 7}),
-        _message({"type": "tool_use", "id": "t", "name": "n", "input": "{}"}),
+        _message({"type": "tool_use", "id": "t", "name": "n", "input": "{"}),
+        _message({"type": "tool_use", "id": "t", "name": "n", "input": [1]}),
         _message({"type": "tool_use", "id": "t"}),
-        _message(TEXT, usage=[1]),
-        {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
     ],
 )
 def test_other_shapes_are_malformed(body: Any) -> None:
@@ -193,10 +194,9 @@ def test_unknown_events_blocks_and_deltas_are_passed_over() -> None:
     assert reader.finish().response.parts == (Text("Hello"),)
 
 
-@pytest.mark.parametrize("missing", [1, 2])
-def test_a_stream_without_its_end_marker_is_interrupted(missing: int) -> None:
+def test_a_stream_without_its_end_marker_is_interrupted() -> None:
     reader = StreamReader({"request-id": "req_1"}, Asked(REQUEST))
-    for event in _events(HELLO)[:-missing]:
+    for event in _events(HELLO)[:-2]:
         reader.feed(event)
     with pytest.raises(StreamInterrupted, match="without message_stop") as caught:
         reader.finish()
@@ -222,10 +222,10 @@ def test_an_error_event_is_its_typed_failure() -> None:
     [
         "text",
         {},
-        {"type": "message_start"},
-        {"type": "content_block_start", "index": 0},
-        {"type": "content_block_delta", "index": 7, "delta": {"type": "text_delta", "text": "x"}},
-        {"type": "message_delta", "delta": None},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "id": "t"}},
+        {"type": "content_block_start", "index": {}, "content_block": {"type": "text"}},
+        {"type": "content_block_delta", "index": 7, "delta": {"type": "input_json_delta", "partial_json": "x"}},
+        {"type": "content_block_delta", "index": 7, "delta": {"type": "text_delta", "text": 7}},
     ],
 )
 def test_events_of_another_shape_are_malformed(event: Any) -> None:
@@ -245,5 +245,5 @@ def test_a_tool_call_cut_at_the_token_limit_is_left_out_with_a_warning() -> None
     broken = StreamReader({}, Asked(REQUEST))
     for event in _events(HELLO, cut, stop_reason="tool_use"):
         broken.feed(event)
-    with pytest.raises(MalformedResponse, match="arguments of weather are not an object"):
+    with pytest.raises(MalformedResponse, match="Unterminated string"):
         broken.finish()

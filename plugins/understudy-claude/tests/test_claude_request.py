@@ -20,6 +20,8 @@ OLD, NEW = "claude-haiku-4-5", "claude-sonnet-5-5"  # the first takes a temperat
 HELLO = Message.user("Hello")
 WEATHER = Tool(name="weather", description="Tells it.", parameters={"type": "object", "properties": {}})
 CALL = ToolCall(id="toolu_1", name="weather", arguments={"city": "Bern"})
+OTHER = ToolCall(id="toolu_2", name="weather", arguments={"city": "Rome"})
+NAMES = {"type": "array", "items": {"type": "string"}}
 RESULT = ToolResult(call_id="toolu_1", content="mild")
 
 
@@ -48,14 +50,14 @@ def test_the_least_request() -> None:
 
 
 def test_settings_have_their_places() -> None:
-    body = _body(system="Be kind.", stop=("END",), temperature=0.5, max_tokens=7, output_schema={"type": "object"})
+    body = _body(system="Be kind.", stop=("END",), temperature=0.5, max_tokens=7, output_schema=NAMES)
     assert {name: body[name] for name in ("system", "stop_sequences", "temperature", "max_tokens")} == {
         "system": "Be kind.",
         "stop_sequences": ["END"],
         "temperature": 0.5,
         "max_tokens": 7,
     }
-    assert body["output_config"] == {"format": {"type": "json_schema", "schema": {"type": "object"}}}
+    assert body["output_config"] == {"format": {"type": "json_schema", "schema": NAMES}}
 
 
 @pytest.mark.parametrize(
@@ -103,9 +105,11 @@ def test_tool_results_join_the_users_turn_and_come_first() -> None:
     failed = ToolResult(
         call_id="toolu_2", content=(Text("no"), Image(data=b"x", media_type="image/png")), is_error=True
     )
-    turns = _turns(HELLO, Message.assistant(CALL), Message.user("And?"), Message.tool(RESULT), Message.tool(failed))
+    turns = _turns(
+        HELLO, Message.assistant(CALL, OTHER), Message.user("And?"), Message.tool(failed), Message.tool(RESULT)
+    )
     assert [turn["role"] for turn in turns] == ["user", "assistant", "user"]
-    assert turns[1]["content"] == [{"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"city": "Bern"}}]
+    assert [block["id"] for block in turns[1]["content"]] == ["toolu_1", "toolu_2"]
     first, second, text = turns[2]["content"]
     assert first == {"type": "tool_result", "tool_use_id": "toolu_1", "content": "mild"}
     assert (second["tool_use_id"], second["is_error"]) == ("toolu_2", True)
@@ -153,10 +157,10 @@ def test_options_are_laid_over_the_body() -> None:
         "effort": "low",
         "tools": [{"type": "web_search_20250305", "name": "web_search"}],
     }
-    asked = {"output_schema": {"type": "object"}, "options": {"claude": options, "gemini": {"x": 1}}}
+    asked = {"output_schema": NAMES, "options": {"claude": options, "gemini": {"x": 1}}}
     body = _body(model="claude-opus-4-6", tools=(WEATHER,), **asked)
     assert (body["top_k"], body["metadata"]) == (5, {"user_id": "u"})
-    assert body["output_config"] == {"format": {"type": "json_schema", "schema": {"type": "object"}}, "effort": "low"}
+    assert body["output_config"] == {"format": {"type": "json_schema", "schema": NAMES}, "effort": "low"}
     assert [tool["name"] for tool in body["tools"]] == ["weather", "web_search"]
     assert "x" not in body
     assert list(options["tools"]) == [{"type": "web_search_20250305", "name": "web_search"}]

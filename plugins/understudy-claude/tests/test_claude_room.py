@@ -11,8 +11,9 @@ from understudy import Finish, LLMFactory, Message, Request, Settings, TextDelta
 from understudy.errors import AnswerCutShort, EmptyResponse
 from understudy_claude import ClaudeProvider
 from understudy_claude.models import DEFAULT_MAX_TOKENS
+from understudy_claude.reply import response_of
 from understudy_claude.streaming import StreamReader
-from understudy_claude.wire import Asked, request_body, response_of
+from understudy_claude.wire import Asked, request_body
 from understudy_sandbox import faults
 from understudy_toolkit.thinking import MORE_ROOM, ROOM
 
@@ -39,7 +40,7 @@ def _sent(model: str, claude: Any, max_tokens: int | None = 1024, adaptation: st
     )
     body, _ = request_body(asked, model)
     assert ClaudeProvider(Settings(environment={})).thinking_room(asked) == (
-        0 if "max_tokens" in claude else body["max_tokens"] - (max_tokens or DEFAULT_MAX_TOKENS)
+        0 if "max_tokens" in claude else max(0, body["max_tokens"] - (max_tokens or DEFAULT_MAX_TOKENS))
     )
     return body["max_tokens"], body.get("output_config", {}).get("effort")
 
@@ -59,7 +60,7 @@ def _sent(model: str, claude: Any, max_tokens: int | None = 1024, adaptation: st
         ("claude-sonnet-5-5", 1024, {"thinking": {"type": "disabled"}}, 1024 + ROOM["minimal"], None),
         ("claude-opus-5-5", 2000, {"thinking": {"type": "disabled"}}, 2000 + ROOM["low"], "low"),
         ("claude-haiku-5-5", 127_000, {}, 128_000, None),
-        ("claude-haiku-5-5", 200_000, {}, 200_000, None),
+        ("claude-haiku-5-5", 200_000, {}, 128_000, None),
         ("claude-haiku-5-5", 1024, {"max_tokens": 3000}, 3000, None),
         ("claude-haiku-5-5", 2000, {"max_tokens": 500}, 500, "low"),
         ("claude-haiku-4-5", 1024, {}, 1024, None),
@@ -111,7 +112,7 @@ def test_a_short_schema_keeps_its_place_beside_the_effort(sandbox: Sandbox, prov
     asked = Request(messages=(HELLO,), output_schema=schema, max_tokens=50)
     assert provider.generate(asked).structured == {"age": 1}
     assert sandbox.claude.requests[0].json["output_config"] == {
-        "format": {"type": "json_schema", "schema": schema},
+        "format": {"type": "json_schema", "schema": {**schema, "additionalProperties": False}},
         "effort": "low",
     }
 

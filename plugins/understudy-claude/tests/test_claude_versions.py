@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anthropic
 import pytest
 
-from understudy import File, LLMFactory, Message, Request, Settings, Text, ToolResult
-from understudy.errors import InvalidRequest
+from understudy import File, LLMFactory, Message, Request, Settings, Text, ToolCall, ToolResult
+from understudy.errors import InvalidRequest, UnsupportedRequest
 from understudy_claude import ClaudeProvider
-from understudy_claude.failures import WITHOUT_SAMPLING
+from understudy_claude.failures import OLDER_VERSION, WITHOUT_SAMPLING
 from understudy_claude.models import NEWEST_VERSION, SAMPLING_VERSION
 from understudy_claude.wire import request_body
 from understudy_sandbox import faults
@@ -69,9 +70,13 @@ def test_a_version_that_is_no_text_is_refused(provider: ClaudeProvider, version:
         provider.generate(_request("claude-haiku-5-5", api_version=version))
 
 
-def test_a_version_that_the_api_does_not_know_is_said_by_the_api(provider: ClaudeProvider) -> None:
-    with pytest.raises(InvalidRequest, match='anthropic-version: "2027-01-01" is not a valid version'):
-        provider.generate(_request("claude-haiku-5-5", None, api_version="2027-01-01"))
+def test_a_version_that_the_server_does_not_know_becomes_the_older_one(provider: ClaudeProvider) -> None:
+    asked = _request("claude-haiku-5-5", None, api_version="2027-01-01")
+    with pytest.raises(UnsupportedRequest, match='anthropic-version: "2027-01-01" is not a valid version') as caught:
+        provider.generate(asked)
+    assert caught.value.adaptation == OLDER_VERSION
+    for again in (replace(asked, adaptation=OLDER_VERSION), asked):  # the second because it is remembered
+        assert [warning.setting for warning in provider.generate(again).warnings] == ["api_version"]
 
 
 @pytest.mark.parametrize(
@@ -122,8 +127,9 @@ def test_citations_of_an_assistant_go_back() -> None:
     body, _ = request_body(Request(messages=(HELLO, cited, HELLO)), "claude-haiku-5-5")
     assert body["messages"][1]["content"] == [{"type": "text", "text": "The sky is blue.", **own}]
     result = ToolResult(call_id="t", content=(Text("blue", {"claude": own}),))
-    body, _ = request_body(Request(messages=(HELLO, Message.tool(result))), "claude-haiku-5-5")
-    assert body["messages"][0]["content"][0]["content"] == [{"type": "text", "text": "blue"}]
+    called = Message.assistant(ToolCall(id="t", name="sky"))
+    body, _ = request_body(Request(messages=(HELLO, called, Message.tool(result))), "claude-haiku-5-5")
+    assert body["messages"][2]["content"][0]["content"] == [{"type": "text", "text": "blue"}]
 
 
 def test_the_key_goes_to_anthropic_itself_as_the_sdk_sends_it(

@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from understudy import File, Image, Message, Part, ResponseWarning, Text, Thinking, ToolCall, ToolResult
-from understudy_claude.failures import PROVIDER, WITHOUT_THINKING
+from understudy_claude.failures import PROVIDER, WITH_THOUGHTS, WITHOUT_THINKING
+from understudy_claude.pairing import paired
 
 Json = dict[str, Any]
 
 _ACCOUNT = "claude-account"  # in provider_data, beside what came from that account
 _THINKING = ("thinking", "redacted_thinking")
-_NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9_-]")  # other vendors' ids of tool calls may hold what this API refuses
+
+# A tool that failed has to say something: `content` cannot be empty where `is_error` is true. And the first turn is the
+# user's, with a text that is not blank: NousResearch/hermes-agent#70910, read 2026-11-30.
+_SAID_NOTHING = "The tool failed and said nothing."
+_BEFORE = "(The conversation begins here.)"
+_NOT_KEPT = "(This thought was not kept.)"
 
 _PICTURE = "images and files in an assistant's message were left out: Claude takes them from the user only"
 _FOREIGN = "thinking of another Claude account was left out: it goes to the account that it came from, and nowhere else"
+_BEGUN = "the conversation began with the assistant: a line of the user's was put before it, since Claude wants one"
 _REFUSED = "thinking of earlier turns was left out: Claude refused it, since something before it has changed"
 
 
@@ -42,42 +48,44 @@ def marked(own: Mapping[str, Any], account: str) -> dict[str, Mapping[str, Any]]
 
 
 def turns_of(
-    messages: Iterable[Message], account: str = "", adaptation: str | None = None
+    messages: Iterable[Message], account: str = "", adapted: Collection[str] = ()
 ) -> tuple[list[Json], tuple[ResponseWarning, ...]]:
-    """Turn messages into turns of user and assistant, neighbours of one role joined, tool results first.
+    """Turn messages into turns of user and assistant, each call of a tool with its result right after it.
 
     Args:
         messages: the conversation.
         account: the mark of the account that is asked.
-        adaptation: WITHOUT_THINKING leaves out every thinking block. To keep those of an open tool turn would not
-            help: a change before one block is a change before all that follow.
+        adapted: WITHOUT_THINKING leaves out every thinking block. To keep those of an open tool turn would not help: a
+            change before one block is a change before all that follow. WITH_THOUGHTS puts one on each answer without.
 
     Returns:
         The turns, and what was left out of them.
     """
     turns: list[Json] = []
-    lost: list[str] = []
-    for message in messages:
-        role = "assistant" if message.role == "assistant" else "user"
-        parts = message.parts
+    pairs, lost = paired(messages)
+    for role, parts in pairs:
         if role == "assistant" and any(isinstance(part, Image | File) for part in parts):
-            parts = tuple(part for part in parts if not isinstance(part, Image | File))
+            parts = [part for part in parts if not isinstance(part, Image | File)]
             lost.append(_PICTURE)
         blocks = []
         for part in parts:
-            own, why = _own(part, role, account, adaptation)
+            own, why = _own(part, role, account, adapted)
             lost += [why] if why else []
             block = _BLOCKS[type(part)](part, own)
             if block is not None:
                 blocks.append(block)
         if not blocks:
             continue
+        if role == "assistant" and WITH_THOUGHTS in adapted and blocks[0]["type"] not in _THINKING:
+            thought = next((part.text for part in parts if isinstance(part, Thinking) and part.text.strip()), _NOT_KEPT)
+            blocks.insert(0, {"type": "thinking", "thinking": thought, "signature": ""})
         if turns and turns[-1]["role"] == role:
             turns[-1]["content"] += blocks
         else:
             turns.append({"role": role, "content": blocks})
-    for turn in turns:
-        turn["content"].sort(key=lambda block: block["type"] != "tool_result")  # stable: the rest keeps its order
+    if turns and turns[0]["role"] == "assistant":
+        turns.insert(0, {"role": "user", "content": [{"type": "text", "text": _BEFORE}]})
+        lost.append(_BEGUN)
     return turns, tuple(ResponseWarning("messages", why) for why in dict.fromkeys(lost))
 
 
@@ -88,7 +96,7 @@ def open_turn_lacks_thinking(turns: list[Json]) -> bool:
     return turns[-2]["content"][0]["type"] not in _THINKING
 
 
-def _own(part: Part, role: str, account: str, adaptation: str | None) -> tuple[Mapping[str, Any], str]:
+def _own(part: Part, role: str, account: str, adapted: Collection[str]) -> tuple[Mapping[str, Any], str]:
     """Return what Claude wants back with a part, and why that is nothing, where something was left out."""
     own = part.provider_data.get(PROVIDER)
     if not own:
@@ -96,7 +104,7 @@ def _own(part: Part, role: str, account: str, adaptation: str | None) -> tuple[M
     came_from = part.provider_data.get(_ACCOUNT, {}).get("mark", account)
     if came_from != account:
         return {}, _FOREIGN if isinstance(part, Thinking) else ""
-    if adaptation == WITHOUT_THINKING and own.get("type") in _THINKING:
+    if WITHOUT_THINKING in adapted and own.get("type") in _THINKING:
         return {}, _REFUSED
     if role == "user" and own.get("citations"):
         return {name: value for name, value in own.items() if name != "citations"}, ""  # 400 since 2026-10-21
@@ -128,23 +136,22 @@ def _source(part: Image | File) -> Json:
 
 
 def _tool_use_block(part: ToolCall, own: Mapping[str, Any]) -> Json:
-    return {"type": "tool_use", "id": _identifier(part.id), "name": part.name, "input": dict(part.arguments), **own}
+    return {"type": "tool_use", "id": part.id, "name": part.name, "input": dict(part.arguments), **own}
 
 
 def _tool_result_block(part: ToolResult, own: Mapping[str, Any]) -> Json:
-    block: Json = {"type": "tool_result", "tool_use_id": _identifier(part.call_id)}
+    block: Json = {"type": "tool_result", "tool_use_id": part.call_id}
+    content: str | list[Json]
     if isinstance(part.content, str):
-        block["content"] = part.content
+        content = part.content if part.content.strip() else ""
     else:
-        inner = (_BLOCKS[type(piece)](piece, _own(piece, "user", "", None)[0]) for piece in part.content)
-        block["content"] = [piece for piece in inner if piece is not None]
+        inner = (_BLOCKS[type(piece)](piece, _own(piece, "user", "", ())[0]) for piece in part.content)
+        content = [piece for piece in inner if piece is not None]
+    if content or part.is_error:
+        block["content"] = content or _SAID_NOTHING
     if part.is_error:
         block["is_error"] = True
     return {**block, **own}
-
-
-def _identifier(call_id: str) -> str:
-    return _NOT_IN_AN_ID.sub("_", call_id)
 
 
 def _thinking_block(part: Thinking, own: Mapping[str, Any]) -> Json | None:

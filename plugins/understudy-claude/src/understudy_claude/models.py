@@ -36,8 +36,9 @@ SAMPLING = ("temperature", "top_p", "top_k")
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 NEVER_OFF = ("xhigh", "max")
 
-# What is asked for where a model thinks within a budget only, and the caller named none. The least is 1024.
+# What is asked for where a model thinks within a budget only, and the caller named none; and the least that it takes.
 DEFAULT_BUDGET = 4096
+LEAST_BUDGET = 1024
 
 # Seconds between the pings of a stream that has nothing to show: 30.01 were measured at
 # https://github.com/frontman-ai/frontman/issues/731, "every ~30s" is in https://github.com/BerriAI/litellm/pull/36024,

@@ -6,15 +6,18 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import ClassVar
 
-from understudy import Capabilities, ChatProvider, LLMResponse, Request, Settings, StreamEvent
+from understudy import Capabilities, ChatProvider, Failure, LLMResponse, Request, Settings, StreamEvent
+from understudy.classify import classify_exception
 from understudy.provider import Pace
+from understudy_claude import refusals
 from understudy_claude.account import credentials
 from understudy_claude.failures import PROVIDER, failure_of_reply
 from understudy_claude.history import account_mark
 from understudy_claude.models import DEFAULT_MODEL, NEWEST_VERSION, ending_warnings, heartbeat, takes_prefill
+from understudy_claude.reply import model_ids, response_of
 from understudy_claude.streaming import StreamReader
 from understudy_claude.thinking import plan
-from understudy_claude.wire import model_ids, request_body, response_of
+from understudy_claude.wire import request_body
 from understudy_toolkit import calls
 from understudy_toolkit.account import read_account
 from understudy_toolkit.lanes import Ask
@@ -96,7 +99,7 @@ class ClaudeProvider(ChatProvider):
         self._account.check(PROVIDER)
         model = request.model or self.default_model
         with calls.failures_of(model, REPLIES):
-            body, asked = request_body(request, model, self._mark)
+            body, asked = request_body(request, model, self._mark, self._known(request))
         ask = Ask(
             path=PATH,
             seconds=TIMEOUT if request.timeout is None else request.timeout,
@@ -104,11 +107,20 @@ class ClaudeProvider(ChatProvider):
             body={**body, "stream": True} if stream else body,
             headers={"anthropic-version": asked.version},
         )
+
+        def learn(exception: BaseException) -> Failure:
+            failure = classify_exception(exception)
+            refusals.note(self._account.base_url, model, request, failure)
+            return failure
+
         return calls.Call(
-            *(model, ask, REPLIES),
+            *(model, ask, replace(REPLIES, failure_of_exception=learn)),
             response_of=lambda document, headers: response_of(document, headers, asked),
             reader_of=lambda headers: StreamReader(headers, asked),
         )
+
+    def _known(self, request: Request) -> refusals.Known:
+        return refusals.known(self._account.base_url, request.model or self.default_model, request)
 
     # ---- what is known beforehand, or asked apart ----
 
@@ -122,11 +134,11 @@ class ClaudeProvider(ChatProvider):
 
     def thinking_room(self, request: Request) -> int:
         """Return how many tokens are asked for besides `max_tokens`, since thinking counts within the API's limit."""
-        return plan(request, request.model or self.default_model).room
+        return plan(request, request.model or self.default_model, self._known(request)).room
 
     def pace(self, request: Request) -> Pace:
         """Say whether the model will think for a while, and how often Anthropic pings; gateways may drop the pings."""
-        level = plan(request, request.model or self.default_model).level
+        level = plan(request, request.model or self.default_model, self._known(request)).level
         return Pace(
             thinks=level not in ("none", "minimal", "low"),
             heartbeat=heartbeat(request) if self._account.is_vendor else None,

@@ -5,38 +5,87 @@ No SDK is imported and nothing is sent or read here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from understudy import ResponseWarning
-from understudy_claude.failures import WITHOUT_FORCING, WITHOUT_SAMPLING
-from understudy_claude.models import NEWEST_VERSION, SAMPLING, SAMPLING_VERSION, takes_sampling, traits_of
+from understudy import Request, ResponseWarning
+from understudy_claude.failures import OLDER_VERSION, WITHOUT_FORCING, WITHOUT_SAMPLING, WITHOUT_TOP_P
+from understudy_claude.models import (
+    DEFAULT_MAX_TOKENS,
+    LEAST_BUDGET,
+    NEWEST_VERSION,
+    SAMPLING,
+    SAMPLING_VERSION,
+    takes_sampling,
+    traits_of,
+)
+from understudy_claude.refusals import Known
 
 Json = dict[str, Any]
 
 
-def api_version(body: Mapping[str, Any], asked: str | None) -> str:
+def api_version(body: Mapping[str, Any], asked: str | None, adapted: Collection[str] = ()) -> str:
     """Return the version of the API to send a body with: the newest, or the last that takes what is in it.
 
     Args:
         body: the request, after `fit`.
         asked: the version that the caller asks for; None for whichever fits.
+        adapted: what the model, or an attempt before this one, was refused for.
     """
+    if OLDER_VERSION in adapted:
+        return SAMPLING_VERSION
     if asked is not None:
         return asked
     return SAMPLING_VERSION if any(name in body for name in SAMPLING) else NEWEST_VERSION
 
 
-def fit(body: Json, model: str, asked: str | None = None, adaptation: str | None = None) -> tuple[ResponseWarning, ...]:
+def fit(body: Json, model: str, asked: str | None = None, adapted: Collection[str] = ()) -> tuple[ResponseWarning, ...]:
     """Change a body to one that the API does not refuse, and return what was changed.
 
     Args:
         body: the request as it was asked for.
         model: the model to ask.
         asked: the version of the API that the caller asks for; None for whichever fits.
-        adaptation: what an attempt before this one was refused for.
+        adapted: what the model, or an attempt before this one, was refused for.
     """
-    return _fit_sampling(body, model, asked, adaptation) + _fit_tools(body, model, adaptation)
+    warnings = _fit_sampling(body, model, asked, adapted) + _fit_tools(body, model, adapted)
+    if OLDER_VERSION in adapted and asked is not None:
+        words = f"version {SAMPLING_VERSION} of the API took the place of {asked}, which the server does not know"
+        warnings += (ResponseWarning("api_version", words),)
+    return warnings
+
+
+def fit_limit(body: Json, request: Request, model: str, known: Known) -> tuple[ResponseWarning, ...]:
+    """Keep a body within the tokens that a model writes at most, or that its window has left.
+
+    Args:
+        body: the request as it was asked for.
+        request: what is asked.
+        model: the model to ask.
+        known: what the model is known to refuse.
+    """
+    traits, told, limit = traits_of(model), known.most_of(request), body.get("max_tokens")
+    most = min((one for one in (traits.most if traits is not None else None, told) if one is not None), default=None)
+    if most is None or not isinstance(limit, int) or limit <= most:
+        return ()
+    body["max_tokens"] = most
+    warnings: list[ResponseWarning] = []
+    answer = limit if request.max_tokens is None else min(limit, request.max_tokens)
+    if answer > most and (request.max_tokens is not None or limit != DEFAULT_MAX_TOKENS):
+        words = f"max_tokens {answer:,} became {most:,}: {model} writes no more, or its window leaves no more"
+        warnings.append(ResponseWarning("max_tokens", words))
+    thinking = body.get("thinking")
+    thinking = thinking if isinstance(thinking, Mapping) else {}
+    budget = thinking.get("budget_tokens")
+    if isinstance(budget, int) and budget >= most:
+        if most // 2 < LEAST_BUDGET:
+            del body["thinking"]
+            words = "thinking was left out: the tokens that are left do not hold the least budget"
+        else:
+            body["thinking"] = {**thinking, "budget_tokens": most // 2}
+            words = f"the budget for thinking became {most // 2:,} tokens: it has to be less than max_tokens"
+        warnings.append(ResponseWarning("thinking", words))
+    return tuple(warnings)
 
 
 def thinks_by_request(body: Mapping[str, Any]) -> bool:
@@ -49,9 +98,9 @@ def _thinking(body: Mapping[str, Any]) -> Any:
     return thinking.get("type") if isinstance(thinking, Mapping) else None
 
 
-def _fit_sampling(body: Json, model: str, asked: str | None, adaptation: str | None) -> tuple[ResponseWarning, ...]:
+def _fit_sampling(body: Json, model: str, asked: str | None, adapted: Collection[str]) -> tuple[ResponseWarning, ...]:
     refused = ""
-    if adaptation == WITHOUT_SAMPLING:
+    if WITHOUT_SAMPLING in adapted:
         refused = "Claude refused it"
     elif not takes_sampling(model):
         refused = f"{model} takes none"
@@ -63,6 +112,8 @@ def _fit_sampling(body: Json, model: str, asked: str | None, adaptation: str | N
             if body.pop(name, None) is not None:
                 warnings.append(ResponseWarning(name, f"{name} was left out: {refused}"))
     temperature = body.get("temperature")
+    if WITHOUT_TOP_P in adapted and temperature is not None and body.pop("top_p", None) is not None:
+        warnings.append(ResponseWarning("top_p", "top_p was left out: Claude refused it beside a temperature"))
     if temperature is None:
         body.pop("temperature", None)
         return tuple(warnings)
@@ -75,7 +126,7 @@ def _fit_sampling(body: Json, model: str, asked: str | None, adaptation: str | N
     return tuple(warnings)
 
 
-def _fit_tools(body: Json, model: str, adaptation: str | None) -> tuple[ResponseWarning, ...]:
+def _fit_tools(body: Json, model: str, adapted: Collection[str]) -> tuple[ResponseWarning, ...]:
     """Leave it to the model whether it calls a tool where it takes no tool that must be called.
 
     Of one tool by name all others are left out, so that the call, if it comes, is of that one.
@@ -84,7 +135,7 @@ def _fit_tools(body: Json, model: str, adaptation: str | None) -> tuple[Response
     if not isinstance(choice, Mapping) or choice.get("type") not in ("any", "tool"):
         return ()
     traits = traits_of(model)
-    if adaptation == WITHOUT_FORCING or (traits is not None and not traits.forced):
+    if WITHOUT_FORCING in adapted or (traits is not None and not traits.forced):
         who = model
     elif _thinking(body) == "enabled":
         who = "Claude, while it thinks within a budget,"

@@ -19,6 +19,7 @@ from understudy_claude.models import (
     Traits,
     traits_of,
 )
+from understudy_claude.refusals import NOTHING_KNOWN, Known
 from understudy_toolkit.thinking import MORE_ROOM, SHORT_ANSWER, room_to_think
 
 Warn = Callable[[str, str], None]
@@ -51,12 +52,13 @@ class Plan:
         return self.level != "none"
 
 
-def plan(request: Request, model: str, *, resumable: bool = True) -> Plan:
+def plan(request: Request, model: str, known: Known = NOTHING_KNOWN, *, resumable: bool = True) -> Plan:
     """Return how a request has a model think: as its options say, or as little as the model offers for a short answer.
 
     Args:
         request: what to ask.
         model: the model to ask.
+        known: what the model is known to refuse.
         resumable: whether a turn whose tools have answered goes back with its thinking; where it does not, the API
             takes no budget.
     """
@@ -71,8 +73,9 @@ def plan(request: Request, model: str, *, resumable: bool = True) -> Plan:
         warnings.append(ResponseWarning(setting, words))
 
     thinking = asked
-    if request.adaptation == WITHOUT_SETTINGS:
-        warn("thinking", "settings of thinking and effort were left out: Claude refused them")
+    if WITHOUT_SETTINGS in known.adapted(request):
+        if not says_nothing:
+            warn("thinking", "settings of thinking and effort were left out: Claude refused them")
         thinking = effort = None
     elif traits is not None:
         thinking = _taken(asked, traits, model, warn)
@@ -89,7 +92,13 @@ def plan(request: Request, model: str, *, resumable: bool = True) -> Plan:
         warn("thinking", "thinking within a budget was left out: the turn that goes on was begun without it")
         thinking = None
     level = _level(thinking, effort, traits)
-    return Plan(thinking, effort, level, _room(request, options, thinking, level, traits), tuple(warnings))
+    return Plan(
+        thinking,
+        effort,
+        level,
+        _room(request, options, thinking, level, _most(request, traits, known)),
+        tuple(warnings),
+    )
 
 
 def _effort_of(options: Mapping[str, Any]) -> Any:
@@ -149,10 +158,15 @@ def _level(thinking: Any, effort: Any, traits: Traits | None) -> str:
             return str(effort or (traits.effort if traits is not None else "high"))
 
 
-def _room(request: Request, options: Mapping[str, Any], thinking: Any, level: str, traits: Traits | None) -> int:
+def _most(request: Request, traits: Traits | None, known: Known) -> int | None:
+    limits = (traits.most if traits is not None else None, known.most_of(request))
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _room(request: Request, options: Mapping[str, Any], thinking: Any, level: str, most: int | None) -> int:
     if "max_tokens" in options:
         return 0  # the caller's own word for all of it
-    answer, most = request.max_tokens or DEFAULT_MAX_TOKENS, traits.most if traits is not None else None
+    answer = request.max_tokens or DEFAULT_MAX_TOKENS
     more = request.adaptation == MORE_ROOM
     budget = thinking.get("budget_tokens") if _type(thinking) == "enabled" else None
     if isinstance(budget, int):
