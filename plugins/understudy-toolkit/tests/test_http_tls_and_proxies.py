@@ -71,9 +71,9 @@ def test_certificates_that_are_not_there_make_the_provider_unavailable(
 ) -> None:
     monkeypatch.setenv(variable, str(tmp_path / "nothing"))
     with lane_to("https://vendor.example") as lane:
-        for fails in (lane.prepare, lambda: way(lane, way.ask())):
-            with pytest.raises(ProviderUnavailable, match=f"{variable}: expected certificates"):
-                fails()
+        lane.prepare()  # tells nothing
+        with pytest.raises(ProviderUnavailable, match=f"{variable}: expected certificates"):
+            way(lane, way.ask())
 
 
 def test_a_file_without_certificates_makes_the_provider_unavailable(
@@ -175,11 +175,11 @@ def test_a_proxy_that_cannot_be_used_makes_the_provider_unavailable(
 ) -> None:
     monkeypatch.setenv(variable, value)
     with lane_to("https://vendor.example") as lane:
-        for fails in (lane.prepare, lambda: way(lane, way.ask())):
-            with pytest.raises(ProviderUnavailable, match=f"{variable}: expected a proxy") as caught:
-                fails()
-            assert words in str(caught.value)
-            assert "secret-word" not in str(caught.value)
+        lane.prepare()  # tells nothing
+        with pytest.raises(ProviderUnavailable, match=f"{variable}: expected a proxy") as caught:
+            way(lane, way.ask())
+        assert words in str(caught.value)
+        assert "secret-word" not in str(caught.value)
 
 
 def test_a_login_in_the_address_is_in_no_request_and_no_representation(way: Way) -> None:

@@ -17,9 +17,10 @@ from understudy.errors import InvalidRequest
 from understudy_gemini_legacy.quiet import unheard
 from understudy_toolkit.account import Account
 from understudy_toolkit.bodies import ENCODINGS
-from understudy_toolkit.clients import is_this_machine
 from understudy_toolkit.lanes import CONNECT_SECONDS, Ask
+from understudy_toolkit.machine import REQUESTS, find_proxy
 from understudy_toolkit.sdk_lane import ReplyTaken
+from understudy_toolkit.tls import bundle_for
 
 with unheard():
     import requests
@@ -152,7 +153,10 @@ def _credentials(account: Account) -> Any:
 def _isolate(session: requests.Session, base_url: str) -> None:
     for scheme in ("http://", "https://"):
         session.mount(scheme, Adapter(pool_maxsize=CONNECTIONS))  # of no retries, by default
-    session.trust_env = not is_this_machine(base_url)  # whether a proxy of the environment is used
+    session.trust_env = False  # what the machine sets is read by us
+    proxy, bundle = find_proxy(base_url, REQUESTS), bundle_for(base_url)
+    session.proxies = {} if proxy is None else {"all": proxy.url_with_login}
+    session.verify = bundle or True
     session.auth = _keep_to_the_url
 
 

@@ -81,7 +81,7 @@ class Connection:
             base_url=base_url,
             model=settings.model("VERTEX_MODEL", default=DEFAULT_MODEL),
             credential=_account(project, location, file) + settings.credential(None, base_url, default=default),
-            unavailable_reason=_refusal(settings) or (None if project else settings.missing("GOOGLE_CLOUD_PROJECT")),
+            missing=_refusal(settings) or (None if project else settings.missing("GOOGLE_CLOUD_PROJECT")),
             is_vendor=base_url == default,
         )
         return cls(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.errors import ProviderUnavailable
+from understudy_toolkit.machine import REQUESTS, fault_of
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
@@ -19,9 +20,18 @@ def read_credentials(file: str | None) -> Any:
             those that the library finds itself.
 
     Raises:
-        ProviderUnavailable: the file cannot be read.
+        ProviderUnavailable: the file cannot be read, or the machine's settings keep us from where tokens are given.
         Exception: of google-auth, where there are no credentials.
     """
+    credentials = _found(file)
+    place = getattr(credentials, "_token_uri", None)  # of service accounts and users: others ask this machine
+    fault = None if place is None else fault_of(place, REQUESTS)  # which asks there (google-auth 2.56.0, transport)
+    if fault is not None:
+        raise ProviderUnavailable(fault)
+    return credentials
+
+
+def _found(file: str | None) -> Any:
     if file is not None:
         try:
             information = json.loads(Path(file).read_bytes())

@@ -7,16 +7,46 @@ own for a call. They retry nothing.
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import httpx
-import ollama
 
 from understudy_toolkit.account import Account
 from understudy_toolkit.bodies import ENCODINGS
 from understudy_toolkit.clients import close_half_open
 from understudy_toolkit.lanes import Ask
 from understudy_toolkit.sdk_lane import client_options, with_headers
+
+if TYPE_CHECKING:
+    import ollama
+
+
+def _import_sdk() -> Any:
+    """Import the SDK; where that fails, without the client that it makes for itself (ollama 0.6.3, __init__.py).
+
+    That one is never used here, and fails on proxies, certificates and an OLLAMA_HOST that need not concern ours.
+    """
+    try:
+        return import_module("ollama")
+    except Exception:
+        found = find_spec("ollama")
+        if found is None or found.submodule_search_locations is None:
+            raise
+    package = ModuleType("ollama")
+    package.__path__ = found.submodule_search_locations
+    sys.modules["ollama"] = package
+    try:
+        return import_module("ollama._client")
+    finally:
+        del sys.modules["ollama"]
+
+
+if not TYPE_CHECKING:
+    ollama = _import_sdk()
 
 
 class Client(ollama.Client):

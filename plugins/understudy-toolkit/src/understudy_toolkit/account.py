@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from typing import Literal, get_args
 from urllib.parse import unquote, urlsplit
 
 from understudy.errors import ConfigurationError, ProviderUnavailable
 from understudy.settings import Secret, Settings
+from understudy_toolkit.lanes import basic
+from understudy_toolkit.machine import HTTPX, OURS, Carrier, fault_of
 
-__all__ = ["Account", "Transport", "basic", "read_account", "read_transport", "without_login"]
+__all__ = ["Account", "Transport", "read_account", "read_transport", "without_login"]
 
 Transport = Literal["sdk", "http"]
 DEFAULT_TRANSPORT: Transport = "sdk"
@@ -25,21 +26,28 @@ class Account:
         model: the model that is asked where a request names none.
         key: the key; None for a server without keys, or where it is missing.
         credential: a word for the account that reveals neither key nor password: what a provider's `credential` is.
-        unavailable_reason: what is missing, in one sentence; None where nothing is.
+        missing: what is missing, in one sentence; None where nothing is.
         is_vendor: whether the address is the vendor's own.
         transport: the lane: "sdk" or "http".
+        sdk: what carries the requests of the vendor's SDK.
     """
 
     base_url: str
     model: str
     key: Secret | None = None
     credential: str = ""
-    unavailable_reason: str | None = None
+    missing: str | None = None
     is_vendor: bool = True
     transport: Transport = DEFAULT_TRANSPORT
+    sdk: Carrier = HTTPX
+
+    @property
+    def unavailable_reason(self) -> str | None:
+        """What is missing, or which variable of the machine keeps requests from the address; None where nothing is."""
+        return self.missing or fault_of(self.base_url, OURS if self.transport == "http" else self.sdk)
 
     def check(self, provider: str) -> None:
-        """Check that nothing is missing.
+        """Check that nothing is missing, and that nothing of the machine's is in the way.
 
         Args:
             provider: the provider's name.
@@ -47,8 +55,9 @@ class Account:
         Raises:
             ProviderUnavailable: something is.
         """
-        if self.unavailable_reason is not None:
-            raise ProviderUnavailable(self.unavailable_reason, provider=provider)
+        reason = self.unavailable_reason
+        if reason is not None:
+            raise ProviderUnavailable(reason, provider=provider)
 
     @property
     def bearer(self) -> dict[str, str]:
@@ -81,6 +90,7 @@ def read_account(
     model: str | tuple[str, ...],
     default_model: str,
     transport: str | None = None,
+    sdk: Carrier = HTTPX,
 ) -> Account:
     """Read an account from the settings, each value from the first of some variables that is set.
 
@@ -92,26 +102,26 @@ def read_account(
         model: those of the model.
         default_model: the model where none is named.
         transport: the variable that chooses the lane; None where there is only one.
+        sdk: what carries the requests of the vendor's SDK.
 
     Raises:
-        ConfigurationError: a value is malformed.
+        ConfigurationError: a value is malformed, or the address comes from a place that is trusted less than the key's.
     """
+    settings = settings.for_account()
     keys, urls, models = ((names,) if isinstance(names, str) else names for names in (key, url, model))
+    if settings.provider_name is None:  # the vendors' SDKs read it by themselves
+        settings.sends(urls[0].removesuffix("_BASE_URL") + "_CUSTOM_HEADERS")
     found, base_url = settings.api_key(*keys), settings.base_url(*urls, default=default_url)
     return Account(
         base_url=base_url,
         model=settings.model(*models, default=default_model),
         key=found,
         credential=settings.credential(found, base_url, default=default_url),
-        unavailable_reason=None if found or not settings.needs_key else settings.missing(*keys),
+        missing=None if found or not settings.needs_key else settings.missing(*keys),
         is_vendor=base_url == default_url,
         transport=read_transport(settings, transport) if transport is not None else DEFAULT_TRANSPORT,
+        sdk=sdk,
     )
-
-
-def basic(name: str, password: str) -> str:
-    """Return what the header Authorization has of a name and a password."""
-    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode("ascii")
 
 
 def without_login(url: str) -> str:

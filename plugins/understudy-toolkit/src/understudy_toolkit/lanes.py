@@ -6,11 +6,23 @@ the vendor's SDK do it. A provider writes and reads the vendor's JSON above eith
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-__all__ = ["CONNECT_SECONDS", "MOST_BYTES", "REFUSED", "Ask", "AsyncReply", "Headers", "Lane", "Reply", "SyncLane"]
+__all__ = [
+    "CONNECT_SECONDS",
+    "MOST_BYTES",
+    "REFUSED",
+    "Ask",
+    "AsyncReply",
+    "Headers",
+    "Lane",
+    "Reply",
+    "SyncLane",
+    "basic",
+]
 
 CONNECT_SECONDS = 5.0  # as the defaults of httpx and of the SDKs that are built on it (httpx 0.28.1, _config.py)
 REFUSED = "ECONNREFUSED"  # the code of a ConnectionFailed on the http lane if the server does not listen
@@ -170,3 +182,8 @@ class Lane(SyncLane, Protocol):
     async def aclose(self) -> None:
         """Close the connections of the running event loop, and then all others."""
         ...
+
+
+def basic(name: str, password: str) -> str:
+    """Return what the header Authorization has of a name and a password."""
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode("ascii")

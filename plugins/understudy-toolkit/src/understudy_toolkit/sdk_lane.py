@@ -10,14 +10,15 @@ import asyncio
 import time
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
-from understudy.errors import Timeout
+from understudy.errors import ProviderUnavailable, Timeout
 from understudy_toolkit.bodies import ENCODINGS, Decoder, too_large
-from understudy_toolkit.clients import Clients, close_half_open, is_this_machine, unwind
+from understudy_toolkit.clients import Clients, close_half_open, unwind
 from understudy_toolkit.lanes import CONNECT_SECONDS, Ask, Headers
+from understudy_toolkit.machine import HTTPX, find_proxy
 from understudy_toolkit.tls import context_for
 
 __all__ = [
@@ -100,8 +101,9 @@ class SdkLane:
         return Opened(client, weakref.finalize(self, client.close))  # at the latest on garbage collection
 
     def prepare(self) -> None:
-        """Import the SDK."""
-        self._clients.prepare()
+        """Import the SDK; what is wrong with the machine's settings is told by the first request."""
+        with suppress(ProviderUnavailable):
+            self._clients.prepare()
 
     def send(self, ask: Ask) -> HttpxReply:
         """Send a request; the time begins when the SDK has been imported."""
@@ -235,12 +237,18 @@ class AsyncHttpxReply:
 def client_options(url: str) -> dict[str, Any]:
     """Return what a client of httpx or httpx2 for this address is made with.
 
-    It follows no redirection, so the key goes nowhere else, and nothing for this machine goes through a proxy.
+    It follows no redirection, so the key goes nowhere else, and it reads no variable by itself.
 
     Raises:
-        ProviderUnavailable: the environment names certificates that cannot be read.
+        ProviderUnavailable: the machine names a proxy that cannot be used, or certificates that cannot be read.
     """
-    return {"verify": context_for(url), "trust_env": not is_this_machine(url), "follow_redirects": False}
+    proxy = find_proxy(url, HTTPX)
+    return {
+        "verify": context_for(url),
+        "proxy": None if proxy is None else proxy.url_with_login,
+        "trust_env": False,
+        "follow_redirects": False,
+    }
 
 
 def guarded(kind: type[HttpClient]) -> type[HttpClient]:

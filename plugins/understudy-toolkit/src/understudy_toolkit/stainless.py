@@ -6,10 +6,10 @@ setting is refused on this side of the wire. Neither an SDK nor an HTTP library 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from understudy_toolkit.clients import is_this_machine
 from understudy_toolkit.lanes import Ask
 from understudy_toolkit.sdk_lane import aguarded, client_options, guarded
 
@@ -17,23 +17,35 @@ __all__ = ["asend", "open_async_http", "open_http", "send"]
 
 
 def open_http(sdk: Any, http: Any, url: str) -> Any:
-    """Make the HTTP client for sync calls to this address: the SDK's own kind, but not for this machine.
+    """Make the HTTP client for sync calls to this address, as the SDK makes its own, but for what the machine sets.
 
     Args:
         sdk: the SDK, a module.
         http: the library below it, httpx or httpx2.
         url: the address.
     """
-    if is_this_machine(url):  # the SDK's kind would read proxies
-        return guarded(http.Client)(**client_options(url), limits=sdk.DEFAULT_CONNECTION_LIMITS)
-    return guarded(sdk.DefaultHttpxClient)(**client_options(url))
+    return guarded(http.Client)(**_transport(sdk, http.HTTPTransport, url))
 
 
 def open_async_http(sdk: Any, http: Any, url: str) -> Any:
     """Make the HTTP client for the running event loop, as `open_http`."""
-    if is_this_machine(url):
-        return aguarded(http.AsyncClient)(**client_options(url), limits=sdk.DEFAULT_CONNECTION_LIMITS)
-    return aguarded(sdk.DefaultAsyncHttpxClient)(**client_options(url))
+    return aguarded(http.AsyncClient)(**_transport(sdk, http.AsyncHTTPTransport, url))
+
+
+def _transport(sdk: Any, kind: Callable[..., Any], url: str) -> dict[str, Any]:
+    """Return what a client is made with: the SDKs' own kinds read the machine's proxies, some of them in any case."""
+    options = client_options(url)
+    below = {name: options.pop(name) for name in ("verify", "proxy")}
+    transport = kind(**below, trust_env=False, limits=sdk.DEFAULT_CONNECTION_LIMITS, socket_options=[*_kept_alive()])
+    return {**options, "transport": transport}
+
+
+def _kept_alive() -> Iterator[tuple[int, int, int]]:
+    """Yield what keeps a silent connection open, as the SDKs have it (anthropic 2.14.0, _base_client.py)."""
+    yield socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1
+    for name, value in (("TCP_KEEPINTVL", 60), ("TCP_KEEPCNT", 5), ("TCP_KEEPIDLE", 60)):
+        if hasattr(socket, name):  # not everywhere
+            yield socket.IPPROTO_TCP, getattr(socket, name), value
 
 
 def send(sdk: Any, http: Any, client: Any, ask: Ask) -> Any:

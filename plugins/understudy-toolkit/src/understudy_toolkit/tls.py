@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import TypeVar
 
 from understudy.errors import ProviderUnavailable
-from understudy_toolkit.clients import is_this_machine
+from understudy_toolkit.machine import OURS, REQUESTS, Carrier, fault_of_certificates, note_unreadable
 
-__all__ = ["context_for"]
+__all__ = ["bundle_for", "context_for"]
 
-_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")  # OpenSSL's own
+Loaded = TypeVar("Loaded")
 
 
 def context_for(url: str) -> ssl.SSLContext:
@@ -26,9 +28,42 @@ def context_for(url: str) -> ssl.SSLContext:
     Raises:
         ProviderUnavailable: a variable names what cannot be read.
     """
-    if url.lower().startswith("http://") and is_this_machine(url):
+    if url.lower().startswith("http://"):
         return _trusting_nobody()
-    return _context(*(os.environ.get(name) or None for name in _VARIABLES))
+    file, folder = (os.environ.get(name) or None for name in OURS.certificates)
+    return _read(OURS, file, lambda: _context(file, folder))
+
+
+def bundle_for(url: str) -> str | None:
+    """Return the certificates for an address that REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names, as requests reads them.
+
+    Returns:
+        A file or a directory; None where neither is set.
+
+    Raises:
+        ProviderUnavailable: it cannot be read.
+    """
+    path = next(filter(None, map(os.environ.get, REQUESTS.certificates)), None)
+    if path is not None and url.lower().startswith("https://"):
+        _read(REQUESTS, path, lambda: None if Path(path).is_dir() else _load(path))
+    return path
+
+
+def _read(carrier: Carrier, file: str | None, load: Callable[[], Loaded]) -> Loaded:
+    """Load what the variables name."""
+    fault = fault_of_certificates(carrier)
+    if fault is None:
+        try:
+            return load()
+        except OSError as error:  # ssl.SSLError among them
+            note_unreadable(file or "", error.strerror or str(error))
+            fault = fault_of_certificates(carrier) or f"expected certificates that can be read, found: {error}"
+    raise ProviderUnavailable(fault)
+
+
+@cache
+def _load(file: str) -> None:
+    ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
 
 
 @cache
@@ -38,19 +73,8 @@ def _trusting_nobody() -> ssl.SSLContext:
 
 @cache
 def _context(file: str | None, folder: str | None) -> ssl.SSLContext:
-    for name, value in zip(_VARIABLES, (file, folder), strict=True):
-        if value is not None and not Path(value).exists():
-            raise ProviderUnavailable(
-                f"{name}: expected certificates at {value}, found nothing there; correct or remove the variable"
-            )
     if file is not None or folder is not None:
-        try:
-            return ssl.create_default_context(cafile=file, capath=folder)
-        except OSError as error:  # ssl.SSLError among them
-            fault = error.strerror or str(error)
-        raise ProviderUnavailable(
-            f"SSL_CERT_FILE: expected certificates in PEM form at {file}, found: {fault}; correct or remove it"
-        )
+        return ssl.create_default_context(cafile=file, capath=folder)
     context = ssl.create_default_context()
     if not _has_certificates(context):
         with suppress(ImportError):  # without it, each handshake says that the certificate cannot be verified

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,8 +19,9 @@ import understudy
 from understudy.errors import InvalidRequest, ProviderUnavailable
 from understudy_toolkit.bodies import write_json
 from understudy_toolkit.clients import Clients
-from understudy_toolkit.http.address import Address, check_header, find_proxy, write_head
+from understudy_toolkit.http.address import Address, check_header, write_head
 from understudy_toolkit.lanes import Ask
+from understudy_toolkit.machine import OURS, find_proxy
 
 if TYPE_CHECKING:
     from understudy_toolkit.http.on_loop import AsyncHttpReply, Session
@@ -64,8 +66,9 @@ class HttpLane:
         return f"HttpLane({self._address.origin}{self._address.path})"
 
     def prepare(self) -> None:
-        """Load modules and certificates."""
-        self._open()
+        """Load modules and certificates; what is wrong with the machine's settings is told by the first request."""
+        with suppress(ProviderUnavailable):
+            self._open()
         if find_spec("aiohttp") is not None:
             self._sessions.prepare()
 
@@ -123,7 +126,7 @@ class HttpLane:
         from understudy_toolkit.http.sync import Connections
         from understudy_toolkit.tls import context_for
 
-        proxy = find_proxy(self._address)
+        proxy = find_proxy(self._address.origin, OURS)
         connections = Connections(self._address, proxy, context_for(self._address.origin))
         prefix, headers = "", {}
         if proxy is not None and self._address.scheme == "http":  # it passes on what it is told to
@@ -137,7 +140,7 @@ class HttpLane:
         from understudy_toolkit.http.on_loop import Session
         from understudy_toolkit.tls import context_for
 
-        return Session(self._address, find_proxy(self._address), context_for(self._address.origin))
+        return Session(self._address, find_proxy(self._address.origin, OURS), context_for(self._address.origin))
 
 
 class _Opened(NamedTuple):

@@ -1,19 +1,15 @@
-"""Where a request goes, through which proxy, and how its head is written."""
+"""Where a request goes, and how its head is written."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from urllib.parse import quote, unquote, urlencode, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import quote, urlencode, urlsplit
 
-from understudy.errors import InvalidRequest, ProviderUnavailable
-from understudy_toolkit.account import basic
-from understudy_toolkit.clients import is_this_machine
+from understudy.errors import InvalidRequest
 
-__all__ = ["Address", "Proxy", "check_header", "find_proxy", "write_head"]
+__all__ = ["Address", "check_header", "write_head"]
 
 _PORTS = {"http": 80, "https": 443}
 _PATH = "/:@!$&'()*+,;=~%-._"  # allowed unquoted in a path (RFC 3986, 3.3), and what is already quoted
@@ -57,66 +53,6 @@ class Address:
         """Return the path of a request, quoted, with its query: it stays at this address, whatever it contains."""
         asked = f"?{urlencode(query)}" if query else ""
         return quote(f"{self.path}/{path.lstrip('/')}", safe=_PATH) + asked
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Proxy:
-    """A proxy between us and the vendor.
-
-    Args:
-        host: its name or number.
-        port: its port.
-        authorization: the header that it is shown; None for none.
-    """
-
-    host: str
-    port: int
-    authorization: str | None = None
-
-    def __repr__(self) -> str:
-        return f"Proxy({self.host}:{self.port})"
-
-    @property
-    def url(self) -> str:
-        """Its address, without the name and the password."""
-        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
-
-
-def find_proxy(address: Address) -> Proxy | None:
-    """Return the proxy that the environment names for an address: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY.
-
-    Nothing for this machine goes through one.
-
-    Raises:
-        ProviderUnavailable: its name cannot be read, or it is of a kind that the http lane does not speak to.
-    """
-    if is_this_machine(address.origin):
-        return None
-    found = getproxies()
-    named = next((scheme for scheme in (address.scheme, "all") if found.get(scheme)), None)
-    if named is None or proxy_bypass(address.host):
-        return None
-    return _read_proxy(found[named].strip(), named)
-
-
-def _read_proxy(value: str, scheme: str) -> Proxy:
-    variable = next((name for name in (f"{scheme}_proxy", f"{scheme.upper()}_PROXY") if os.environ.get(name)), "")
-    where = variable or "the system's settings"
-    try:
-        parts = urlsplit(value if "://" in value else f"http://{value}")
-        host, port = parts.hostname, parts.port or _PORTS["http"]
-    except ValueError:
-        parts, host = urlsplit(""), None
-    if not host:
-        raise ProviderUnavailable(f"{where}: expected a proxy such as http://host:3128, found one that cannot be read")
-    if parts.scheme.lower() != "http":
-        raise ProviderUnavailable(
-            f"{where}: expected a proxy that is spoken to in plain HTTP, such as http://host:3128, found one of the "
-            f"kind {parts.scheme.lower()[:20]}://; name another, or choose the vendor's SDK as the transport"
-        )
-    if parts.username is None:
-        return Proxy(host, port)
-    return Proxy(host, port, basic(unquote(parts.username), unquote(parts.password or "")))
 
 
 def write_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:

@@ -20,8 +20,9 @@ from yarl import URL
 from understudy.concurrency.threads import in_thread
 from understudy.errors import ConnectionFailed, MalformedResponse, Timeout
 from understudy_toolkit.bodies import Decoder, too_large
-from understudy_toolkit.http.address import Address, Proxy
+from understudy_toolkit.http.address import Address
 from understudy_toolkit.lanes import REFUSED, Ask, Headers
+from understudy_toolkit.machine import Proxy
 
 __all__ = ["AsyncHttpReply", "Session"]
 

@@ -14,9 +14,10 @@ from typing import NoReturn
 
 from understudy.errors import ConnectionFailed, MalformedResponse, Timeout
 from understudy_toolkit.bodies import Decoder, too_large
-from understudy_toolkit.http.address import Address, Proxy
+from understudy_toolkit.http.address import Address
 from understudy_toolkit.http.wire import Wire, connect
 from understudy_toolkit.lanes import REFUSED, Ask, Headers
+from understudy_toolkit.machine import Proxy
 
 __all__ = ["KEEP_SECONDS", "MOST_IDLE", "Connections", "HttpReply"]
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from understudy.concurrency.threads import start
 from understudy.errors import ConnectionFailed
-from understudy_toolkit.http.address import Address, Proxy, write_head
+from understudy_toolkit.http.address import Address, write_head
+from understudy_toolkit.machine import Proxy
 
 __all__ = ["Wire", "connect"]
 
