@@ -30,7 +30,7 @@ def find_working_folders() -> set[str]:
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     own = {_current(), _AT_START, os.path.dirname(os.path.realpath(script)) if script else ""}
     paths = sysconfig.get_paths()
-    return own - {"", *(os.path.realpath(paths[name]) for name in ("purelib", "platlib", "stdlib")), *_keeper.trusted}
+    return own - {"", *(os.path.realpath(paths[name]) for name in ("purelib", "platlib", "stdlib")), *keeper.trusted}
 
 
 class _Keeper(MetaPathFinder):
@@ -57,7 +57,7 @@ class _Keeper(MetaPathFinder):
         raise ModuleNotFoundError(f"No module named {fullname!r} outside of the working folder", name=fullname)
 
 
-_keeper = _Keeper()
+keeper = _Keeper()
 
 
 def keep_out(names: Iterable[str], trusted: Iterable[object] | None = None) -> None:
@@ -67,8 +67,8 @@ def keep_out(names: Iterable[str], trusted: Iterable[object] | None = None) -> N
         names: top-level modules and packages.
         trusted: folders that are none of these, wherever the program runs; None for those of before.
     """
-    _keeper.names.update(names)
+    keeper.names.update(names)
     if trusted is not None:
-        _keeper.trusted = {str(folder) for folder in trusted}
-    if _keeper not in sys.meta_path:
-        sys.meta_path.insert(0, _keeper)
+        keeper.trusted = {str(folder) for folder in trusted}
+    if keeper not in sys.meta_path:
+        sys.meta_path.insert(0, keeper)

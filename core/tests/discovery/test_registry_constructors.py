@@ -123,10 +123,10 @@ def test_a_table_says_which_variable_holds_the_key(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(LLMFactory, "PROVIDER_REGISTRY", ProviderRegistry())
     LLMFactory.register_provider("keyed", Keyed)
     (tmp_path / "understudy.toml").write_text(
-        '[providers.jay]\nuses = "keyed"\napi_key_env = "JAY_KEY"\n[providers.free]\nuses = "keyed"\napi_key_env = ""\n'
+        '[providers.jay]\nuses = "keyed"\napi_key_env = "JAY_API_KEY"\n[providers.free]\nuses = "keyed"\napi_key_env = ""\n'
     )
-    keys = {"JAY_KEY": "jays-key-0123456789", "KEYED_API_KEY": "a-key-0123456789"}
+    keys = {"JAY_API_KEY": "jays-key-0123456789", "KEYED_API_KEY": "a-key-0123456789"}
     factory = LLMFactory("jay", ["free"], settings=Settings(environment=keys, directory=tmp_path), extensions=[])
     assert [provider.provider.api_key for _, provider in factory.route] == ["jays-key-0123456789", ""]  # type: ignore[attr-defined]  # a PlainProvider
     factory = LLMFactory("jay", ["free"], settings=Settings(environment={}, directory=tmp_path), extensions=[])
-    assert (factory.route[0][1].unavailable_reason() or "").startswith("JAY_KEY is not set")
+    assert (factory.route[0][1].unavailable_reason() or "").startswith("JAY_API_KEY is not set")

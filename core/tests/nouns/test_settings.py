@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from understudy import ConfigurationError, Settings
-from understudy.settings import find_file
+from understudy.files import find_file
 
 
 def settings(tmp_path: Path, text: str = "", environment: dict[str, str] | None = None, **arguments: str) -> Settings:
@@ -201,10 +201,8 @@ def test_what_is_missing_is_said_in_one_sentence(tmp_path: Path) -> None:
     assert found.missing("A", "C") == "C is empty in the environment: expected a value"
 
 
-def test_what_is_missing_where_there_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "understudy.settings.find_file", lambda name, directory: None
-    )  # above tmp_path there may be one
+def test_what_is_missing_where_there_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()  # above tmp_path there may be one
     found = Settings(environment={}, directory=tmp_path)
     assert found.missing("A") == "A is not set: expected it in the environment or a .env file"
     assert repr(found) == "Settings(env_file=None)"

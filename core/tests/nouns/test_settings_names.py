@@ -8,7 +8,7 @@ import pytest
 
 from understudy import Settings
 
-ENVIRONMENT = {"PARROT_API_KEY": "parrot-key", "OFFICE_KEY": "office-key", "OPENAI_API_KEY": "openai-key"}
+ENVIRONMENT = {"PARROT_API_KEY": "parrot-key", "MINE_API_KEY": "office-key", "OPENAI_API_KEY": "openai-key"}
 
 
 def of_package(settings: Settings) -> Settings:
@@ -50,15 +50,16 @@ def test_the_package_says_what_the_provider_reads(environment: dict[str, str], e
     ("lines", "expected"),
     [
         ('model = "ara-9"', ("mine", "https://parrot.example/v1", "ara-9", "parrot-key")),
-        ('api_key_env = "OFFICE_KEY"', ("mine", "https://parrot.example/v1", "ara-1", "office-key")),
+        ('api_key_env = "MINE_API_KEY"', ("mine", "https://parrot.example/v1", "ara-1", "office-key")),
         ('base_url = "https://office.example"', ("mine", "https://office.example", "ara-1", None)),
-        ('base_url = "https://o"\napi_key_env = "OFFICE_KEY"', ("mine", "https://o", "ara-1", "office-key")),
+        ('base_url = "https://o"\napi_key_env = "FILE_KEY"', ("mine", "https://o", "ara-1", "key-of-the-file")),
         ('base_url = "http://127.0.0.1:1"\napi_key_env = ""', ("mine", "http://127.0.0.1:1", "ara-1", None)),
     ],
 )
 def test_a_table_stands_above_the_package_and_a_key_never_follows_another_address(
     lines: str, expected: tuple[str, ...], tmp_path: Path
 ) -> None:
+    (tmp_path / ".env").write_text("FILE_KEY=key-of-the-file\n")
     (tmp_path / "understudy.toml").write_text(f'[providers.mine]\nuses = "parrot"\n{lines}\n')
     settings = of_package(Settings(environment=ENVIRONMENT, directory=tmp_path).for_provider("mine"))
     assert read(settings) == expected

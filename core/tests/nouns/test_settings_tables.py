@@ -6,7 +6,7 @@ from understudy import ConfigurationError, LLMFactory, Settings
 from understudy.errors import AmbiguousProvider, RateLimited, UnknownProvider
 from understudy.testing import ScriptedProvider
 
-GROQ = '[providers.groq]\nuses = "openai"\nbase_url = "https://api.groq.test/v1/"\napi_key_env = "GROQ_API_KEY"\n'
+GROQ = '[providers.groq]\nuses = "openai"\nbase_url = "https://api.groq.com/v1/"\napi_key_env = "GROQ_API_KEY"\n'
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_a_table_says_where_and_with_which_key(settings):
     assert found.provider_name == "groq"
     assert found.needs_key
     assert found.api_key("OPENAI_API_KEY").reveal() == "gsk-123456"
-    assert found.base_url("OPENAI_BASE_URL", default="https://api.openai.test") == "https://api.groq.test/v1"
+    assert found.base_url("OPENAI_BASE_URL", default="https://api.openai.test") == "https://api.groq.com/v1"
     assert found.model("OPENAI_MODEL", default="default") == "fast"
 
 

@@ -5,22 +5,25 @@ The only module that touches importlib.metadata.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib
 import json
+import os
 import re
 import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from understudy.hookspecs import EXTENSION_GROUP, PROVIDER_GROUP
-
-if TYPE_CHECKING:
-    pass
+from understudy.working_folder import find_working_folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +92,16 @@ class Contents:
         folder: what the files' names are relative to.
         files: the hash of each file that came with it, as "sha256=...", by the file's name; what its installer has
             written or compiled is left out.
-        editable: the URL of its source, where that and not a copy of it is imported.
+        editable: the folder of its source, where that and not a copy of it is imported.
+        copies: where its metadata is, if in several places.
     """
 
     distribution: str
     version: str
     folder: Path
     files: Mapping[str, str]
-    editable: str | None = None
+    editable: Path | None = None
+    copies: tuple[str, ...] = ()
 
 
 # Written by installers, differently by each.
@@ -109,28 +114,91 @@ def read_contents(distribution: str) -> Contents:
     Raises:
         LookupError: there is no distribution of that name.
     """
-    found = next(iter(metadata.distributions(name=distribution)), None)
-    if found is None:
+    copies = _find_copies(distribution)
+    if not copies:
         raise LookupError(distribution)
+    found = next(iter(copies.values()))
     files: dict[str, str] = {}
     for row in csv.reader((found.read_text("RECORD") or "").splitlines()):
+        if not row:
+            continue
         name, digest = row[0].replace("\\", "/"), row[1] if len(row) > 1 else ""
         parts = name.split("/")
         own = parts[0].endswith(".dist-info") and parts[-1] in _INSTALLERS_OWN
-        if digest and parts[0] != ".." and not own:  # scripts outside carry the path of this machine's Python
+        if digest.startswith(_HASHES) and ".." not in parts and not own:  # scripts outside have this machine's path
             files[name] = digest
     return Contents(
         normalize(found.name),
         found.version or "of unknown version",
         Path(str(found.locate_file(""))),
         files,
-        _read_editable(found.read_text("direct_url.json")),
+        _read_editable(found),
+        tuple(copies) if len(copies) > 1 else (),
     )
 
 
-def _read_editable(text: str | None) -> str | None:
-    origin = json.loads(text) if text else {}
-    return origin["url"] if origin.get("dir_info", {}).get("editable") else None
+_HASHES = ("sha256=", "sha384=", "sha512=")  # PEP 376 and the specification of RECORD allow nothing weaker
+
+
+def _find_copies(name: str) -> dict[str, metadata.Distribution]:
+    """Find the distributions of a name, by where their metadata is; those in the source of an editable one are its."""
+    found: dict[str, metadata.Distribution] = {}
+    for one in metadata.distributions(name=name):
+        found.setdefault(_place(one), one)
+    sources = [source for one in found.values() if (source := _read_editable(one)) is not None]
+    own = [place for place in found if place.endswith(".egg-info") and any(map(Path(place).is_relative_to, sources))]
+    return {place: one for place, one in found.items() if place not in own}
+
+
+def _place(distribution: metadata.Distribution) -> str:
+    return os.path.realpath(str(getattr(distribution, "_path", distribution.locate_file(""))))
+
+
+def _read_editable(distribution: metadata.Distribution) -> Path | None:
+    """Return the folder of the source, where an installer has written that it is imported from there."""
+    origin = json.loads(distribution.read_text("direct_url.json") or "{}")
+    if not origin.get("dir_info", {}).get("editable"):
+        return None
+    return Path(os.path.realpath(url2pathname(urlsplit(origin["url"]).path)))
+
+
+# Folders that distributions have put beside their packages by mistake, and programs have themselves.
+_ANYBODYS = frozenset(["benchmarks", "docs", "examples", "scripts", "test", "tests"])
+
+
+@cache
+def list_imports(distribution: str, path: tuple[str, ...]) -> tuple[frozenset[str], frozenset[Path]]:
+    """Name the top-level modules of a distribution, of the core, and of all that both need, if it is installed.
+
+    Args:
+        distribution: its name.
+        path: sys.path, by which the answer is remembered.
+
+    Returns:
+        The names, and the folders of those that are installed from their source.
+    """
+    todo, seen, names, sources = [distribution, "understudy"], set[str](), set[str](), set[Path]()
+    while todo:
+        name = normalize(todo.pop())
+        if name in seen:
+            continue
+        seen.add(name)
+        names.add(name.replace("-", "_"))
+        for one in metadata.distributions(name=name):
+            with contextlib.suppress(Exception):  # a damaged one must not hide the others
+                todo += [need[0] for need in map(_NEED.match, one.requires or ()) if need]
+                names.update((one.read_text("top_level.txt") or "").split())
+                names.update(_NAME.findall(one.read_text("RECORD") or ""))
+                source = _read_editable(one)
+                if source is not None and os.path.dirname(_place(one)) not in find_working_folders():
+                    sources.add(source)
+    return frozenset(names - _ANYBODYS), frozenset(sources)
+
+
+_NEED = re.compile(r"[A-Za-z0-9._-]+")
+_NAME = re.compile(
+    r"^([A-Za-z_]\w*)(?:/|\.py,|\.[\w.-]+\.(?:so|pyd),)", re.MULTILINE
+)  # of a package or module in a RECORD
 
 
 def normalize(distribution: str) -> str:

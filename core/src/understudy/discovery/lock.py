@@ -27,6 +27,7 @@ from typing import Any
 
 from understudy.discovery.distributions import Contents, look_around, normalize, read_contents
 from understudy.errors import ConfigurationError
+from understudy.files import ForeignFile, read_toml
 
 FORMAT = 1
 HEAD = f"""\
@@ -101,20 +102,22 @@ class PluginLock:
         return cls({name: _lock(name) for name in sorted(set(names))})
 
     @classmethod
-    def read(cls, file: Path) -> PluginLock:
+    def read(cls, file: Path, *, trusted: bool = False) -> PluginLock:
         """Read a lock.
 
-        Raises:
-            ConfigurationError: it cannot be read, or was changed by hand.
-        """
-        import tomllib
+        Args:
+            file: the lock.
+            trusted: whether it is read whoever owns it.
 
+        Raises:
+            ConfigurationError: it cannot be read, somebody else can write it, or it was changed by hand.
+        """
         try:
-            document = tomllib.loads(file.read_text("utf-8"))
-        except OSError as error:
-            raise ConfigurationError(f"{file}: expected a file that can be read, found: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{file}: expected TOML in UTF-8, found: {error}; {_AGAIN}") from error
+            document = read_toml(file, trusted=trusted)
+        except ForeignFile:
+            raise
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{error}; {_AGAIN}") from error
         if document.get("version") != FORMAT:
             raise ConfigurationError(
                 f"{file}: expected version = {FORMAT}, found {document.get('version')!r}; {_AGAIN}, or upgrade the "
@@ -159,6 +162,15 @@ def hash_as_record(data: bytes, algorithm: str) -> str:
     """Return a hash in the form in which a RECORD has it: "sha256=..." in base64 without its padding."""
     digest = hashlib.new(algorithm, data, usedforsecurity=True).digest()
     return f"{algorithm}={base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
+
+
+def find_fault(contents: Contents) -> str:
+    """Say why nobody can tell what a distribution holds; an empty text if somebody can."""
+    if contents.copies:
+        return f"expected one distribution of that name, found {' and '.join(contents.copies)}; uninstall all but one"
+    if contents.editable is None and not contents.files:
+        return "expected a RECORD with the hashes of its files, found none; install it from a wheel, with pip or uv"
+    return ""
 
 
 def find_changes(contents: Contents) -> str:
@@ -207,11 +219,9 @@ def _lock(distribution: str) -> LockedPlugin:
             f"expected an installed distribution, found nothing called {distribution!r}; "
             f"those with plugins are {', '.join(list_distributions()) or 'none'}"
         ) from error
-    if contents.editable is None and not contents.files:
-        raise ConfigurationError(
-            f"{distribution} {contents.version}: expected a RECORD with the hashes of its files, found none; install "
-            "it from a wheel, with pip or uv"
-        )
+    fault = find_fault(contents)
+    if fault:
+        raise ConfigurationError(f"{distribution} {contents.version}: {fault}")
     return LockedPlugin.of(contents)
 
 

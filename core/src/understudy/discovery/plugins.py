@@ -16,7 +16,7 @@ import pluggy
 
 from understudy import hookspecs
 from understudy.config_file import key_variable
-from understudy.errors import BrokenPlugin, ConfigurationError
+from understudy.errors import BrokenPlugin, ConfigurationError, UntrustedPlugin
 from understudy.masking import conceal
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def import_plugin(who: str, entry_point: str, distribution: str) -> object:
 
     Raises:
         BrokenPlugin: it cannot be imported, or has no such attribute.
+        UntrustedPlugin: one of its files was changed since it was looked at.
     """
     module, _, path = (part.strip() for part in entry_point.partition("[")[0].partition(":"))
     correct = f"correct the entry point in the pyproject.toml of {distribution}"
@@ -45,6 +46,8 @@ def import_plugin(who: str, entry_point: str, distribution: str) -> object:
         raise BrokenPlugin(f"{who}: expected an entry point like 'package.module', found {entry_point!r}; {correct}")
     try:
         found: object = importlib.import_module(module)
+    except UntrustedPlugin:
+        raise
     except ImportError as error:
         raise BrokenPlugin(
             f"{who}: expected to import {module}, found {describe_exception(error)}; install {distribution} again, "

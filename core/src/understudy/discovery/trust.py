@@ -1,22 +1,26 @@
 """Which plugins may load: those in LLM_TRUSTED_PLUGINS and in `understudy.lock`, if these exist.
 
 Everything is looked at before the first line of the plugin runs. Only the plugin's own distribution is looked at: what
-it needs besides is held by the lock of the installer (uv.lock, or pip's --require-hashes).
+it needs besides is held by the lock of the installer (uv.lock, or pip's --require-hashes), and does not come from the
+folder that the program runs in.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from understudy.discovery.distributions import Contents, InstalledPlugin, normalize, read_contents
-from understudy.discovery.lock import LockedPlugin, PluginLock, find_changes
+from understudy.discovery.distributions import Contents, InstalledPlugin, list_imports, normalize, read_contents
+from understudy.discovery.hashed import held, hold
+from understudy.discovery.lock import LockedPlugin, PluginLock, find_changes, find_fault
 from understudy.discovery.packages import source_of
 from understudy.errors import ConfigurationError, UntrustedPlugin
+from understudy.working_folder import find_working_folders, keep_out, keeper
 
 if TYPE_CHECKING:
     from understudy.settings import Settings
@@ -39,7 +43,8 @@ def admit(plugin: InstalledPlugin, settings: Settings) -> InstalledPlugin:
     """
     try:
         listed = _read_list(settings)
-        lock = PluginLock.read(settings.lock_file) if settings.lock_file else None
+        file = settings.lock_file
+        lock = PluginLock.read(file, trusted=settings.trusts(file)) if file else None
     except ConfigurationError as error:
         raise UntrustedPlugin(f"{plugin} is not loaded: {error}") from error
     claims = [claim for claim in (plugin, *plugin.rivals) if _is_named(claim, listed, lock)]
@@ -48,14 +53,31 @@ def admit(plugin: InstalledPlugin, settings: Settings) -> InstalledPlugin:
             return plugin  # loading it says that the name is ambiguous
         plugin = replace(claims[0], rivals=())
     origin = (settings.find("LLM_TRUSTED_PLUGINS") or ("", "", ""))[2]
+    contents = _read_contents(plugin)
+    plugin = replace(plugin, version=contents.version)
     _check_list(plugin, listed, f"LLM_TRUSTED_PLUGINS in {origin}")
-    contents = read_contents(plugin.distribution)
+    names, sources = list_imports(contents.distribution, tuple(sys.path))
+    trusted = {str(folder) for folder in settings.trusted_folders}
+    trusted |= {one for one in find_working_folders() if any(map(Path(one).is_relative_to, sources))}
+    keep_out(names | sys.stdlib_module_names - {"test"}, trusted)
+    _check_place(plugin, contents)
     if lock is not None:
         _check_lock(plugin, contents, lock, str(settings.lock_file))
-    if contents.editable is None:
-        _check_files(plugin, contents)
-        _check_import(plugin, contents)
+    _check_files(plugin, contents)
+    _check_import(plugin, contents)
+    _check_loaded(plugin, names)
     return plugin
+
+
+def _read_contents(plugin: InstalledPlugin) -> Contents:
+    try:
+        return read_contents(plugin.distribution)
+    except Exception as error:  # its files may say anything
+        found = f"{type(error).__name__}: {error}"
+        raise UntrustedPlugin(
+            f"{plugin}: expected the metadata of an installed distribution, found {found[:200]}; install it again "
+            f"({source_of(normalize(plugin.distribution))})"
+        ) from error
 
 
 def _read_list(settings: Settings) -> Mapping[str, str | None] | None:
@@ -114,6 +136,19 @@ def _check_lock(plugin: InstalledPlugin, contents: Contents, lock: PluginLock, f
         )
 
 
+def _check_place(plugin: InstalledPlugin, contents: Contents) -> None:
+    """Make sure that an installer has put it where it is, so that somebody has meant to have it."""
+    fault = find_fault(contents)
+    folder = os.path.realpath(contents.folder)
+    if not fault and folder in find_working_folders():
+        fault = (
+            f"expected it where packages are installed, found it in {folder}, where the program runs; install it, or, "
+            f"if you trust whoever writes there, set LLM_TRUSTED_FOLDERS={folder} in the environment"
+        )
+    if fault:
+        raise UntrustedPlugin(f"{plugin}: {fault} ({source_of(contents.distribution, contents.version)})")
+
+
 def _check_files(plugin: InstalledPlugin, contents: Contents) -> None:
     found = find_changes(contents)
     if found:
@@ -125,26 +160,61 @@ def _check_files(plugin: InstalledPlugin, contents: Contents) -> None:
 
 def _check_import(plugin: InstalledPlugin, contents: Contents) -> None:
     """Make sure that the import will find the distribution's own file, and no other of that name before it."""
-    if not contents.files:
-        return  # without a RECORD the files are unknown; a lock rejects such a distribution
-    origin = _find_origin(plugin.entry_point.partition("[")[0].partition(":")[0].strip())
-    own = {(contents.folder / name).resolve() for name in contents.files}
-    if origin is not None and origin.resolve() not in own:
-        raise UntrustedPlugin(
-            f"{plugin}: expected to import a file of {contents.distribution} in {contents.folder}, found {origin} in "
-            "its place; remove or rename that file, or correct the order of sys.path (PYTHONPATH)"
-        )
+    module = plugin.entry_point.partition("[")[0].partition(":")[0].strip()
+    origin = _find_origin(module)
+    if contents.editable is not None:
+        if origin is not None and origin.resolve().is_relative_to(contents.editable):
+            return
+        expected = f"a file below {contents.editable}, where {contents.distribution} is installed from"
+    else:
+        own = {(contents.folder / name).resolve() for name in contents.files}
+        if origin is None or origin.resolve() in own:
+            files = hold(contents)
+            wrong = [one for name, one in files.items() if (there := _find_file(name)) and not _is_same(there, one)]
+            if module in files and not wrong:
+                return
+            origin = Path(str(_find_file(wrong[0]))) if wrong else origin
+        expected = f"a file of {contents.distribution} in {contents.folder}"
+    raise UntrustedPlugin(
+        f"{plugin}: expected to import {expected}, found {origin or module} in its place; remove or rename that file, "
+        "or correct the order of sys.path (PYTHONPATH)"
+    )
+
+
+def _check_loaded(plugin: InstalledPlugin, names: Iterable[str]) -> None:
+    """Make sure that nothing that it needs was imported from the folder that the program runs in."""
+    folders = find_working_folders()
+    for name in names:
+        file = _find_file(name)
+        if file and os.path.dirname(os.path.realpath(file).removesuffix(f"{os.sep}__init__.py")) in folders:
+            raise UntrustedPlugin(
+                f"{plugin}: expected {name} from where packages are installed, found {file} imported already; remove "
+                "or rename that file"
+            )
+
+
+def _find_file(module: str) -> str | None:
+    """Return the file that a module was imported from, if it was."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return file if isinstance(file, str) else None
+
+
+def _is_same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _find_origin(module: str) -> Path | None:
-    """Find the first file that importing a module would run; None where there is none."""
+    """Find the first file that importing a module for the first time would run; None where there is none."""
+    path: Iterable[str] | None = None
     name = ""
     for part in module.split("."):
         name = f"{name}.{part}" if name else part
-        try:
-            spec = find_spec(name)  # of what is above it, it imports only folders without code
-        except ValueError:
-            return None  # it is here already, put together by hand: an import brings no other code
+        spec = None
+        for finder in [one for one in sys.meta_path if one not in (held, keeper) and hasattr(one, "find_spec")]:
+            spec = spec or finder.find_spec(name, path if path is None else list(path))
         if spec is None or spec.has_location:
             return Path(spec.origin) if spec is not None and spec.origin else None
+        path = spec.submodule_search_locations
+        if path is None:  # built into Python
+            return None
     return None
