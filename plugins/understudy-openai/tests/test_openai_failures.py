@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from understudy import Failure, Secret
 from understudy.errors import (
@@ -194,3 +196,56 @@ def test_keys_are_masked_in_what_the_vendor_says() -> None:
     failure = _failure(401, {}, _body("x", "invalid_api_key", f"bad key {key} or sk-proj-abcdefgh"))
     assert failure.message == "bad key *** or ***"
     assert key not in repr(failure)
+
+
+FIELDS = [
+    *("error", "errors", "message", "detail", "details", "code", "type", "param", "metadata", "raw", "headers"),
+    *(
+        "choices",
+        "base_resp",
+        "status_code",
+        "innererror",
+        "violations",
+        "quotaId",
+        "retryDelay",
+        "retry_after",
+        "reason",
+    ),
+    *("loc", "status", "object", "provider_specific_fields", "resets_at", "X-RateLimit-Remaining", "X-RateLimit-Reset"),
+]
+WORDS = [
+    *("", "x", "429", "1113", "\u0663", "a.b.c", "{", '{"error": {"message": "y", "code": "z"}}', "extra_forbidden"),
+    *("try again in 99999999999999999999s", "1893456000000", "Infinity", "(1 > 2 - 3)", "max_tokens: 1 > 2"),
+]
+DOCUMENTS = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.sampled_from([429, 400, *WORDS]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=5),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from([200, 400, 403, 404, 422, 429, 500]), DOCUMENTS)
+def test_whatever_a_vendor_sends_becomes_a_failure(status: int, document: Any) -> None:
+    failure = _failure(status, {}, document)
+    assert isinstance(failure, Failure)
+    assert failure.message
+    assert failure.retry_after is None or 0 <= failure.retry_after < float("inf")
+
+
+def test_what_is_too_deep_to_be_shown_becomes_a_failure_all_the_same() -> None:
+    deep: dict[str, Any] = {}
+    inner = deep
+    for _ in range(50_000):
+        inner["error"] = inner = {}
+    for body in (deep, [deep], {"message": deep}, {"detail": [deep]}, {"error": {"message": "x", "param": deep}}):
+        assert _failure(400, {}, body).message
+    while deep:  # taken apart from outside: Python 3.11 does it by recursion
+        deep = deep["error"] if deep else {}
+
+
+@pytest.mark.parametrize("unit", ["x.", "'", "[a", "{", "not support ", "tool_choice ", "1 ", "try again in 1 "])
+def test_a_long_message_is_searched_only_at_its_beginning(unit: str) -> None:
+    late = unit * 20_000 + "maximum context length"
+    assert type(_failure(400, {}, _body("x", message=late))) is not ContextTooLong
+    assert type(_failure(400, {}, _body("x", message=f"maximum context length: {unit * 20_000}"))) is ContextTooLong

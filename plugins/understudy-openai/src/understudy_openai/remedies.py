@@ -121,12 +121,12 @@ _ROOM = re.compile(
     r"|requested up to (?P<asked_5>\d+) tokens, but can only afford (?P<left_5>\d+)",
     re.IGNORECASE | re.DOTALL,
 )
-LONGEST = 8000  # characters of a message that are searched for sentences
+LONGEST = 4000  # characters of a message that are searched for sentences
 _ENOUGH = 4096  # tokens that an answer does with, however many were asked for
 
 # A field, named where it is refused: "Unsupported parameter: 'x'", "x is not supported", "does not support x"; where
 # the form would fit other things as well (d, e and f), the name has to look like a field's.
-_NAME = r"[\[('\"`]*(?P<{}>[A-Za-z][\w.]*(?:\[\d+\][\w.]*)*)"
+_NAME = r"(?<![\w.])[\[('\"`]{{0,3}}(?P<{}>[A-Za-z][\w.]{{0,80}}(?:\[\d+\][\w.]{{0,80}}){{0,3}})"
 _NAMED = tuple(
     re.compile(form, re.IGNORECASE)
     for form in (
@@ -207,7 +207,7 @@ def _fields(error: Mapping[str, Any], words: str) -> Iterator[str]:
     for place in _places(error):
         yield str(place[-1])
     named = [_last_name(found[1]) for form in _NAMED for found in form.finditer(words) if _is_field(found)]
-    if isinstance(error.get("param"), str) and (named or error.get("code") in _NAMES_REFUSED):
+    if isinstance(error.get("param"), str) and (named or str(error.get("code")) in _NAMES_REFUSED):
         yield _last_name(error["param"])
     yield from named
 
