@@ -11,7 +11,6 @@ from understudy import Failure
 from understudy.errors import (
     AuthenticationFailed,
     ConnectionFailed,
-    ContentBlocked,
     ContextTooLong,
     InvalidRequest,
     MalformedResponse,
@@ -150,6 +149,7 @@ WORDS: dict[type[Failure], list[tuple[int, str, str]]] = {
     ],
     QuotaExhausted: [
         (403, DENIED, "This API method requires billing to be enabled. Please enable billing on project #1."),
+        (403, DENIED, "Project x (#1) has billing disabled. Please enable it."),
         (429, EXHAUSTED, "Quota exceeded for quota metric 'Generate requests' and limit 'Requests per day'."),
     ],
     RateLimited: [
@@ -164,15 +164,12 @@ WORDS: dict[type[Failure], list[tuple[int, str, str]]] = {
     ModelNotFound: [
         (404, "NOT_FOUND", "Publisher Model `publishers/google/models/x` was not found or your project has no access."),
         (404, "NOT_FOUND", "models/x is not found for API version v1beta, or is not supported for generateContent."),
-        (400, INVALID, "Publisher Model x is not servable in region y."),
+        (400, INVALID, "models/x is not supported for generateContent."),
     ],
     ContextTooLong: [
         (400, INVALID, "The input token count (2845475) exceeds the maximum number of tokens allowed (1048576)."),
         (400, INVALID, "Unable to submit request because the input token count is 9 but the model supports up to 8."),
         (400, INVALID, "The request's total referenced files bytes are too large to be read"),
-    ],
-    ContentBlocked: [
-        (400, INVALID, "This prompt contains sensitive words that violate Google's Responsible AI practices."),
     ],
     Timeout: [(400, INVALID, "Manually set deadline 8s is too short. Minimum allowed deadline is 10s.")],
     UnsupportedRequest: [
@@ -196,6 +193,7 @@ WORDS: dict[type[Failure], list[tuple[int, str, str]]] = {
         (400, INVALID, "Request contains an invalid argument."),
         (403, DENIED, "You do not have permission to access the File abc or it may not exist."),
         (403, DENIED, "CachedContent not found (or permission denied)"),
+        (400, PRECONDITION, "The File abc is not in an ACTIVE state and usage is not allowed."),
     ],
 }
 
@@ -221,6 +219,25 @@ def test_a_quota_of_nothing_is_no_matter_of_time(limit: Any) -> None:
     again = {"@type": f"{TYPE}RetryInfo", "retryDelay": {"seconds": 7}}
     found = failure_of_reply(429, {}, error(429, EXHAUSTED, "x", detail, again))
     assert (type(found), found.retry_after) == (RateLimited, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("details", "words", "kind", "seconds"),
+    [
+        ([delay("48.9s")], "", RateLimited, 48.9),
+        ([delay("1m30s")], "", RateLimited, 90.0),
+        ([], "Please retry in 29.02s.", RateLimited, 29.02),
+        ([], "Please retry in 500ms", RateLimited, 0.5),
+        ([quota(PER_DAY), delay("36s")], "Please retry in 36s.", QuotaExhausted, None),
+        ([reason("QUOTA_EXHAUSTED", quotaResetDelay="33740.9s")], "Resets in 9h22m20s.", QuotaExhausted, 33740.9),
+        ([delay("soon"), {"retryDelay": []}, {"metadata": {"quotaResetDelay": 1}}], "", RateLimited, None),
+    ],
+)
+def test_when_to_come_back_is_told_in_many_places(
+    details: list[dict[str, Any]], words: str, kind: type[Failure], seconds: float | None
+) -> None:
+    found = failure_of_reply(429, {}, error(429, EXHAUSTED, f"Quota exceeded. {words}", *details))
+    assert (type(found), found.retry_after) == (kind, seconds)
 
 
 def test_what_a_failure_knows() -> None:

@@ -13,10 +13,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from understudy import Failure, Secret
-from understudy.classify import classify_exception, classify_status, parse_retry_after
+from understudy.classify import classify_exception, classify_status, parse_retry_after, read_reset
 from understudy.errors import (
     AuthenticationFailed,
-    ContentBlocked,
     ContextTooLong,
     InvalidRequest,
     MalformedResponse,
@@ -25,6 +24,7 @@ from understudy.errors import (
     PermissionDenied,
     ProviderUnavailable,
     QuotaExhausted,
+    QuotaFailure,
     RateLimited,
     RequestRefused,
     ServerError,
@@ -44,8 +44,8 @@ __all__ = [
 ]
 
 # ErrorInfo.reason: google/api/error_reason.proto in googleapis-common-protos 1.75.0. The last ones are those of
-# Google's other servers (https://github.com/google-gemini/gemini-cli/issues/24937) and of its older form of an error,
-# errors[].reason. Read 2026-11-30.
+# Google's other servers (https://github.com/google-gemini/gemini-cli/issues/29425 and .../issues/25179) and of its
+# older form of an error, errors[].reason. Read 2026-11-30.
 _OF_REASON: Mapping[str, type[Failure]] = {
     "API_KEY_INVALID": AuthenticationFailed,
     "ACCESS_TOKEN_EXPIRED": AuthenticationFailed,
@@ -156,30 +156,27 @@ _OF_WORDS: tuple[_Row, ...] = (
         *("token count .*exceeds", "exceeds the maximum number of tokens", r"input token count is \d+ but"),
         *("payload size exceeds the limit", "files bytes are too large"),
     ),
-    # "The prompt could not be submitted. This prompt contains sensitive words that violate Google's Responsible AI
-    # practices.": https://docs.cloud.google.com/vertex-ai/generative-ai/docs/image/responsible-ai-imagen
-    *_rows(_REFUSED, ContentBlocked, "sensitive words", r"violat\w+ .{0,60}(?:responsible ai|usage guidelines)"),
     # "Manually set deadline 8s is too short. Minimum allowed deadline is 10s.": livekit/agents#3723.
     *_rows(_REFUSED, Timeout, "minimum allowed deadline"),
     # "Your API key was reported as leaked." comes with 403: https://github.com/continuedev/continue/issues/10513. So
-    # does "Method doesn't allow unregistered callers".
+    # does "Method doesn't allow unregistered callers": https://github.com/PublicAffairs/openai-gemini/issues/92
     *_rows(
         *((*_REFUSED, PermissionDenied), AuthenticationFailed),
         *("API key (?:is )?(?:not valid|invalid|expired|not found)", "reported as leaked", "unregistered callers"),
     ),
-    # A file or cached content of another account, or of yesterday: that is the request's, not the account's.
-    # https://github.com/googleapis/python-genai/issues/1218
+    # A file or cached content of another account, of yesterday, or not ready yet (400 FAILED_PRECONDITION): that is the
+    # request's, not the account's. https://github.com/googleapis/python-genai/issues/1218 and
+    # https://github.com/expectedparrot/edsl/issues/1907
     *_rows(
         *((PermissionDenied, ModelNotFound), RequestRefused),
-        *("permission to access the file", "cached ?content .*(?:not found|not exist|expired)"),
+        *("permission to access the file", "cached ?content .*(?:not found|not exist|expired)", "in an active state"),
     ),
-    *_rows(
-        *((PermissionDenied,), QuotaExhausted),
-        *("requires billing to be enabled", "billing account .*(?:disabled|closed)"),
-    ),
+    # https://github.com/pgmichael/wavenet-for-chrome/issues/83 and
+    # https://github.com/GoogleCloudPlatform/java-docs-samples/issues/276
+    *_rows((PermissionDenied,), QuotaExhausted, "requires billing to be enabled", "has billing disabled"),
     *_rows(
         *(_REFUSED, ModelNotFound),
-        *("not found for api version", "not supported for generatecontent", "publisher model .*not (?:found|serv)"),
+        *("not found for api version", "not supported for generatecontent", "publisher model .*not found"),
     ),
     # https://github.com/google/generative-ai-docs/issues/513 (modalities), https://github.com/charmbracelet/crush/
     # issues/995 (types), https://github.com/google-gemini/gemini-cli/issues/27724 (numbers of files),
@@ -200,7 +197,10 @@ _OF_WORDS: tuple[_Row, ...] = (
     *_rows((RateLimited,), Overloaded, "no capacity available", "model is overloaded"),
 )
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)s")  # a protobuf Duration in JSON: "48.9s"
+# "Please retry in 29.019961092s.", "Resets in 9h22m20s.": https://github.com/BerriAI/litellm/issues/33421 and
+# https://github.com/google-gemini/gemini-cli/issues/29425, read 2026-11-30.
+_IN_WORDS = re.compile(r"(?:retry|resets?) (?:in|after) ((?:\d+(?:\.\d+)?(?:ms|[hms]))+)", re.IGNORECASE)
+_SOON = 600.0  # seconds
 _REQUEST_ID_HEADERS = ("x-goog-request-id", "x-request-id")
 _CREDENTIALS = frozenset(["DefaultCredentialsError", "RefreshError", "MalformedError", "UserAccessTokenError"])
 _CURE = "; run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a credentials file"
@@ -231,8 +231,7 @@ def failure_of_reply(status: int, headers: Mapping[str, str], body: Any, key_for
         status=status,
         code=reason or code,
         request_id=_request_id(details, lower),
-        # Google tells to come back in half a minute even where only tomorrow helps.
-        retry_after=None if kind is QuotaExhausted else _retry_after(details, lower),
+        retry_after=_retry_after(kind, details, lower, message),
     )
 
 
@@ -350,18 +349,25 @@ def _quotas(details: list[Mapping[str, Any]]) -> list[str]:
     return names
 
 
-def _retry_after(details: list[Mapping[str, Any]], headers: Mapping[str, str]) -> float | None:
-    hints = [seconds for detail in details if (seconds := _seconds(detail.get("retryDelay"))) is not None]
-    header = parse_retry_after(headers)
-    return max(hints if header is None else [*hints, header], default=None)
+def _retry_after(
+    kind: type[Failure], details: list[Mapping[str, Any]], headers: Mapping[str, str], message: str
+) -> float | None:
+    """Return when to come back, in seconds, by whatever tells the longest time."""
+    told = [detail.get("retryDelay") for detail in details]
+    told += [one.get("quotaResetDelay") for detail in details if isinstance(one := detail.get("metadata"), Mapping)]
+    if issubclass(kind, QuotaFailure):
+        told += _IN_WORDS.findall(message)
+    hints = [parse_retry_after(headers), *map(_seconds, told)]
+    longest = max((hint for hint in hints if hint is not None), default=None)
+    # Google tells to come back in half a minute even where only tomorrow helps.
+    return None if kind is QuotaExhausted and (longest or 0) < _SOON else longest
 
 
 def _seconds(delay: Any) -> float | None:
     """Return a protobuf Duration: "48.9s" in JSON, or its members where a library wrote it."""
     if isinstance(delay, Mapping):
         delay = f"{delay.get('seconds', 0)}s"
-    found = _DURATION.fullmatch(str(delay))
-    return float(found[1]) if found is not None else None
+    return read_reset(delay) if isinstance(delay, str) else None
 
 
 def _request_id(details: list[Mapping[str, Any]], headers: Mapping[str, str]) -> str | None:

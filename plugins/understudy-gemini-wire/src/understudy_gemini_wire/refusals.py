@@ -91,7 +91,8 @@ _ROWS: tuple[_Row, ...] = (
     # "Logprobs is not enabled for models/gemini-2.5-flash-lite", "... is not supported for the current model.":
     # https://github.com/mscraftsman/generative-ai/issues/135
     _row(rf"logprobs.{{0,20}}{_UNTAKEN}", without("responseLogprobs", "logprobs")),
-    # "Multiple candidates is not enabled for this model": https://ai.google.dev/api/generate-content, candidateCount
+    # "Multiple candidates is not enabled for this model", "candidateCount must be 1 but the entered value was 3":
+    # https://github.com/googleapis/js-genai/issues/1609 and https://github.com/genkit-ai/genkit/issues/546
     _row(rf"multiple candidates.{{0,20}}{_UNTAKEN}|candidate_?count", without("candidateCount")),
     # Announced for models to come: https://ai.google.dev/gemini-api/docs/whats-new-gemini-3.6
     _row(rf"\b(?:temperature|top_?[pk]|sampling)\b.{{0,60}}{_UNTAKEN}", _SAMPLING),
