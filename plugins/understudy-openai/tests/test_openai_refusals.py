@@ -131,6 +131,7 @@ def _limited(message: str = "no", **fields: Any) -> dict[str, Any]:
         ({}, [_limited(details=[{"@type": "google.rpc.RetryInfo", "retryDelay": "37s"}])], 37.0),
         ({}, _limited(metadata={"resets_at": "2029-01-01T00:01:00Z"}), 60.0),
         ({}, {"detail": "no", "retry_after": 7}, 7.0),
+        ({}, {"error": "Model x is currently loading", "estimated_time": 20.5}, 20.5),
         ({}, _limited(metadata={"raw": _limited("slow", retry_after_seconds="x")["error"]}), None),
         ({}, _limited("Please try again in 6m30.5s. Visit https://x/6"), 390.5),
         ({}, _limited("Please try again in 20ms."), 0.02),

@@ -49,6 +49,8 @@ _WORDS = ("message", "detail", "msg", "error_msg", "error_description", "errorMe
 _OF_PLACES = ("errors", "base_resp")
 _NESTED = 3  # errors within an error: a gateway's, its provider's, and one more
 
+# Fields that say when to come back: gateways, OpenRouter, Hugging Face while a model is loaded.
+_HINTS = ("retry_after", "retry_after_seconds", "retryAfter", "resets_at", "estimated_time")
 # "Please try again in 6m30.5s" (OpenAI, Groq), "Please retry after 34 seconds" (Azure), "Please retry in 37.5s"
 # (Google), "Please wait 120 seconds before retrying" (GitHub Models), "Try again in 5 seconds" (LiteLLM). Public
 # reports, read 2026-11-30.
@@ -279,7 +281,7 @@ def _kind_by_name(status: int, error: Mapping[str, Any]) -> type[Failure]:
 def _names(error: Mapping[str, Any]) -> Iterator[str]:
     """Yield what an error is called, in lower case, the most exact name first."""
     holders: list[tuple[Any, tuple[str, ...]]] = [
-        (error, ("code", "error_code")),
+        (error, ("code", "error_code", "reason")),
         (error.get("detail"), ("error_type", "code")),
         (error.get("metadata"), ("error_type", "limit_source", "provider_code")),
         (error.get("innererror"), ("code",)),
@@ -355,7 +357,7 @@ def _retry_after(
     told = parse_retry_after({"date": headers.get("date", "")} | {str(name): str(quoted[name]) for name in quoted})
     fields = [detail.get("retryDelay") for detail in _details(error)]  # Google's RetryInfo
     for holder in (metadata, error):
-        fields += [holder.get(name) for name in ("retry_after", "retry_after_seconds", "retryAfter", "resets_at")]
+        fields += [holder.get(name) for name in _HINTS]
     read = (read_reset(str(field), headers.get("date")) for field in fields if isinstance(field, str | int | float))
     told = told if told is not None else next((seconds for seconds in read if seconds is not None), None)
     found = _COME_BACK.search(message[:LONGEST]) if told is None else None

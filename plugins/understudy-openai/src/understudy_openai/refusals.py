@@ -156,6 +156,13 @@ OF_CODE: Kinds = {
     "billing_disabled": QuotaExhausted,
     "model_capacity_exhausted": Overloaded,
     "service_disabled": PermissionDenied,
+    # GitHub Copilot, Hugging Face, Venice and Novita: public code, veniceai/api-docs#149, novita.ai/docs/guides/error,
+    # read 2026-11-30.
+    "insufficient_balance": QuotaExhausted,
+    "max_prompt_tokens_exceeded": ContextTooLong,
+    "model_access_denied": PermissionDenied,
+    "model_max_prompt_tokens_exceeded": ContextTooLong,
+    "model_not_supported": ModelNotFound,
     # SiliconFlow: ErlichLiu/DeepClaude#111, read 2026-11-30.
     "20012": ModelNotFound,
     "30001": QuotaExhausted,

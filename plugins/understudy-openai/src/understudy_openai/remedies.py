@@ -98,7 +98,7 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
     (r"only user(, assistant|,? and).{0,30}roles", WITHOUT_SYSTEM_ROLE),  # templates of Mistral's models
     (r"roles must alternate|should alternate with", WITH_ROLES_JOINED),  # templates, Perplexity
     (r"content.{0,60} (must|should) be (a |an )?(valid )?str(ing)?\b|content must be string", WITH_PLAIN_TEXTS),
-    (r"sequence, expected a string|expected string, got (list|array)|content type: <nil>", WITH_PLAIN_TEXTS),
+    (r"sequence, expected a string|expected (a )?string, got (list|array|null)|content type: <nil>", WITH_PLAIN_TEXTS),
     (r"concatenate str \(not .list", WITH_PLAIN_TEXTS),
 )
 _MENDED = tuple((re.compile(sentence, re.IGNORECASE | re.DOTALL), adaptation) for sentence, adaptation in _SENTENCES)
@@ -137,7 +137,7 @@ _NAMED = tuple(
         r"not permitted, field:\s*" + _NAME.format("c"),
         r"(?:not|n't|no longer) supports?(?:ed)?:?\s+(?:the |setting |custom |using )*(?:parameters?:?\s*)?"
         + _NAME.format("d"),
-        _NAME.format("e") + r"['\"`]*\]?\s+(?:parameter |field |property )?(?:is|are) "
+        _NAME.format("e") + r"(?:=\w+)?['\"`]*\]?\s+(?:parameter |field |property )?(?:is|are) "
         r"(?:not (?:supported|allowed|permitted|available|compatible)|unsupported|deprecated|no longer|incompatible)",
         _NAME.format("f") + r"['\"`]+\s+(?:does not support|must be one of|cannot be (?:used|set|specified))",
         _NAME.format("h") + r":\s+extra inputs are not permitted",
