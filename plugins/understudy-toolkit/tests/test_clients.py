@@ -105,6 +105,45 @@ def test_close_reaches_idle_and_busy_loops(workshop):
     busy.close()
 
 
+def test_clients_of_loops_closed_by_hand_are_let_go_of_with_the_next_call(workshop):
+    for next_call in (
+        workshop.clients.get,
+        workshop.clients.close,
+        workshop.clients.sweep,
+        lambda: asyncio.run(workshop.clients.aget()),
+    ):
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(workshop.clients.aget())
+        loop.close()
+        assert list(workshop.clients._of_loops) == [loop]
+        next_call()
+        assert workshop.clients._of_loops == {}
+
+
+def test_neither_preparing_nor_opening_holds_up_what_closes(workshop):
+    for name in ("_prepare", "_open"):
+        begun, gate = threading.Event(), threading.Event()
+        done = getattr(workshop.clients, name)
+        setattr(
+            workshop.clients, name, lambda begun=begun, gate=gate, done=done: (begun.set(), gate.wait(20), done())[2]
+        )
+        thread = threading.Thread(target=workshop.clients.get)
+        thread.start()
+        assert begun.wait(20)
+        asyncio.run(workshop.clients.aclose())
+        assert not gate.is_set()
+        gate.set()
+        thread.join(20)
+        workshop.clients.close()
+
+
+def test_without_an_event_loop_aclose_closes_as_close_does(workshop):
+    workshop.clients.get()
+    with pytest.raises(StopIteration):  # it waits for nothing: under another library than asyncio it ends as well
+        workshop.clients.aclose().send(None)
+    assert workshop.closed == ["sync 0"]
+
+
 def test_a_failed_preparation_is_tried_again():
     workshop = Workshop()
     errors = [ImportError("no SDK"), None]

@@ -17,7 +17,7 @@ import httpx
 
 from understudy_toolkit.account import Account
 from understudy_toolkit.bodies import ENCODINGS
-from understudy_toolkit.clients import close_half_open
+from understudy_toolkit.clients import follow_connection
 from understudy_toolkit.lanes import Ask
 from understudy_toolkit.sdk_lane import client_options, with_headers
 
@@ -68,7 +68,7 @@ class AsyncClient(ollama.AsyncClient):
     async def open(self, ask: Ask) -> httpx.Response:
         """Send a request; the response is open and unread, whatever its status."""
         request = _request(self._client, ask)
-        await close_half_open(request)
+        await follow_connection(request)
         response: httpx.Response = await self._client.send(request, stream=True)
         return response
 

@@ -2,22 +2,25 @@
 
 Connections belong to the event loop on which they were opened, so async calls on another loop need another client. Each
 is closed with its loop: before asyncio.run closes a loop, it closes the asynchronous generators that were begun on it,
-and one of those, waiting at its yield until then, closes the client.
+and one of those, waiting at its yield until then, closes the client. A loop that was closed by hand can close nothing
+any more: its client and its sockets are let go of with the next call.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import threading
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-__all__ = ["Clients", "close_half_open", "is_this_machine", "unwind"]
+__all__ = ["Clients", "follow_connection", "is_this_machine", "note_socket", "unwind"]
 
 Client = TypeVar("Client")
 AsyncClient = TypeVar("AsyncClient")
@@ -62,32 +65,35 @@ class Clients(Generic[Client, AsyncClient]):
         self._prepare, self._prepared = prepare, False
         self._open, self._close = open, close
         self._open_async, self._close_async = open_async, close_async
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # held for a moment
+        self._opening = threading.Lock()  # held for as long as an import or a client takes: never on an event loop
         self._client: Client | None = None
         self._of_loops: dict[AbstractEventLoop, _Kept[AsyncClient]] = {}
 
     def prepare(self) -> None:
         """Do the slow preparation once, without making a client. Otherwise it is done before the first client."""
-        with self._lock:
+        with self._opening:
             if not self._prepared:
                 self._prepare()
                 self._prepared = True
 
     def get(self) -> Client:
         """Return the client for sync calls."""
+        self.sweep()
         client = self._client
         if client is None:
             self.prepare()
-            with self._lock:
-                if self._client is None:
-                    self._client = self._open()
+            with self._opening:
                 client = self._client
+                if client is None:
+                    client = self._client = self._open()
         return client
 
     async def aget(self) -> AsyncClient:
         """Return the client of the running event loop."""
         import asyncio
 
+        self.sweep()
         loop = asyncio.get_running_loop()
         kept = self._of_loops.get(loop)
         if kept is None:
@@ -103,8 +109,16 @@ class Clients(Generic[Client, AsyncClient]):
             await kept.begin()
         return kept.client
 
+    def sweep(self) -> None:
+        """Let go of the clients of event loops that were closed by hand."""
+        for loop in tuple(self._of_loops):
+            if loop.is_closed():
+                self._of_loops.pop(loop, None)
+                _close_sockets(loop)
+
     def close(self) -> None:
         """Close all clients; those of an event loop that is busy are closed on it, a moment later."""
+        self.sweep()
         with self._lock:
             client, self._client = self._client, None
             of_loops = list(self._of_loops.items())
@@ -116,21 +130,21 @@ class Clients(Generic[Client, AsyncClient]):
         import asyncio
 
         for loop, kept in of_loops:
-            if loop.is_closed():
-                continue  # the generator closed the client with it
             if loop.is_running() or _on_event_loop():  # one thread cannot run two loops at once
-                asyncio.run_coroutine_threadsafe(kept.end(), loop)
+                with suppress(RuntimeError):  # it was closed meanwhile
+                    loop.call_soon_threadsafe(lambda loop=loop, kept=kept: asyncio.ensure_future(kept.end(), loop=loop))
             else:
                 loop.run_until_complete(kept.end())
 
     async def aclose(self) -> None:
-        """Close the client of the running event loop, and then all others as `close` does."""
-        import asyncio
+        """Close the client of the running event loop, and then all others as `close` does; waits for no thread."""
+        if _on_event_loop():
+            import asyncio
 
-        with self._lock:
-            kept = self._of_loops.pop(asyncio.get_running_loop(), None)
-        if kept is not None:
-            await kept.end()
+            with self._lock:
+                kept = self._of_loops.pop(asyncio.get_running_loop(), None)
+            if kept is not None:
+                await kept.end()
         self.close()
 
 
@@ -159,28 +173,57 @@ class _Kept(Generic[AsyncClient]):
             await self._close(self.client)
 
 
-async def close_half_open(request: Any) -> None:
-    """Close the connection when a call is cancelled while its TLS handshake is going on.
+async def follow_connection(request: Any) -> None:
+    """Note the socket of a request's connection, and close it when the call is cancelled while TLS is agreed upon.
 
-    An event hook for the async clients of httpx and httpx2: `event_hooks={"request": [close_half_open]}`. They close a
-    connection whose handshake fails, but leave one whose handshake is cancelled open for as long as the server likes.
+    An event hook for the async clients of httpx and httpx2: `event_hooks={"request": [follow_connection]}`. They close
+    a connection whose handshake fails, but leave one whose handshake is cancelled open for as long as the server likes.
 
     Args:
         request: what is about to be sent.
     """
-    if request.url.scheme != "https":
-        return
     opened: list[Any] = []
 
     async def follow(event: str, details: Mapping[str, Any]) -> None:
         if event.endswith("connect_tcp.complete"):
             opened.append(details["return_value"])
+            note_socket(opened[-1].get_extra_info("socket"))
         elif event.endswith("start_tls.failed") and opened:
             await opened.pop().aclose()
 
     request.extensions["trace"] = follow
 
 
+def note_socket(socket: Any) -> None:
+    """Note a socket that was opened on the running event loop: if that is closed before it, it must be closed by us.
+
+    Args:
+        socket: what a transport has as its "socket".
+    """
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    known = [one for one in _sockets.get(loop, ()) if one.fileno() >= 0]
+    _sockets[loop] = [*known, socket]
+
+
+_sockets: weakref.WeakKeyDictionary[AbstractEventLoop, list[Any]] = weakref.WeakKeyDictionary()
+
+
+def _close_sockets(loop: AbstractEventLoop) -> None:
+    """Close what a closed event loop has left open: its transports would call it back, and so cannot close.
+
+    The standard library's loops have no public way for that. Others, such as uvloop's, close their sockets themselves.
+    """
+    transports = getattr(loop, "_transports", {})  # by their descriptors
+    for socket in _sockets.pop(loop, ()):
+        transport = transports.get(socket.fileno())
+        if transport is not None:
+            with suppress(Exception):  # what waits for it would be called back
+                transport._call_connection_lost(None)
+
+
+@lru_cache(maxsize=64)
 def is_this_machine(url: str) -> bool:
     """Return whether a URL's host is this machine, which no proxy can reach."""
     host = urlsplit(url).hostname or ""

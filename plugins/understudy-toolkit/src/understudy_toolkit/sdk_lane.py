@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from understudy.errors import ProviderUnavailable, Timeout
 from understudy_toolkit.bodies import ENCODINGS, Decoder, too_large
-from understudy_toolkit.clients import Clients, close_half_open, unwind
+from understudy_toolkit.clients import Clients, follow_connection, unwind
 from understudy_toolkit.lanes import CONNECT_SECONDS, Ask, Headers
 from understudy_toolkit.machine import HTTPX, find_proxy
 from understudy_toolkit.tls import context_for
@@ -279,7 +279,7 @@ def aguarded(kind: type[HttpClient]) -> type[HttpClient]:
 
     async def send(self: Any, request: Any, **options: Any) -> Any:
         request.headers["accept-encoding"] = ENCODINGS
-        await close_half_open(request)
+        await follow_connection(request)
         response = await super(guard, self).send(request, **options)
         if response.status_code < 400 or response.is_closed:
             return response
@@ -330,7 +330,7 @@ def ataking(kind: type[HttpClient]) -> type[HttpClient]:
 
     async def send(self: Any, request: Any, **options: Any) -> Any:
         _set_up(request)
-        await close_half_open(request)
+        await follow_connection(request)
         raise ReplyTaken(await super(taker, self).send(request, **{**options, "stream": True}))
 
     taker = cast("type[HttpClient]", type(kind.__name__, (kind,), {"send": send, "__module__": __name__}))

@@ -75,6 +75,7 @@ class HttpLane:
     def send(self, ask: Ask) -> HttpReply:
         """Send a request; its time begins here, whatever must be loaded first."""
         until = time.monotonic() + ask.seconds
+        self._sessions.sweep()
         target, headers, body = self._written(ask)
         opened = self._opened or self._open()
         if body or ask.method == "POST":

@@ -20,6 +20,7 @@ from yarl import URL
 from understudy.concurrency.threads import in_thread
 from understudy.errors import ConnectionFailed, MalformedResponse, Timeout
 from understudy_toolkit.bodies import Decoder, too_large
+from understudy_toolkit.clients import note_socket
 from understudy_toolkit.http.address import Address
 from understudy_toolkit.lanes import REFUSED, Ask, Headers
 from understudy_toolkit.machine import Proxy
@@ -228,6 +229,8 @@ class _Connector(aiohttp.TCPConnector):
             if transport is not None and protocol in self._known and _has_something_to_say(transport):
                 connection.close()
                 continue
+            if transport is not None and protocol not in self._known:
+                note_socket(transport.get_extra_info("socket"))
             self._known.add(protocol)
             if transport is not None:
                 _used.get().append(transport)
