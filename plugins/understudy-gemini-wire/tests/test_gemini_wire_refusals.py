@@ -23,6 +23,7 @@ from understudy_gemini_wire.adaptations import (
     with_at_most,
     without,
 )
+from understudy_gemini_wire.failures import failure_of_reply
 from understudy_gemini_wire.refusals import MOST_REMEMBERED, Refusals, adaptation_of, forget
 from understudy_gemini_wire.schema import translate
 
@@ -118,6 +119,14 @@ def test_each_refusal_means_a_change(message: str, adaptation: str, of: str) -> 
 @pytest.mark.parametrize("message", ["Request contains an invalid argument.", "Please use a valid role: user, model."])
 def test_other_refusals_tell_nothing(message: str) -> None:
     assert adaptation_of(message, BODY) is None
+
+
+@pytest.mark.parametrize("words", ["token count ", "unknown name 'x' at 'generation_config", "thinking ", "(", "x" * 9])
+def test_a_message_without_end_is_searched_at_its_beginning_alone(words: str) -> None:
+    message = words * 200_000
+    failure = failure_of_reply(400, {}, {"error": {"code": 400, "message": message, "status": "INVALID_ARGUMENT"}})
+    adaptation_of(failure.message, BODY)  # by the whole of it, this would take hours
+    assert failure.status == 400
 
 
 def changed(*adaptations: str) -> tuple[dict[str, Any], list[str]]:

@@ -35,6 +35,7 @@ from understudy.errors import (
 from understudy_toolkit.bodies import describe, document_of, text_of
 
 __all__ = [
+    "MOST_SEARCHED",
     "KeyForm",
     "error_of",
     "failure_of_exception",
@@ -137,6 +138,7 @@ _KEY_ADVICE: Mapping[KeyForm, str] = {
 }
 
 
+MOST_SEARCHED = 4096  # characters of a message: patterns may take time by the square of its length
 _Row = tuple[tuple[type[Failure], ...], re.Pattern[str], type[Failure]]
 _REFUSED = (RequestRefused, UnsupportedRequest)
 
@@ -307,7 +309,8 @@ def _kind(status: int, code: str | None, reason: str | None, quotas: list[str], 
         return QuotaExhausted
     kind = _OF_REASON.get(reason or "") or _OF_STATUS.get(status) or _OF_CODE.get(code or "")
     kind = kind or classify_status(status)
-    return next((meant for given, words, meant in _OF_WORDS if kind in given and words.search(message)), kind)
+    words = message[:MOST_SEARCHED]
+    return next((meant for given, pattern, meant in _OF_WORDS if kind in given and pattern.search(words)), kind)
 
 
 def _unknown(exception: BaseException, failure: Failure) -> Failure:
@@ -356,7 +359,7 @@ def _retry_after(
     told = [detail.get("retryDelay") for detail in details]
     told += [one.get("quotaResetDelay") for detail in details if isinstance(one := detail.get("metadata"), Mapping)]
     if issubclass(kind, QuotaFailure):
-        told += _IN_WORDS.findall(message)
+        told += _IN_WORDS.findall(message[:MOST_SEARCHED])
     hints = [parse_retry_after(headers), *map(_seconds, told)]
     longest = max((hint for hint in hints if hint is not None), default=None)
     # Google tells to come back in half a minute even where only tomorrow helps.

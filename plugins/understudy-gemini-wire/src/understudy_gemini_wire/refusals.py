@@ -23,6 +23,7 @@ from understudy_gemini_wire.adaptations import (
     with_at_most,
     without,
 )
+from understudy_gemini_wire.failures import MOST_SEARCHED
 from understudy_gemini_wire.options import plain
 
 __all__ = ["Refusals", "adaptation_of", "forget"]
@@ -144,6 +145,7 @@ def adaptation_of(message: str, sent: Json, unable: Collection[str] = ()) -> tup
     Returns:
         The adaptation, and "model", "schemas" or "request"; None where the words tell of none that would change it.
     """
+    message = message[:MOST_SEARCHED]
     for row in (*_told_by(message), *_ROWS):
         if row.adaptation not in unable and row.words.search(message) and _changes(sent, row.adaptation):
             return row.adaptation, row.of
