@@ -248,6 +248,13 @@ class _Runner:
 
 
 async def _begin(execution: Execution, *, streaming: bool) -> Procedure:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "expected a running event loop of asyncio, found none: under trio or another library, call "
+            "generate_content or stream_content in a thread, as with trio.to_thread.run_sync"
+        ) from None
     return await _aside(
         execution.orders_aside or execution.aside.listeners, partial(execution.begin, streaming=streaming)
     )
