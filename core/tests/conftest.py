@@ -110,4 +110,6 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
             del sys.modules[name]
+    if hashed := sys.modules.get("understudy.discovery.hashed"):
+        hashed.held.modules.clear()
     loader._load.cache_clear()  # the next test's parrot has the same name and version

@@ -309,9 +309,9 @@ class Settings:
             api_key_env: the variable that holds its key; "" for a server without keys.
             model: the model that is asked by default.
         """
-        table, rank = self._table, _ARGUMENTS
+        table = self._table
         if table is not None and (table.api_key_env is not None or table.base_url is not None):
-            api_key_env, rank = table.api_key_env, table.rank  # a key never follows another address
+            api_key_env = table.api_key_env  # a key never follows another address
         own = copy.copy(self)
         own._table = ProviderTable(
             table.name if table else name,
@@ -320,7 +320,6 @@ class Settings:
             base_url,
             api_key_env,
             model,
-            rank,
         )
         return own
 
@@ -349,7 +348,7 @@ class Settings:
             return None
         found, own = self._find(table.api_key_env), (key_variable(table.name), *names)
         known = is_at_home(table.api_key_env, table.base_url or "")
-        if found is not None and found.rank < table.rank and found.name not in own and not known:
+        if found is not None and found.rank < self._table_rank("api_key_env") and found.name not in own and not known:
             raise ConfigurationError(
                 f"api_key_env in {table.origin}: expected {' or '.join(own)}, found {found.name!r} of {found.origin}, "
                 "of which a file may not send just any variable; rename it, or set "
@@ -364,10 +363,16 @@ class Settings:
             ConfigurationError: the address is malformed.
         """
         if self._table is not None and self._table.base_url is not None:
-            address = _Found(self._table.base_url.strip(), "base_url", self._table.origin, self._table.rank)
+            rank = self._table_rank("base_url")
+            address = _Found(self._table.base_url.strip(), "base_url", self._table.origin, rank)
             self._join("address", address)
             return _check_url(*address[:3])
         return self.url(*names, default=default) or default
+
+    def _table_rank(self, key: str) -> int:
+        """Return how far the place is trusted where a table's value comes from: the file, or the package's own code."""
+        table = self.tables.get(self.provider_name or "")
+        return _ARGUMENTS if table is None or getattr(table, key) is None else table.rank
 
     def model(self, *names: str, default: str) -> str:
         """Return a provider's model: its table's, else the first of these that is set, else the default."""

@@ -276,6 +276,8 @@ def _end_of_main() -> int:
     finally:
         for function in remembering:
             function.cache_clear()
+        if hashed := sys.modules.get("understudy.discovery.hashed"):
+            hashed.held.modules.clear()
         for name in set(sys.modules) - loaded:
             if name.startswith("cli_"):  # a module of the aviary: the next test may change it
                 del sys.modules[name]
