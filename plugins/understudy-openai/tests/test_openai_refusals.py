@@ -97,6 +97,31 @@ def test_every_kind_of_refusal_is_among_the_recorded_ones() -> None:
     assert {line["adaptation"] for line in LINES if "adaptation" in line} >= {"in JSON mode", "without strict"}
 
 
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        ("Unsupported parameter: 'seed' is not supported with this model.", "seed"),
+        ("Unknown parameter: 'messages[1].reasoning_details'.", "reasoning in messages"),
+        ("Unrecognized request arguments supplied: top_k, min_p", "top_k"),
+        ("got an unexpected keyword argument 'logit_bias'", "logit_bias"),
+        ('Unknown name "logprobs": Cannot find field.', "logprobs"),
+        ("Argument not supported on this model: stop", "stop"),
+        ("Model x does not support parameter frequencyPenalty.", "frequency_penalty"),
+        ("stream_options: Extra inputs are not permitted", "stream_options"),
+        ("Extra inputs are not permitted, field: 'service_tier', value: 'auto'", "service_tier"),
+        ("The `top_p` parameter is not supported by this model", "top_p"),
+        ("`temperature` has been removed for this model", "temperature"),
+        ("temperature is not supported", "temperature"),
+        ("This model does not support temperature", "temperature"),
+        ("`verbosity` cannot be set for this model", "verbosity"),
+        ("parallel_tool_calls=False is not supported", "parallel_tool_calls"),
+    ],
+)
+def test_a_field_is_found_in_every_way_to_name_one_that_is_refused(message: str, field: str) -> None:
+    failure = _failure(400, _limited(message, type="invalid_request_error"))
+    assert (type(failure).__name__, failure.adaptation) == ("UnsupportedRequest", f"without {field}")
+
+
 def test_the_page_on_choosing_providers_has_each_server_and_how_many_refusals_of_it_are_tried() -> None:
     page = Path(__file__).parents[3] / "docs" / "choosing-providers.md"
     rows = [line.split(" | ") for line in page.read_text("utf-8").splitlines() if line.startswith("| ")]
@@ -184,6 +209,7 @@ def test_an_adaptation_that_is_refused_too_is_not_asked_for_again() -> None:
         "This model does not support user messages after tools",
         "Missing required parameter: 'seed'",
         "'n' must be at least 1",
+        "The `functions` field has been deprecated",
     ],
 )
 def test_a_mistake_of_the_callers_is_not_mended(message: str) -> None:

@@ -414,7 +414,7 @@ _SENTENCES: tuple[tuple[tuple[type[Failure], ...], tuple[str, ...], type[Failure
             r"models? [`'\"]?[\w./:@-]+[`'\"]? (does not exist|(was |is )?not found)",
             r"model [`'\"]?[\w./:@-]+[`'\"]? is not (available|supported|deployed|a valid)",
             r"invalid model( name|:| ['\"`])|no models? (is )?loaded|non-serverless model",
-            r"has been (decommissioned|deprecated)",
+            r"model.{0,80} has been (decommissioned|deprecated|retired)",
         ),
         ModelNotFound,
     ),

@@ -137,8 +137,8 @@ _NAMED = tuple(
         r"not permitted, field:\s*" + _NAME.format("c"),
         r"(?:not|n't|no longer) supports?(?:ed)?:?\s+(?:the |setting |custom |using )*(?:parameters?:?\s*)?"
         + _NAME.format("d"),
-        _NAME.format("e") + r"(?:=\w+)?['\"`]*\]?\s+(?:parameter |field |property )?(?:is|are) "
-        r"(?:not (?:supported|allowed|permitted|available|compatible)|unsupported|deprecated|no longer|incompatible)",
+        _NAME.format("e") + r"(?:=\w+)?['\"`]*\]?\s+(?:parameter |field |property )?(?:is|are|has been) "
+        r"(?:not (?:supported|allowed|permitted|available|compatible)|unsupported|incompatible|deprecated|removed)",
         _NAME.format("f") + r"['\"`]+\s+(?:does not support|must be one of|cannot be (?:used|set|specified))",
         _NAME.format("h") + r":\s+extra inputs are not permitted",
         r"invalid " + _NAME.format("g") + r":? only \S+ (?:is|are) allowed",  # Moonshot
