@@ -6,9 +6,11 @@ there it can be cancelled at any moment, down to its connection.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
+from understudy.concurrency.out_of_time import OutOfTime, next_by
 from understudy.engine.commands import Call, Outcome, Wait
 from understudy.errors import StreamInterrupted, Timeout
 from understudy.execution import attempt
@@ -63,16 +65,18 @@ def _attempt(execution: Execution, command: Call) -> Outcome:
             reply = execution.providers[command.index].generate(request)
         outcome = attempt.succeeded(execution, command, attempt.accept(execution, command, request, reply))
     except Exception as error:
-        outcome = attempt.failed(execution, command, error)
+        outcome = attempt.failed(execution, command, _told_by_clocks(execution, command, error))
     return attempt.record(execution, command, outcome, started)
 
 
 def _whole(execution: Execution, command: Call, request: Request) -> Any:
     """Ask for a whole answer as a stream, so that its pieces and the vendor's signs of life are seen."""
     clock, until = execution.runtime.clock, execution.runtime.clock() + command.timeout
+    clocks = attempt.clocks_of(execution, command.index)
     source = execution.providers[command.index].stream(request)
+    events = iter(source)
     try:
-        for event in source:
+        while (event := _next(events, min(clocks.patience(), until - clock()))) is not None:
             if type(event) is Finish:
                 return event.response
             if attempt.heard(execution, command.index, event):
@@ -132,7 +136,8 @@ def _pieces(execution: Execution, command: Call) -> Generator[StreamEvent, None,
         request = attempt.prepare(execution, command)
         delivery = attempt.delivery_of(execution, command.index)
         source = execution.providers[command.index].stream(request)
-        for event in source:
+        events = iter(source)
+        while (event := _next(events, delivery.patience())) is not None:
             if type(event) is Finish:
                 response = attempt.accept(execution, command, request, delivery.complete(event.response))
                 rest = delivery.release()
@@ -146,12 +151,28 @@ def _pieces(execution: Execution, command: Call) -> Generator[StreamEvent, None,
         else:
             raise StreamInterrupted("the stream ended without its end marker")
     except Exception as error:
-        outcome = attempt.failed(execution, command, error, delivery)
+        outcome = attempt.failed(execution, command, _told_by_clocks(execution, command, error), delivery)
     finally:
         _close(execution, command, source)
     outcome = attempt.record(execution, command, outcome, started, delivery)
     yield from rest
     return outcome
+
+
+def _next(events: Iterator[StreamEvent], patience: float) -> StreamEvent | None:
+    """Return the next event; None at the end. A provider that keeps deadlines gives up when the patience ends."""
+    token = next_by.set(time.monotonic() + patience)
+    try:
+        return next(events, None)
+    finally:
+        next_by.reset(token)
+
+
+def _told_by_clocks(execution: Execution, command: Call, error: Exception) -> Exception:
+    """Return what a provider's own timeout means where the clocks are over as well: these know which of them it is."""
+    clocks = execution.attempts[command.index].clocks
+    own = type(error) is Timeout and error.status is None
+    return OutOfTime() if own and clocks is not None and clocks.is_out_of_time() else error
 
 
 def _close(execution: Execution, command: Call, source: Any) -> None:

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 import understudy
+from understudy.concurrency.out_of_time import next_by
 from understudy.errors import InvalidRequest, ProviderUnavailable
 from understudy_toolkit.bodies import write_json
 from understudy_toolkit.clients import Clients
@@ -74,7 +75,7 @@ class HttpLane:
 
     def send(self, ask: Ask) -> HttpReply:
         """Send a request; its time begins here, whatever must be loaded first."""
-        until = time.monotonic() + ask.seconds
+        until = min(time.monotonic() + ask.seconds, next_by.get())
         self._sessions.sweep()
         target, headers, body = self._written(ask)
         opened = self._opened or self._open()

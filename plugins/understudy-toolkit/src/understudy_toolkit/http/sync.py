@@ -12,6 +12,7 @@ from contextlib import suppress
 from http.client import HTTPException, HTTPResponse, RemoteDisconnected
 from typing import NoReturn
 
+from understudy.concurrency.out_of_time import next_by
 from understudy.errors import ConnectionFailed, MalformedResponse, Timeout
 from understudy_toolkit.bodies import Decoder, too_large
 from understudy_toolkit.http.address import Address
@@ -140,7 +141,7 @@ class HttpReply:
         """Yield the body as it comes."""
         words = f"nothing more has come within {self._ask.seconds:.3g} s"
         decoder = Decoder(self.headers)
-        while data := self._next(time.monotonic() + self._ask.seconds, words):
+        while data := self._next(min(time.monotonic() + self._ask.seconds, next_by.get()), words):
             yield from decoder.feed(data)
 
     def close(self) -> None:
