@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from understudy import FinishReason, LLMResponse, Message, Request, Text, Thinking, Tool, ToolCall, Usage
-from understudy.errors import EmptyResponse, MalformedResponse, ServerError, Timeout
+from understudy import Failure, FinishReason, LLMResponse, Message, Request, Text, Thinking, Tool, ToolCall, Usage
+from understudy.errors import ContentBlocked, ContextTooLong, EmptyResponse, MalformedResponse, ServerError, Timeout
 from understudy_cohere.wire import response_of
 
 MODEL = "command-x"
@@ -50,13 +50,53 @@ def test_what_was_counted_is_the_usage_and_what_was_billed_stands_beside_it() ->
     assert response.metadata["billed_units"] == billed
 
 
-@pytest.mark.parametrize("usage", [None, {}, {"tokens": None, "billed_units": None}])
-def test_a_reply_without_usage_counts_nothing(usage: Any) -> None:
-    assert _read(_reply(TEXT) | {"usage": usage}).usage == Usage()
+NOTHING_TOLD = [
+    *(None, {}, [1], 7, {"tokens": None, "billed_units": None}, {"tokens": {"input_tokens": 3}}),
+    *({"tokens": {"input_tokens": 3, "output_tokens": count}} for count in (-1, None, "4", 1.5, float("inf"), True)),
+]
+
+
+@pytest.mark.parametrize("usage", NOTHING_TOLD, ids=str)
+def test_a_usage_that_was_not_told_or_cannot_be_is_none(usage: Any) -> None:
+    assert _read(_reply(TEXT) | {"usage": usage}).usage is None
 
 
 def test_only_what_was_billed_is_better_than_nothing() -> None:
-    assert _read(_reply(TEXT) | {"usage": {"billed_units": {"output_tokens": 8}}}).usage == Usage(output_tokens=8)
+    billed = {"input_tokens": 2.0, "output_tokens": 8}
+    assert _read(_reply(TEXT) | {"usage": {"billed_units": billed}}).usage == Usage(input_tokens=2, output_tokens=8)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"id": "c-1", "message": "internal server error"}, ServerError),
+        ({"message": "too many tokens: size limit exceeded"}, ContextTooLong),
+        ({"error": {"message": "blocked output"}}, ContentBlocked),
+        ({"error": "something broke"}, ServerError),
+    ],
+)
+def test_an_error_under_status_200_is_its_failure(body: Any, kind: type[Failure]) -> None:
+    with pytest.raises(kind) as caught:
+        _read(body)
+    assert (caught.value.provider, caught.value.request_id) == ("cohere", "f520")
+
+
+def test_a_whole_reply_without_a_finish_reason_is_taken_with_a_warning() -> None:
+    response = _read(_reply(TEXT, finish_reason=None))
+    assert (response.content, response.finish_reason) == ("Hi", FinishReason.UNKNOWN)
+    assert [warning.setting for warning in response.warnings] == ["finish_reason"]
+
+
+def test_content_may_be_a_text_and_arguments_an_object_and_calls_without_ids_get_their_own() -> None:
+    calls = [{"function": {"name": "weather", "arguments": {"city": 1}}}, {"function": {"name": "weather"}}]
+    body = _reply(
+        finish_reason="TOOL_CALL", tool_calls=[*calls, {**CALL, "function": {**CALL["function"], "arguments": "null"}}]
+    )
+    body["message"]["content"] = "Hi"
+    response = _read(body)
+    assert response.content == "Hi"
+    assert [call.arguments for call in response.tool_calls] == [{"city": 1}, {}, {}]
+    assert len({call.id for call in response.tool_calls}) == 3
 
 
 def test_parts_come_in_order_and_thinking_keeps_its_block() -> None:
@@ -122,8 +162,7 @@ def test_nothing_usable_is_an_empty_response(content: list[Any]) -> None:
         None,
         "text",
         7,
-        {"id": "c-1", "message": "internal server error"},
-        _reply(TEXT, finish_reason=None),
+        _reply(TEXT, finish_reason=7),
         _reply(TEXT) | {"message": None},
         _reply("text"),
         _reply({"type": "text"}),
@@ -131,11 +170,13 @@ def test_nothing_usable_is_an_empty_response(content: list[Any]) -> None:
         _reply({"type": "thinking", "thinking": 7}),
         _reply(TEXT, tool_plan=7),
         _reply(TEXT, tool_calls=[{}]),
-        _reply(TEXT, tool_calls=[{**CALL, "id": None}]),
+        _reply(TEXT, tool_calls=[{**CALL, "id": None, "function": {}}]),
         _reply(TEXT, tool_calls=[{**CALL, "function": {"name": "weather", "arguments": "[]"}}]),
         _reply(TEXT, tool_calls=[{**CALL, "function": {"name": "weather", "arguments": '{"city'}}]),
-        _reply(TEXT, tool_calls=[{**CALL, "function": {"name": "weather", "arguments": {"city": 1}}}]),
-        _reply(TEXT) | {"usage": [1]},
+        _reply(TEXT, tool_calls=[{**CALL, "function": {"name": "weather", "arguments": 7}}]),
+        _reply(TEXT, tool_calls=[{**CALL, "function": {"name": "weather", "arguments": "[" * 100_000}}]),
+        _reply({"text": "no type"}),
+        _reply(7),
     ],
 )
 def test_other_shapes_are_malformed(body: Any) -> None:

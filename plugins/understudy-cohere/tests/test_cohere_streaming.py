@@ -178,13 +178,53 @@ def test_events_of_another_shape_are_malformed(event: Any) -> None:
         StreamReader({}, REQUEST, "command-x").feed(event)
 
 
-def test_an_event_that_is_no_json_is_malformed() -> None:
+@pytest.mark.parametrize("broken", [b'data: {"type": "content-del\n\n', b"data: \xff\n\n", b"data: " + b"[" * 10**5])
+@pytest.mark.parametrize(("written", "whole"), [(2, True), (3, False), (None, False)])
+def test_an_event_that_is_no_json_is_passed_over_only_where_a_piece_came_for_every_token(
+    broken: bytes, written: int | None, whole: bool
+) -> None:
     reader = StreamReader({}, REQUEST, "command-x")
-    told = [event for event in reader.read(_bytes(*HELLO)) if event != Heartbeat()]
+    usage = None if written is None else {"tokens": {"input_tokens": 3, "output_tokens": written}}
+    stream = (
+        _bytes(*HELLO) + broken + b"\n\n" + _bytes(_end() | {"delta": {"finish_reason": "COMPLETE", "usage": usage}})
+    )
+    told = [event for event in reader.read(stream) if event != Heartbeat()]
     assert told == [TextDelta("Hel"), TextDelta("lo")]
-    for broken in (b'data: {"type": "content-del\n\n', b"data: \xff\n\n"):
+    if whole:
+        (warning,) = reader.finish().response.warnings
+        assert "a piece of the stream could not be read" in warning.message
+    else:
         with pytest.raises(MalformedResponse, match="expected an event in JSON"):
-            list(reader.read(broken))
+            reader.finish()
+
+
+def test_an_event_that_is_no_json_and_no_end_is_malformed() -> None:
+    reader = StreamReader({}, REQUEST, "command-x")
+    list(reader.read(_bytes(*HELLO) + b"data: <html>\n\n"))
+    with pytest.raises(MalformedResponse, match="expected an event in JSON, found '<html>'"):
+        reader.finish()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        b'data: {"error": {"message": "too many tokens"}}\n\n',
+        b'data: {"type": "error", "message": "too many tokens"}\n\n',
+        b'error: {"code": 400, "message": "too many tokens"}\n\n',
+        b"event: error\ndata: too many tokens\n\n",
+        b'{"message": "too many tokens"}\n\n',
+    ],
+)
+def test_an_error_in_any_shape_ends_the_stream_as_that_error(error: bytes) -> None:
+    reader = StreamReader({}, REQUEST, "command-x")
+    with pytest.raises(ContextTooLong):
+        list(reader.read(_bytes(START, *HELLO) + error + DONE))
+
+
+def test_pings_in_every_form_are_heartbeats() -> None:
+    reader = StreamReader({}, REQUEST, "command-x")
+    pings = b"data:\n\n: x\n\ndata: : keepalive\n\nevent: ping\ndata: {}\n\n" + b'data: {"type": "heartbeat"}\n\n'
+    assert list(reader.read(pings)) == [Heartbeat()] * 5
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])

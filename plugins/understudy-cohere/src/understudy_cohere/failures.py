@@ -15,10 +15,12 @@ from typing import Any
 from understudy import Failure
 from understudy.classify import classify_status, parse_retry_after
 from understudy.errors import (
+    AuthenticationFailed,
     ContentBlocked,
     ContextTooLong,
     EmptyResponse,
     MalformedResponse,
+    ModelNotFound,
     QuotaExhausted,
     RateLimited,
     RequestRefused,
@@ -26,6 +28,7 @@ from understudy.errors import (
     Timeout,
     UnsupportedRequest,
 )
+from understudy_cohere.refusals import remedy
 from understudy_toolkit.bodies import describe, document_of, text_of
 
 PROVIDER = "cohere"
@@ -41,9 +44,12 @@ _OF_TYPE: Mapping[str, type[Failure]] = {
 _OF_STATUS: Mapping[int, type[Failure]] = {498: ContentBlocked}
 
 # The last resort, and the first that fits: the API has one status for all of these. The wordings are those of Cohere's
-# errors page, read 2026-11-23, and of replies in public bug reports.
+# errors page, read 2026-11-30, and of replies in public bug reports: a model that is gone, pydantic/pydantic-ai#3201;
+# one that does not chat, Mintplex-Labs/anything-llm#4485.
 _OF_WORDS: tuple[tuple[re.Pattern[str], type[Failure]], ...] = (
-    (re.compile(r"max tokens must be less than"), UnsupportedRequest),
+    (re.compile(r"max[ _]tokens must be less than"), UnsupportedRequest),
+    (re.compile(r"\bmodel\b.*(?:was removed|not found|not valid for|not ready for|not supported by)"), ModelNotFound),
+    (re.compile(r"(?:invalid|incorrect|no|expired) api (?:token|key)|api key has expired"), AuthenticationFailed),
     (re.compile(r"too[ _]many[ _]tokens"), ContextTooLong),
     (re.compile(r"invalid tool generation"), MalformedResponse),
     (re.compile(r"no valid response"), EmptyResponse),
@@ -51,30 +57,40 @@ _OF_WORDS: tuple[tuple[re.Pattern[str], type[Failure]], ...] = (
     (re.compile(r"\bnot supported\b"), UnsupportedRequest),
 )
 # Status 429 is a limit of some minutes, but for "1000 API calls / month" and "the per-month request limit".
+_MENDABLE = (RequestRefused, UnsupportedRequest)
 _OF_A_MONTH = re.compile(r"(?:/ ?|per[ -])month")
 
-# The finish reasons that are no answer. The last two are of API v1, and of v2's own predecessors.
+# The finish reasons that are no answer. The last three are of API v1, and of v2's own predecessors; others of their
+# kind are told by a word in them.
 _OF_FINISH_REASON: Mapping[str, type[Failure]] = {
     "ERROR": ServerError,
     "TIMEOUT": Timeout,
     "ERROR_LIMIT": ContextTooLong,
     "ERROR_TOXIC": ContentBlocked,
+    "USER_CANCEL": ServerError,
 }
+_BLOCKED = re.compile(r"TOXIC|BLOCK|FILTER|SAFETY|SENSITIVE|POLICY")
+_FAULT = re.compile(r"^ERROR|_ERROR$|ABORT|CANCEL|OVERLOAD|UNAVAILABLE|TIMEOUT")
 
 
-def failure_of_reply(status: int, headers: Mapping[str, str], body: Any) -> Failure:
+def failure_of_reply(
+    status: int, headers: Mapping[str, str], body: Any, *, sent: Mapping[str, Any] | None = None
+) -> Failure:
     """Return the failure that a reply means.
 
     Args:
         status: the HTTP status; 200 for an error inside a stream.
         headers: the reply's headers, their names in any case.
         body: the reply's body, as text, bytes or parsed JSON.
+        sent: the request's JSON, as it was sent, where it may be sent in another way.
     """
-    document = document_of(body)
-    error = document if isinstance(document, Mapping) else {}
+    error = error_in(document_of(body)) or {}
     code, told = text_of(error.get("error_type")), text_of(error.get("message"))
     message = told or describe(status, headers, body)
     kind = _OF_TYPE.get(code or "") or _of_status(status, told or "")
+    if kind is ContextTooLong and told:
+        kind = _of_words(told) or kind  # a limit that is too high has the same type
+    mended = remedy(told, sent) if sent is not None and told and kind in _MENDABLE else None
     return kind(
         message,
         provider=PROVIDER,
@@ -82,7 +98,25 @@ def failure_of_reply(status: int, headers: Mapping[str, str], body: Any) -> Fail
         code=code,
         request_id=request_id_of(headers, error),
         retry_after=_retry_after(headers),
+        adaptation=mended,
     )
+
+
+def error_in(document: Any) -> Mapping[str, Any] | None:
+    """Return the error that a reply's JSON is, or that stands in it; None where there is none.
+
+    The API's own has its words in `message`, where an answer has an object; servers in between have theirs in `error`
+    or `detail`, as a text or an object.
+    """
+    if not isinstance(document, Mapping):
+        return None
+    for name in ("error", "detail"):
+        inner = document.get(name)
+        if isinstance(inner, Mapping) and inner:
+            return {**document, "error_type": inner.get("type") or inner.get("code"), **inner}
+        if isinstance(inner, str) and inner and "finish_reason" not in document:
+            return {"message": inner, **document}
+    return None if isinstance(document.get("message"), Mapping) else document
 
 
 def failure_of_finish_reason(finish_reason: str, error: Any) -> Failure | None:
@@ -93,6 +127,10 @@ def failure_of_finish_reason(finish_reason: str, error: Any) -> Failure | None:
         error: the API's own words about it, where it has any.
     """
     kind = _OF_FINISH_REASON.get(finish_reason)
+    if kind is None and _BLOCKED.search(finish_reason.upper()):
+        kind = ContentBlocked
+    elif kind is None and _FAULT.search(finish_reason.upper()):
+        kind = ServerError
     if kind is None:
         return None
     told = text_of(error)

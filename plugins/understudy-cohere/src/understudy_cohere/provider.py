@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from understudy import Capabilities, ChatProvider, LLMResponse, Request, Settings, StreamEvent
+from understudy import Capabilities, ChatProvider, Failure, LLMResponse, Request, Settings, StreamEvent
 from understudy.provider import Pace
 from understudy_cohere.failures import PROVIDER, failure_of_reply
 from understudy_cohere.models import DEFAULT_MODEL, ending_warnings, level_of, room
+from understudy_cohere.refusals import adaptations_of, remember
 from understudy_cohere.streaming import StreamReader
 from understudy_cohere.wire import models_of, options_of, request_body, response_of
 from understudy_toolkit import calls
@@ -89,8 +90,15 @@ class CohereProvider(ChatProvider):
     def _prepare(self, request: Request, *, stream: bool = False) -> calls.Call:
         self._account.check(PROVIDER)
         model = request.model or self.default_model
+        address = self._account.shown_url
         with calls.failures_of(model, REPLIES):
-            body, warnings = request_body(request, model)
+            body, warnings = request_body(request, model, adaptations_of(request, address, model))
+
+        def failure_of(status: int, headers: Mapping[str, str], reply: Any) -> Failure:
+            failure = failure_of_reply(status, headers, reply, sent=body)
+            remember(address, model, failure.adaptation)
+            return failure
+
         ask = Ask(
             path=PATH,
             seconds=TIMEOUT if request.timeout is None else request.timeout,
@@ -98,7 +106,7 @@ class CohereProvider(ChatProvider):
             body={**body, "stream": stream},
         )
         return calls.Call(
-            *(model, ask, REPLIES),
+            *(model, ask, calls.Replies(PROVIDER, failure_of)),
             response_of=lambda document, headers: response_of(document, headers, request, model, warnings),
             reader_of=lambda headers: StreamReader(headers, request, model, warnings),
         )

@@ -6,8 +6,8 @@ know, with a line in a log: text would be lost, and an error would look like a s
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from understudy import (
@@ -22,10 +22,12 @@ from understudy import (
 )
 from understudy.errors import MalformedResponse
 from understudy.response import Heartbeat
-from understudy_cohere.failures import PROVIDER, failure_of_reply, request_id_of
-from understudy_cohere.wire import WRONG_SHAPE, Json, checked_text, own_name, response_of
-from understudy_toolkit.bodies import excerpt, read_json
+from understudy_cohere.failures import PROVIDER, error_in, failure_of_reply, request_id_of
+from understudy_cohere.wire import WRONG_SHAPE, Json, checked_text, own_name, response_of, usage_of
+from understudy_toolkit.bodies import excerpt, read_json, text_of
+from understudy_toolkit.broken import BrokenPieces
 from understudy_toolkit.sse import SseEvent, SseReader
+from understudy_toolkit.tool_calls import CallNames
 
 _DONE = b"[DONE]"  # what closes a stream besides message-end, and says nothing more
 _ALIVE = Heartbeat()
@@ -41,20 +43,15 @@ class EventReader:
         self._events = SseReader()
 
     def feed(self, data: bytes) -> Iterator[Any]:
-        """Take the next bytes, and yield the events that they complete.
-
-        Raises:
-            MalformedResponse: an event is not JSON.
-        """
+        """Take the next bytes, and yield the events that they complete; a failure for one that is not JSON."""
         for event in self._events.feed(data):
             yield from _parsed(event)
 
     def end(self) -> Iterator[Any]:
         """Yield what stands at the end without its blank line, where it is whole."""
         last = self._events.end()
-        if last is not None:
-            with suppress(MalformedResponse):  # it was cut: finish() says so
-                yield from list(_parsed(last))
+        if last is not None:  # where it was cut, finish() says so
+            yield from (event for event in _parsed(last) if not isinstance(event, MalformedResponse))
 
 
 class StreamReader:
@@ -78,6 +75,8 @@ class StreamReader:
         self._plan: list[str] = []
         self._calls: dict[int, tuple[int, str, str, list[str]]] = {}  # of each: its place, id, name, and its pieces
         self._citations: list[Any] = []
+        self._names = CallNames(request)
+        self._broken = BrokenPieces()
         self._given = False  # whether the caller holds text, or a call
         self._readers: Mapping[str, Callable[[Json], Iterator[StreamEvent]]] = {
             "message-start": self._read_start,
@@ -113,13 +112,17 @@ class StreamReader:
             Failure: the event is an error.
             MalformedResponse: it has not the shape that the API promises.
         """
+        if isinstance(event, MalformedResponse):
+            self._broken.add(event)
+            return [_ALIVE]
         try:
             kind = event.get("type")
-            if kind == "error" or (kind is None and "message" in event):
+            if kind == "error" or (kind is None and text_of((error_in(event) or {}).get("message"))):
                 raise failure_of_reply(200, self._headers, event)
             read = self._readers.get(kind)
             told = list(read(event)) if read is not None else []
             self._given = self._given or any(map(_is_given, told))
+            self._broken.count(len(told))
             return told if told or self._end is not None else [_ALIVE]
         except WRONG_SHAPE as error:
             raise MalformedResponse(
@@ -142,8 +145,11 @@ class StreamReader:
 
         Raises:
             StreamInterrupted: the end marker never came.
+            MalformedResponse: an event could not be read, and nothing proves that none of the answer was in it.
             Failure: as `response_of`.
         """
+        if self._end is None and self._broken.failure is not None:
+            raise self._broken.failure
         if self._end is None or self._end.get("finish_reason") is None:
             raise StreamInterrupted(
                 "the stream ended without message-end and a finish_reason",
@@ -158,7 +164,8 @@ class StreamReader:
         ]
         message = {"content": content, "tool_plan": "".join(self._plan), "tool_calls": calls}
         body = {**self._start, **self._end, "message": {**message, "citations": self._citations}}
-        told = self._headers, self._request, self._model, self._warnings
+        warnings = (*self._warnings, *self._broken.judge(usage_of(self._end.get("usage"))))
+        told = self._headers, self._request, self._model, warnings
         return Finish(response_of(body, *told, given=self._given and not self._request.whole))
 
     def _read_start(self, event: Json) -> Iterator[StreamEvent]:
@@ -183,13 +190,14 @@ class StreamReader:
 
     def _read_call_start(self, event: Json) -> Iterator[StreamEvent]:
         call = event["delta"]["message"]["tool_calls"]
-        id_, sent = checked_text(call["id"]), checked_text(call["function"]["name"])
+        sent = checked_text(call["function"]["name"])
+        id_ = self._names(call.get("id"), sent)
         self._calls[event["index"]] = (len(self._calls), id_, sent, [])
-        yield from self._continue_call(event["index"], call["function"].get("arguments") or "", always=True)
+        yield from self._continue_call(event["index"], _text_of(call["function"].get("arguments")), always=True)
 
     def _read_call(self, event: Json) -> Iterator[StreamEvent]:
         arguments = event["delta"]["message"]["tool_calls"]["function"]["arguments"]
-        yield from self._continue_call(event["index"], checked_text(arguments))
+        yield from self._continue_call(event["index"], _text_of(arguments))
 
     def _continue_call(self, index: int, piece: str, *, always: bool = False) -> Iterator[StreamEvent]:
         place, id_, name, pieces = self._calls[index]
@@ -206,6 +214,11 @@ class StreamReader:
         yield from ()
 
 
+def _text_of(arguments: Any) -> str:
+    """Return a piece of a call's arguments; one that is a whole object already is written as the API writes it."""
+    return json.dumps(arguments) if isinstance(arguments, Mapping) else checked_text(arguments or "")
+
+
 def _is_given(event: StreamEvent) -> bool:
     return isinstance(event, ToolCallDelta) or (isinstance(event, TextDelta) and bool(event.text.strip()))
 
@@ -218,6 +231,11 @@ def _parsed(event: SseEvent) -> Iterator[Any]:
         try:
             document = read_json(data)
         except ValueError:
-            found = excerpt(data.decode("utf-8", "replace"))
-            raise MalformedResponse(f"expected an event in JSON, found {found}", provider=PROVIDER) from None
+            document = _unreadable(event.name, data.decode())
         yield document
+
+
+def _unreadable(name: str, data: str) -> Any:
+    if name == "error":
+        return {"type": "error", "message": data}
+    return MalformedResponse(f"expected an event in JSON, found {excerpt(data)}", provider=PROVIDER)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from understudy import (
@@ -29,7 +29,13 @@ from understudy import (
 )
 from understudy.errors import EmptyResponse, InvalidRequest, MalformedResponse, UnsupportedRequest
 from understudy.provider import structured_output
-from understudy_cohere.failures import PROVIDER, failure_of_finish_reason, request_id_of
+from understudy_cohere.failures import (
+    PROVIDER,
+    error_in,
+    failure_of_finish_reason,
+    failure_of_reply,
+    request_id_of,
+)
 from understudy_cohere.models import (
     Warnings,
     ending_warnings,
@@ -39,8 +45,10 @@ from understudy_cohere.models import (
     takes_images,
     takes_thinking,
 )
-from understudy_toolkit.bodies import excerpt, read_json
+from understudy_cohere.refusals import adapt
+from understudy_toolkit.bodies import excerpt, read_json, text_of
 from understudy_toolkit.thinking import MORE_ROOM, can_have_more_room, check_room
+from understudy_toolkit.tool_calls import CallNames
 
 Json = dict[str, Any]
 
@@ -51,18 +59,20 @@ _FINISH_REASONS: Mapping[str, FinishReason] = {
     "TOOL_CALL": FinishReason.TOOL_CALLS,
 }
 # What a reply, or a piece of one, raises here when it has not the shape that the API promises.
-WRONG_SHAPE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+WRONG_SHAPE = (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
+_MOST_COUNTED = 10**12  # tokens of one reply: beyond it, a number is no count
 
 
 # ---- the request ----
 
 
-def request_body(request: Request, model: str) -> tuple[Json, Warnings]:
+def request_body(request: Request, model: str, adaptations: Collection[str] = ()) -> tuple[Json, Warnings]:
     """Return a request as the API wants it, and what was left out of it.
 
     Args:
         request: what to ask.
         model: the model to ask.
+        adaptations: how the request is adapted to what the model refused.
 
     Raises:
         InvalidRequest: nothing is left to send, or options["cohere"] cannot be merged.
@@ -87,7 +97,8 @@ def request_body(request: Request, model: str) -> tuple[Json, Warnings]:
         body |= _tools(request)
     _merge(body, options)
     warnings = lost + lowered + leave_out_refused(body, model) + ending_warnings(model)
-    if request.output_schema is not None and body.get("tools"):
+    warnings += adapt(body, adaptations, request)
+    if request.output_schema is not None and body.get("tools") and "response_format" in body:
         raise UnsupportedRequest("Cohere takes an output schema or tools, and not both", provider=PROVIDER)
     return body, warnings
 
@@ -114,11 +125,15 @@ def options_of(request: Request) -> Mapping[str, Any]:
 def _messages(messages: Iterable[Message], model: str) -> tuple[list[Json], Warnings]:
     turns: list[Json] = []
     warnings: list[ResponseWarning] = []
+    ids: dict[str, str] = {}  # of the latest call with an id: the one that is sent
     for message in messages:
         if message.role == "tool":
-            turns += [_tool_turn(part) for part in message.parts if isinstance(part, ToolResult)]
+            turns += [_tool_turn(part, ids) for part in message.parts if isinstance(part, ToolResult)]
         elif message.role == "assistant":
-            turns += _assistant_turn(message.parts, thinking=takes_thinking(model))
+            for part in message.parts:
+                if isinstance(part, ToolCall):
+                    ids[part.id] = _unique(part.id, turns)
+            turns += _assistant_turn(message.parts, ids, thinking=takes_thinking(model))
             if any(isinstance(part, Image | File) for part in message.parts):
                 lost = "images and files in an assistant's message were left out: Cohere takes them from the user only"
                 warnings.append(ResponseWarning("messages", lost))
@@ -140,7 +155,14 @@ def _user_block(part: Part, model: str) -> Json | None:
     return {"type": "image_url", "image_url": {"url": url, **part.provider_data.get(PROVIDER, {})}}
 
 
-def _assistant_turn(parts: Sequence[Part], *, thinking: bool) -> list[Json]:
+def _unique(call_id: str, turns: Sequence[Json]) -> str:
+    """Return an id that no call of an earlier turn has: the API refuses "duplicate tool ids"."""
+    taken = {call["id"] for turn in turns for call in turn.get("tool_calls", ())}
+    candidates = (call_id, *(f"{call_id}_{number}" for number in range(2, len(taken) + 3)))
+    return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def _assistant_turn(parts: Sequence[Part], ids: Mapping[str, str], *, thinking: bool) -> list[Json]:
     """Return what the model said before: one turn, or none where nothing of it can be said again.
 
     Beside tool calls the API takes no text, but thoughts where the model thinks, or else a plan.
@@ -150,7 +172,7 @@ def _assistant_turn(parts: Sequence[Part], *, thinking: bool) -> list[Json]:
     calls: list[Json] = []
     for part in parts:
         if isinstance(part, ToolCall):
-            calls.append(_tool_call(part))
+            calls.append(_tool_call(part, ids[part.id]))
         elif isinstance(part, Text) and part.text.strip():
             content.append({"type": "text", "text": part.text})
             plan.append(part.text)
@@ -169,16 +191,16 @@ def _assistant_turn(parts: Sequence[Part], *, thinking: bool) -> list[Json]:
     return [turn]
 
 
-def _tool_call(part: ToolCall) -> Json:
+def _tool_call(part: ToolCall, call_id: str) -> Json:
     arguments = json.dumps(dict(part.arguments), ensure_ascii=False)
-    return {"id": part.id, "type": "function", "function": {"name": _name(part.name), "arguments": arguments}}
+    return {"id": call_id, "type": "function", "function": {"name": _name(part.name), "arguments": arguments}}
 
 
-def _tool_turn(part: ToolResult) -> Json:
+def _tool_turn(part: ToolResult, ids: Mapping[str, str]) -> Json:
     if not isinstance(part.content, str) and any(not isinstance(piece, Text) for piece in part.content):
         raise UnsupportedRequest("Cohere takes no images and files from a tool, only text", provider=PROVIDER)
     content = f"Error: {part.text}" if part.is_error else part.text  # the API has no other place for it
-    return {"role": "tool", "tool_call_id": part.call_id, "content": content}
+    return {"role": "tool", "tool_call_id": ids.get(part.call_id, part.call_id), "content": content}
 
 
 def _tools(request: Request) -> Json:
@@ -244,7 +266,7 @@ def response_of(
     """
     request_id = request_id_of(headers, body if isinstance(body, Mapping) else {})
     try:
-        return _response(body, request_id, request, model, tuple(warnings), given)
+        return _response(body, headers, request, model, tuple(warnings), given)
     except Failure as failure:
         failure.provider, failure.request_id = PROVIDER, request_id
         raise
@@ -257,21 +279,27 @@ def response_of(
 
 
 def _response(
-    body: Any, request_id: str | None, request: Request, model: str, warnings: Warnings, given: bool
+    body: Any, headers: Mapping[str, str], request: Request, model: str, warnings: Warnings, given: bool
 ) -> LLMResponse:
-    if not isinstance(body, Mapping) or not isinstance(body.get("finish_reason"), str):
-        raise MalformedResponse(f"expected a message with a finish_reason, found {excerpt(body)}", status=200)
-    said: str = body["finish_reason"]
-    failure = failure_of_finish_reason(said, body.get("error"))
+    said = body.get("finish_reason") if isinstance(body, Mapping) else None
+    failure = failure_of_finish_reason(said, body.get("error")) if isinstance(said, str) else None
     if failure is not None:
         raise failure
-    finish_reason = _FINISH_REASONS.get(said, FinishReason.UNKNOWN)
+    if said is None and text_of((error_in(body) or {}).get("message")):
+        raise failure_of_reply(200, headers, body)
+    if not isinstance(body, Mapping) or not isinstance(said, str | None) or not isinstance(body["message"], Mapping):
+        raise MalformedResponse(f"expected a message with a finish_reason, found {excerpt(body)}", status=200)
+    if said is None:
+        lack = "the reply came without a finish_reason: whether the answer is whole is not known"
+        warnings += (ResponseWarning("finish_reason", lack),)
+    finish_reason = _FINISH_REASONS.get(said or "", FinishReason.UNKNOWN)
     message = body["message"]
     parts, cut = _parts(message, finish_reason, request)
     text = "".join(part.text for part in parts if isinstance(part, Text))
-    usage = body.get("usage") or {}
-    counted = _usage(usage)
-    thought = counted.thinking_tokens > 0 or any(_is_thought(part) for part in parts)
+    usage = body.get("usage")
+    usage = usage if isinstance(usage, Mapping) else {}
+    counted = usage_of(usage)
+    thought = (counted is not None and counted.thinking_tokens > 0) or any(_is_thought(part) for part in parts)
     more = not given and can_have_more_room(request, lambda asked: room(asked, model, options_of(asked)))
     if not text.strip() and not any(isinstance(part, ToolCall) for part in parts):
         starved = thought and finish_reason is FinishReason.LENGTH
@@ -300,7 +328,7 @@ def _response(
         parts=parts,
         structured=structured_output(request, text, finish_reason),
         warnings=warnings + cut,
-        request_id=request_id,
+        request_id=request_id_of(headers, body),
     )
 
 
@@ -313,7 +341,8 @@ def _parts(
 ) -> tuple[tuple[Part, ...], Warnings]:
     parts: list[Part] = []
     warnings: list[ResponseWarning] = []
-    for block in message.get("content") or ():
+    content = message.get("content") or ()
+    for block in [{"type": "text", "text": content}] if isinstance(content, str) else content:
         if block["type"] == "text":
             if block["text"]:
                 parts.append(Text(checked_text(block["text"])))
@@ -321,6 +350,7 @@ def _parts(
             parts.append(Thinking(checked_text(block["thinking"]), {PROVIDER: dict(block)}))
     if plan := message.get("tool_plan"):
         parts.append(Thinking(checked_text(plan), {PROVIDER: {"type": "tool_plan"}}))
+    ids = CallNames(request)
     for call in message.get("tool_calls") or ():
         name = own_name(call["function"]["name"], request)
         arguments = _arguments(call["function"].get("arguments"))
@@ -330,17 +360,19 @@ def _parts(
             continue
         if arguments is None:
             raise TypeError(f"arguments of {name} are not an object")
-        parts.append(ToolCall(id=checked_text(call["id"]), name=checked_text(name), arguments=arguments))
+        parts.append(ToolCall(id=ids(call.get("id"), name), name=checked_text(name), arguments=arguments))
     return tuple(parts), tuple(warnings)
 
 
 def _arguments(text: Any) -> Mapping[str, Any] | None:
     """Return a call's arguments, none at all being none given; None where they are no JSON object."""
+    if isinstance(text, Mapping):
+        return text
     try:
-        arguments = read_json(text) if text else {}
+        arguments = read_json(text) if text else None
     except ValueError:
         return None
-    return arguments if isinstance(arguments, Mapping) else None
+    return {} if arguments is None else arguments if isinstance(arguments, Mapping) else None
 
 
 def models_of(body: Any, headers: Mapping[str, str]) -> tuple[str, ...]:
@@ -375,12 +407,25 @@ def checked_text(value: Any) -> str:
     return value
 
 
-def _usage(usage: Mapping[str, Any]) -> Usage:
-    """Return what was counted; what was billed is less, since it leaves the vendor's own part of the prompt out."""
-    tokens = usage.get("tokens") or usage.get("billed_units") or {}
+def usage_of(usage: Any) -> Usage | None:
+    """Return what was counted, None where that was not told; what was billed leaves the vendor's own prompt out."""
+    if not isinstance(usage, Mapping):
+        return None
+    tokens = usage.get("tokens") or usage.get("billed_units")
+    tokens = tokens if isinstance(tokens, Mapping) else {}
+    read, written = _count(tokens.get("input_tokens")), _count(tokens.get("output_tokens"))
+    if read is None or written is None:
+        return None
     return Usage(
-        input_tokens=int(tokens.get("input_tokens") or 0),
-        output_tokens=int(tokens.get("output_tokens") or 0),
-        thinking_tokens=int(tokens.get("reasoning_tokens") or 0),
-        cache_read_tokens=int(usage.get("cached_tokens") or 0),
+        input_tokens=read,
+        output_tokens=written,
+        thinking_tokens=_count(tokens.get("reasoning_tokens")) or 0,
+        cache_read_tokens=_count(usage.get("cached_tokens")) or 0,
     )
+
+
+def _count(value: Any) -> int | None:
+    """Return a count, which Cohere writes as 3.0 too; None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST_COUNTED:
+        return None
+    return int(value) if value == int(value) else None
