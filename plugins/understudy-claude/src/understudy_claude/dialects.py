@@ -122,7 +122,7 @@ class Told:
     """What an error says.
 
     Args:
-        names: its codes and types, the most exact first, in lower case.
+        names: its codes and types, the most exact first.
         message: its words.
         status: the HTTP status that it names itself.
         request_id: the vendor's id of the request.
@@ -195,7 +195,7 @@ def _names(error: Json, message: str) -> Iterator[str]:
     details = error.get("details")
     for detail in details if isinstance(details, list) else (details,):
         if isinstance(detail, Mapping):
-            yield from (name.lower() for key in ("error_code", "reason") if (name := text_of(detail.get(key))))
+            yield from (name for key in ("error_code", "reason") if (name := text_of(detail.get(key))))
     inner = _within(error, "innererror")
     for value in (inner.get("code"), error.get("code"), error.get("__type"), error.get("type"), error.get("status")):
         if isinstance(value, str | int) and not isinstance(value, bool) and str(value) not in ("", "<nil>", "error"):
@@ -256,4 +256,4 @@ def _number(value: Any) -> int | None:
 
 def _aws(name: str) -> str:
     """Return a name without what Amazon puts around it: com.amazon.coral#ThrottlingException:http://..."""
-    return name.rpartition("#")[2].partition(":")[0].strip().lower()
+    return name.rpartition("#")[2].partition(":")[0].strip()

@@ -268,7 +268,7 @@ def _kind(status: int, told: Told) -> tuple[type[Failure], str | None]:
     if kind is None:
         kind = classify_status(told.status or status if status == 200 else status)
         if kind is MalformedResponse and status == 200 and (told.names or told.message):
-            kind = RequestRefused if set(told.names) & set(ABOUT_THE_REQUEST) else ServerError
+            kind = RequestRefused if {*map(str.lower, told.names)} & {*ABOUT_THE_REQUEST} else ServerError
     words = (told.message or "").lower()
     if kind in (RequestRefused, ContextTooLong) and (helps := _within(words)) is not None:
         return (UnsupportedRequest if limit_of(helps) else ContextTooLong), helps
@@ -278,6 +278,7 @@ def _kind(status: int, told: Told) -> tuple[type[Failure], str | None]:
 
 
 def _of_name(name: str) -> type[Failure] | None:
+    name = name.lower()
     return _OF_CODE.get(name) or _OF_TYPE.get(name) or OF_NAME.get(name)
 
 

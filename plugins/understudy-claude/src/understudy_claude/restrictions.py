@@ -11,7 +11,6 @@ from typing import Any
 from understudy import Request, ResponseWarning
 from understudy_claude.failures import OLDER_VERSION, WITHOUT_FORCING, WITHOUT_SAMPLING, WITHOUT_TOP_P
 from understudy_claude.models import (
-    DEFAULT_MAX_TOKENS,
     LEAST_BUDGET,
     NEWEST_VERSION,
     SAMPLING,
@@ -55,7 +54,9 @@ def fit(body: Json, model: str, asked: str | None = None, adapted: Collection[st
     return warnings
 
 
-def fit_limit(body: Json, request: Request, model: str, known: Known) -> tuple[ResponseWarning, ...]:
+def fit_limit(
+    body: Json, request: Request, model: str, known: Known, *, fixed: bool = False
+) -> tuple[ResponseWarning, ...]:
     """Keep a body within the tokens that a model writes at most, or that its window has left.
 
     Args:
@@ -63,17 +64,18 @@ def fit_limit(body: Json, request: Request, model: str, known: Known) -> tuple[R
         request: what is asked.
         model: the model to ask.
         known: what the model is known to refuse.
+        fixed: whether the caller set the API's own limit.
     """
     traits, told, limit = traits_of(model), known.most_of(request), body.get("max_tokens")
     most = min((one for one in (traits.most if traits is not None else None, told) if one is not None), default=None)
-    if most is None or not isinstance(limit, int) or limit <= most:
+    if most is None or not isinstance(limit, int):
         return ()
-    body["max_tokens"] = most
     warnings: list[ResponseWarning] = []
-    answer = limit if request.max_tokens is None else min(limit, request.max_tokens)
-    if answer > most and (request.max_tokens is not None or limit != DEFAULT_MAX_TOKENS):
+    answer = limit if fixed or request.max_tokens is None else min(limit, request.max_tokens)
+    if answer > most and (fixed or request.max_tokens is not None):
         words = f"max_tokens {answer:,} became {most:,}: {model} writes no more, or its window leaves no more"
         warnings.append(ResponseWarning("max_tokens", words))
+    most = body["max_tokens"] = min(limit, most)
     thinking = body.get("thinking")
     thinking = thinking if isinstance(thinking, Mapping) else {}
     budget = thinking.get("budget_tokens")

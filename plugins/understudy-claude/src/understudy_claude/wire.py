@@ -89,11 +89,11 @@ def request_body(request: Request, model: str, account: str = "", known: Known =
         _end_prefill(messages[-1]["content"], body, model)
     if len(stop) < len(request.stop):
         lost += (ResponseWarning("stop", "stop texts of nothing but white space were left out: Claude takes none"),)
-    asked = options.get("api_version")
-    lost += thinking.warnings + fit_limit(body, request, model, known)
+    asked, fixed = options.get("api_version"), "max_tokens" in options
+    lost += thinking.warnings + fit_limit(body, request, model, known, fixed=fixed)
     lost += fit(body, model, asked, adapted) + ending_warnings(model)
     version = api_version(body, asked, adapted)
-    return body, Asked(request, model, lost, account, thinking.thinks, version, "max_tokens" in options)
+    return body, Asked(request, model, lost, account, thinking.thinks, version, fixed)
 
 
 def _options(request: Request) -> Mapping[str, Any]:
