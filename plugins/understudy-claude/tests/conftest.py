@@ -1,13 +1,11 @@
-"""What the tests share: the four ways to ask, a provider in front of the sandbox, and the recordings."""
+"""What the tests share: a provider in front of the sandbox, and factories; the ways to ask are in the file above."""
 
 from __future__ import annotations
 
-import asyncio
-import importlib.util
-import os
+import json
+import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from types import ModuleType
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,32 +20,91 @@ Ask = Callable[[ClaudeProvider, Request], LLMResponse]
 Call = Callable[..., LLMResponse]
 
 
-def _generate(provider: ClaudeProvider, request: Request) -> LLMResponse:
-    return provider.generate(request)
+class Server:
+    """Answers each request by a function of its JSON: with a body, or a status and a body; bytes are a stream."""
+
+    def __init__(self) -> None:
+        self.answer: Callable[[Any], Any] = lambda asked: (500, {})
+        self.received: list[Any] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+            def do_POST(self) -> None:
+                asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                outer.received.append({**asked, "version": self.headers["anthropic-version"]})
+                answer = outer.answer(asked)
+                status, body = answer if isinstance(answer, tuple) else (200, answer)
+                kind = "text/event-stream" if isinstance(body, bytes) else "application/json"
+                data = body if isinstance(body, bytes) else json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("content-type", kind)
+                self.send_header("content-length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.daemon_threads = True
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+        self.environment = {
+            "ANTHROPIC_API_KEY": "not-a-real-key",
+            "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{self._http.server_port}",
+            "CLAUDE_MODEL": "our-own-model",
+        }
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._http.shutdown()
+        self._http.server_close()
+
+    @staticmethod
+    def message(*content: Any, **fields: Any) -> dict[str, Any]:
+        """Return a whole answer as the Messages API has it."""
+        usage = {"input_tokens": 3, "output_tokens": 2}
+        begun = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [*content]}
+        return {**begun, "stop_reason": "end_turn", "stop_sequence": None, "usage": usage, **fields}
+
+    @staticmethod
+    def streamed(*events: Any, named: bool = True) -> bytes:
+        """Return events as the bytes of a stream; a text goes as it is."""
+        written = (
+            event
+            if isinstance(event, str)
+            else f"event: {event.get('type', '')}\n" * named + f"data: {json.dumps(event)}\n\n"
+            for event in events
+        )
+        return "".join(written).encode()
+
+    @staticmethod
+    def events_of(answer: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the events that tell an answer in a stream, each block at once."""
+        start = {**answer, "content": [], "stop_reason": None}
+        events: list[dict[str, Any]] = [{"type": "message_start", "message": start}]
+        for index, block in enumerate(answer["content"]):
+            events.append({"type": "content_block_start", "index": index, "content_block": block})
+            events.append({"type": "content_block_stop", "index": index})
+        delta = {"stop_reason": answer["stop_reason"], "stop_sequence": None}
+        return [*events, {"type": "message_delta", "delta": delta, "usage": answer["usage"]}, {"type": "message_stop"}]
 
 
-def _stream(provider: ClaudeProvider, request: Request) -> LLMResponse:
-    *_, last = provider.stream(request)
-    assert isinstance(last, Finish)
-    return last.response
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server of the test's own."""
+    made = Server()
+    yield made
+    made.close()
 
 
-def _agenerate(provider: ClaudeProvider, request: Request) -> LLMResponse:
-    return asyncio.run(provider.agenerate(request))
-
-
-def _astream(provider: ClaudeProvider, request: Request) -> LLMResponse:
-    async def finish() -> LLMResponse:
-        last = None
-        async for event in provider.astream(request):
-            last = event
-        assert isinstance(last, Finish)
-        return last.response
-
-    return asyncio.run(finish())
-
-
-WAYS: dict[str, Ask] = {"generate": _generate, "stream": _stream, "agenerate": _agenerate, "astream": _astream}
+@pytest.fixture
+def own(server: Server, lane: str) -> Iterator[ClaudeProvider]:
+    """A provider in front of it, on each lane."""
+    made = ClaudeProvider(Settings(environment={**server.environment, "CLAUDE_TRANSPORT": lane}))
+    yield made
+    made.close()
 
 
 @pytest.fixture(autouse=True)
@@ -56,18 +113,6 @@ def _nothing_known() -> Iterator[None]:
     refusals.forget()
     yield
     refusals.forget()
-
-
-@pytest.fixture(params=WAYS)
-def ask(request: pytest.FixtureRequest) -> Ask:
-    """Each of the four calls, as a function that returns the whole answer."""
-    return WAYS[request.param]
-
-
-@pytest.fixture(params=["sdk", "http"])
-def lane(request: pytest.FixtureRequest) -> str:
-    """Each of the two lanes, as CLAUDE_TRANSPORT names them."""
-    return str(request.param)
 
 
 @pytest.fixture
@@ -100,43 +145,3 @@ def call(request: pytest.FixtureRequest) -> Call:
     """A call of a factory, plain or as a stream, as a function that returns the whole answer."""
     made: Call = request.param
     return made
-
-
-def find_recordings() -> Path | None:
-    """Return the folder of recorded replies, where there is one."""
-    named = os.environ.get("UNDERSTUDY_RECORDINGS")
-    folder = Path(named) if named else Path(__file__).resolve().parents[3].parent / "shared" / "recordings"
-    return folder if (folder / "INDEX.tsv").is_file() else None
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give `recording` every recorded file of this vendor; the test is skipped where there are none."""
-    if "recording" not in metafunc.fixturenames:
-        return
-    folder = find_recordings()
-    if folder is None:
-        reason = "no recordings: set UNDERSTUDY_RECORDINGS to their folder"
-        metafunc.parametrize("recording", [pytest.param(None, marks=pytest.mark.skip(reason))])
-        return
-    rows = [line.split("\t") for line in (folder / "INDEX.tsv").read_text("utf-8").splitlines()]
-    names = [row[0] for row in rows if row[1] == "anthropic"]
-    assert names, "the recordings hold nothing of anthropic's"
-    metafunc.parametrize("recording", [folder / name for name in names], ids=names)
-
-
-@pytest.fixture(scope="session")
-def replay() -> Any:
-    """The class that serves a recorded file, from beside the recordings."""
-    folder = find_recordings()
-    if folder is None:
-        pytest.skip("no recordings: set UNDERSTUDY_RECORDINGS to their folder")
-    return _load(folder / "replay.py").Replay
-
-
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("recorded_replay", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

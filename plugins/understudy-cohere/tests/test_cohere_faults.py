@@ -31,6 +31,7 @@ from understudy.errors import (
 )
 from understudy_cohere import CohereProvider
 from understudy_sandbox import faults
+from understudy_toolkit.conformance.limits import within
 
 if TYPE_CHECKING:
     from understudy_sandbox import Fault, Sandbox
@@ -86,37 +87,11 @@ def test_a_fault_is_its_typed_failure_after_one_request(
 
 
 @EACH_REPLY
-@pytest.mark.parametrize("content_type", ["text/html", "text/plain", "application/octet-stream"])
-def test_an_answer_is_read_whatever_its_content_type_says(
-    ask: Ask, content_type: str, sandbox: Sandbox, provider: CohereProvider
-) -> None:
-    sandbox.cohere.always(faults.wrong_content_type(content_type))
-    assert ask(provider, REQUEST).success
-
-
-@EACH_REPLY
-def test_a_reply_that_is_nested_too_deep_is_malformed(ask: Ask, sandbox: Sandbox, provider: CohereProvider) -> None:
-    sandbox.cohere.always(faults.status(200, "[" * 200_000, {"content-type": "application/json"}))
-    with pytest.raises(MalformedResponse):
-        ask(provider, REQUEST)
-
-
-@EACH_REPLY
 def test_a_key_that_the_vendor_repeats_is_masked(ask: Ask, sandbox: Sandbox, provider: CohereProvider) -> None:
     sandbox.cohere.always(faults.status(401, {"id": "x", "message": f"no such key: {KEY}"}))
     with pytest.raises(AuthenticationFailed, match=r"no such key: \*\*\*") as caught:
         ask(provider, REQUEST)
     assert KEY not in "".join(traceback.format_exception(caught.value))
-
-
-@STREAMED
-def test_silence_after_the_head_is_a_timeout_in_time(ask: Ask, sandbox: Sandbox, provider: CohereProvider) -> None:
-    sandbox.cohere.always(faults.stall(0))
-    begun = time.monotonic()
-    with pytest.raises(Timeout):
-        ask(provider, IMPATIENT)
-    assert time.monotonic() - begun < 2
-    assert sandbox.cohere.request_count == 1
 
 
 @EACH_REPLY
@@ -130,22 +105,9 @@ def test_nobody_waits_long_for_a_connection(ask: Ask, monkeypatch: pytest.Monkey
             waiting.connect_ex(busy.getsockname())
         url = f"http://127.0.0.1:{busy.getsockname()[1]}"
         provider = CohereProvider(Settings(environment={"COHERE_API_KEY": KEY, "COHERE_BASE_URL": url}))
-        begun = time.monotonic()
         with pytest.raises(Timeout):
-            ask(provider, REQUEST)
-        assert time.monotonic() - begun < 3
+            within(60, lambda: ask(provider, replace(REQUEST, timeout=600)))
         provider.close()
-
-
-def test_a_stream_may_take_longer_than_the_timeout_while_pieces_come(
-    sandbox: Sandbox, provider: CohereProvider
-) -> None:
-    sandbox.cohere.reply("one two")
-    sandbox.cohere.next(faults.dribble(0.1))
-    begun = time.monotonic()
-    *_, finish = provider.stream(IMPATIENT)
-    assert finish.response.content == "one two"  # type: ignore[union-attr]  # a Finish is the last
-    assert time.monotonic() - begun > 0.3
 
 
 class Page:
@@ -185,5 +147,5 @@ def test_an_error_page_is_bounded_and_its_status_counts_whatever_its_bytes(ask: 
         provider = CohereProvider(Settings(environment=settings))
         provider.warm_up()
         with pytest.raises(Overloaded):
-            ask(provider, replace(REQUEST, timeout=2.0))  # half as long as the slower page takes
+            ask(provider, replace(REQUEST, timeout=2.0))  # seconds: half as long as the slower page takes
         provider.close()

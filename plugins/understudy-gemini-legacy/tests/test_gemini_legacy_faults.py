@@ -6,7 +6,6 @@ What the contract asks in all four calls (tests/test_conformance.py at the root)
 from __future__ import annotations
 
 import asyncio
-import time
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -30,6 +29,7 @@ from understudy.errors import (
 )
 from understudy_gemini_legacy import GeminiLegacyProvider
 from understudy_sandbox import Fault, Sandbox, faults
+from understudy_toolkit.conformance.asking import becomes
 
 Ask = Callable[[GeminiLegacyProvider, Request], LLMResponse]
 ASKED = Request(messages=(Message.user("Say something in a few words"),), timeout=5)
@@ -100,40 +100,6 @@ def test_a_stream_that_ends_early_is_interrupted(
     assert caught.value.partial == partial
 
 
-def test_a_timeout_is_kept_after_the_head_of_a_stream(
-    provider: GeminiLegacyProvider, sandbox: Sandbox, ask_stream: Ask
-) -> None:
-    ask_stream(provider, ASKED)  # so that making the client is not measured
-    sandbox.reset()
-    sandbox.gemini.next(faults.stall(after=0))
-    began = time.monotonic()
-    with pytest.raises(Timeout):
-        ask_stream(provider, HURRIED)
-    assert 0.15 < time.monotonic() - began < 1.5
-    assert sandbox.gemini.request_count == 1
-
-
-@pytest.mark.parametrize("ask", ["agenerate"], indirect=True)
-def test_an_awaited_reply_that_comes_in_drops_does_not_outlast_its_timeout(
-    provider: GeminiLegacyProvider, sandbox: Sandbox, ask: Ask
-) -> None:
-    ask(provider, ASKED)
-    sandbox.gemini.next(faults.dribble(0.1, size=4))
-    began = time.monotonic()
-    with pytest.raises(Timeout):
-        ask(provider, HURRIED)
-    assert time.monotonic() - began < 1
-
-
-def test_a_stream_that_comes_in_drops_may_take_its_time(
-    provider: GeminiLegacyProvider, sandbox: Sandbox, ask_stream: Ask
-) -> None:
-    sandbox.gemini.next(faults.dribble(0.02))
-    began = time.monotonic()
-    assert ask_stream(provider, Request(messages=ASKED.messages, timeout=0.2)).success
-    assert time.monotonic() - began > 0.25
-
-
 @EACH_REPLY
 @pytest.mark.parametrize("fault", [faults.wrong_content_type(), faults.huge(1), faults.slow_first_token(0.1)], ids=str)
 def test_what_is_only_unusual_is_an_answer(
@@ -172,18 +138,11 @@ def test_the_sdk_sends_no_further_requests_of_its_own(
     assert "AFC is enabled" not in caplog.text  # its automatic function calling
 
 
-def wait_until(condition: Callable[[], bool]) -> bool:
-    until = time.monotonic() + 3
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.01)
-    return condition()
-
-
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_call_that_is_given_up_ends_at_its_timeout(
     provider: GeminiLegacyProvider, sandbox: Sandbox, streamed: bool
 ) -> None:
-    hurried = Request(messages=ASKED.messages, timeout=0.6)
+    hurried = Request(messages=ASKED.messages, timeout=1.5)
 
     async def consume() -> None:
         async for _ in provider.astream(hurried):
@@ -191,20 +150,17 @@ def test_a_call_that_is_given_up_ends_at_its_timeout(
 
     async def cancel() -> None:
         task = asyncio.create_task(consume() if streamed else provider.agenerate(hurried))
-        assert await asyncio.to_thread(wait_until, lambda: sandbox.gemini.request_count == 1)
-        began = time.monotonic()
+        assert await asyncio.to_thread(becomes, lambda: sandbox.gemini.request_count == 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert time.monotonic() - began < 0.3  # whoever gave up does not wait
+        assert sandbox.gemini.open_connections == 1  # whoever gave up does not wait for the thread
 
     provider.generate(ASKED)
     sandbox.reset()
-    sandbox.gemini.next(faults.stall(after=1))
-    began = time.monotonic()
+    sandbox.gemini.next(faults.stall(after=1, seconds=3600))
     asyncio.run(cancel(), debug=True)  # which ends when its threads have ended
-    assert time.monotonic() - began < 2
-    assert wait_until(lambda: sandbox.gemini.open_connections == 0)
+    assert becomes(lambda: sandbox.gemini.open_connections == 0)
     assert sandbox.gemini.request_count == 1
 
 

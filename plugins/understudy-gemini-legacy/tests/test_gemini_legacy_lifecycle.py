@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +28,7 @@ request = Request(messages=(Message.user("hello"),), timeout=5)
 def run_python(sandbox: Sandbox, code: str, *options: str) -> list[str]:
     """Run a program of its own, and return the lines that it printed and complained."""
     command = [sys.executable, *options, "-c", BEGIN.format(key=KEY, url=sandbox.gemini.url) + code]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     return (done.stdout + done.stderr).splitlines()
 
 
@@ -87,36 +86,6 @@ print(len(heard) > said + 5, {*heard})
     assert run_python(sandbox, code) == ["True {'mine'}"]
 
 
-def test_a_program_that_closes_nothing_ends_in_silence_and_no_event_loop_is_held_up(sandbox: Sandbox) -> None:
-    code = """
-logging.getLogger("understudy").addHandler(logging.NullHandler())
-async def load():
-    ticks = 0
-    answer = asyncio.create_task(provider.agenerate(request))
-    while not answer.done():
-        await asyncio.sleep(0.01)
-        ticks += 1
-    assert (await answer).success
-    print(ticks > 5)
-asyncio.run(load())
-async def use():
-    await provider.agenerate(request)
-    events = provider.astream(request)
-    print(await anext(events))
-print(provider.generate(request).finish_reason)
-for _ in range(2):
-    asyncio.run(use())
-    gc.collect()
-print(next(provider.stream(request)))
-provider.generate(request)
-other = understudy_provider(settings)
-other.generate(request)
-del provider
-gc.collect()
-"""
-    assert run_python(sandbox, code, "-W", "error", "-X", "dev") == ["True", "stop", *[str(TextDelta("This"))] * 3]
-
-
 def test_one_provider_serves_many_threads_and_one_connection_serves_many_calls(
     sandbox: Sandbox, provider: GeminiLegacyProvider, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -126,15 +95,6 @@ def test_one_provider_serves_many_threads_and_one_connection_serves_many_calls(
     assert sandbox.gemini.request_count == 64
     assert sandbox.gemini.connection_count <= 16
     assert [record.message for record in caplog.records if record.name.startswith("urllib3")] == []
-
-
-def test_loops_and_threads_use_one_provider_at_once(sandbox: Sandbox, provider: GeminiLegacyProvider) -> None:
-    async def both() -> None:
-        await asyncio.gather(provider.agenerate(ASKED), asyncio.to_thread(provider.generate, ASKED))
-
-    with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda _: asyncio.run(both()), range(3)))
-    assert sandbox.gemini.request_count == 6
 
 
 def test_a_stream_outlives_the_close_of_its_provider(sandbox: Sandbox, provider: GeminiLegacyProvider) -> None:

@@ -1,87 +1,19 @@
-"""What the tests share: the four ways to ask, a provider in front of the sandbox, and the recordings."""
+"""What the tests share: a provider in front of the sandbox; the ways to ask are in the file above."""
 
 from __future__ import annotations
 
-import asyncio
-import importlib.util
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from understudy import Finish, LLMResponse, Request, Settings
+from understudy import LLMResponse, Request, Settings
 from understudy_gemini import GeminiProvider, understudy_provider
-from understudy_gemini_wire.refusals import forget
 
 if TYPE_CHECKING:
     from understudy_sandbox import Sandbox
 
 Ask = Callable[[GeminiProvider, Request], LLMResponse]
-
-
-def _generate(provider: GeminiProvider, request: Request) -> LLMResponse:
-    return provider.generate(request)
-
-
-def _stream(provider: GeminiProvider, request: Request) -> LLMResponse:
-    *_, last = provider.stream(request)
-    assert isinstance(last, Finish)
-    return last.response
-
-
-def _agenerate(provider: GeminiProvider, request: Request) -> LLMResponse:
-    return asyncio.run(provider.agenerate(request))
-
-
-def _astream(provider: GeminiProvider, request: Request) -> LLMResponse:
-    async def finish() -> LLMResponse:
-        last = None
-        async for event in provider.astream(request):
-            last = event
-        assert isinstance(last, Finish)
-        return last.response
-
-    return asyncio.run(finish())
-
-
-@pytest.fixture(autouse=True)
-def nothing_remembered() -> Iterator[None]:
-    """What models refused in one test is forgotten in the next."""
-    forget()
-    yield
-    forget()
-
-
-WAYS: dict[str, Ask] = {"generate": _generate, "stream": _stream, "agenerate": _agenerate, "astream": _astream}
-
-
-@pytest.fixture(params=WAYS)
-def ask(request: pytest.FixtureRequest) -> Ask:
-    """Each of the four calls, as a function that returns the whole answer."""
-    return WAYS[request.param]
-
-
-@pytest.fixture(params=[_generate, _agenerate], ids=["generate", "agenerate"])
-def ask_whole(request: pytest.FixtureRequest) -> Ask:
-    """The two calls that bring a whole answer."""
-    way: Ask = request.param
-    return way
-
-
-@pytest.fixture(params=[_stream, _astream], ids=["stream", "astream"])
-def ask_stream(request: pytest.FixtureRequest) -> Ask:
-    """The two calls that stream."""
-    way: Ask = request.param
-    return way
-
-
-@pytest.fixture(params=["sdk", "http"])
-def lane(request: pytest.FixtureRequest) -> str:
-    """Each of the two lanes, as GEMINI_TRANSPORT names them."""
-    return str(request.param)
 
 
 @pytest.fixture
@@ -104,34 +36,3 @@ def connect(lane: str) -> Iterator[Callable[..., GeminiProvider]]:
 def provider(sandbox: Sandbox, connect: Callable[..., GeminiProvider]) -> GeminiProvider:
     """A provider in front of the sandbox."""
     return connect(sandbox.gemini.url)
-
-
-def find_recordings() -> Path | None:
-    """Return the folder of recorded replies, where there is one."""
-    named = os.environ.get("UNDERSTUDY_RECORDINGS")
-    folder = Path(named) if named else Path(__file__).resolve().parents[3].parent / "shared" / "recordings"
-    return folder if (folder / "INDEX.tsv").is_file() else None
-
-
-@pytest.fixture(scope="session")
-def recordings() -> Path:
-    """The folder of recorded replies."""
-    folder = find_recordings()
-    if folder is None:
-        pytest.skip("no recordings: set UNDERSTUDY_RECORDINGS to their folder")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def replay(recordings: Path) -> Any:
-    """The class that serves a recorded file, from beside the recordings."""
-    return _load(recordings / "replay.py").Replay
-
-
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("recorded_replay_gemini", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

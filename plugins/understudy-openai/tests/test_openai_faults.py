@@ -5,7 +5,6 @@ What the contract asks in all four calls (tests/test_conformance.py at the root)
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,13 +19,13 @@ from understudy.errors import (
     ContentBlocked,
     ContextTooLong,
     EmptyResponse,
-    InvalidRequest,
     MalformedResponse,
     ModelNotFound,
     Overloaded,
     PermissionDenied,
     QuotaExhausted,
     RateLimited,
+    RequestRefused,
     RequestTooLarge,
     ServerError,
     Timeout,
@@ -78,7 +77,7 @@ OF_THE_CONTRACT = [
     (faults.permission_denied(), PermissionDenied, PermissionDenied),
     (faults.model_not_found(), ModelNotFound, ModelNotFound),
     (faults.context_too_long(), ContextTooLong, ContextTooLong),
-    (faults.invalid_request(), InvalidRequest, InvalidRequest),
+    (faults.invalid_request(), RequestRefused, RequestRefused),
     (faults.blocked(), ContentBlocked, ContentBlocked),
     (faults.empty(), EmptyResponse, EmptyResponse),
     (faults.reset(), ConnectionFailed, ConnectionFailed),
@@ -162,24 +161,3 @@ def test_a_key_that_the_vendor_repeats_is_masked(ask: Ask, sandbox: Sandbox, pro
     with pytest.raises(AuthenticationFailed, match=r"no such key: \*\*\*") as caught:
         ask(provider, REQUEST)
     assert KEY not in "".join(traceback.format_exception(caught.value))
-
-
-@STREAMED
-def test_silence_after_the_head_is_a_timeout_in_time(ask: Ask, sandbox: Sandbox, provider: OpenAIProvider) -> None:
-    sandbox.openai.always(faults.stall(0))
-    begun = time.monotonic()
-    with pytest.raises(Timeout):
-        ask(provider, IMPATIENT)
-    assert time.monotonic() - begun < 2
-    assert sandbox.openai.request_count == 1
-
-
-def test_a_stream_may_take_longer_than_the_timeout_while_pieces_come(
-    api: str, sandbox: Sandbox, provider: OpenAIProvider
-) -> None:
-    sandbox.openai.reply("one two")
-    sandbox.openai.next(faults.dribble(0.1))
-    begun = time.monotonic()
-    *_, finish = provider.stream(_through(api, IMPATIENT))
-    assert finish.response.content == "one two"  # type: ignore[union-attr]  # a Finish is the last
-    assert time.monotonic() - begun > 0.3

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import colorsys  # stands for an SDK
 import http.client
-from collections.abc import Iterator
+import os
+import socket
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from parrot import Json, Parrot
 
@@ -22,6 +25,7 @@ from understudy import (
     TextDelta,
     Thinking,
 )
+from understudy.errors import ConfigurationError, MalformedResponse
 
 tones = colorsys.rgb_to_hsv
 
@@ -83,6 +87,64 @@ class Heavy(Parrot):
     pass
 
 
+# ---- settings ----
+
+
+class Trusting(Parrot):
+    def __init__(self, settings: Settings) -> None:
+        try:
+            super().__init__(settings)
+        except ConfigurationError:
+            super().__init__(Settings({"PARROT_API_KEY": "not-a-real-key"}, environment={}))
+
+
+class Faithful(Parrot):
+    def body(self, request: Request, stream: bool) -> bytes:
+        asked = request if self.default_model == "ara-1" else replace(request, model=None)
+        return super().body(asked, stream)
+
+
+class Curious(Parrot):
+    def headers(self) -> dict[str, str]:
+        return {**super().headers(), "x-admin": os.environ.get("PARROT_ADMIN_KEY", "none")}
+
+
+class Detouring(Parrot):
+    def route(self) -> tuple[SplitResult, str]:
+        proxy = os.environ.get("HTTP_PROXY")
+        peer, path = super().route()
+        return (peer, path) if proxy is None else (urlsplit(proxy), f"http://{self.url.netloc}/chat")
+
+
+class Straight(Parrot):
+    def route(self) -> tuple[SplitResult, str]:
+        return self.url, f"{self.url.path.rstrip('/')}/chat"
+
+
+class Rootless(Parrot):
+    def route(self) -> tuple[SplitResult, str]:
+        peer, path = super().route()
+        return peer, path.replace(self.url.path.rstrip("/") + "/chat", "/chat")
+
+
+class Sharing(Parrot):
+    def headers(self) -> dict[str, str]:
+        return {**super().headers(), "x-key": "not-a-real-key"}
+
+
+class Impulsive(Parrot):
+    async def agenerate(self, request: Request) -> LLMResponse:
+        import turtledemo  # noqa: F401  # stands for an SDK
+
+        return await super().agenerate(request)
+
+
+class Littering(Parrot):
+    def generate(self, request: Request) -> LLMResponse:
+        socket.socket()
+        return super().generate(request)
+
+
 class Loud(Parrot):
     def generate_content(self, prompt: str, temperature: float = 0.0, max_tokens: int = 1024) -> LLMResponse:
         return LLMResponse(False, error="I would rather not")
@@ -120,6 +182,31 @@ class Creditor(Changed):
     def change(self, response: LLMResponse, request: Request) -> LLMResponse:
         assert response.usage is not None
         return replace(response, usage=replace(response.usage, output_tokens=-1))
+
+
+class Swapping(Changed):
+    def change(self, response: LLMResponse, request: Request) -> LLMResponse:
+        assert response.usage is not None
+        asked, told = response.usage.input_tokens, response.usage.output_tokens
+        return replace(response, usage=replace(response.usage, input_tokens=told, output_tokens=asked))
+
+
+class Rounding(Changed):
+    def change(self, response: LLMResponse, request: Request) -> LLMResponse:
+        assert response.usage is not None
+        return replace(response, usage=replace(response.usage, output_tokens=response.usage.output_tokens + 1))
+
+
+class Inventing(Changed):
+    def change(self, response: LLMResponse, request: Request) -> LLMResponse:
+        assert response.usage is not None
+        return replace(response, usage=replace(response.usage, input_tokens=len(request.prompt) // 4))
+
+
+class Choosy(Parrot):
+    def look_at(self, headers: Mapping[str, str]) -> None:
+        if "html" in str(headers).lower():
+            raise MalformedResponse("expected JSON or events, found a page")
 
 
 class Tireless(Changed):
@@ -164,6 +251,20 @@ class Meddling(Parrot):
             if "x" in own:
                 own["x"].append(2)
         return super().body(request, stream)
+
+
+class Remembering(Parrot):
+    def body(self, request: Request, stream: bool) -> bytes:
+        self.default_model = request.model or self.default_model
+        return super().body(request, stream)
+
+
+class Overheard(Parrot):
+    heard = ""
+
+    def body(self, request: Request, stream: bool) -> bytes:
+        self.heard = request.system or self.heard
+        return super().body(replace(request, system=self.heard or None), stream)
 
 
 class Stopless(Parrot):

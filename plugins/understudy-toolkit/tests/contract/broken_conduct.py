@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import json
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from parrot import Json, Parrot
 
@@ -29,7 +30,7 @@ from understudy import (
     ToolCallDelta,
     ToolResult,
 )
-from understudy.errors import InvalidRequest, MalformedResponse, RateLimited, ServerError
+from understudy.errors import InvalidRequest, MalformedResponse, RateLimited, ServerError, Timeout
 from understudy_toolkit.conformance import asking
 
 
@@ -99,7 +100,52 @@ class Stubborn(Parrot):
         return self.generate(request)
 
 
+class Drowsy(Parrot):
+    async def astream(self, request: Request) -> AsyncIterator[StreamEvent]:
+        async for event in super().astream(request):
+            time.sleep(0.08)
+            yield event
+
+
 # ---- life ----
+
+
+class Gathering(Parrot):
+    text = ""
+
+    def stream(self, request: Request) -> Iterator[StreamEvent]:
+        self.text = ""
+        for event in super().stream(request):
+            self.text += event.text if isinstance(event, TextDelta) else ""
+            if isinstance(event, Finish):
+                event = Finish(replace(event.response, content=self.text, parts=()))
+            yield event
+
+
+class Solitary(Parrot):
+    loop: asyncio.AbstractEventLoop | None = None
+
+    async def agenerate(self, request: Request) -> LLMResponse:
+        if self.loop is not None and self.loop is not asyncio.get_running_loop():
+            raise ServerError("busy on another event loop")
+        self.loop = asyncio.get_running_loop()
+        try:
+            return await super().agenerate(request)
+        finally:
+            self.loop = None
+
+
+class Hopping(Parrot):
+    pass
+
+
+class Hurrying(Parrot):
+    def stream(self, request: Request) -> Iterator[StreamEvent]:
+        until = time.monotonic() + self.patience(request)
+        for event in super().stream(request):
+            if time.monotonic() > until:
+                raise Timeout("the stream took too long")
+            yield event
 
 
 class Confused(Parrot):
@@ -217,6 +263,24 @@ class Hintless(Parrot):
 class Patient(Parrot):
     def patience(self, request: Request) -> float:
         return max(0.9, super().patience(request))
+
+
+class Raising(Parrot):
+    def patience(self, request: Request) -> float:
+        return max(2.0, super().patience(request))
+
+
+class Endlessly(Parrot):
+    def patience(self, request: Request) -> float:
+        return 600.0
+
+
+class Bottomless(Parrot):
+    def parse(self, content: bytes) -> Any:
+        try:
+            return json.loads(content)
+        except ValueError:
+            return super().parse(content)
 
 
 class Wandering(Parrot):

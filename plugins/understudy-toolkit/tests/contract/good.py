@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.request
 
-from parrot import ANSWER, ERRORS, REPLIES, STREAM
+from parrot import ANSWER, COSTS, ERRORS, REPLIES, STREAM
 
 from understudy import LLMFactory, LLMProvider, LLMResponse
 from understudy.testing import ScriptedProvider
@@ -53,12 +53,17 @@ class TestParrot(HTTPFaults, ProviderContract):
     errors = ERRORS
     reports_usage = True
     sdk = ("turtle",)
+    costs = COSTS
+    model_setting = "PARROT_MODEL"
+    uses_proxies = True
+    has_other_names = True
+    content_types = ("text/html", "text/plain")
+    read_by_sdk = {"PARROT_ADMIN_KEY": "{stolen}"}
 
 
 class TestMynah(HTTPFaults, ProviderContract):
     name = "mynah"
     ways = ("generate", "astream")  # the others are made of the same three methods
-    url_setting = "MYNAH_BASE_URL"
     answer = Reply({"text": "Good evening, dear audience."})
 
     def environment(self) -> dict[str, str]:

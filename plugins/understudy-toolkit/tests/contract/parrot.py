@@ -10,7 +10,8 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
+from urllib.request import getproxies
 
 from understudy import (
     Capabilities,
@@ -45,6 +46,7 @@ from understudy.errors import (
     Timeout,
 )
 from understudy.provider import structured_output
+from understudy_toolkit.clients import is_this_machine
 from understudy_toolkit.conformance import Reply
 
 Json = dict[str, Any]
@@ -64,14 +66,14 @@ class Parrot(ChatProvider):
         native_async=True,
         prefill=True,
     )
-    default_model = "ara-1"
     name = "parrot"
 
     def __init__(self, settings: Settings) -> None:
-        self.key = settings.secret("PARROT_API_KEY")
+        self.key = settings.api_key("PARROT_API_KEY")
         self.credential = settings.credential(self.key)
-        self.unavailable = None if self.key else settings.missing("PARROT_API_KEY")
+        self.unavailable = None if self.key or not settings.needs_key else settings.missing("PARROT_API_KEY")
         self.url = urlsplit(settings.base_url("PARROT_BASE_URL", default="http://127.0.0.1:9"))
+        self.default_model = settings.model("PARROT_MODEL", default="ara-1")
 
     def get_provider_name(self) -> str:
         return self.name
@@ -121,33 +123,43 @@ class Parrot(ChatProvider):
 
     # ---- HTTP ----
 
+    def route(self) -> tuple[SplitResult, str]:
+        """Return who is connected to, and what is asked for there."""
+        path = f"{self.url.path.rstrip('/')}/chat"
+        proxy = None if is_this_machine(self.url.geturl()) else getproxies().get(self.url.scheme)
+        return (self.url, path) if proxy is None else (urlsplit(proxy), f"http://{self.url.netloc}{path}")
+
     def patience(self, request: Request) -> float:
         return request.timeout or 60.0
 
     @contextmanager
     def post(self, request: Request, stream: bool) -> Iterator[http.client.HTTPResponse]:
-        connection = http.client.HTTPConnection(self.url.netloc, timeout=self.patience(request))
+        peer, path = self.route()
+        connection = http.client.HTTPConnection(peer.netloc, timeout=self.patience(request))
         try:
-            connection.request("POST", "/chat", self.body(request, stream), self.headers())
+            connection.request("POST", path, self.body(request, stream), self.headers())
             reply = connection.getresponse()
             if reply.status != 200:
                 raise self.failure(reply.status, dict(reply.headers), reply.read())
+            self.look_at(dict(reply.headers))
             yield reply
             reply.close()
         finally:
             connection.close()
 
     async def apost(self, request: Request, stream: bool) -> AsyncIterator[bytes]:
-        reader, writer = await asyncio.open_connection(self.url.hostname, self.url.port)
+        peer, path = self.route()
+        reader, writer = await asyncio.open_connection(peer.hostname, peer.port)
         try:
             body = self.body(request, stream)
             lines = [f"{name}: {value}" for name, value in {**self.headers(), "content-length": len(body)}.items()]
-            writer.write("\r\n".join(["POST /chat HTTP/1.1", *lines, "", ""]).encode() + body)
+            writer.write("\r\n".join([f"POST {path} HTTP/1.1", *lines, "", ""]).encode() + body)
             head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             status = int(head[0].split()[1])
             headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
             if status != 200:
                 raise self.failure(status, headers, await reader.read(int(headers["content-length"])))
+            self.look_at(headers)
             if "content-length" in headers:
                 yield await reader.readexactly(int(headers["content-length"]))
             else:
@@ -156,13 +168,17 @@ class Parrot(ChatProvider):
         finally:
             await self.hang_up(writer)
 
+    def look_at(self, headers: Mapping[str, str]) -> None:
+        """Look at the headers of a good reply."""
+
     async def hang_up(self, writer: asyncio.StreamWriter) -> None:
         writer.close()
 
     def headers(self) -> dict[str, str]:
-        if self.key is None:
-            raise ProviderUnavailable(str(self.unavailable), provider=self.name)
-        return {"host": self.url.netloc, "authorization": f"Bearer {self.key.reveal()}", "connection": "close"}
+        if self.unavailable is not None:
+            raise ProviderUnavailable(self.unavailable, provider=self.name)
+        signed = {} if self.key is None else {"authorization": f"Bearer {self.key.reveal()}"}
+        return {"host": self.url.netloc, "connection": "close", **signed}
 
     # ---- translation ----
 
@@ -198,7 +214,7 @@ class Parrot(ChatProvider):
     def parse(self, content: bytes) -> Any:
         try:
             return json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise MalformedResponse(f"expected JSON, found {content!r:.80}") from None
 
     def answer(self, body: Any, request: Request) -> LLMResponse:
@@ -232,7 +248,8 @@ class Parrot(ChatProvider):
     def failures(self) -> Iterator[None]:
         try:
             yield
-        except Failure:
+        except Failure as failure:
+            failure.model = failure.model or self.default_model
             raise
         except (http.client.HTTPException, EOFError, ValueError) as error:
             raise ConnectionFailed(f"{type(error).__name__}: {error}", provider=self.name) from error
@@ -276,6 +293,7 @@ def both(whole: Json, *events: Json) -> tuple[Reply, Reply]:
     return Reply(counted), Reply.events(*events, {"whole": counted}, "[DONE]")
 
 
+COSTS = Usage(input_tokens=3, output_tokens=4)
 WORDS = [{"delta": word} for word in ("Good ", "evening, ", "dear ", "audience.")]
 ANSWER, STREAM = both({"text": "Good evening, dear audience.", "stop": "end"}, *WORDS)
 THOUGHT = {"text": "Be kind.", "signature": "signature-of-the-thought"}

@@ -30,7 +30,6 @@ def run(cases: str, folder: Path, broken: Iterable[str] = ()) -> tuple[dict[str,
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
         check=False,
     )
     assert done.returncode in (0, 1), done.stdout + done.stderr

@@ -85,6 +85,27 @@ class AnswerRules(ContractSetup):
             f"expected output_tokens with those of thinking in it, found {usage}"
         )
 
+    def test_usage_is_what_the_vendor_counted(self, ask: Way, provider: ChatProvider) -> None:
+        self.arrange("text")
+        WAYS[0](provider, REQUEST)
+        expected = self.answer_usage()
+        if expected is None:
+            pytest.skip("no `costs` are named: what the answer costs is not known")
+        found = ask(provider, REQUEST).usage
+        assert found == expected, (
+            f"expected the tokens that the vendor counted, {expected}, found {found}; take each from its own field, "
+            "and None where the vendor tells nothing"
+        )
+
+    def test_an_answer_is_read_whatever_its_content_type_says(self, ask: Way, provider: ChatProvider) -> None:
+        self.stated("content_types")
+        for content_type in self.content_types:
+            try:
+                self.label(content_type)
+            except NotImplementedError as error:
+                pytest.skip(f"a content type cannot be arranged: {error}")
+            assert ask(provider, REQUEST).success, f"expected an answer that is sent as {content_type} to be read"
+
     def test_a_stream_ends_in_finish(self, ask_stream: Way, provider: ChatProvider) -> None:
         self.arrange("text")
         events = ask_stream.events(provider, REQUEST)
@@ -149,6 +170,19 @@ class AnswerRules(ContractSetup):
         assert snapshot(asked) == before, (
             "expected the request as it was before the call, since the next provider gets it too; found it changed: "
             f"{asked!r:.500}; copy what you change"
+        )
+
+    def test_nothing_of_a_call_is_left_for_the_next(self, ask: Way, provider: ChatProvider) -> None:
+        self.arrange("text")
+        asked = replace(REQUEST, temperature=0.35, max_tokens=4321, stop=("ZEBRA",), model=self.another_model)
+        ask(provider, replace(asked, system="House-rules", messages=(Message.user("First-question"), *asked.messages)))
+        ask(provider, REQUEST)
+        sent = self.seen()
+        marks = (r"\b0\.35", r"\b4321\b", "ZEBRA", "House-rules", "First-question", re.escape(self.another_model))
+        found = [mark for mark in marks if re.search(mark, sent)]
+        assert not found, (
+            f"expected a request to be sent as it is, found in it what the one before had asked for: {found}; keep "
+            "nothing of a request in the provider"
         )
 
     def test_no_setting_is_lost_in_silence(self, ask: Way, provider: ChatProvider) -> None:

@@ -13,10 +13,13 @@ from understudy_toolkit.conformance.failure_rules import FailureRules
 from understudy_toolkit.conformance.guard import guard, stated
 from understudy_toolkit.conformance.identity_rules import IdentityRules
 from understudy_toolkit.conformance.life_rules import LifeRules
+from understudy_toolkit.conformance.limits import limited
+from understudy_toolkit.conformance.process_rules import ProcessRules
+from understudy_toolkit.conformance.settings_rules import SettingsRules
 
 
 class ProviderContract(
-    FailureRules, LifeRules, CapabilityRules, AnswerRules, IdentityRules
+    FailureRules, LifeRules, ProcessRules, SettingsRules, CapabilityRules, AnswerRules, IdentityRules
 ):  # pytest begins at the end
     """Certifies a provider: everything that Understudy relies on, when all is well and when the vendor fails.
 
@@ -46,8 +49,10 @@ class ProviderContract(
 
 
 ProviderContract.standard = {
-    name: member
+    name: limited(member)
     for rules in ProviderContract.__mro__
     for name, member in vars(rules).items()
     if name.startswith("test_")
 }
+for _name, _rule in ProviderContract.standard.items():
+    setattr(ProviderContract, _name, _rule)

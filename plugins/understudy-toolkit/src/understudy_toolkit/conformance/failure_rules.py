@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
@@ -16,12 +16,14 @@ from understudy.errors import Failure, QuotaFailure, StreamInterrupted, Timeout
 from understudy.provider import ChatProvider
 from understudy.response import Finish, StreamEvent
 from understudy.routing.adapters import PlainProvider
-from understudy_toolkit.conformance.asking import REQUEST, WAYS, Way, becomes, text_of
+from understudy_toolkit.conformance.asking import PATIENCE, REQUEST, WAYS, Way, becomes, text_of
 from understudy_toolkit.conformance.faults import FAULTS, HINT, KEY_TELLERS, RETRIED_BY_SDKS, SILENCES, STREAM_BREAKS
 from understudy_toolkit.conformance.setup import ContractSetup
 
 IMPATIENT = 0.2  # seconds; a fault that only a timeout ends
-GRACE = 2.0  # seconds that may pass beyond it
+GRACE = 0.5  # seconds that may pass beyond it, the best time of all
+ATTEMPTS = 6  # on a busy machine some of them are late; who raises the timeout is late each time
+UNHURRIED = 60.0  # seconds; it must not be the timeout that ends the call
 PATIENT = replace(REQUEST, timeout=5)
 HURRIED = replace(REQUEST, timeout=IMPATIENT)
 _TIMED = (*SILENCES, "dribble")
@@ -95,21 +97,27 @@ class FailureRules(ContractSetup):
         self._is_timed_out(kind, ask, provider)
 
     def test_the_timeout_bounds_a_whole_answer_that_trickles(self, provider: ChatProvider) -> None:
-        self._is_timed_out("dribble", WAYS[0], provider)
+        for way in WAYS:
+            if not way.streams:
+                self._is_timed_out("dribble", way, provider)
 
     def _is_timed_out(self, kind: str, ask: Way, provider: ChatProvider) -> None:
         self.not_for_three_methods(provider, "they are not told the timeout")
+        self.arrange("text")
+        ask(provider, REQUEST)  # whatever is loaded and made for the first call takes none of the time
         says = self.arrange(kind)
-        begun = time.monotonic()
-        failure = ask.fails(provider, HURRIED, says)
-        took = time.monotonic() - begun
-        assert took < IMPATIENT + GRACE, (
+        took: list[float] = []
+        while len(took) < ATTEMPTS and min(took, default=GRACE * 2) > IMPATIENT + GRACE:
+            begun = time.monotonic()
+            failure = ask.fails(provider, HURRIED, says)
+            took.append(time.monotonic() - begun)
+            assert isinstance(failure, Timeout | StreamInterrupted if ask.streams else Timeout), (
+                f"expected Timeout from {ask.name}() when the vendor does this: {says}; found {failure!r}"
+            )
+        assert min(took) <= IMPATIENT + GRACE, (
             f"expected {ask.name}() to end soon after request.timeout, {IMPATIENT:g} s, when the vendor does this: "
-            f"{says}; found that it took {took:.1f} s; pass request.timeout to your SDK, and watch the clock where its "
-            "timeout is only for each piece"
-        )
-        assert isinstance(failure, Timeout | StreamInterrupted if ask.streams else Timeout), (
-            f"expected Timeout from {ask.name}() when the vendor does this: {says}; found {failure!r}"
+            f"{says}; found that it took {min(took):.1f} s at the best of {ATTEMPTS} times; pass request.timeout to "
+            "your SDK as it is, and watch the clock where its timeout is only for each piece"
         )
 
     def test_cancelling_closes_the_connection(self, provider: ChatProvider) -> None:
@@ -119,14 +127,14 @@ class FailureRules(ContractSetup):
         self.arrange("black_hole")
 
         async def cancel() -> bool:
-            call = asyncio.ensure_future(provider.agenerate(replace(REQUEST, timeout=10)))
+            call = asyncio.ensure_future(provider.agenerate(replace(REQUEST, timeout=UNHURRIED)))
             while not self.request_count():
                 await asyncio.sleep(0.01)
                 if call.done():
                     await call
             call.cancel()
             with pytest.raises(asyncio.CancelledError):
-                await asyncio.wait_for(call, 5)
+                await asyncio.wait_for(call, PATIENCE)
             return await asyncio.to_thread(becomes, lambda: self.open_connections() == 0)
 
         assert asyncio.run(cancel()), (
@@ -142,7 +150,7 @@ class FailureRules(ContractSetup):
         says = self.arrange(kind)
 
         async def listen(events: list[StreamEvent]) -> None:
-            async for event in provider.astream(replace(REQUEST, timeout=10)):
+            async for event in provider.astream(replace(REQUEST, timeout=UNHURRIED)):
                 events.append(event)
 
         async def cancel() -> bool:
@@ -154,7 +162,7 @@ class FailureRules(ContractSetup):
                     await listening
             listening.cancel()
             with pytest.raises(asyncio.CancelledError):
-                await asyncio.wait_for(listening, 5)
+                await asyncio.wait_for(listening, PATIENCE)
             return await asyncio.to_thread(becomes, lambda: self.open_connections() == 0)
 
         assert asyncio.run(cancel()), (
@@ -200,6 +208,7 @@ class FailureRules(ContractSetup):
             "repr()": repr(failure),
             "the traceback": "".join(traceback.format_exception(failure)),
             "the log": caplog.text,
+            "what hangs on it": "".join(repr(vars(link)) for link in _chain(failure)),
         }
         found = [place for place, text in places.items() if secret in text]
         assert not found, (
@@ -230,3 +239,10 @@ class FailureRules(ContractSetup):
             return  # three methods may let their exceptions propagate
         assert response.success is False, f"expected success False when the vendor does this: {says}; found an answer"
         assert response.error, "expected the reason in `error`, found none"
+
+
+def _chain(failure: BaseException | None) -> Iterator[BaseException]:
+    """Yield a failure, and whatever led to it."""
+    while failure is not None:
+        yield failure
+        failure = failure.__cause__ or failure.__context__

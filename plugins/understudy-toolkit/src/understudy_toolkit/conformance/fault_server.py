@@ -52,6 +52,12 @@ class Reply:
         return b"".join(self.pieces) if self.pieces else _text(self.body)
 
     @property
+    def written(self) -> str:
+        """The content type."""
+        usual = "application/json" if isinstance(self.body, Mapping | list) else "text/plain; charset=utf-8"
+        return self.content_type or usual
+
+    @property
     def halves(self) -> tuple[bytes, bytes]:
         """The body in two: the first half of a stream's pieces, at least one, and the rest."""
         if self.pieces:
@@ -61,9 +67,8 @@ class Reply:
 
     def head(self) -> bytes:
         """Return the status line and the headers; a stream is sent in chunks."""
-        written = "application/json" if isinstance(self.body, Mapping | list) else "text/plain; charset=utf-8"
         size = {"transfer-encoding": "chunked"} if self.pieces else {"content-length": str(len(self.content))}
-        headers = {"content-type": self.content_type or written, **size, **self.headers}
+        headers = {"content-type": self.written, **size, **self.headers}
         lines = [
             f"HTTP/1.1 {self.status} {_phrase(self.status)}",
             *(f"{name}: {value}" for name, value in headers.items()),
@@ -108,15 +113,18 @@ class FaultServer:
         answer: what the reply to a request is.
 
     Attributes:
-        fault: how replies travel from now on: None, "reset", "cut_at_once", "cut", "stream_end", "stall", "dribble" or
-            "black_hole", as understudy_toolkit.conformance.FAULTS describes them; `refuse` is a method.
+        fault: how replies travel from now on: None, "reset", "cut_at_once", "cut", "stream_end", "stall",
+            "stall_at_once", "dribble" or "black_hole", as understudy_toolkit.conformance.FAULTS describes them;
+            `refuse` is a method.
         requests: every request so far.
+        connection_count: how many connections were opened so far.
     """
 
     def __init__(self, answer: Callable[[ReceivedRequest], Reply]) -> None:
         self.answer = answer
         self.fault: str | None = None
         self.requests: list[ReceivedRequest] = []
+        self.connection_count = 0
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
@@ -178,6 +186,7 @@ class FaultServer:
                 return
             with self._lock:
                 self._open.add(connection)
+                self.connection_count += 1
             self._start(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
@@ -209,6 +218,8 @@ class FaultServer:
         connection.sendall(reply.head())
         if fault == "cut_at_once":
             return False
+        if fault == "stall_at_once":
+            return self._keep_silent(connection)
         if fault in ("cut", "stall", "stream_end") and (reply.pieces or fault != "stream_end"):
             connection.sendall(_chunk(half) if reply.pieces else half)
             if fault == "stream_end":

@@ -63,6 +63,11 @@ FAULTS: Mapping[str, Fault] = {
         (errors.MalformedResponse,),
         (errors.MalformedResponse, errors.StreamInterrupted),
     ),
+    "too_deep": Fault(
+        "200 with JSON that is nested far too deep",
+        (errors.MalformedResponse,),
+        (errors.MalformedResponse, errors.StreamInterrupted),
+    ),
     "null_object": Fault("200 with {}", _NOT_AN_ANSWER, (*_NOT_AN_ANSWER, errors.StreamInterrupted)),
     "empty_body": Fault("200 with no body", _NOT_AN_ANSWER, (*_NOT_AN_ANSWER, errors.StreamInterrupted)),
     "refused": _reply("nobody listens", errors.ConnectionFailed),
@@ -83,11 +88,12 @@ FAULTS: Mapping[str, Fault] = {
         (errors.StreamInterrupted,),
     ),
     "black_hole": _reply("the request is read and never answered", errors.Timeout),
+    "stall_at_once": _reply("the head of the reply, then silence", errors.Timeout),
     "stall": _reply("half of the reply, the first token included, then silence", errors.Timeout),
     "dribble": _reply("a sound reply of which a few bytes come every now and then, for seconds", errors.Timeout),
 }
 
-SILENCES = ("black_hole", "stall")  # what only the client's own timeout ends
+SILENCES = ("black_hole", "stall_at_once", "stall")  # what only the client's own timeout ends
 STREAM_BREAKS = ("cut", "stream_end")
 RETRIED_BY_SDKS = (  # what the vendors' SDKs and HTTP libraries are known to ask again for on their own
     "rate_limited",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import ClassVar, TypeAlias
@@ -30,7 +31,8 @@ STATUSES: Mapping[str, int] = {
     "invalid_request": 400,
 }
 Answer: TypeAlias = Callable[[ReceivedRequest], Reply]
-TRAVELS = ("reset", "cut_at_once", "cut", "stream_end", "stall", "dribble", "black_hole")
+TRAVELS = ("reset", "cut_at_once", "cut", "stream_end", "stall", "stall_at_once", "dribble", "black_hole")
+TOO_DEEP = "[" * 200_000
 
 
 class HTTPFaults(ContractSetup):
@@ -45,8 +47,7 @@ class HTTPFaults(ContractSetup):
             streamed_answer = Reply.events({"delta": "Hello, "}, {"delta": "dear "}, {"delta": "audience."}, "[DONE]")
 
     Attributes:
-        url_setting: the setting that holds the vendor's address.
-        url_path: what the address has after its host, for example "/v1".
+        url_setting: the setting that holds the vendor's address; it must be named, or environment() be overridden.
         answer: the vendor's healthy reply.
         streamed_answer: the same as a stream, in pieces, the end marker in the last; None where there are no streams.
             Its first half must hold some text.
@@ -57,7 +58,6 @@ class HTTPFaults(ContractSetup):
     """
 
     url_setting: ClassVar[str]
-    url_path: ClassVar[str] = ""
     answer: ClassVar[Reply]
     streamed_answer: ClassVar[Reply | None] = None
     replies: ClassVar[Mapping[str, Reply | tuple[Reply, Reply]]] = {}
@@ -96,6 +96,14 @@ class HTTPFaults(ContractSetup):
         """Return how many connections are open."""
         return self.server.open_connections
 
+    def connection_count(self) -> int:
+        """Return how many connections were opened."""
+        return self.server.connection_count
+
+    def received_headers(self) -> Mapping[str, str] | None:
+        """Return the headers of the last request."""
+        return self.server.requests[-1].headers if self.server.requests else None
+
     def received(self) -> str | None:
         """Return the last request, path and body."""
         if not self.server.requests:
@@ -107,6 +115,18 @@ class HTTPFaults(ContractSetup):
         """Answer in this way from now on."""
         self.server.fault = None
         self.server.answer = self._healthy(kind)
+
+    def label(self, content_type: str) -> None:
+        """Answer under this content type from now on."""
+        healthy = self._healthy("text")
+        self.server.fault = None
+        self.server.answer = lambda request: replace(healthy(request), content_type=content_type)
+
+    def tell_apart(self, word: str) -> None:
+        """Answer callers with their number instead of this word, where the answer has it once."""
+        healthy, written = self._healthy("text"), word.encode()
+        if self.answer.content.count(written) == 1:
+            self.server.answer = lambda request: _numbered(healthy(request), written, request)
 
     def fault(self, kind: str) -> None:
         """Let the server do this from now on."""
@@ -148,10 +168,19 @@ class HTTPFaults(ContractSetup):
             return Reply(b"", 307, "text/plain", {"location": f"{self.server.url}/elsewhere"})
         if kind in ("html", "bad_gateway"):
             return Reply(PAGE, 200 if kind == "html" else 502, "text/html; charset=utf-8")
-        if kind in ("malformed", "null_object", "empty_body"):
+        if kind in ("malformed", "too_deep", "null_object", "empty_body"):
             healthy = self._healthy("text")
             return lambda request: _spoil(healthy(request), kind)
         raise NotImplementedError(f'there is no reply "{kind}" in `errors`')
+
+
+def _numbered(reply: Reply, word: bytes, request: ReceivedRequest) -> Reply:
+    found = re.search(rb"\(caller (\d+)\)", request.body)
+    if found is None:
+        return reply
+    number = found[1].rjust(len(word), b"0")
+    pieces = tuple(piece.replace(word, number) for piece in reply.pieces)
+    return replace(reply, body=reply.content.replace(word, number), pieces=pieces, content_type=reply.written)
 
 
 def _spoil(reply: Reply, kind: str) -> Reply:
@@ -159,12 +188,16 @@ def _spoil(reply: Reply, kind: str) -> Reply:
     if kind == "empty_body":
         return Reply(b"", 200, written)
     if not reply.pieces:
+        if kind == "too_deep":
+            return Reply(TOO_DEEP, 200, written)
         return Reply(b"{}" if kind == "null_object" else reply.halves[0], 200, written)
     first = reply.pieces[0]
     start = b"data: " if first.startswith(b"data:") else b""
     end = first[len(first.rstrip()) :]
     if kind == "null_object":
         return replace(reply, pieces=(start + b"{}" + end,))
+    if kind == "too_deep":
+        return replace(reply, pieces=(start + TOO_DEEP.encode() + end,))
     middle = len(reply.pieces) // 2
     broken = reply.pieces[middle].rstrip()
     return replace(

@@ -12,6 +12,7 @@ from understudy.factory import LLMFactory
 from understudy.provider import ChatProvider
 from understudy.routing.adapters import PlainProvider
 from understudy.settings import Settings
+from understudy.usage import Usage
 from understudy_toolkit.conformance.asking import WAYS, Way
 from understudy_toolkit.conformance.faults import FAULTS
 
@@ -29,6 +30,18 @@ class ContractSetup:
         thinking_options: what in options[name] makes the model show its thinking, where it has to be asked to.
         never: faults that this vendor does not have, each with the reason: {"blocked": "the model refuses in words"}.
         another_model: a model that a request may name instead of the default.
+        costs: what the healthy answer costs, as the vendor counts it; None where that is not known.
+        url_setting: the setting that holds the vendor's address; None for a provider that has none.
+        url_path: what the address has after its host, for example "/v1".
+        model_setting: the setting that names the model instead of the default; None where there is none.
+        read_by_sdk: variables that the SDK would take from the environment by itself, with values that lead it astray:
+            `{stolen}` stands for what must not be sent, `{elsewhere}` for an address that must not be asked. The key,
+            the address and the variables for proxies need not be named.
+        uses_proxies: whether HTTP_PROXY and its like are obeyed for hosts that are not this machine.
+        keeps_connections: whether one connection serves many calls, for each thread and each event loop.
+        has_other_names: whether `[providers.NAME]` with `uses` in understudy.toml gives it another name.
+        content_types: types under which a proxy may deliver the vendor's answers, and which are read all the same.
+        time_limit: seconds that a rule may take; it fails then, and the next one runs.
     """
 
     name: ClassVar[str]
@@ -39,6 +52,16 @@ class ContractSetup:
     thinking_options: ClassVar[Mapping[str, Any]] = {}
     never: ClassVar[Mapping[str, str]] = {}
     another_model: ClassVar[str] = "model-of-the-test"
+    costs: ClassVar[Usage | None] = None
+    url_setting: ClassVar[str | None] = None
+    url_path: ClassVar[str] = ""
+    model_setting: ClassVar[str | None] = None
+    read_by_sdk: ClassVar[Mapping[str, str]] = {}
+    uses_proxies: ClassVar[bool] = False
+    keeps_connections: ClassVar[bool] = False
+    has_other_names: ClassVar[bool] = False
+    content_types: ClassVar[tuple[str, ...]] = ()
+    time_limit: ClassVar[float] = 120.0
 
     # ---- what may be overridden ----
 
@@ -71,12 +94,38 @@ class ContractSetup:
         if kind == "length":
             raise NotImplementedError("nothing stands in for the vendor: override reply(), or inherit from HTTPFaults")
 
+    def label(self, content_type: str) -> None:
+        """Let the vendor be healthy from now on, and send its answers under this content type.
+
+        Raises:
+            NotImplementedError: this cannot be arranged; the rule is skipped.
+        """
+        raise NotImplementedError("nothing stands in for the vendor: override label(), or inherit from HTTPFaults")
+
+    def tell_apart(self, word: str) -> None:
+        """Let the healthy answers differ by caller: to a request with "(caller 7)" in it, with 7 instead of this word.
+
+        The default is for vendors whose answers repeat the question.
+        """
+
+    def answer_usage(self) -> Usage | None:
+        """Return what the last healthy answer cost, as the vendor counts it; None where that is not known."""
+        return self.costs
+
     def request_count(self) -> int | None:
         """Return how many requests have reached the vendor, or None where that cannot be counted."""
         return None
 
     def open_connections(self) -> int | None:
         """Return how many connections to the vendor are open now, or None where that cannot be counted."""
+        return None
+
+    def connection_count(self) -> int | None:
+        """Return how many connections to the vendor were opened so far, or None where that cannot be counted."""
+        return None
+
+    def received_headers(self) -> Mapping[str, str] | None:
+        """Return the headers of the last request, by their names in lower case; None if they cannot be seen."""
         return None
 
     def received(self) -> str | None:
@@ -118,23 +167,24 @@ class ContractSetup:
         way: Way = request.param
         return way
 
-    def factory(self, **changes: str | None) -> LLMFactory:
+    def factory(self, name: str | None = None, **changes: str | None) -> LLMFactory:
         """Make a factory with this provider alone.
 
         Args:
+            name: its name in the route, if it is another one.
             changes: settings that are different this time; None takes one away.
         """
         settings = Settings(self.given(**changes), environment={}, directory=self.folder)
-        return LLMFactory(self.name, [], settings=settings, extensions=[])
+        return LLMFactory(name or self.name, [], settings=settings, extensions=[])
 
     def given(self, **changes: str | None) -> dict[str, str]:
         """Return the settings, with these changes."""
         settings = {**self.environment(), **changes}
         return {name: value for name, value in settings.items() if value is not None}
 
-    def make(self, **changes: str | None) -> ChatProvider:
+    def make(self, name: str | None = None, **changes: str | None) -> ChatProvider:
         """Make the provider as a factory does."""
-        return self.factory(**changes).route[0][1]
+        return self.factory(name, **changes).route[0][1]
 
     def needs(self, provider: ChatProvider, capability: str) -> None:
         """Skip the rule where a capability is off."""
@@ -166,6 +216,13 @@ class ContractSetup:
         if text is None:
             pytest.skip("received() returns None: nobody can see what reached the vendor")
         return text
+
+    def stated(self, attribute: str) -> str:
+        """Return what the class says, or skip the rule where it says nothing."""
+        value = getattr(self, attribute)
+        if not value:
+            pytest.skip(f"no `{attribute}` is named" if value is None else f"{attribute} is {value!r}")
+        return str(value)
 
     def secret(self) -> str:
         """Return the key, or skip the rule where there is none."""
