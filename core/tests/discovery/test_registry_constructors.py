@@ -123,7 +123,8 @@ def test_a_table_says_which_variable_holds_the_key(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(LLMFactory, "PROVIDER_REGISTRY", ProviderRegistry())
     LLMFactory.register_provider("keyed", Keyed)
     (tmp_path / "understudy.toml").write_text(
-        '[providers.jay]\nuses = "keyed"\napi_key_env = "JAY_API_KEY"\n[providers.free]\nuses = "keyed"\napi_key_env = ""\n'
+        '[providers.jay]\nuses = "keyed"\napi_key_env = "JAY_API_KEY"\n'
+        '[providers.free]\nuses = "keyed"\napi_key_env = ""\n'
     )
     keys = {"JAY_API_KEY": "jays-key-0123456789", "KEYED_API_KEY": "a-key-0123456789"}
     factory = LLMFactory("jay", ["free"], settings=Settings(environment=keys, directory=tmp_path), extensions=[])

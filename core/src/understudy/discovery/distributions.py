@@ -183,8 +183,8 @@ def list_imports(distribution: str, path: tuple[str, ...]) -> tuple[frozenset[st
         if name in seen:
             continue
         seen.add(name)
-        names.add(name.replace("-", "_"))
         for one in metadata.distributions(name=name):
+            names.add(name.replace("-", "_"))  # an editable one does not list its modules
             with contextlib.suppress(Exception):  # a damaged one must not hide the others
                 todo += [need[0] for need in map(_NEED.match, one.requires or ()) if need]
                 names.update((one.read_text("top_level.txt") or "").split())

@@ -170,10 +170,10 @@ def _check_import(plugin: InstalledPlugin, contents: Contents) -> None:
         own = {(contents.folder / name).resolve() for name in contents.files}
         if origin is None or origin.resolve() in own:
             files = hold(contents)
-            wrong = [one for name, one in files.items() if (there := _find_file(name)) and not _is_same(there, one)]
+            wrong = [it for name, one in files.items() if (it := _find_file(name)) and not _is_same(it, one)]
             if module in files and not wrong:
                 return
-            origin = Path(str(_find_file(wrong[0]))) if wrong else origin
+            origin = Path(wrong[0]) if wrong else origin
         expected = f"a file of {contents.distribution} in {contents.folder}"
     raise UntrustedPlugin(
         f"{plugin}: expected to import {expected}, found {origin or module} in its place; remove or rename that file, "
