@@ -85,7 +85,7 @@ class AnswerRules(ContractSetup):
             f"expected output_tokens with those of thinking in it, found {usage}"
         )
 
-    def test_usage_is_what_the_vendor_counted(self, ask: Way, provider: ChatProvider) -> None:
+    def test_the_tokens_are_those_that_the_vendor_counted(self, ask: Way, provider: ChatProvider) -> None:
         self.arrange("text")
         WAYS[0](provider, REQUEST)
         expected = self.answer_usage()

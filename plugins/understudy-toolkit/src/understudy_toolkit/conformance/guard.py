@@ -57,7 +57,8 @@ def _refuse(owner: str, name: str) -> Callable[[object], None]:
     def refused(self: object) -> None:
         raise AssertionError(
             f"expected {owner} to leave {name} as the contract has it, found it overridden without a reason; "
-            f"take it away, or write `@overrides(reason=...)` above it (from understudy.testing import overrides)"
+            "take it away, or write `@overrides(reason=...)` above it (from understudy_toolkit.conformance import "
+            "overrides)"
         )
 
     refused.__name__ = name
