@@ -13,13 +13,13 @@ from understudy.errors import (
     AuthenticationFailed,
     ConnectionFailed,
     ContextTooLong,
-    InvalidRequest,
     MalformedResponse,
     ModelNotFound,
     Overloaded,
     PermissionDenied,
     QuotaExhausted,
     RateLimited,
+    RequestRefused,
     ServerError,
     Timeout,
     UnsupportedRequest,
@@ -55,9 +55,21 @@ def _runner(type_: str, message: str, code: int = 400) -> dict[str, Any]:
         (400, {"error": "registry.ollama.ai/library/x does not support tools"}, UnsupportedRequest),
         (400, {"error": '"x" does not support thinking'}, UnsupportedRequest),
         (400, _runner("invalid_request_error", "model does not support multimodal requests."), UnsupportedRequest),
+        (400, {"error": 'think value "low" is not supported for this model'}, UnsupportedRequest),
+        (400, {"error": 'invalid think value: "false" (must be "high", true, or false)'}, UnsupportedRequest),
+        (400, {"error": 'invalid format: expected "json" or a JSON schema'}, RequestRefused),
+        (500, {"error": "invalid JSON schema in format"}, RequestRefused),
+        (500, {"error": "Failed to initialize samplers: failed to parse grammar"}, RequestRefused),
+        (500, {"error": "model does not support image input"}, UnsupportedRequest),
+        (500, {"error": "the request exceeds the available context size"}, ContextTooLong),
+        (500, {"error": "input length exceeds maximum context length"}, ContextTooLong),
+        (500, {"error": "llm server loading model"}, Overloaded),
+        (500, {"error": "timed out waiting for llama runner to start - progress 0.00 -"}, Timeout),
+        (500, {"error": "unable to load model: /blobs/x"}, ServerError),
+        (500, {"error": "error loading model: unknown model architecture: 'x'"}, ServerError),
         (501, _runner("not_supported_error", "no"), UnsupportedRequest),
-        (400, {"error": "json: cannot unmarshal string into Go struct field"}, InvalidRequest),
-        (400, _runner("invalid_request_error", "wrong"), InvalidRequest),
+        (400, {"error": "json: cannot unmarshal string into Go struct field"}, RequestRefused),
+        (400, _runner("invalid_request_error", "wrong"), RequestRefused),
         (401, {"error": "unauthorized", "signin_url": "https://ollama.com/connect"}, AuthenticationFailed),
         (401, "<html>who are you</html>", AuthenticationFailed),
         (402, {"error": "this model requires a subscription or usage credits"}, QuotaExhausted),
@@ -101,7 +113,8 @@ def test_each_row_of_the_table(status: int, body: Any, kind: type[Failure]) -> N
     for failure in failures:
         assert type(failure) is kind
         assert (failure.provider, failure.status) == ("ollama", status)
-        assert failure.retryable is (False if "system memory" in str(body) else None)
+        lasting = any(words in str(body) for words in ("system memory", "load model:", "loading model:"))
+        assert failure.retryable is (False if lasting else None)
         assert failure.message
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
 from understudy import (
+    Failure,
     Finish,
     FinishReason,
+    Image,
     LLMResponse,
     Message,
     Request,
@@ -23,7 +27,18 @@ from understudy import (
     ToolCallDelta,
     Usage,
 )
-from understudy.errors import EmptyResponse, MalformedResponse, ServerError
+from understudy.errors import (
+    AuthenticationFailed,
+    ContentBlocked,
+    ContextTooLong,
+    EmptyResponse,
+    MalformedResponse,
+    ModelNotFound,
+    PermissionDenied,
+    RateLimited,
+    ServerError,
+)
+from understudy.response import Heartbeat
 from understudy_ollama.streaming import StreamReader
 from understudy_ollama.wire import response_of
 
@@ -66,8 +81,42 @@ def test_what_the_server_measured_is_kept() -> None:
     assert response.usage == Usage(input_tokens=3, output_tokens=2, cache_read_tokens=1)
 
 
-def test_a_server_that_counts_nothing_costs_nothing() -> None:
-    assert _read({"message": {"content": "Hi"}, "done": True}).usage == Usage()
+def test_a_count_that_is_0_is_left_out_and_what_was_not_counted_or_cannot_be_is_none() -> None:
+    assert _read({"message": {"content": "Hi"}, "done": True}).usage is None
+    assert _read({"message": {"content": "Hi"}, "done": True, "eval_count": 2}).usage == Usage(output_tokens=2)
+    for count in (-1, None, "3", 1.5, True, [1], 10**13):
+        for name in ("eval_count", "prompt_eval_count"):
+            assert _read({**_reply(), name: count}).usage is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("error", ServerError),
+        ("network_error", ServerError),
+        ("aborted", ServerError),
+        ("content_filter", ContentBlocked),
+    ],
+)
+def test_reasons_that_mean_a_fault_are_failures(reason: str, kind: type[Failure]) -> None:
+    with pytest.raises(kind) as caught:
+        _read(_reply(done_reason=reason))
+    assert (caught.value.code, caught.value.usage) == (reason, Usage(input_tokens=3, output_tokens=2))
+
+
+def test_a_picture_is_an_answer() -> None:
+    pictures = {b"\x89PNG\r\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"?": "application/octet-stream"}
+    encoded = [base64.b64encode(data).decode() for data in pictures]
+    images = tuple(Image(data=data, media_type=kind) for data, kind in pictures.items())
+    assert _read(_reply("", images=encoded)).parts == images
+    assert _response(_streamed(_lines({"images": encoded[:1]}, {"images": encoded[1:]}))).parts == images
+    with pytest.raises(MalformedResponse, match="not in base64"):
+        _read(_reply("", images=["%"]))
+
+
+def test_arguments_may_be_the_text_of_an_object() -> None:
+    call = {"function": {"name": "weather", "arguments": '{"city": "Bern"}'}}
+    assert _read(_reply(tool_calls=[call])).tool_calls[0].arguments == {"city": "Bern"}
 
 
 def test_parts_come_in_order_and_calls_get_ids_unlike_all_others() -> None:
@@ -77,20 +126,21 @@ def test_parts_come_in_order_and_calls_get_ids_unlike_all_others() -> None:
     assert response.parts == (
         Thinking("Hm.", {"ollama": {"thinking": "Hm."}}),
         Text("Well."),
-        ToolCall(id="call_2_weather", name="weather", arguments={"city": "Bern"}),
+        ToolCall(id=ANY, name="weather", arguments={"city": "Bern"}),
         ToolCall(id="call_x", name="time", arguments={}),
-        ToolCall(id="call_3_weather", name="weather", arguments={"city": "Bern"}),
+        ToolCall(id=ANY, name="weather", arguments={"city": "Bern"}),
     )
     assert response.finish_reason is FinishReason.TOOL_CALLS
+    assert len({"call_1_weather", *(call.id for call in response.tool_calls)}) == 4
 
 
 def test_calls_cut_at_the_token_limit_are_told_as_cut() -> None:
     assert _read(_reply("", done_reason="length", tool_calls=[CALL])).finish_reason is FinishReason.LENGTH
 
 
-@pytest.mark.parametrize("message", [{}, {"content": " \n"}, {"thinking": "Hm."}, {"tool_calls": []}])
+@pytest.mark.parametrize("message", [None, {}, {"content": " \n"}, {"thinking": "Hm."}, {"tool_calls": []}])
 @pytest.mark.parametrize("done_reason", ["length", "load"])
-def test_nothing_usable_is_an_empty_response(message: dict[str, Any], done_reason: str) -> None:
+def test_nothing_usable_is_an_empty_response(message: Any, done_reason: str) -> None:
     with pytest.raises(EmptyResponse, match=f"stopped by {done_reason}"):
         _read({**_reply(done_reason=done_reason), "message": message})
 
@@ -105,8 +155,6 @@ def test_nothing_usable_is_an_empty_response(message: dict[str, Any], done_reaso
         7,
         {"message": {"content": "Hi"}},
         {"message": {"content": "Hi"}, "done": False},
-        {"done": True},
-        {"done": True, "message": None},
         {"done": True, "message": "Hi"},
         _reply(7),
         _reply(thinking=7),
@@ -114,8 +162,9 @@ def test_nothing_usable_is_an_empty_response(message: dict[str, Any], done_reaso
         _reply(tool_calls=[{}]),
         _reply(tool_calls=[{"function": {"name": 7}}]),
         _reply(tool_calls=[{"function": {"arguments": {}}}]),
-        _reply(tool_calls=[{"function": {"name": "weather", "arguments": "{}"}}]),
-        {**_reply(), "eval_count": [1]},
+        _reply(tool_calls=[{"function": {"name": "weather", "arguments": "[]"}}]),
+        _reply(tool_calls=[{"function": {"name": "weather", "arguments": "[" * 100_000}}]),
+        {"done": True, "response": "of another API"},
     ],
 )
 def test_other_shapes_are_malformed(body: Any) -> None:
@@ -169,13 +218,13 @@ def test_a_stream_adds_up_to_the_answer_however_it_is_cut(size: int) -> None:
         ThinkingDelta("m."),
         TextDelta(ODD),
         TextDelta("lo"),
-        ToolCallDelta(0, "call_0_weather", "weather", '{"city": "Bern"}'),
+        ToolCallDelta(0, ANY, "weather", '{"city": "Bern"}'),
     ]
     response = _response(events)
     assert response.parts == (
         Thinking("Hm.", {"ollama": {"thinking": "Hm."}}),
         Text(f"{ODD}lo"),
-        ToolCall(id="call_0_weather", name="weather", arguments={"city": "Bern"}),
+        ToolCall(id=ANY, name="weather", arguments={"city": "Bern"}),
     )
     assert (response.finish_reason, response.usage) == (
         FinishReason.TOOL_CALLS,
@@ -188,7 +237,8 @@ def test_calls_of_several_lines_are_counted_on() -> None:
     calls = {"tool_calls": [CALL]}
     events = _streamed(_lines(calls, calls, last=_reply("", tool_calls=[CALL])))
     told = [(event.index, event.id) for event in events if isinstance(event, ToolCallDelta)]
-    assert told == [(0, "call_0_weather"), (1, "call_1_weather"), (2, "call_2_weather")]
+    assert [index for index, _ in told] == [0, 1, 2]
+    assert len({identity for _, identity in told}) == 3
     assert [call.id for call in _response(events).tool_calls] == [identity for _, identity in told]
 
 
@@ -224,9 +274,42 @@ def test_an_empty_stream_is_interrupted_and_one_of_nothing_usable_is_empty() -> 
         _streamed(_lines({"content": " "}))
 
 
-def test_an_error_line_is_its_typed_failure() -> None:
-    with pytest.raises(ServerError, match="no luck"):
-        _streamed(_lines({"content": "Hel"}, last={"error": "no luck"}))
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ({"error": "no luck"}, ServerError),
+        ({"StatusCode": 429, "Status": "429 Too Many Requests", "error": "slow down"}, RateLimited),
+        ({"StatusCode": 401, "error": "who are you"}, AuthenticationFailed),
+        ({"error": "unauthorized", "signin_url": "https://ollama.com/connect"}, AuthenticationFailed),
+        ({"error": "this model requires a subscription, upgrade for access"}, PermissionDenied),
+        ({"error": {"code": 400, "message": "full", "type": "exceed_context_size_error"}}, ContextTooLong),
+        ({"error": "model 'x' not found"}, ModelNotFound),
+    ],
+)
+def test_an_error_line_is_its_typed_failure(error: Any, kind: type[Failure]) -> None:
+    with pytest.raises(kind):
+        _streamed(_lines({"content": "Hel"}, last=error))
+    with pytest.raises(kind):
+        _read(error)
+
+
+def test_empty_lines_are_heartbeats() -> None:
+    assert list(StreamReader({}, REQUEST).read(b"\n \r\n")) == [Heartbeat()] * 2
+
+
+@pytest.mark.parametrize(("pieces", "whole"), [(["Hel", "lo"], True), (["Hello"], False)])
+def test_a_line_that_cannot_be_read_is_passed_over_only_where_a_piece_came_for_every_token(
+    pieces: list[str], whole: bool
+) -> None:
+    first, *rest = _lines(*({"content": piece} for piece in pieces)).splitlines(keepends=True)
+    data = b"".join([first, b'{"message": {"cont\n', *rest])
+    if whole:
+        assert ["a piece of the stream" in str(one) for one in _response(_streamed(data)).warnings] == [True]
+    else:
+        with pytest.raises(MalformedResponse, match="expected a line of JSON"):
+            _streamed(data)
+    with pytest.raises(MalformedResponse, match="expected a line of JSON"):
+        _streamed(data[: -len(rest[-1])])
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,8 @@ def test_tool_calls_and_their_results_carry_id_and_name() -> None:
             {"id": "other:vendor/2", "function": {"name": "time", "arguments": {}}},
         ],
     }
-    assert turns[2:] == [
+    assert turns[2:] == [  # in the order of the calls
+        {"role": "tool", "content": "mild", "tool_call_id": "call_1", "tool_name": "weather"},
         {
             "role": "tool",
             "content": "Error: no",
@@ -134,7 +135,6 @@ def test_tool_calls_and_their_results_carry_id_and_name() -> None:
             "tool_name": "time",
             "images": ["cG5n"],
         },
-        {"role": "tool", "content": "mild", "tool_call_id": "call_1", "tool_name": "weather"},
     ]
 
 

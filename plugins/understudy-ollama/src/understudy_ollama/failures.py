@@ -7,24 +7,30 @@ decides; those few wordings stand in a table of their own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from understudy import Failure
 from understudy.classify import classify_exception, classify_status, parse_retry_after
 from understudy.errors import (
+    AuthenticationFailed,
     ConnectionFailed,
+    ContentBlocked,
     ContextTooLong,
     MalformedResponse,
     ModelNotFound,
     Overloaded,
+    PermissionDenied,
     QuotaExhausted,
     RateLimited,
     RequestRefused,
     ServerError,
+    Timeout,
     UnsupportedRequest,
 )
 from understudy_ollama.models import LEAST_CONTEXT
+from understudy_ollama.refusals import is_of_format, remedy
 from understudy_toolkit.bodies import describe, document_of, text_of
 from understudy_toolkit.clients import is_this_machine
 from understudy_toolkit.lanes import REFUSED
@@ -49,16 +55,36 @@ _OF_WORDS: tuple[tuple[type[Failure], str, type[Failure]], ...] = (
     (RequestRefused, "exceeds the available context", ContextTooLong),
     (RequestRefused, "exceeded max context length", ContextTooLong),
     (RequestRefused, "longer than the context length", ContextTooLong),
+    (RequestRefused, "exceeds maximum context length", ContextTooLong),
+    (RequestRefused, "prompt is too long", ContextTooLong),
+    (ServerError, "exceeds the available context", ContextTooLong),  # of versions that hand on the runner's words
+    (ServerError, "exceeds the context length", ContextTooLong),
+    (ServerError, "input length exceeds", ContextTooLong),
+    (ServerError, "context size has been exceeded", ContextTooLong),
     (RequestRefused, "does not support", UnsupportedRequest),  # tools, thinking, chat, images: this model, not others
     (RequestRefused, "only supports one image", UnsupportedRequest),
+    (RequestRefused, "think value", UnsupportedRequest),
+    (ServerError, "does not support", UnsupportedRequest),  # of the runner: a picture for a model that sees none
+    (ServerError, "missing data required for image input", UnsupportedRequest),
     (RequestRefused, "invalid model name", ModelNotFound),
     (RequestRefused, "no compatible manifest", ModelNotFound),
     (RequestRefused, "cannot run this remote model", ModelNotFound),
+    (ModelNotFound, "' not found", ModelNotFound),
+    (AuthenticationFailed, "unauthorized", AuthenticationFailed),
+    (PermissionDenied, "requires a subscription", PermissionDenied),
+    (QuotaExhausted, "usage credits", QuotaExhausted),
     (RateLimited, "usage limit", QuotaExhausted),  # of a session, an hour or a week on ollama.com
     (RateLimited, "too many concurrent requests", RateLimited),
     (RateLimited, "too many requests", RateLimited),
     (Overloaded, "server busy", Overloaded),
+    (ServerError, "server loading model", Overloaded),  # "llm server loading model", of a runner that is not ready
+    (ServerError, "overloaded", Overloaded),
+    (ServerError, "timed out waiting for", Timeout),  # "... llama runner to start"
 )
+
+# What a reason for an end means that is none of Ollama's own, of servers that stand in for it or that it asks itself.
+_BLOCKED = re.compile(r"filter|sensitive|safety|block|polic|refus", re.IGNORECASE)
+_FAULT = re.compile(r"error|abort|cancel|overload|unavailable|timeout|interrupt", re.IGNORECASE)
 
 # Where another num_ctx does not help: a server in between that takes no such body, and models of ollama.com, which have
 # their largest window already.
@@ -66,10 +92,20 @@ _BODY_TOO_LARGE = 413
 _FIXED_WINDOW = "exceeded max context length"
 
 # Failures of the server that no second request heals.
-_LASTING = ("requires more system memory",)
+_LASTING = (
+    *("requires more system memory", "requires more memory", "error loading model", "unable to load model"),
+    *("unknown model architecture", "not supported by your version"),
+)
 
 
-def failure_of_reply(status: int, headers: Mapping[str, str], body: Any, *, model: str | None = None) -> Failure:
+def failure_of_reply(
+    status: int,
+    headers: Mapping[str, str],
+    body: Any,
+    *,
+    model: str | None = None,
+    sent: Mapping[str, Any] | None = None,
+) -> Failure:
     """Return the failure that a reply means.
 
     Args:
@@ -77,12 +113,18 @@ def failure_of_reply(status: int, headers: Mapping[str, str], body: Any, *, mode
         headers: the reply's headers, their names in any case.
         body: the reply's body, as text, bytes or parsed JSON.
         model: the model that was asked.
+        sent: the request's JSON, as it was sent, where it may be sent in another way.
     """
-    error = error_of(document_of(body))
+    document = document_of(body)
+    error = error_of(document)
+    status = _told_status(document) or status if status == 200 else status
     type_ = text_of(error.get("type")) if error is not None else None
     message = (text_of(error.get("message")) if error is not None else None) or _description(status, headers, body)
     lower = {name.lower(): value for name, value in headers.items()}
     kind = _kind(status, error is not None, type_, message)
+    if kind is ServerError and is_of_format(message):
+        kind = RequestRefused  # the server calls it its own fault
+    mended = remedy(message, sent) if sent is not None and kind in (RequestRefused, UnsupportedRequest) else None
     if kind is ModelNotFound and model:
         message += f"; `ollama pull {model}` brings it" if "pull" not in message else f": ollama pull {model}"
     if kind is ContextTooLong and status != _BODY_TOO_LARGE and _FIXED_WINDOW not in message:
@@ -97,7 +139,16 @@ def failure_of_reply(status: int, headers: Mapping[str, str], body: Any, *, mode
         request_id=lower.get("x-request-id"),
         retry_after=parse_retry_after(lower),
         retryable=False if any(words in message for words in _LASTING) else None,
+        adaptation=mended,
     )
+
+
+def failure_of_done_reason(reason: Any) -> Failure | None:
+    """Return the failure that the reason for an answer's end means; None where it ends an answer."""
+    if not isinstance(reason, str) or not (_BLOCKED.search(reason) or _FAULT.search(reason)):
+        return None
+    kind = ContentBlocked if _BLOCKED.search(reason) else ServerError
+    return kind(f"the model stopped by {reason}", provider=PROVIDER, status=200, code=reason)
 
 
 def failure_of_exception(exception: BaseException, *, url: str = "") -> Failure:
@@ -131,6 +182,15 @@ def error_of(document: Any) -> Mapping[str, Any] | None:
     if isinstance(error, str) and error:
         return {"message": error}
     return error if isinstance(error, Mapping) else None
+
+
+def _told_status(document: Any) -> int | None:
+    """Return the status that an error of ollama.com's brings along where the local server hands it on in a stream."""
+    for name in ("StatusCode", "status_code", "status"):
+        told = document.get(name) if isinstance(document, Mapping) else None
+        if isinstance(told, int) and 400 <= told <= 599:
+            return told
+    return None
 
 
 def _kind(status: int, told: bool, type_: str | None, message: str) -> type[Failure]:

@@ -95,7 +95,8 @@ def empty_response(ending: Ending) -> EmptyResponse:
         adaptation = MORE_ROOM if ending.thought and ending.may_grow and not ending.given else None
     elif ending.sent.get("think") is False:  # https://github.com/ollama/ollama/issues/17823, read 2026-11-30
         words += "; it was told not to think, which some builds of models answer with nothing: leave `think` out"
-    return EmptyResponse(words, status=200, adaptation=adaptation, usage=ending.usage)
+    usage = ending.usage if ending.usage.total_tokens else None  # nothing was told
+    return EmptyResponse(words, status=200, adaptation=adaptation, usage=usage)
 
 
 def check_length(ending: Ending, text: str, finish_reason: FinishReason) -> tuple[ResponseWarning, ...]:

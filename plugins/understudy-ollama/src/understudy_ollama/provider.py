@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
-from understudy import Capabilities, ChatProvider, LLMResponse, Request, Settings, StreamEvent
+from understudy import Capabilities, ChatProvider, Failure, LLMResponse, Request, Settings, StreamEvent
 from understudy.provider import Pace
 from understudy_ollama.account import account_of
 from understudy_ollama.address import is_hosted
@@ -16,6 +16,7 @@ from understudy_ollama.failures import PROVIDER, failure_of_exception, failure_o
 from understudy_ollama.loading import LoadingLane
 from understudy_ollama.memory import Memory
 from understudy_ollama.models import level_of, runs_elsewhere, takes_prefill
+from understudy_ollama.refusals import adaptations_of, remember
 from understudy_ollama.streaming import StreamReader
 from understudy_ollama.wire import names_in, own_options, request_body, response_of, thinking_in, thought_in
 from understudy_ollama.wire import thinking_room as room
@@ -103,9 +104,10 @@ class OllamaProvider(ChatProvider):
     def _prepare(self, request: Request, *, stream: bool = False) -> calls.Call:
         self._account.check(PROVIDER)
         model = request.model or self.default_model
-        replies = self._replies(model)
-        with calls.failures_of(model, replies):
-            body, warnings = request_body(request, model, self._memory.thinking)
+        with calls.failures_of(model, self._replies(model)):
+            adaptations = adaptations_of(request, self._url, model)
+            body, warnings = request_body(request, model, self._memory.thinking, adaptations)
+        replies = self._replies(model, body)
         ask = Ask(
             path=PATH,
             seconds=TIMEOUT if request.timeout is None else request.timeout,
@@ -124,9 +126,13 @@ class OllamaProvider(ChatProvider):
             reader_of=lambda headers: StreamReader(headers, request, warnings, body, heard),
         )
 
-    def _replies(self, model: str | None) -> calls.Replies:
-        known = partial(failure_of_reply, model=model), partial(failure_of_exception, url=self._url)
-        return calls.Replies(PROVIDER, *known, STREAMS)
+    def _replies(self, model: str | None, sent: Mapping[str, Any] | None = None) -> calls.Replies:
+        def failure_of(status: int, headers: Mapping[str, str], reply: Any) -> Failure:
+            failure = failure_of_reply(status, headers, reply, model=model, sent=sent)
+            remember(self._url, model or "", failure.adaptation)
+            return failure
+
+        return calls.Replies(PROVIDER, failure_of, partial(failure_of_exception, url=self._url), STREAMS)
 
     # ---- what is known beforehand, or asked apart ----
 

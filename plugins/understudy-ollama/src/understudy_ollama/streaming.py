@@ -6,7 +6,7 @@ No SDK is imported and nothing is sent or read here.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from understudy import (
@@ -22,8 +22,9 @@ from understudy import (
 from understudy.errors import MalformedResponse
 from understudy.response import Heartbeat
 from understudy_ollama.failures import PROVIDER, error_of, failure_of_reply
-from understudy_ollama.wire import WRONG_SHAPE, Json, arguments_of, checked, response_of
+from understudy_ollama.wire import WRONG_SHAPE, Json, arguments_of, checked, message_of, response_of, usage_of
 from understudy_toolkit.bodies import excerpt, read_json
+from understudy_toolkit.broken import BrokenPieces
 from understudy_toolkit.ndjson import NdjsonReader
 from understudy_toolkit.tool_calls import CallNames
 
@@ -58,6 +59,8 @@ class StreamReader:
         self._calls: list[Mapping[str, Any]] = []
         self._logprobs: list[Any] = []
         self._name = CallNames(request)
+        self._images: list[str] = []
+        self._broken = BrokenPieces()
 
     def read(self, data: bytes) -> Iterator[StreamEvent]:
         """Take the next bytes of the stream; an empty line is a heartbeat.
@@ -67,7 +70,17 @@ class StreamReader:
         """
         for line in self._lines.feed(data):
             if not self._done:
-                yield from self.feed(_parsed(line)) if line else (_ALIVE,)
+                yield from self._read(line)
+
+    def _read(self, line: bytes) -> Iterator[StreamEvent]:
+        told: Iterable[StreamEvent] = (_ALIVE,)
+        try:
+            told = self.feed(_parsed(line)) if line else told
+        except MalformedResponse as failure:
+            if not self._last:  # it was no stream at all
+                raise
+            self._broken.add(failure)
+        yield from told
 
     def end(self) -> Iterator[StreamEvent]:
         """Take the end of the stream: what is left of it, and Finish.
@@ -120,9 +133,12 @@ class StreamReader:
 
         Raises:
             StreamInterrupted: the end marker never came.
+            MalformedResponse: a line could not be read, and nothing proves that none of the answer was in it.
             Failure: as `response_of`.
         """
         text = "".join(self._text)
+        if not self._done and self._broken.failure is not None:
+            raise self._broken.failure
         if not self._done:
             raise StreamInterrupted(
                 "the stream ended without done: true",
@@ -131,13 +147,19 @@ class StreamReader:
                 request_id=self._headers.get("x-request-id"),
             )
         self._heard(bool(self._thinking))
-        message = {"content": text, "thinking": "".join(self._thinking), "tool_calls": self._calls}
+        warnings = (*self._warnings, *self._broken.judge(usage_of(self._last)))
+        message = {
+            "content": text,
+            "thinking": "".join(self._thinking),
+            "tool_calls": self._calls,
+            "images": self._images,
+        }
         body = {**self._last, "message": message, "logprobs": self._logprobs or None}
         given = bool(text or self._calls) and not self._request.whole
-        return Finish(response_of(body, self._headers, self._request, self._warnings, sent=self._sent, given=given))
+        return Finish(response_of(body, self._headers, self._request, warnings, sent=self._sent, given=given))
 
     def _take(self, chunk: Mapping[str, Any]) -> Iterator[StreamEvent]:
-        message = chunk["message"]
+        message = message_of(chunk)
         if not self._last or (message.get("thinking") and not self._thinking):
             self._heard(bool(message.get("thinking")))
         if thinking := message.get("thinking"):
@@ -148,6 +170,8 @@ class StreamReader:
             yield TextDelta(content)
         for call in message.get("tool_calls") or ():
             yield self._call(call)
+        self._images += message.get("images") or ()
+        self._broken.count(sum(bool(message.get(name)) for name in ("content", "thinking", "tool_calls")))
         self._logprobs += chunk.get("logprobs") or ()
         self._last = dict(chunk)
 

@@ -6,7 +6,8 @@ No SDK is imported and nothing is sent or read here.
 from __future__ import annotations
 
 import base64
-from collections.abc import Container, Iterable, Mapping, Sequence
+import binascii
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from understudy import (
@@ -28,34 +29,46 @@ from understudy import (
 )
 from understudy.errors import InvalidRequest, MalformedResponse, UnsupportedRequest
 from understudy.provider import structured_output
-from understudy_ollama.failures import PROVIDER, error_of, failure_of_reply
+from understudy_ollama.failures import PROVIDER, error_of, failure_of_done_reason, failure_of_reply
 from understudy_ollama.lengths import Ending, check_length, empty_response
 from understudy_ollama.models import LOAD_SETTINGS, MODEL_SETTINGS, full_name, least_thinking, room_for
-from understudy_toolkit.bodies import excerpt
+from understudy_ollama.refusals import adapt
+from understudy_toolkit.bodies import excerpt, read_json
 from understudy_toolkit.tool_calls import CallNames
 
 Json = dict[str, Any]
 Warnings = tuple[ResponseWarning, ...]
 
-_FINISH_REASONS: Mapping[str, FinishReason] = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
+_FINISH_REASONS: Mapping[str, FinishReason] = {
+    "stop": FinishReason.STOP,
+    "length": FinishReason.LENGTH,
+    "max_tokens": FinishReason.LENGTH,  # this and the next of servers that stand in for Ollama
+    "tool_calls": FinishReason.TOOL_CALLS,
+}
+# What an image begins with, by its kind: the API gives its bytes alone.
+_IMAGES = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"RIFF", "image/webp"), (b"GIF8", "image/gif"))
 _METADATA = (
     *("created_at", "done_reason", "remote_model", "remote_host", "logprobs"),
     *("total_duration", "load_duration", "prompt_eval_duration", "eval_duration"),  # nanoseconds
 )
 # What a reply, or a piece of one, raises here when it has not the shape that the API promises.
-WRONG_SHAPE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+WRONG_SHAPE = (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
+_MOST_COUNTED = 10**12  # tokens of one reply: beyond it, a number is no count
 
 
 # ---- the request ----
 
 
-def request_body(request: Request, model: str, learned: Container[str] = ()) -> tuple[Json, Warnings]:
+def request_body(
+    request: Request, model: str, learned: Container[str] = (), adaptations: Collection[str] = ()
+) -> tuple[Json, Warnings]:
     """Return a request as the API wants it, and what was left out of it.
 
     Args:
         request: what to ask.
         model: the model to ask.
         learned: full names of models that were seen to think.
+        adaptations: how the request is adapted to what the model refused.
 
     Raises:
         InvalidRequest: nothing is left to send, or options["ollama"] cannot be merged.
@@ -85,7 +98,7 @@ def request_body(request: Request, model: str, learned: Container[str] = ()) -> 
         body["options"] = settings
     if level := least_thinking(request, model, body.get("think")):
         body["think"] = level
-    return body, warnings
+    return body, warnings + adapt(body, adaptations, request, own_options(request))
 
 
 def thinking_room(request: Request, model: str, learned: Container[str] = ()) -> int:
@@ -120,7 +133,23 @@ def _messages(messages: Iterable[Message]) -> list[Json]:
         turn = _turn(message)
         if turn is not None:
             written.append(turn)
-    return written
+    return _in_order_of_calls(written)
+
+
+def _in_order_of_calls(written: list[Json]) -> list[Json]:
+    """Return the messages with each turn's results in the order of its calls, by which templates tell them apart."""
+    ordered: list[Json] = []
+    places: dict[str, int] = {}
+    results: list[Json] = []
+    for turn in [*written, {"role": "end"}]:
+        if turn["role"] == "tool":
+            results.append(turn)
+            continue
+        ordered += sorted(results, key=lambda result: places.get(result["tool_call_id"], len(places)))
+        ordered.append(turn)
+        places = {call["id"]: place for place, call in enumerate(turn.get("tool_calls", ()))}
+        results = []
+    return ordered[:-1]
 
 
 def _turn(message: Message) -> Json | None:
@@ -275,12 +304,17 @@ def _response(
         raise failure_of_reply(200, headers, body)
     if not isinstance(body, Mapping) or body.get("done") is not True:
         raise MalformedResponse(f"expected an answer that is done, found {excerpt(body)}", status=200)
-    parts = _parts(body["message"], CallNames(request))
+    message = message_of(body)
+    parts = _parts(message, CallNames(request))
     text = "".join(part.text for part in parts if isinstance(part, Text))
     called = any(isinstance(part, ToolCall) for part in parts)
-    usage = _usage(body)
-    ending = Ending(request, own_options(request), sent, body, usage, given)
-    if not text.strip() and not called:
+    usage = usage_of(body)
+    failure = failure_of_done_reason(body.get("done_reason"))
+    if failure is not None:
+        failure.usage = usage
+        raise failure
+    ending = Ending(request, own_options(request), sent, {**body, "message": message}, usage or Usage(), given)
+    if not text.strip() and not called and not any(isinstance(part, Image) for part in parts):
         raise empty_response(ending)
     finish_reason = _FINISH_REASONS.get(str(body.get("done_reason")), FinishReason.UNKNOWN)
     if called and finish_reason is FinishReason.STOP:
@@ -307,12 +341,36 @@ def _parts(message: Mapping[str, Any], names: CallNames) -> tuple[Part, ...]:
         parts.append(Thinking(checked(thinking), {PROVIDER: {"thinking": thinking}}))
     if content := message.get("content"):
         parts.append(Text(checked(content)))
+    parts += [_image(checked(encoded)) for encoded in message.get("images") or ()]
     parts += [
         ToolCall(id=names(call.get("id"), name), name=name, arguments=arguments_of(call))
         for call in message.get("tool_calls") or ()
         for name in (checked(call["function"]["name"]),)
     ]
     return tuple(parts)
+
+
+def _image(encoded: str) -> Image:
+    try:
+        data = base64.b64decode(encoded, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"an image is not in base64: {error}") from None
+    kind = next((kind for start, kind in _IMAGES if data.startswith(start)), "application/octet-stream")
+    return Image(data=data, media_type=kind)
+
+
+def message_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the message of a reply, or of a piece of one; the last piece may come without any.
+
+    Raises:
+        KeyError: it has none.
+        TypeError: it is no object.
+    """
+    is_last = body.get("done") is True and "response" not in body
+    message = (body.get("message") or {}) if is_last else body["message"]
+    if not isinstance(message, Mapping):
+        raise TypeError(f"message {message!r:.50} is no object")
+    return message
 
 
 def thought_in(body: Any) -> bool:
@@ -340,17 +398,29 @@ def arguments_of(call: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     function = call["function"]
     arguments = function.get("arguments")
-    if not isinstance(arguments or {}, Mapping):
+    if isinstance(arguments, str):  # of servers that stand in for Ollama
+        arguments = read_json(arguments) if arguments else None
+    if arguments is None:
+        return {}
+    if not isinstance(arguments, Mapping):
         raise TypeError(f"arguments of {checked(function['name'])} are not an object")
-    return arguments or {}
+    return arguments
 
 
-def _usage(body: Mapping[str, Any]) -> Usage:
+def usage_of(body: Mapping[str, Any]) -> Usage | None:
+    """Return what was counted; None where that was not told. The server leaves out a count that is 0."""
+    read, written = (_count(body, name) for name in ("prompt_eval_count", "eval_count"))
+    if read is None or written is None or not ("prompt_eval_count" in body or "eval_count" in body):
+        return None
     return Usage(
-        input_tokens=int(body.get("prompt_eval_count") or 0),
-        output_tokens=int(body.get("eval_count") or 0),
-        cache_read_tokens=int(body.get("prompt_eval_cached_count") or 0),
+        input_tokens=read, output_tokens=written, cache_read_tokens=_count(body, "prompt_eval_cached_count") or 0
     )
+
+
+def _count(body: Mapping[str, Any], name: str) -> int | None:
+    value = body.get(name, 0)
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_COUNTED
+    return value if is_count else None
 
 
 # ---- the server's lists of models ----
