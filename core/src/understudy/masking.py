@@ -8,6 +8,7 @@ _secrets: set[str] = set()
 _KEY_SHAPES = re.compile(
     r"\b(?:sk-[A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{10,}|AQ\.[A-Za-z0-9_-]{10,}|ya29\.[A-Za-z0-9_.-]+)"
     r"|(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{8,}"
+    r"|(?<=://)[^/?#@\s]+(?=@)"  # the name and the password in an address, however short
 )
 
 

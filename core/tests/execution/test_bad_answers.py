@@ -26,6 +26,7 @@ from understudy.errors import (
     ResponseRejected,
 )
 from understudy.extras import json_schema
+from understudy.messages import File, Image
 
 every_way = pytest.mark.parametrize("how", WAYS)
 every_stream = pytest.mark.parametrize("how", STREAMS)
@@ -62,7 +63,7 @@ def ask_both(how, first, second="fine", policy=HELD, extensions=(), **options):
 def test_an_empty_answer_is_none(how, line):
     _, failure = ask_both(how, line)
     assert type(failure) is EmptyResponse
-    assert failure.message == "expected text or a tool call, found nothing"
+    assert failure.message == "expected text, a picture, a file or a tool call, found nothing"
 
 
 @every_way
@@ -361,3 +362,11 @@ def test_within_the_buffer_a_refusal_is_not_seen_and_behind_it_is(how):
         response = stage.ask(how, validator=returning(False))
         assert stage.text == seen
         assert (response is None) == (seen != "fine")
+
+
+@every_way
+@pytest.mark.parametrize("part", [Image(data=b"\x89PNG", media_type="image/png"), File(url="https://a/b.pdf")])
+def test_a_picture_or_a_file_is_an_answer_without_any_text(how, part):
+    response = stage_of(answer("", parts=(part,))).ask(how)
+    assert record(response) == [("a", "succeeded")]
+    assert response.parts == (part,)

@@ -154,7 +154,7 @@ def test_fields_that_are_none_stand_for_nothing(how):
         ({"parts": 5}, "expected parts as a tuple, found int"),
         ({"warnings": "none"}, "expected warnings as a tuple, found str"),
         ({"content": b"bytes"}, "expected content as a text, found bytes"),
-        ({"content": "", "parts": None}, "expected text or a tool call, found nothing"),
+        ({"content": "", "parts": None}, "expected text, a picture, a file or a tool call, found nothing"),
     ],
 )
 def test_other_fields_of_a_wrong_type_are_malformed(how, fields, words):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from understudy.classify import failure_of
 from understudy.errors import EmptyResponse, Failure, MalformedResponse, ResponseRejected, Scope
-from understudy.messages import Request, place_of_half
+from understudy.messages import File, Image, Request, ToolCall, place_of_half
 from understudy.provider import structured_output, without_warning_of_default
 from understudy.response import FinishReason, LLMResponse, ResponseWarning
 from understudy.usage import Usage
@@ -35,6 +35,7 @@ _FIELDS: tuple[tuple[str, Any, str, Callable[[], Any]], ...] = (  # name, kinds,
     ("parts", (tuple, list), "a tuple", tuple),
     ("warnings", (tuple, list), "a tuple", tuple),
 )
+_ANSWERS = (ToolCall, Image, File)  # parts that are an answer without any text
 _COUNTS = tuple(field.name for field in fields(Usage))
 _OWN = (Scope.TARGET, Scope.REQUEST, Scope.CANCELLED)  # what a caller's own check may raise
 
@@ -112,9 +113,11 @@ def check_answer(
 
 def _check_ending(response: LLMResponse, policy: Policy) -> None:
     cut = response.finish_reason == FinishReason.LENGTH
-    nothing = not response.content.strip() and not response.tool_calls
+    nothing = not response.content.strip() and not any(isinstance(part, _ANSWERS) for part in response.parts)
     if nothing and response.finish_reason != FinishReason.PAUSED:  # a paused turn goes on from its parts
-        words = "expected text or a tool call, found nothing" + (", cut by max_tokens" if cut else "")
+        words = "expected text, a picture, a file or a tool call, found nothing" + (
+            ", cut by max_tokens" if cut else ""
+        )
         raise EmptyResponse(words, request_id=response.request_id)
     if cut and policy.switch_on_length:
         words = "expected a whole answer, found one cut at max_tokens"
