@@ -63,7 +63,7 @@ def test_a_table_of_understudy_toml_is_an_account_of_its_own(tmp_path: Path) -> 
     (tmp_path / "understudy.toml").write_text(
         '[providers.groq]\nuses = "openai"\nbase_url = "https://api.groq.example/v1"\napi_key_env = "GROQ_API_KEY"\n'
     )
-    keys = {"OPENAI_API_KEY": "secret-key-one", "GROQ_API_KEY": "secret-key-one"}
+    keys = {"OPENAI_API_KEY": "secret-key-one", "GROQ_API_KEY": "secret-key-one", "LLM_TRUSTED_FOLDERS": str(tmp_path)}
     settings = Settings(environment=keys, directory=tmp_path)
     make = import_module("understudy_openai").understudy_provider
     own, groq = make(settings).credential, make(settings.for_provider("groq")).credential

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from dataclasses import dataclass
 
-from understudy import Settings
+from understudy import ConfigurationError, Settings
 from understudy_gemini.models import DEFAULT_MODEL, VERTEX, misplaced
 from understudy_toolkit.account import Account, read_account
 
@@ -70,18 +71,25 @@ class Connection:
         """Read the way to Vertex AI, which only the SDK can go: it signs in with an identity of Google Cloud.
 
         Raises:
-            ConfigurationError: the URL is malformed.
+            ConfigurationError: the URL or the location is malformed, or the URL is trusted less than the credentials.
         """
+        refusal = _refusal(settings.for_account())
+        settings = settings.for_account()
         project = settings.get("GOOGLE_CLOUD_PROJECT")
-        location, variable, _ = settings.find(*_LOCATIONS) or ("global", _LOCATIONS[0], "")
-        file = settings.get("GOOGLE_APPLICATION_CREDENTIALS")
+        location, variable, origin = settings.find(*_LOCATIONS) or ("global", _LOCATIONS[0], "")
+        if not re.fullmatch("[a-z0-9-]+", location):  # it becomes a part of the host that gets Google's token
+            raise ConfigurationError(
+                f"{variable} in {origin}: expected a location such as europe-west1, found another form"
+            )
+        named = "GOOGLE_APPLICATION_CREDENTIALS"
+        file = settings.get(named) if refusal else settings.credentials_file(named)
         default = _vertex_url(location)
         base_url = settings.base_url("VERTEX_BASE_URL", "GOOGLE_VERTEX_BASE_URL", default=default)
         account = Account(
             base_url=base_url,
             model=settings.model("VERTEX_MODEL", default=DEFAULT_MODEL),
             credential=_account(project, location, file) + settings.credential(None, base_url, default=default),
-            missing=_refusal(settings) or (None if project else settings.missing("GOOGLE_CLOUD_PROJECT")),
+            missing=refusal or (None if project else settings.missing("GOOGLE_CLOUD_PROJECT")),
             is_vendor=base_url == default,
         )
         return cls(
