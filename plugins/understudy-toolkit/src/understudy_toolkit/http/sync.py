@@ -147,6 +147,7 @@ class HttpReply:
     def close(self) -> None:
         """End the reply; what was not read to its end closes its connection."""
         wire, self._wire = self._wire, None
+        self._response.close()  # else the garbage collector would, perhaps after what it reads from
         if wire is not None:
             wire.close()
 
@@ -176,9 +177,14 @@ def _begin(wire: Wire, method: str) -> HTTPResponse:
     """Read the head of a response; those that only say that another will come are passed over."""
     while True:
         response = HTTPResponse(wire, method=method)  # type: ignore[arg-type]  # it has what is needed of a socket
-        response.begin()
+        try:
+            response.begin()
+        except BaseException:
+            response.close()
+            raise
         if response.status >= 200:
             return response
+        response.close()
 
 
 def _raise(error: OSError | HTTPException, words: str) -> NoReturn:
