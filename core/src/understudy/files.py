@@ -64,8 +64,8 @@ def read_file(file: Path, *, trusted: bool = False) -> bytes:
                 raise ConfigurationError(f"{file}: expected a file, found something else; remove it")
             if not trusted and (who := _find_writer(file, status)):
                 raise ForeignFile(
-                    f"{file} is not read: expected a file that you alone can write, found one that {who}; or, if you "
-                    f"trust them, set LLM_TRUSTED_FOLDERS={file.parent} in the environment"
+                    f"{file} is not read: expected a file that you alone can write, found one that {who}, or, if you "
+                    f"trust whoever writes there, set LLM_TRUSTED_FOLDERS={file.parent} in the environment"
                 )
             data = opened.read(MOST_BYTES + 1)
     except OSError as error:
@@ -81,11 +81,11 @@ def _find_writer(file: Path, status: os.stat_result) -> str:
         return ""
     for owner in (status.st_uid, os.lstat(file).st_uid):  # of the file, and of a link to it
         if owner not in (0, os.geteuid()):
-            return f"the user {owner} owns (chown {os.geteuid()} {file})"
+            return f"the user {owner} owns; chown {os.geteuid()} {file}"
     if status.st_mode & stat.S_IWOTH:
-        return f"everybody can write (chmod o-w {file})"
+        return f"everybody can write; chmod o-w {file}"
     if status.st_mode & stat.S_IWGRP and not _is_of_one(status.st_gid, status.st_uid):
-        return f"the group {status.st_gid} can write (chmod g-w {file})"
+        return f"the group {status.st_gid} can write; chmod g-w {file}"
     return ""
 
 

@@ -52,10 +52,10 @@ def link_for(file: Path) -> None:
 
 
 WAYS = [
-    pytest.param(give_away, "the user 65534 owns (chown ", marks=root),
-    pytest.param(let_a_group_write, "the group 65534 can write (chmod g-w ", marks=root),
-    pytest.param(link_for, "the user 65534 owns (chown ", marks=root),
-    pytest.param(let_all_write, "everybody can write (chmod o-w ", marks=posix),
+    pytest.param(give_away, "the user 65534 owns; chown ", marks=root),
+    pytest.param(let_a_group_write, "the group 65534 can write; chmod g-w ", marks=root),
+    pytest.param(link_for, "the user 65534 owns; chown ", marks=root),
+    pytest.param(let_all_write, "everybody can write; chmod o-w ", marks=posix),
 ]
 
 
@@ -74,7 +74,9 @@ def test_what_others_own_or_can_write_is_passed_over_with_one_warning(
     assert [record.getMessage() for record in caplog.records] == list(found.passed_over) == list(again.passed_over)
     for file, said in zip((env, tables), found.passed_over, strict=True):
         assert said.startswith(f"{file} is not read: expected a file that you alone can write, found one that {why}")
-        assert said.endswith(f"or, if you trust them, set LLM_TRUSTED_FOLDERS={tmp_path} in the environment")
+        assert said.endswith(
+            f"or, if you trust whoever writes there, set LLM_TRUSTED_FOLDERS={tmp_path} in the environment"
+        )
     trusting = Settings(environment={"LLM_TRUSTED_FOLDERS": str(tmp_path)}, directory=project)
     assert (trusting.get("ANTHROPIC_BASE_URL"), list(trusting.tables), trusting.passed_over) == (URL, ["polly"], ())
 

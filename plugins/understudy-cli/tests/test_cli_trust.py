@@ -236,3 +236,63 @@ def test_a_table_that_is_not_understood_is_a_sentence_and_a_problem(understudy: 
     doctor, providers = understudy.together(("doctor", "--json"), ("providers",))
     assert "found 'use'; did you mean 'uses'?" in results(doctor)["understudy.toml"][1]
     assert (providers.returncode, "did you mean 'uses'?" in providers.stderr) == (2, True)
+
+
+def test_doctor_tells_of_files_that_others_can_write_and_of_folders_that_are_trusted(understudy: Any) -> None:
+    file = understudy.write_env(PARROT_BASE_URL="https://stranger.example", HTTPS_PROXY="http://stranger.example:1")
+    tables = understudy.home / "understudy.toml"
+    tables.write_text('[providers.near]\nuses = "parrot"\nbase_url = "http://127.0.0.1:9"\napi_key_env = ""\n')
+    own = understudy("doctor", "--json", **KEY)
+    checks = json.loads(own.stdout)["checks"]
+    told = {one["what"]: (one["about"], one["result"]) for one in checks}
+    assert told[f"PARROT_BASE_URL in {file} says where prompts go"] == ("address", "warning")
+    assert told[f"HTTPS_PROXY in {file}: nothing reads a proxy from a file"] == ("address", "warning")
+    assert told[f"base_url in [providers.near] in {tables} says where prompts go"] == ("address", "ok")
+    file.chmod(0o666)
+    tables.chmod(0o622)
+    asked, open_to_all, trusted = understudy.together(
+        ("ask", "x", "-p", "parrot"), ("doctor", "--json"), ("lock",), **KEY
+    )
+    assert asked.stdout == "parrot heard: x\n"
+    assert asked.stderr.count("is not read: expected a file that you alone can write, found one that everybody") == 2
+    found = [one for one in json.loads(open_to_all.stdout)["checks"] if one["about"] in (".env", "understudy.toml")]
+    assert [(one["about"], one["result"]) for one in found] == [(".env", "problem"), ("understudy.toml", "problem")]
+    advice = f"or, if you trust whoever writes there, set LLM_TRUSTED_FOLDERS={understudy.home} in the environment"
+    assert [one["cure"] for one in found] == [f"chmod o-w {file}, {advice}", f"chmod o-w {tables}, {advice}"]
+    trusted = understudy("doctor", "--json", LLM_TRUSTED_FOLDERS=str(understudy.home), **KEY)
+    assert results(trusted)["trusted folder"][0] == "warning"
+    assert results(trusted)["address"][0] == "warning"
+    assert "is in force" in results(trusted)[".env"][1]
+
+
+def test_doctor_names_a_key_that_would_go_to_an_address_from_a_file(understudy: Any) -> None:
+    file = understudy.write_env(ANTHROPIC_BASE_URL="https://stranger.example", LLM_PRIMARY_PROVIDER="claude")
+    found = results(understudy("doctor", "--json", ANTHROPIC_API_KEY=SECRET))
+    assert found["primary"][0] == "problem"
+    said = f"ANTHROPIC_BASE_URL in {file} would get ANTHROPIC_API_KEY of the environment: set ANTHROPIC_BASE_URL in the"
+    assert said in found["primary"][1]
+
+
+def test_doctor_tells_of_code_at_the_start_of_python_that_no_package_has_brought(understudy: Any, wheels: Path) -> None:
+    stray = wheels / "stray.pth"
+    stray.write_text("import os; os.environ.get('EVERY_KEY')\n")
+    found = results(understudy("doctor", "--json"))
+    assert found["start of Python"] == (
+        "warning",
+        f"{stray} runs whenever Python starts, and no package says that it brought it: import os; "
+        "os.environ.get('EVERY_KEY')",
+    )
+
+
+def test_a_lock_that_others_can_write_is_a_problem_and_lets_nobody_load(understudy: Any, wheels: Path) -> None:
+    understudy("lock", "parrot")
+    lock = understudy.home / "understudy.lock"
+    lock.chmod(0o666)
+    asked, doctor, check = understudy.together(
+        ("ask", "x", "-p", "parrot"), ("doctor", "--json"), ("lock", "--check"), **KEY
+    )
+    said = f"{lock} is not read: expected a file that you alone can write"
+    assert (asked.returncode, said in asked.stderr) == (2, True)
+    assert results(doctor)["lock"][0] == "problem"
+    assert said in results(doctor)["lock"][1]
+    assert (check.returncode, said in check.stderr) == (2, True)

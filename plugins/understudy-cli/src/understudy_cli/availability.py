@@ -59,7 +59,8 @@ def settings_of_nobody(arguments: Mapping[str, str]) -> Iterator[Settings]:
     from understudy import Settings
 
     user = Settings()
-    trusted = {"LLM_TRUSTED_PLUGINS": user.get("LLM_TRUSTED_PLUGINS") or ""}
+    folders = ",".join(map(str, user.trusted_folders))
+    trusted = {"LLM_TRUSTED_PLUGINS": user.get("LLM_TRUSTED_PLUGINS") or "", "LLM_TRUSTED_FOLDERS": folders}
     with tempfile.TemporaryDirectory() as directory:
         Path(directory, ".env").touch()  # the search for `.env` and its like ends here
         Path(directory, "understudy.toml").touch()

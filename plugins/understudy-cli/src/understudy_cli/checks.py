@@ -12,9 +12,17 @@ from understudy import ChatProvider, ConfigurationError, LLMFactory, Policy, Set
 from understudy.discovery import load_extensions
 from understudy.discovery.packages import source_of
 from understudy.errors import PluginError
+from understudy.files import read_file
 from understudy_cli.availability import PRIMARY, Found, look, read_route, settings_of_nobody
 
-OURS = ("LLM_PRIMARY_PROVIDER", "LLM_FALLBACK_PROVIDERS", "LLM_POLICY", "LLM_EXTENSIONS", "LLM_TRUSTED_PLUGINS")
+OURS = (
+    "LLM_PRIMARY_PROVIDER",
+    "LLM_FALLBACK_PROVIDERS",
+    "LLM_POLICY",
+    "LLM_EXTENSIONS",
+    "LLM_TRUSTED_PLUGINS",
+    "LLM_TRUSTED_FOLDERS",
+)
 KEYS = (
     "GOOGLE_API_KEY",
     "GEMINI_API_KEY",
@@ -71,7 +79,8 @@ class Surroundings:
             ConfigurationError: the `.env` file cannot be read.
         """
         settings = Settings(environment=environment)
-        text = settings.env_file.read_text("utf-8-sig") if settings.env_file else ""
+        file = settings.env_file
+        text = read_file(file, trusted=settings.trusts(file)).decode("utf-8-sig") if file else ""
         in_file = re.findall(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*=", text, re.MULTILINE)
         with settings_of_nobody({}) as nobody:
             reasons = [one.reason for one in look(nobody, [stop.partition(":")[0] for stop in read_route(settings)])]
@@ -87,17 +96,44 @@ class Surroundings:
 
 def check_files(around: Surroundings) -> Iterator[Finding]:
     """Which `.env` and which `understudy.toml` are in force, and what in `.env` cannot be parsed."""
-    file, tables = around.settings.env_file, around.settings.tables
-    if file is None:
+    settings = around.settings
+    file, tables = settings.env_file, settings.tables
+    for why in settings.passed_over:
+        what, _, cure = why.partition("; ")
+        name = "understudy.toml" if "understudy.toml is not read" in what else ".env"
+        yield Finding(name, False, what, cure)
+    for folder in sorted(settings.trusted_folders):
+        what = (
+            f"LLM_TRUSTED_FOLDERS trusts {folder}: files there may send your keys to any address, and so may who writes"
+        )
+        yield Finding(
+            "trusted folder", None if folder.is_dir() else False, what, "see that nobody else can write there"
+        )
+    if file is None and not any(".env is not read" in why for why in settings.passed_over):
         yield Finding(".env", True, "there is none in this directory or above it: the environment alone counts")
-    else:
+    elif file is not None:
         yield Finding(".env", True, f"{file} is in force, below the environment")
-    for line in around.settings.env_faults:
+    for line in settings.env_faults:
         cure = "write NAME=value there; quotes around the value must be closed"
         yield Finding(".env", False, f"{file}, line {line}: it cannot be parsed, and is passed over", cure)
-    if around.settings.config_file is not None:
+    if settings.config_file is not None:
         names = ", ".join(tables) or "nobody"
-        yield Finding("understudy.toml", True, f"{around.settings.config_file} is in force, and names {names}")
+        yield Finding("understudy.toml", True, f"{settings.config_file} is in force, and names {names}")
+
+
+def check_addresses(around: Surroundings) -> Iterator[Finding]:
+    """Which addresses come from files, since whoever writes there decides where prompts go."""
+    settings = around.settings
+    for name in sorted(around.in_file):
+        found = settings.find(name) if name.endswith(("_BASE_URL", "_API_URL", "_HOST")) else None
+        if found is not None and found[2] == str(settings.env_file):
+            yield Finding("address", None, f"{name} in {found[2]} says where prompts go", "see that it is yours")
+        if name.lower() in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+            cure = "set it in the environment, if it is meant"
+            yield Finding("address", None, f"{name} in {settings.env_file}: nothing reads a proxy from a file", cure)
+    for table in settings.tables.values():
+        if table.base_url is not None:
+            yield Finding("address", True, f"base_url in {table.origin} says where prompts go")
 
 
 def check_names(around: Surroundings) -> Iterator[Finding]:
@@ -122,7 +158,7 @@ def check_names(around: Surroundings) -> Iterator[Finding]:
 def check_keys(around: Surroundings) -> Iterator[Finding]:
     """Which keys are set, and where; never their values."""
     settings, any_key = around.settings, False
-    alone = Settings(environment={}) if settings.env_file else None
+    alone = files_alone(settings) if settings.env_file else None
     for name in around.key_names:
         try:
             key = settings.secret(name)
@@ -143,6 +179,12 @@ def check_keys(around: Surroundings) -> Iterator[Finding]:
     if not any_key:
         cure = "without one, understudy demo and understudy sandbox still work"
         yield Finding("key", None, "no vendor's key is set", cure)
+
+
+def files_alone(settings: Settings) -> Settings:
+    """Read the files that are in force without anything else."""
+    folders = ",".join(map(str, settings.trusted_folders))
+    return Settings({"LLM_TRUSTED_FOLDERS": folders}, environment={})
 
 
 def check_providers(around: Surroundings) -> Iterator[Finding]:

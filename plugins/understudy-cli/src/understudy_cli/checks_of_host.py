@@ -9,8 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from understudy import Settings
-from understudy_cli.checks import Finding, Surroundings
+from understudy_cli.checks import Finding, Surroundings, files_alone
 
 PATIENCE = 5.0  # seconds for a git that hangs, for example on a network drive
 
@@ -25,7 +24,7 @@ def check_secrecy(around: Surroundings) -> Iterator[Finding]:
     file = around.settings.env_file
     if file is None:
         return
-    alone = Settings(environment={}, directory=file.parent)
+    alone = files_alone(around.settings)
     if not any(alone.find(name) for name in around.key_names):
         return
     mode = file.stat().st_mode & 0o777

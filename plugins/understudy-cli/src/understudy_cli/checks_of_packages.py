@@ -109,6 +109,16 @@ def check_start(installed: Mapping[str, metadata.Distribution], plugins: list[st
                 if file.name.endswith("-nspkg.pth") and code.startswith("import sys, types, os;"):
                     cure = "the usual line of an old package that shares a name such as google: nothing to do"
                 yield Finding("start of Python", False if name in plugins else None, what, cure)
+    owned = {str(file.locate()) for one in installed.values() for file in one.files or () if len(file.parts) == 1}
+    for folder in {str(one.locate_file("")) for one in installed.values()}:
+        for path in sorted(Path(folder).glob("*.pth")):
+            code = _find_code(path.name, path)
+            if code is not None and str(path) not in owned:
+                harmless = False
+                what = f"{path} runs whenever Python starts, and no package says that it brought it: {code}"
+                yield Finding(
+                    "start of Python", None, what, "read it; unless you know it, remove it, and make new keys"
+                )
     if harmless:
         what = "no plugin brought a .pth file with code, and nothing that they need did"
         yield Finding("start of Python", True, what)
@@ -136,7 +146,7 @@ def check_trust(around: Surroundings) -> Iterator[Finding]:
     if file is None:
         return
     try:
-        lock = PluginLock.read(file)
+        lock = PluginLock.read(file, trusted=around.settings.trusts(file))
     except ConfigurationError as error:
         yield Finding("lock", False, str(error))
         return

@@ -62,6 +62,7 @@ def _examine(online: bool) -> list[Finding]:
         checks.check_files,
         checks_of_host.check_secrecy,
         checks_of_packages.check_trust,
+        checks.check_addresses,
         checks.check_names,
         checks.check_keys,
         checks.check_providers,

@@ -45,7 +45,7 @@ def lock(
         if not file.is_file():
             named = "" if str(file) == FILE else f" --file {shlex.quote(str(file))}"
             output.fail(f"{file}: there is no lock to compare with; `understudy lock{named}` writes one", output.USAGE)
-        _check(file, PluginLock.read(file), settings)
+        _check(file, PluginLock.read(file, trusted=settings.trusts(file.resolve())), settings)
         return
     wanted = [*(names or ()), *(_read_route(settings) if route else ())]
     made = PluginLock.of_installed(_find_distributions(wanted) if names or route else None)
