@@ -232,9 +232,10 @@ class WatchedSettings(Settings):
     """Settings with nothing in them, which remember what a provider looks for, and what it cannot do without."""
 
     def __init__(self) -> None:
-        super().__init__(environment={}, directory="/")
         self.looked_for: list[str] = []
         self.needed: tuple[str, ...] = ()
+        super().__init__(environment={}, directory="/")
+        self.looked_for.clear()  # of what it looks for itself
 
     def find(self, *names: str) -> tuple[str, str, str] | None:
         self.looked_for += names
