@@ -284,7 +284,11 @@ class Request:
             for part in turn.parts:
                 odd = odd or type(part) is not Text or not part.text.isascii()
         for name in _TEXTS if odd else _TEXTS[1:]:
-            if (value := getattr(self, name)) and (place := place_of_half(value)):
+            try:
+                place = (value := getattr(self, name)) and place_of_half(value)
+            except RecursionError:
+                raise ValueError(f"expected {name} that can be sent, found lists and objects nested too deep") from None
+            if place:
                 raise ValueError(
                     f"expected whole characters in {name}, found half of a surrogate pair in {name}{place}: "
                     "cut texts between characters, or clean them first: text.encode('utf-8', 'replace').decode()"

@@ -72,6 +72,15 @@ def test_a_request_made_by_hand_is_checked_too():
         Request(messages=(Message.user(HIGH),))
 
 
+def test_options_that_have_no_end_are_told_before_anything_is_sent():
+    circle = {}
+    circle["again"] = [circle]
+    stage = Stage(Player("a"))
+    with pytest.raises(ValueError, match="expected options that can be sent, found lists and objects nested too deep"):
+        stage.ask(options={"a": circle})
+    assert stage.players[0].requests == []
+
+
 @pytest.mark.parametrize("how", WAYS)
 def test_no_half_is_left_in_an_answer_so_that_the_next_turn_goes_on(how):
     parts = (

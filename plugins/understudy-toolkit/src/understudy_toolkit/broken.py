@@ -1,6 +1,6 @@
 """A piece in the middle of a stream that cannot be read: passed over only with proof that nothing is missing.
 
-docs/decisions/0047-a-broken-chunk-is-passed-over-only-with-proof.md. Nothing is sent or read here.
+Half an answer must not look like a whole one. Nothing is sent or read here.
 """
 
 from __future__ import annotations
