@@ -63,7 +63,8 @@ def fit_parameters(parameters: Mapping[str, Any]) -> tuple[Json, tuple[str, ...]
     for name in lost:
         for variant in parameters[name] if isinstance(parameters[name], list) else ():
             if isinstance(variant, Mapping) and isinstance(variant.get("properties"), Mapping):
-                fitted["properties"] = {**variant["properties"], **fitted.get("properties", {})}
+                own = fitted.get("properties")
+                fitted["properties"] = {**variant["properties"], **(own if isinstance(own, Mapping) else {})}
     return fitted, lost
 
 

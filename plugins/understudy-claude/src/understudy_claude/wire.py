@@ -145,6 +145,8 @@ def _add_schema(body: Json, schema: Mapping[str, Any], *, in_text: bool) -> Warn
         fitted, lost = fit_schema(schema)
     except NotSent as cannot:
         in_text, why = True, str(cannot)
+    except (AttributeError, TypeError):
+        in_text, why = True, "it is not written as a JSON schema is"
     if in_text:
         body["system"] = "\n\n".join(filter(None, (body.get("system"), in_words(schema))))
         words = f"the schema was given in words alone, which a model may not follow: {why}"
