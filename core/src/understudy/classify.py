@@ -202,7 +202,8 @@ def classify_text(text: str, *, os_error: bool = False) -> Failure:
 def parse_retry_after(headers: Mapping[str, str]) -> float | None:
     """Read when the vendor says to come back, from `retry-after-ms` and `retry-after`, else from the headers of limits.
 
-    Those are `x-ratelimit-reset` with any ending, read only where `x-ratelimit-remaining` with that ending is 0.
+    Those are `x-ratelimit-reset` with any ending, read only where `x-ratelimit-remaining` with that ending is 0; a
+    reset of 0 says nothing.
 
     Args:
         headers: the reply's headers, their names in any case.
@@ -216,7 +217,7 @@ def parse_retry_after(headers: Mapping[str, str]) -> float | None:
     hints = [_seconds(lower.get("retry-after-ms"), 1000), read_reset(lower.get("retry-after"), date)]
     if hints == [None, None]:
         spent = [name for name, left in lower.items() if "ratelimit-remaining" in name and _seconds(left, 1) == 0]
-        hints = [read_reset(lower.get(name.replace("remaining", "reset")), date) for name in spent]
+        hints = [read_reset(lower.get(name.replace("remaining", "reset")), date) or None for name in spent]
     return max((hint for hint in hints if hint is not None), default=None)
 
 

@@ -41,7 +41,7 @@ FAILURES: dict[str, tuple[int, type[Failure], dict[str, Any]]] = {
     ),
     RUBY + "real_error_scenarios_gemini_gemini-2_5-flash_handles_context_length_exceeded_errors.json": (
         *(0, RateLimited),
-        {"status": 429, "code": "RESOURCE_EXHAUSTED", "retry_after": 48.0},
+        {"status": 429, "code": "RESOURCE_EXHAUSTED", "retry_after": 48.939935699},
     ),
     AI + "file_search_tool@c6767e95.json": (3, Overloaded, {"status": 503, "code": "UNAVAILABLE"}),
     AI + "safety_settings.json": (0, ContentBlocked, {"status": 200, "code": "SAFETY"}),
