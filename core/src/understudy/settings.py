@@ -276,18 +276,20 @@ class Settings:
         for key, address in itertools.product(keys, addresses):
             if key.rank >= address.rank or is_at_home(key.name, address.value):
                 continue
-            ways = [] if address.name == "base_url" else [f"{address.name} in {key.origin}, too"]
-            raise ConfigurationError(
-                f"{address.name} in {address.origin} would get {key.name} of {key.origin}: set "
-                f"{' or '.join([*ways, *self._unlock(address)])}; a key goes to no address from a place that is "
-                "trusted less than the key's own"
+            of_table = address.name == "base_url"
+            file = self.config_file if of_table else self.env_file
+            where = address.origin.replace(str(file), file.name) if file else address.origin
+            ways = [] if of_table else [f"that in {key.origin} too"]
+            if file is not None and address.rank == _FILES:
+                ways.append(self._trusting(file))
+            raise ConfigurationError(  # short, since a record shows the beginning
+                f"{key.name} of {key.origin} does not go to {address.name} of {where}: set {', or '.join(ways)}; "
+                "whoever changes a place that is trusted less would get it"
             )
 
-    def _unlock(self, found: _Found) -> list[str]:
-        """Say how what was found in a file can be allowed; nothing where it was in none."""
-        file = self.config_file if found.name in ("base_url", "api_key_env") else self.env_file
-        trusting = f"LLM_TRUSTED_FOLDERS={file and file.parent}, if you trust whoever writes there"
-        return [trusting] if found.rank == _FILES else []
+    @staticmethod
+    def _trusting(file: Path) -> str:
+        return f"LLM_TRUSTED_FOLDERS={file.parent} if you trust whoever writes there"
 
     def for_provider(self, name: str) -> Settings:
         """Return these settings as the provider of that name sees them: with its table, where it has one."""
@@ -352,7 +354,7 @@ class Settings:
             raise ConfigurationError(
                 f"api_key_env in {table.origin}: expected {' or '.join(own)}, found {found.name!r} of {found.origin}, "
                 "of which a file may not send just any variable; rename it, or set "
-                + "".join(self._unlock(_Found("", "api_key_env", table.origin, _FILES)))
+                + self._trusting(self.config_file or Path())
             )
         return self.secret(table.api_key_env)
 

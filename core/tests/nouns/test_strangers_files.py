@@ -182,10 +182,13 @@ def test_a_key_goes_to_no_address_from_a_place_that_is_trusted_less(
         return
     with pytest.raises(ConfigurationError) as caught:
         read(settings, key_first)
-    origin = str(project / ".env") if address == ".env" else address
-    said = f"ANTHROPIC_BASE_URL in {origin} would get ANTHROPIC_API_KEY of {key}: set ANTHROPIC_BASE_URL in {key}, too"
-    assert str(caught.value).startswith(said)
-    assert (f" or LLM_TRUSTED_FOLDERS={project}" in str(caught.value)) is (address == ".env")
+    ways = [f"that in {key} too"]
+    if address == ".env":
+        ways.append(f"LLM_TRUSTED_FOLDERS={project} if you trust whoever writes there")
+    assert str(caught.value) == (
+        f"ANTHROPIC_API_KEY of {key} does not go to ANTHROPIC_BASE_URL of {address}: set {', or '.join(ways)}; whoever "
+        "changes a place that is trusted less would get it"
+    )
     assert KEY not in str(caught.value)
 
 
@@ -218,7 +221,9 @@ def test_each_address_that_is_read_counts_and_each_key(project: Path) -> None:
     assert settings.url("ONE_URL") == "https://api.anthropic.com"
     assert settings.secret("OWN_KEY") is not None
     assert settings.secret("ANTHROPIC_API_KEY") is not None  # at home there
-    with pytest.raises(ConfigurationError, match="would get ANTHROPIC_API_KEY"):
+    with pytest.raises(
+        ConfigurationError, match=r"ANTHROPIC_API_KEY of the environment does not go to ANTHROPIC_BASE_URL of .env"
+    ):
         settings.url("ANTHROPIC_BASE_URL")
 
 
@@ -269,7 +274,7 @@ def test_a_table_names_no_variable_of_the_environment_but_its_own(variable: str,
     assert str(caught.value) == (
         f"api_key_env in [providers.polly] in {tables}: expected POLLY_API_KEY or OPENAI_API_KEY, found "
         "'AWS_SECRET_ACCESS_KEY' of the environment, of which a file may not send just any variable; rename it, or set "
-        f"LLM_TRUSTED_FOLDERS={project}, if you trust whoever writes there"
+        f"LLM_TRUSTED_FOLDERS={project} if you trust whoever writes there"
     )
     environment["LLM_TRUSTED_FOLDERS"] = str(project)
     assert Settings(environment=environment, directory=project).for_provider("polly").api_key("OPENAI_API_KEY")
@@ -287,7 +292,8 @@ def test_no_provider_of_ours_is_made_for_a_strangers_address(name: str, project:
     settings = Settings(environment={f"{prefix}_API_KEY": KEY}, directory=project)
     response = LLMFactory(name, [], settings=settings, extensions=[]).generate_content("secret")
     assert not response.success
-    assert f"{variable} in {project / '.env'} would get {prefix}_API_KEY of the env" in response.attempts[0].reason
+    said = f"{prefix}_API_KEY of the environment does not go to {variable} of .env: set that in the environment too, or"
+    assert f"{said} LLM_TRUSTED_FOLDERS=" in response.attempts[0].reason
 
 
 # ---- sizes and depths ----

@@ -266,10 +266,10 @@ def test_doctor_tells_of_files_that_others_can_write_and_of_folders_that_are_tru
 
 
 def test_doctor_names_a_key_that_would_go_to_an_address_from_a_file(understudy: Any) -> None:
-    file = understudy.write_env(ANTHROPIC_BASE_URL="https://stranger.example", LLM_PRIMARY_PROVIDER="claude")
+    understudy.write_env(ANTHROPIC_BASE_URL="https://stranger.example", LLM_PRIMARY_PROVIDER="claude")
     found = results(understudy("doctor", "--json", ANTHROPIC_API_KEY=SECRET))
     assert found["primary"][0] == "problem"
-    said = f"ANTHROPIC_BASE_URL in {file} would get ANTHROPIC_API_KEY of the environment: set ANTHROPIC_BASE_URL in the"
+    said = "ANTHROPIC_API_KEY of the environment does not go to ANTHROPIC_BASE_URL of .env: set that in the environment"
     assert said in found["primary"][1]
 
 
