@@ -39,7 +39,9 @@ def find_file(name: str, directory: Path, *, everywhere: bool = False) -> Path |
             file = folder / name
             if os.path.lexists(file) if everywhere else file.is_file():
                 return file
-            if not everywhere and (os.path.lexists(folder / ".git") or str(folder) == os.path.expanduser("~")):
+            if not everywhere and (
+                os.path.lexists(folder / ".git") or str(folder) == os.path.realpath(os.path.expanduser("~"))
+            ):
                 break
     except OSError:  # the directory was removed, or one above may not be entered
         pass
