@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -168,6 +169,14 @@ def test_certificates_that_cannot_be_read_are_told_by_their_variable(
 def test_what_does_not_concern_the_address_changes_nothing(
     name: str, lane: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    look_up = socket.getaddrinfo
+
+    def know_nobody(host: str, *arguments: Any, **more: Any) -> Any:
+        if host in (HOST, HOST.encode()):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return look_up(host, *arguments, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", know_nobody)  # name servers may take as long as they like
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         here = f"http://127.0.0.1:{taken.getsockname()[1]}"  # where nobody listens

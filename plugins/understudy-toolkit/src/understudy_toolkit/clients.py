@@ -127,12 +127,10 @@ class Clients(Generic[Client, AsyncClient]):
             self._close(client)
         if not of_loops:
             return
-        import asyncio
-
         for loop, kept in of_loops:
             if loop.is_running() or _on_event_loop():  # one thread cannot run two loops at once
                 with suppress(RuntimeError):  # it was closed meanwhile
-                    loop.call_soon_threadsafe(lambda loop=loop, kept=kept: asyncio.ensure_future(kept.end(), loop=loop))
+                    loop.call_soon_threadsafe(kept.end_soon)
             else:
                 loop.run_until_complete(kept.end())
 
@@ -164,6 +162,11 @@ class _Kept(Generic[AsyncClient]):
 
     async def end(self) -> None:
         await self._keeper.aclose()
+
+    def end_soon(self) -> None:
+        import asyncio
+
+        self._ending = asyncio.ensure_future(self.end())  # the loop holds only a weak reference
 
     async def _keep(self) -> AsyncGenerator[None, None]:
         try:
