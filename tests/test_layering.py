@@ -35,6 +35,7 @@ ROOMS = ("discovery", "explain", "health", "routing")
 BESIDES = {
     ("understudy.discovery.distributions", "InstalledProvider"),
     ("understudy.routing.adapters", "PlainProvider"),
+    ("understudy.concurrency.out_of_time", "next_by"),
     ("understudy.concurrency.threads", "in_thread"),
     ("understudy.concurrency.threads", "start"),
 }

@@ -233,9 +233,9 @@ class LLMFactory:
         return status_of(labels, self._route.providers, health, self._admission.latest)
 
     def warm_up(self) -> None:
-        """Import what the first call needs, to save it the time; for servers, at startup. Opens nothing."""
-        for provider in dict.fromkeys(self._route.providers):
-            provider.warm_up()
+        """Import what the first call needs, to save it the time; for servers, at startup. Opens and raises nothing."""
+        for target in self._route.targets:
+            self._admission.make_ready(target.position)  # what goes wrong, `get_provider_status` and the calls will say
 
     @property
     def route(self) -> tuple[tuple[Target, ChatProvider], ...]:

@@ -52,6 +52,18 @@ def test_it_is_imported_once_and_an_import_that_fails_is_for_the_attempt_to_tell
         assert stage.players[0].imported == 1
 
 
+def test_warming_up_raises_nothing_and_saves_the_first_call_the_import():
+    class Missing(Heavy):
+        def warm_up(self):
+            super().warm_up()
+            raise ModuleNotFoundError("No module named 'sdk'")
+
+    stage = Stage(Missing("a"), Heavy("b"), policy=NO_RETRY)
+    stage.factory.warm_up()
+    assert stage.ask("sync").success
+    assert [player.imported for player in stage.players] == [1, 1]
+
+
 @every_way
 def test_who_has_nothing_to_import_is_ready_at_once(how):
     stage = Stage(Player("a"), policy=NO_RETRY)
