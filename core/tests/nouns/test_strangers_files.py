@@ -296,6 +296,37 @@ def test_no_provider_of_ours_is_made_for_a_strangers_address(name: str, project:
     assert f"{said} LLM_TRUSTED_FOLDERS=" in response.attempts[0].reason
 
 
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (
+            "VERTEX_BASE_URL=https://stranger.example",
+            "credentials of this machine of the environment does not go to VERT",
+        ),
+        ("VERTEX_LOCATION=stranger.example/", "VERTEX_LOCATION in .*: expected a location such as europe-west1, found"),
+        ("GOOGLE_CLOUD_LOCATION=us@stranger.example/", "GOOGLE_CLOUD_LOCATION in .*: expected a location such as"),
+    ],
+)
+def test_a_token_of_google_goes_to_no_strangers_address(lines: str, said: str, project: Path) -> None:
+    (project / ".env").write_text(
+        f"{lines}\nGOOGLE_APPLICATION_CREDENTIALS=/home/user/adc.json\nGOOGLE_CLOUD_PROJECT=p\n"
+    )
+    vertex = pytest.importorskip("understudy_gemini.vertex")
+    with pytest.raises(ConfigurationError, match=said):
+        vertex.understudy_provider(Settings(environment={}, directory=project).for_provider("vertex"))
+
+
+@pytest.mark.parametrize("prefix", ["ANTHROPIC", "OPENAI"])
+def test_headers_that_an_sdk_takes_from_the_environment_are_keys(prefix: str, project: Path) -> None:
+    (project / ".env").write_text(f"{prefix}_BASE_URL={URL}\n{prefix}_API_KEY=key-of-the-file\n")
+    plugin = pytest.importorskip(f"understudy_{ {'ANTHROPIC': 'claude'}.get(prefix, 'openai') }")
+    environment = {f"{prefix}_CUSTOM_HEADERS": f"X-Gateway-Key: {KEY}"}
+    with pytest.raises(
+        ConfigurationError, match=f"{prefix}_CUSTOM_HEADERS of the environment does not go to {prefix}_BAS"
+    ):
+        plugin.understudy_provider(Settings(environment=environment, directory=project))
+
+
 # ---- sizes and depths ----
 
 
