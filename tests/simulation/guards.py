@@ -16,7 +16,7 @@ from simulation.world import History
 from understudy import errors
 from understudy.engine.call_state import CallState
 from understudy.engine.decision import _Run
-from understudy.execution import arguments, async_driver, attempt, call, outcomes, validation
+from understudy.execution import arguments, async_driver, attempt, outcomes, validation
 from understudy.execution.call import Execution
 from understudy.execution.hedging import Race
 from understudy.execution.stream_clocks import Clocks
@@ -121,7 +121,7 @@ GUARDS = (
     ),
     Guard("I4", async_driver, "_attempt", "CancelScope(command.timeout)", "CancelScope(1e6)", (41,)),
     Guard("I4", async_driver, "_whole", "min(clocks.patience(), until - clock())", "clocks.patience()", (34,)),
-    Guard("I4", async_driver, "_pieces", "CancelScope(delivery.patience())", "CancelScope(1e6)", (33,)),
+    Guard("I4", async_driver, "_pieces", "limit.seconds = delivery.patience()", "limit.seconds = 1e6", (33,)),
     Guard("I4", Delivery, "patience", "min(patience, self._deadline - now)", "patience", (34,)),
     Guard("I5", _Run, "_is_final", "failure.scope in (Scope.REQUEST, Scope.CANCELLED)", "False", (3,)),
     Guard("I5", _Run, "_is_final", "isinstance(failure, RequestRefused)", "False", (3,)),
@@ -129,7 +129,7 @@ GUARDS = (
     Guard("I7", errors, "conceal", 'text = text.replace(secret, "***")', "pass", (1,)),
     Guard("I7", outcomes, "_exhausted", 'logger.error("%s", error)', "pass", (1,)),
     Guard("I7", CallState, "note_skip", "if not state.tries:", "if True:", (34,)),
-    Guard("I8", validation, "_check", "nothing and ", "False and ", (33,)),
+    Guard("I8", validation, "_check_ending", "nothing and ", "False and ", (33,)),
     Guard("I9", arguments.Overrides, "policy_for", "(own, values, *map(type, values))", "own", (1,)),
     Guard("I10", RetryBudget, "withdraw", "self._left(now) < 1", "False", (105,)),
     Guard(
@@ -197,7 +197,7 @@ GUARDS = (
     Guard("times", Clocks, "hear", "if type(event) is Heartbeat:", "if False:", (34,)),
     Guard(
         "times",
-        call,
+        admission,
         "times_for",
         "first, idle = min(first, named), min(idle, named)",
         "pass",
@@ -205,8 +205,8 @@ GUARDS = (
         numbers(attempt_timeout=3.0),
     ),
     Guard("patience", Clocks, "hear", "self._heard = now", "pass", (43,)),
-    Guard("patience", call, "times_for", "_LEAST_FIRST_THINKING, _FIRST_THINKING", "_LEAST_FIRST, _FIRST", (35,)),
-    Guard("patience", call, "times_for", "least = _IDLE_THINKING if thinks else _IDLE", "least = _IDLE", (33,)),
+    Guard("patience", admission, "times_for", "_LEAST_FIRST_THINKING, _FIRST_THINKING", "_LEAST_FIRST, _FIRST", (35,)),
+    Guard("patience", admission, "times_for", "least = _IDLE_THINKING if thinks else _IDLE", "least = _IDLE", (33,)),
     Guard(
         "errors",
         async_driver,

@@ -55,7 +55,7 @@ PLACES: dict[str, tuple[str, ...]] = {
         *(f"plugins/understudy-{one}/tests/test_{one}_recordings.py::{RECORDED}" for one in VENDORS),
         *(f"plugins/understudy-{one}/tests/test_{one}_reply.py::test_other_shapes_are_malformed" for one in VENDORS),
         "plugins/understudy-gemini/tests/test_gemini_recordings.py::test_a_failure",
-        f"plugins/understudy-gemini/tests/test_gemini_reply.py::{FUZZED}",
+        f"plugins/understudy-gemini-wire/tests/test_gemini_wire_reply.py::{FUZZED}",
     ),
     "I20": (
         f"{SHARED}::check_i20",

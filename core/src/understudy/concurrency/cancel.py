@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
+from typing import Any
 
 from understudy.concurrency.out_of_time import OutOfTime
 
+HAIR = 0.001  # seconds by which a timer may be early
 GRACE = 0.04  # seconds for cleanup once the time is over: a call ends within 50 ms of its deadline
 
 
@@ -17,37 +19,61 @@ class CancelScope:
 
     Args:
         seconds: how long the block may take.
+        again: whether further blocks follow, each with `seconds` set anew: they share a timer, which is not stopped and
+            started for each of them. `close` stops it.
 
     Raises:
         OutOfTime: on leaving the block, it took longer.
     """
 
-    __slots__ = ("_before", "_cancels", "_handle", "_loop", "_seconds", "_task")
+    __slots__ = ("_again", "_before", "_cancels", "_due", "_loop", "_task", "_timer", "seconds")
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._cancels = 0
+    def __init__(self, seconds: float = 0.0, *, again: bool = False) -> None:
+        self.seconds = seconds
+        self._again = again
+        self._task: asyncio.Task[Any] | None = None  # while a block runs
+        self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> None:
-        task = asyncio.current_task()
+        self._task = task = asyncio.current_task()
         assert task is not None  # a coroutine is run by one
-        self._task = task
         self._before = task.cancelling()
-        self._loop = asyncio.get_running_loop()
-        self._handle = self._loop.call_later(self._seconds, self._cancel)
+        self._cancels = 0
+        self._loop = loop = task.get_loop()
+        self._due = due = loop.time() + self.seconds
+        timer = self._timer
+        if timer is None or timer.when() > due:
+            self.close()
+            self._timer = loop.call_at(due, self._expire)
 
-    def _cancel(self) -> None:
+    def _expire(self) -> None:
+        self._timer = None
+        if self._task is None:
+            return
+        if not self._cancels and self._due - self._loop.time() > HAIR:  # set for a block before this one
+            self._timer = self._loop.call_at(self._due, self._expire)
+            return
         self._cancels += 1
         self._task.cancel()
         if self._cancels == 1:
-            self._handle = self._loop.call_later(GRACE, self._cancel)
+            self._timer = self._loop.call_later(GRACE, self._expire)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._handle.cancel()
+        task, self._task = self._task, None
+        assert task is not None
+        if self._cancels or not self._again:
+            self.close()
+        if not self._cancels:
+            return
         for _ in range(self._cancels):
-            self._task.uncancel()
-        others_too = self._task.cancelling() > self._before
-        if self._cancels and not others_too and isinstance(error, Exception | asyncio.CancelledError):
+            task.uncancel()
+        if task.cancelling() <= self._before and isinstance(error, Exception | asyncio.CancelledError):
             raise OutOfTime from error
+
+    def close(self) -> None:
+        """Stop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -89,9 +89,11 @@ async def _whole(execution: Execution, command: Call, request: Request) -> Any:
     clock, clocks = execution.runtime.clock, attempt.clocks_of(execution, command.index)
     until = clock() + command.timeout
     source = execution.providers[command.index].astream(request)
+    limit = CancelScope(again=True)
     try:
         while True:
-            with CancelScope(max(min(clocks.patience(), until - clock()), 0.0)):
+            limit.seconds = max(min(clocks.patience(), until - clock()), 0.0)
+            with limit:
                 event = await anext(source, None)
             if event is None:
                 raise StreamInterrupted("the stream ended without its end marker")
@@ -100,6 +102,7 @@ async def _whole(execution: Execution, command: Call, request: Request) -> Any:
             if attempt.heard(execution, command.index, event):
                 await _aside(execution.aside.store, attempt.first_sign, execution, command.index)
     finally:
+        limit.close()
         await _close(execution, command, source)
 
 
@@ -173,6 +176,7 @@ async def _pieces(execution: Execution, command: Call) -> AsyncGenerator[StreamE
     source: Any = None
     delivery: Delivery | None = None
     rest: list[StreamEvent] = []
+    limit = CancelScope(again=True)
     try:
         request = await _aside(execution.aside.checks or execution.aside.listeners, attempt.prepare, execution, command)
         delivery = attempt.delivery_of(execution, command.index)
@@ -180,7 +184,8 @@ async def _pieces(execution: Execution, command: Call) -> AsyncGenerator[StreamE
         while True:
             task = asyncio.current_task()  # each piece may be asked for in another one
             cancelled = 0 if task is None else task.cancelling()
-            with CancelScope(delivery.patience()):
+            limit.seconds = delivery.patience()
+            with limit:
                 event = await anext(source, None)
             if event is None:
                 raise StreamInterrupted("the stream ended without its end marker")
@@ -199,6 +204,7 @@ async def _pieces(execution: Execution, command: Call) -> AsyncGenerator[StreamE
     except (Exception, asyncio.CancelledError) as error:
         outcome = attempt.failed(execution, command, _not_ours(error, task, cancelled), delivery)
     finally:
+        limit.close()
         await _close(execution, command, source)
     outcome = await _aside(execution.aside.store, attempt.record, execution, command, outcome, started, delivery)
     for given in rest:
