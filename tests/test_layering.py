@@ -123,7 +123,7 @@ def test_the_tests_have_what_the_extras_of_the_core_and_the_toolkit_ask_for() ->
     [
         ("os.environ", "settings.py"),
         ("os.getenv", "settings.py"),
-        ("dotenv", "settings.py"),
+        ("dotenv", "env_file.py"),
         ("importlib.metadata", "distributions.py"),
     ],
 )
@@ -148,8 +148,8 @@ def public_home(source: str) -> set[str]:
         return defined_names(CORE / f"{source.removeprefix('understudy.')}.py") | {""}
     if source.removeprefix("understudy.") in ROOMS:
         return public_names(CORE / source.removeprefix("understudy.") / "__init__.py") | {""}
-    if source == "understudy.discovery.packages":
-        return public_names(CORE / "discovery" / "packages.py")
+    if source in ("understudy.discovery.packages", "understudy.files.reading"):
+        return public_names(CORE.joinpath(*source.split(".")[1:]).with_suffix(".py"))
     if source == "understudy.testing":
         return public_names(CORE / "testing" / "__init__.py") | {""}
     package, *inner = source.split(".")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -319,6 +319,18 @@ def place_of_half(value: Any) -> str | None:
         if place := place_of_half(inner) or place_of_half(name):
             return f".{name}{place}" if hasattr(value, "__dataclass_fields__") else f"[{name!r}]{place}"
     return None
+
+
+def in_whole_characters(value: Any) -> Any:
+    """Return a value with its texts in whole characters: two halves that meet are joined, others become U+FFFD."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, Mapping):
+        return {in_whole_characters(name): in_whole_characters(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(in_whole_characters, value))
+    names = getattr(value, "__dataclass_fields__", ())
+    return replace(value, **{name: in_whole_characters(getattr(value, name)) for name in names}) if names else value
 
 
 def read_prompt(prompt: Prompt) -> tuple[str | None, tuple[Message, ...]]:

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from understudy.config_file import ProviderTable, Tables, is_at_home, key_variable, read_tables
-from understudy.env_file import read_env_file, tell_once
 from understudy.errors import ConfigurationError
-from understudy.files import ForeignFile, find_file
+from understudy.files.config_file import ProviderTable, Tables, is_at_home, key_variable, read_tables
+from understudy.files.env_file import read_env_file, tell_once
+from understudy.files.reading import ForeignFile, find_file
 from understudy.masking import register_secret
 
 if TYPE_CHECKING:

@@ -73,16 +73,19 @@ def test_a_timer_that_fires_between_two_blocks_or_early_for_the_second_cancels_n
 def test_what_is_slow_to_clean_up_is_cancelled_again():
     cancelled = []
 
-    async def blocks(scope):
-        scope.seconds = 0.0
-        with pytest.raises(OutOfTime), scope:
+    async def slowly_cleaned_up():
+        try:
+            await asyncio.Event().wait()
+        finally:
             try:
                 await asyncio.Event().wait()
             finally:
-                try:
-                    await asyncio.Event().wait()
-                finally:
-                    cancelled.append(asyncio.current_task().cancelling())
+                cancelled.append(asyncio.current_task().cancelling())
+
+    async def blocks(scope):
+        scope.seconds = 0.0
+        with pytest.raises(OutOfTime), scope:
+            await slowly_cleaned_up()
 
     on_loop(blocks)
     assert cancelled == [2]

@@ -241,7 +241,9 @@ def test_a_programs_own_modules_stay_its_own(needy: Site, folder: Path) -> None:
 def test_a_missing_dependency_is_missing_and_not_taken_from_there(needy: Site, folder: Path) -> None:
     (needy.folder / "seed.py").unlink()
     (folder / "seed.py").write_text(RAN)
-    said = run(needy, folder, "-c", "from understudy.working_folder import keep_out; keep_out(['seed']); import seed")
+    said = run(
+        needy, folder, "-c", "from understudy.files.working_folder import keep_out; keep_out(['seed']); import seed"
+    )
     assert said.endswith("ModuleNotFoundError: No module named 'seed' outside of the working folder\n")
 
 

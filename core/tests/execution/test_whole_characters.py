@@ -18,8 +18,7 @@ from understudy import (
     ToolCall,
     ToolCallDelta,
 )
-from understudy.execution.stream_recovery import whole
-from understudy.messages import File, Request, ToolResult, place_of_half
+from understudy.messages import File, Request, ToolResult, in_whole_characters, place_of_half
 
 HIGH, LOW, EMOJI, LONE = "\ud83d", "\ude00", "\U0001f600", "\ufffd"
 HELLO = Message.user("hello")
@@ -150,5 +149,5 @@ def test_each_kind_of_piece_is_joined_by_itself(how):
 def test_the_pieces_joined_are_the_whole_text_wherever_characters_are_cut(pieces):
     stage = Stage(Player("a", (*pieces, ".", HIGH)))
     response = stage.ask("stream")
-    assert joined(stage.events) == response.content == whole("".join(pieces) + "." + HIGH)
+    assert joined(stage.events) == response.content == in_whole_characters("".join(pieces) + "." + HIGH)
     assert response.content.encode()

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from understudy import Message, Request, Usage
-from understudy.config_file import ProviderTable
 from understudy.extras import pricing
 from understudy.extras.pricing import estimate, estimate_usage, is_installed, prepare, price_of
+from understudy.files.config_file import ProviderTable
 from understudy.routing.route import price_list_of
 
 SOURCE = Path(pricing.__file__).parents[1]

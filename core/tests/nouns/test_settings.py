@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from understudy import ConfigurationError, Settings
-from understudy.files import find_file
+from understudy.files.reading import find_file
 
 
 def settings(tmp_path: Path, text: str = "", environment: dict[str, str] | None = None, **arguments: str) -> Settings:

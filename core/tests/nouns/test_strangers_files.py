@@ -12,7 +12,7 @@ import pytest
 
 from understudy import ConfigurationError, LLMFactory, Settings
 from understudy.errors import UntrustedPlugin
-from understudy.files import MOST_BYTES, MOST_LEVELS, ForeignFile, find_file, read_file, read_toml
+from understudy.files.reading import MOST_BYTES, MOST_LEVELS, ForeignFile, find_file, read_file, read_toml
 
 posix = pytest.mark.skipif(os.name != "posix", reason="files have no owner there that could be looked at")
 root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only the superuser gives files away")
@@ -24,7 +24,7 @@ URL = "https://stranger.example"
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder two levels below another, where a program runs."""
-    monkeypatch.setattr("understudy.env_file._told", {})
+    monkeypatch.setattr("understudy.files.env_file._told", {})
     folder = tmp_path / "user" / "project"
     folder.mkdir(parents=True)
     return folder

@@ -2,8 +2,8 @@
 
 from contextvars import ContextVar
 
-# The moment (time.monotonic) by which a sync stream's next event must be there: each wait has another one, and a request
-# a single timeout. Who reads it keeps it.
+# The moment (time.monotonic) by which a sync stream's next event must be there: each wait has another one, and a
+# request a single timeout. Who reads it keeps it.
 next_by: ContextVar[float] = ContextVar("next_by", default=float("inf"))
 
 

@@ -22,8 +22,8 @@ from typing import ClassVar, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from understudy.files.working_folder import find_working_folders
 from understudy.hookspecs import EXTENSION_GROUP, PROVIDER_GROUP
-from understudy.working_folder import find_working_folders
 
 
 @dataclass(frozen=True, slots=True)

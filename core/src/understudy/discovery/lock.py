@@ -27,7 +27,7 @@ from typing import Any
 
 from understudy.discovery.distributions import Contents, look_around, normalize, read_contents
 from understudy.errors import ConfigurationError
-from understudy.files import ForeignFile, read_toml
+from understudy.files.reading import ForeignFile, read_toml
 
 FORMAT = 1
 HEAD = f"""\

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from understudy import hookspecs
-from understudy.config_file import key_variable
 from understudy.errors import BrokenPlugin, ConfigurationError, UntrustedPlugin
+from understudy.files.config_file import key_variable
 from understudy.masking import conceal
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from understudy.discovery.hashed import held, hold
 from understudy.discovery.lock import LockedPlugin, PluginLock, find_changes, find_fault
 from understudy.discovery.packages import source_of
 from understudy.errors import ConfigurationError, UntrustedPlugin
-from understudy.working_folder import find_working_folders, keep_out, keeper
+from understudy.files.working_folder import find_working_folders, keep_out, keeper
 
 if TYPE_CHECKING:
     from understudy.settings import Settings

@@ -54,9 +54,7 @@ def prepare(execution: Execution, command: Call) -> Request:
         execution.refused.pop(command.index, None)  # of an attempt that was given up
     target, attempt = execution.targets[command.index], execution.attempts[command.index]
     attempt.number, attempt.began = command.number, execution.runtime.clock()
-    state = (
-        execution.leases.state(command.index) if execution.reporter.listens else BreakerState.CLOSED
-    )  # no listener is left
+    state = execution.leases.state(command.index) if execution.reporter.listens else BreakerState.CLOSED
     execution.reporter.attempt_started(command, state, told=attempt.told)
     model = target.model or (execution.request.model if target.position == 0 else None)
     delivery = None if execution.delivery is None else _delivery_for(execution, command)

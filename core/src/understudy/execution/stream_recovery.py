@@ -7,13 +7,13 @@ caller is notified by an event: Restart if it begins again, Continuation if it g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from understudy.errors import Failure, MalformedResponse, Timeout
 from understudy.execution.stream_clocks import Clocks
-from understudy.messages import Message, Request, Text, place_of_half
+from understudy.messages import Message, Request, Text, in_whole_characters, place_of_half
 from understudy.policy import Policy
 from understudy.response import (
     Continuation,
@@ -142,7 +142,7 @@ class Delivery:
     def complete(self, response: LLMResponse) -> LLMResponse:
         """Return the attempt's answer, together with what it goes on from."""
         self._whole = True
-        self._held += [_with(event, whole(_text_of(event))) for event in self._halves.values()]
+        self._held += [_with(event, in_whole_characters(_text_of(event))) for event in self._halves.values()]
         if not self._resumed or not isinstance(response, LLMResponse) or not isinstance(response.content, str):
             return response  # check_answer decides whether this is an answer
         rest = _without_repeated([TextDelta(response.content)], _blank(self._resumed))
@@ -219,7 +219,7 @@ class Delivery:
         text = _text_of(self._halves.pop(kind, Heartbeat())) + _text_of(event)
         if "\ud800" <= text[-1:] <= "\udbff":
             self._halves[kind], text = _with(event, text[-1]), text[:-1]
-        mended: StreamEvent = _with(event, whole(text))
+        mended: StreamEvent = _with(event, in_whole_characters(text))
         return mended
 
     def _note(self, event: StreamEvent) -> None:
@@ -269,15 +269,3 @@ def _without_repeated(events: list[StreamEvent], blank: str) -> list[StreamEvent
                 continue
         kept.append(event)
     return kept
-
-
-def whole(value: Any) -> Any:
-    """Return a value with its texts in whole characters: two halves that meet are joined, others become U+FFFD."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, Mapping):
-        return {whole(name): whole(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(map(whole, value))
-    names = getattr(value, "__dataclass_fields__", ())
-    return replace(value, **{name: whole(getattr(value, name)) for name in names}) if names else value

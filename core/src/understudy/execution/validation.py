@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from understudy.classify import failure_of
 from understudy.errors import EmptyResponse, Failure, MalformedResponse, ResponseRejected, Scope
-from understudy.messages import File, Image, Request, ToolCall, place_of_half
+from understudy.messages import File, Image, Request, ToolCall, in_whole_characters, place_of_half
 from understudy.provider import structured_output, without_warning_of_default
 from understudy.response import FinishReason, LLMResponse, ResponseWarning
 from understudy.usage import Usage
@@ -144,9 +144,7 @@ def _mend(response: LLMResponse) -> LLMResponse:
 def _in_whole_characters(response: LLMResponse, *names: str) -> LLMResponse:
     for name in names:
         if (value := getattr(response, name)) and place_of_half(value):
-            from understudy.execution.stream_recovery import whole  # rarely needed
-
-            mended: dict[str, Any] = {name: whole(value)}
+            mended: dict[str, Any] = {name: in_whole_characters(value)}
             response = replace(response, **mended)
     return response
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from understudy.config_file import ProviderTable
 from understudy.discovery.registry import ProviderRegistry
 from understudy.errors import AmbiguousProvider, BrokenPlugin, ConfigurationError, PluginError
+from understudy.files.config_file import ProviderTable
 from understudy.provider import ChatProvider, LLMProvider, Route
 from understudy.routing.adapters import PlainProvider, UnconfiguredProvider
 from understudy.settings import Settings

@@ -12,7 +12,7 @@ from understudy import ChatProvider, ConfigurationError, LLMFactory, Policy, Set
 from understudy.discovery import load_extensions
 from understudy.discovery.packages import source_of
 from understudy.errors import PluginError
-from understudy.files import read_file
+from understudy.files.reading import read_file
 from understudy_cli.availability import PRIMARY, Found, look, read_route, settings_of_nobody
 
 OURS = (

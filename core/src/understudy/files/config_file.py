@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from understudy.errors import ConfigurationError
-from understudy.files import read_toml
+from understudy.files.reading import read_toml
 
 if TYPE_CHECKING:
     from understudy.limits import Limits

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from understudy.errors import ConfigurationError
-from understudy.files import read_file
-from understudy.working_folder import keep_out
+from understudy.files.reading import read_file
+from understudy.files.working_folder import keep_out
 
 logger = logging.getLogger("understudy")
 
