@@ -233,7 +233,7 @@ class WatchedSettings(Settings):
 
     def __init__(self) -> None:
         self.looked_for: list[str] = []
-        self.needed: tuple[str, ...] = ()
+        self.needed: list[str] = []  # shared with its views, as the other
         super().__init__(environment={}, directory="/")
         self.looked_for.clear()  # of what it looks for itself
 
@@ -242,7 +242,7 @@ class WatchedSettings(Settings):
         return super().find(*names)
 
     def missing(self, *names: str) -> str:
-        self.needed = names
+        self.needed[:] = names
         return super().missing(*names)
 
 

@@ -20,10 +20,11 @@ PLACES = {  # the middle of each box; a room stands above those that it may impo
     "execution": (430, 190),
     "routing": (660, 290),
     "health": (250, 330),
-    "discovery": (560, 400),
-    "engine": (200, 450),
-    "extras": (700, 490),
-    "concurrency": (440, 510),
+    "discovery": (580, 390),
+    "engine": (130, 450),
+    "extras": (735, 500),
+    "files": (525, 510),
+    "concurrency": (315, 530),
     NOUNS: (430, 605),
 }
 COLOURS = {"factory": "#d8efdf", "engine": "#faedcd", NOUNS: "#e8edf2", "explain": "#f1e6f6", "extras": "#f1e6f6"}
@@ -36,6 +37,7 @@ MEANING = {
     "discovery": "which plugins there are",
     "engine": "the decisions, without a clock",
     "extras": "prices and schemas, optional",
+    "files": ".env, tables, whose they are",
     "concurrency": "threads, loops, forks",
     NOUNS: "messages, errors, policy, provider ...",
 }

@@ -13,6 +13,8 @@ from typing import Any
 
 from understudy.errors import ConfigurationError
 
+__all__ = ["MOST_BYTES", "MOST_LEVELS", "ForeignFile", "find_file", "read_file", "read_toml"]
+
 MOST_BYTES = 1_048_576  # of one file; the lock of a plugin with 5,000 files has 600,000
 MOST_LEVELS = 64  # of tables and lists in each other
 
