@@ -12,7 +12,7 @@ from house import NOUNS, imports, modules
 PICTURE = Path(__file__).parents[1] / "docs/rooms.svg"
 
 WIDTH, HEIGHT = 860, 660
-BOX = 190, 62
+BOX = 214, 62
 INK, LINE, FAINT, PAPER = "#1b2733", "#3d5166", "#8fa1b3", "#fbfcfd"
 PLACES = {  # the middle of each box; a room stands above those that it may import
     "factory": (430, 52),

@@ -9,7 +9,7 @@ import pytest
 from understudy import FinishReason, LLMResponse, Message, Request, Text, Thinking, ToolCall, Usage
 from understudy.errors import ContentBlocked, EmptyResponse, MalformedResponse, Overloaded, RateLimited, ServerError
 from understudy_openai.models import Endpoint
-from understudy_openai.wire import response_of
+from understudy_openai.reply import response_of
 
 REQUEST = Request(messages=(Message.user("Hello"),))
 GROQ = Endpoint("groq")

@@ -21,6 +21,7 @@ from understudy_openai.reasoning import (
     family_of,
     version_of,
 )
+from understudy_toolkit.account import without_login
 from understudy_toolkit.model_rules import ModelRule
 from understudy_toolkit.thinking import ROOM, SHORT_ANSWER
 
@@ -60,12 +61,14 @@ class Endpoint:
         is_openai: whether it is a host of OpenAI's own.
         short_ids: whether ids of tool calls must be nine letters or digits, as Mistral wants them.
         account: what tells one account from another in a conversation; "" where that is not known.
+        address: where it is, without a login; "" where that is not known.
     """
 
     name: str = FAMILY
     is_openai: bool = False
     short_ids: bool = False
     account: str = ""
+    address: str = ""
 
     @classmethod
     def at(cls, base_url: str, name: str | None, credential: str = "") -> Endpoint:
@@ -76,6 +79,7 @@ class Endpoint:
             is_openai=_is_under("api.openai.com", host),  # eu.api.openai.com and its like, too
             short_ids=_is_under("mistral.ai", host),
             account=hashlib.sha256(credential.encode()).hexdigest()[:10] if credential else "",
+            address=without_login(base_url),
         )
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from understudy import Capabilities, ChatProvider, LLMResponse, Request, Settings, StreamEvent
+from understudy import Capabilities, ChatProvider, Failure, LLMResponse, Request, Settings, StreamEvent
 from understudy.provider import Pace
-from understudy_openai import streaming, streaming_responses, wire, wire_responses
+from understudy_openai import reply, streaming, streaming_responses, wire, wire_responses
+from understudy_openai.adapting import adaptations_of, remember
 from understudy_openai.connection import Connection
 from understudy_openai.failures import failure_of_reply
 from understudy_openai.models import Api, Endpoint, choose_api, ending_warnings, heartbeat
 from understudy_openai.reasoning import level_of, room
-from understudy_openai.shared import Json, Warnings, models_of, options_of
+from understudy_openai.shared import Json, Warnings, around, models_of, options_of
 from understudy_openai.streaming import EventReader, Events
 from understudy_toolkit import calls
 from understudy_toolkit.clients import is_this_machine
@@ -23,6 +24,7 @@ from understudy_toolkit.transport import lane_of
 
 MODELS_PATH = "/models"
 TIMEOUT = 60.0  # seconds, as the other providers' default
+_STREAMS = ("text/event-stream", "application/json")  # some servers send a whole answer where a stream was asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class _Api:
 
 
 _APIS: dict[Api, _Api] = {
-    "chat": _Api("/chat/completions", wire.request_body, wire.response_of, streaming.StreamReader),
+    "chat": _Api("/chat/completions", wire.request_body, reply.response_of, streaming.StreamReader),
     "responses": _Api(
         "/responses", wire_responses.request_body, wire_responses.response_of, streaming_responses.StreamReader
     ),
@@ -102,21 +104,36 @@ class OpenAIProvider(ChatProvider):
     def _prepare(self, request: Request, *, stream: bool = False) -> calls.Call:
         self._account.check(self._endpoint.name)
         model, endpoint = request.model or self.default_model, self._endpoint
-        with calls.failures_of(model, self._replies):
-            api = _APIS[choose_api(request, model, endpoint, options_of(request, endpoint))]
+        refused = partial(self._failure_of_reply, request, model)
+        replies = calls.Replies(endpoint.name, refused, streams=_STREAMS)
+        with calls.failures_of(model, replies):
+            options = options_of(request, endpoint)
+            headers, query = around(options, endpoint)
+            api = _APIS[choose_api(request, model, endpoint, options)]
             body, warnings = api.request_body(request, model, endpoint, stream=stream)
         ask = Ask(
             path=api.path,
             seconds=TIMEOUT if request.timeout is None else request.timeout,
             stream=stream,
             body=body,
+            headers=headers,
+            query=query,
         )
         asked = (request if request.model else replace(request, model=model)), endpoint, warnings
         return calls.Call(
-            *(model, ask, self._replies),
+            *(model, ask, replies),
             response_of=lambda document, headers: api.response_of(document, headers, *asked),
             reader_of=lambda headers: EventReader(api.reader(headers, *asked), endpoint),
         )
+
+    def _failure_of_reply(
+        self, request: Request, model: str, status: int, headers: Mapping[str, str], body: Any
+    ) -> Failure:
+        """Return what a reply means, and remember where it says how this model wants to be asked."""
+        known = adaptations_of(request, model, self._endpoint)
+        failure = failure_of_reply(self._endpoint.name, status, headers, body, known=known)
+        remember(failure.adaptation, request, model, self._endpoint)
+        return failure
 
     # ---- what is known beforehand, or asked apart ----
 

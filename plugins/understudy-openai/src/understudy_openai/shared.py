@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +19,6 @@ from understudy import (
     FinishReason,
     Image,
     LLMResponse,
-    Message,
     Part,
     Request,
     ResponseWarning,
@@ -31,28 +31,38 @@ from understudy import (
 )
 from understudy.errors import AnswerCutShort, EmptyResponse, InvalidRequest, MalformedResponse
 from understudy.provider import structured_output
-from understudy_openai.failures import error_in, failure_of_reply, numeric_status, request_id_of
+from understudy_openai.failures import failure_of_reply, request_id_of
 from understudy_openai.models import FAMILY, Endpoint
 from understudy_openai.reasoning import room
 from understudy_openai.stops import cut_parts
-from understudy_toolkit.bodies import excerpt, read_json
+from understudy_openai.strict import is_strict
+from understudy_toolkit.bodies import excerpt, read_json, text_of
 from understudy_toolkit.thinking import MORE_ROOM, can_have_more_room, check_room
 
 Json = dict[str, Any]
 Warnings = tuple[ResponseWarning, ...]
 
 _GOOD_ID = re.compile(r"[A-Za-z0-9_.:-]{1,40}")  # longer ones are refused
+_DEEP = 200  # brackets: fewer cannot be nested too deep to be written again
 _GOOD_SHORT_ID = re.compile(r"[A-Za-z0-9]{9}")
-# What a strict schema may hold, as OpenAI's guide to structured outputs lists it, read 2026-11-23.
-_STRICT_WORDS = frozenset(
-    [
-        *("type", "title", "description", "properties", "required", "additionalProperties", "items", "enum", "const"),
-        *("anyOf", "$ref", "$defs", "pattern", "format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
-        *("multipleOf", "minItems", "maxItems"),
-    ]
+# What carries a model's reasoning in a message: its text, under the names that compatible servers give it (OpenAI
+# shows none here), and what only the server understands: OpenRouter and MiniMax, Google's endpoint, LiteLLM, Copilot.
+THINKING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
+OPAQUE_FIELDS = (
+    "reasoning_details",
+    "extra_content",
+    "thinking_blocks",
+    "provider_specific_fields",
+    "reasoning_opaque",
 )
+REASONING_FIELDS = (*THINKING_FIELDS, *OPAQUE_FIELDS)
+# Options that are for the request around the body, as OpenAI's SDK calls them.
+AROUND = ("api", "extra_headers", "extra_query")
+_OWN_HEADERS = ("authorization", "host", "connection", "transfer-encoding", "accept-encoding")
+_OF_THE_BODY = ("content-type", "content-length", "content-encoding")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 # What a reply, or a piece of one, raises here when it has not the shape that the API promises.
-WRONG_SHAPE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+WRONG_SHAPE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 # ---- the request ----
@@ -88,9 +98,9 @@ def nothing_to_send(endpoint: Endpoint) -> InvalidRequest:
     return InvalidRequest("expected a message with some content, found only empty texts", provider=endpoint.name)
 
 
-def attachment_warnings(message: Message) -> Warnings:
+def attachment_warnings(parts: Iterable[Part]) -> Warnings:
     """Return a warning where an assistant's message holds what neither API takes from an assistant."""
-    if not any(isinstance(part, Image | File) for part in message.parts):
+    if not any(isinstance(part, Image | File) for part in parts):
         return ()
     lost = "images and files in an assistant's message were left out: OpenAI's API takes them from the user only"
     return (ResponseWarning("messages", lost),)
@@ -136,20 +146,29 @@ def describe_tool(tool: Tool) -> Json:
 
 def describe_schema(schema: Mapping[str, Any]) -> Json:
     """Return an output schema under a name, as the API wants one; followed strictly where it is one that can be."""
-    return {"name": "answer", "schema": dict(schema), "strict": schema.get("type") == "object" and _is_strict(schema)}
+    return {"name": "answer", "schema": dict(schema), "strict": is_strict(schema)}
 
 
-def _is_strict(schema: Any) -> bool:
-    """Tell a schema that the API takes with strict: closed objects, every property required, known words only."""
-    if not isinstance(schema, Mapping) or not set(schema) <= _STRICT_WORDS:
-        return False
-    properties = schema.get("properties", {})
-    if schema.get("type") == "object" and (
-        schema.get("additionalProperties") is not False or set(schema.get("required", ())) != set(properties)
-    ):
-        return False
-    inner = [*properties.values(), *schema.get("$defs", {}).values(), *schema.get("anyOf", ())]
-    return all(map(_is_strict, inner)) and ("items" not in schema or _is_strict(schema["items"]))
+def around(options: Mapping[str, Any], endpoint: Endpoint) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the headers and the query that the options add to a request: `extra_headers` and `extra_query`.
+
+    Raises:
+        InvalidRequest: they are no mappings of texts, or would take the place of what the connection says itself.
+    """
+    made = []
+    for name in AROUND[1:]:
+        told = options.get(name) or {}
+        if not isinstance(told, Mapping) or not all(isinstance(one, str) for pair in told.items() for one in pair):
+            raise InvalidRequest(f"expected {name} as a mapping of texts, found {told!r:.80}", provider=endpoint.name)
+        made.append(dict(told))
+    for name, value in made[0].items():
+        if name.lower() in (*_OWN_HEADERS, *_OF_THE_BODY) or not _HEADER.fullmatch(name) or not value.isprintable():
+            raise InvalidRequest(
+                f"expected extra_headers that a request may carry besides its own, found {name[:40]!r}: "
+                "a key belongs into the provider's settings",
+                provider=endpoint.name,
+            )
+    return made[0], made[1]
 
 
 # ---- the reply ----
@@ -167,25 +186,71 @@ def reading(body: Any, promised: str, headers: Mapping[str, str], endpoint: Endp
     """
     request_id = request_id_of({name.lower(): value for name, value in headers.items()})
     try:
+        failure = failure_in(body, headers, endpoint)
+        if failure is not None:
+            raise failure
         if not isinstance(body, Mapping) or not body.get(promised):
-            raise _no_answer(body, promised, headers, endpoint)
+            raise MalformedResponse(f"expected an answer with {promised}, found {shown(body)}", status=200)
         yield
     except Failure as failure:
         failure.provider, failure.request_id = endpoint.name, request_id
         raise
     except WRONG_SHAPE as error:
         raise MalformedResponse(
-            f"expected an answer, found another shape ({type(error).__name__}: {error}) in {excerpt(body)}",
+            f"expected an answer, found another shape ({type(error).__name__}: {error}) in {shown(body)}",
             provider=endpoint.name,
             request_id=request_id,
         ) from error
 
 
-def _no_answer(body: Any, promised: str, headers: Mapping[str, str], endpoint: Endpoint) -> Failure:
-    error = error_in(body)
-    if error is not None and numeric_status(error) is not None:  # OpenRouter's form of an error from further on
-        return failure_of_reply(endpoint.name, 200, headers, body)
-    return MalformedResponse(f"expected an answer with {promised}, found {excerpt(body)}", status=200)
+def failure_in(body: Any, headers: Mapping[str, str], endpoint: Endpoint) -> Failure | None:
+    """Return the failure that a reply with status 200 is, or an event of a stream; None where it is an answer's.
+
+    Args:
+        body: the reply's JSON, or the event's, parsed.
+        headers: the reply's headers.
+        endpoint: who was asked.
+    """
+    error = _error_told(body)
+    return None if error is None else failure_of_reply(endpoint.name, 200, headers, {"error": error})
+
+
+def _error_told(body: Any) -> Json | None:
+    """Return the error that a document tells: for certain under its own name, else where nothing of an answer is."""
+    if isinstance(body, list):
+        body = body[0] if len(body) == 1 else None
+    if not isinstance(body, Mapping):
+        return None
+    given = next((body[name] for name in ("error", "errors") if body.get(name)), None)
+    base = body.get("base_resp")  # MiniMax
+    if isinstance(base, Mapping) and base.get("status_code") not in (None, 0):
+        return {"message": str(base.get("status_msg") or excerpt(dict(base))), "code": base["status_code"]}
+    if given is None and any(body.get(name) for name in _OF_AN_ANSWER):
+        return None
+    is_told = given is not None or "error" in (body.get("object"), body.get("type"), body.get("status"))
+    if isinstance(given, list):
+        given = given[0]
+    error = dict(given) if isinstance(given, Mapping) else {name: body[name] for name in body if name not in _ERRORS}
+    words = given if isinstance(given, str) else next((error[name] for name in _WORDS if error.get(name)), None)
+    if words is None and not is_told:
+        return None
+    code = next((error[name] for name in ("code", "error_code", "errorCode", "status_code") if error.get(name)), None)
+    return {**error, "message": words if isinstance(words, str) else shown(words or body), "code": code}
+
+
+# What an answer has, and no error; and where errors hold their words. DashScope, Baidu (error_msg), z.AI, FastAPI
+# (detail), gateways (fault).
+_OF_AN_ANSWER = ("choices", "output", "usage", "delta", "response", "item", "part", "logprobs")
+_ERRORS = ("error", "errors")
+_WORDS = ("message", "msg", "error_msg", "error_message", "errorMessage", "err_msg", "detail", "fault")
+
+
+def shown(value: Any) -> str:
+    """Return the beginning of what was found, however deep it is."""
+    try:
+        return excerpt(value)
+    except (RecursionError, ValueError):  # a number with more digits than Python writes
+        return f"{type(value).__name__} that is too deep or too long to be shown"
 
 
 def answer(
@@ -215,9 +280,10 @@ def answer(
         finish_reason, metadata = FinishReason.STOP, {**metadata, "cut_at_stop_text": stop}
     text = "".join(part.text for part in parts if isinstance(part, Text))
     called = any(isinstance(part, ToolCall) for part in parts)
-    if called and finish_reason is FinishReason.STOP:
+    pictured = any(isinstance(part, Image | File) for part in parts)
+    if called and finish_reason in (FinishReason.STOP, FinishReason.UNKNOWN):
         finish_reason = FinishReason.TOOL_CALLS  # where one tool was forced, the API itself says stop
-    if not text.strip() and not called and finish_reason is not FinishReason.PAUSED:
+    if not text.strip() and not called and not pictured and finish_reason is not FinishReason.PAUSED:
         raise _empty(request, endpoint, finish_reason, usage, starved=starved and stop is None, given=given)
     warnings += _room_warnings(request, endpoint, finish_reason, usage, thought=thought, given=given)
     return LLMResponse(
@@ -225,7 +291,7 @@ def answer(
         text,
         endpoint.name,
         metadata={name: value for name, value in metadata.items() if value is not None},
-        model=body.get("model"),
+        model=text_of(body.get("model")),
         finish_reason=finish_reason,
         usage=usage,
         parts=tuple(parts),
@@ -305,41 +371,39 @@ def models_of(body: Any, headers: Mapping[str, str], endpoint: Endpoint) -> tupl
 def read_arguments(name: str, arguments: Any, finish_reason: FinishReason) -> Mapping[str, Any] | ResponseWarning:
     """Return a tool call's arguments, parsed; or a warning that they were cut, after which the call is left out.
 
+    Nothing, null, an empty text and an empty list are no arguments. Some servers parse them, or write the JSON of an
+    object into a JSON text once more.
+
     Raises:
-        ValueError: they are no JSON object, although they were not cut.
+        ValueError: they are no JSON, although they were not cut.
+        TypeError: they are no object.
     """
-    if isinstance(arguments, Mapping):
-        return arguments  # some compatible servers parse them
-    try:
-        parsed = read_json(arguments or "{}")
-    except ValueError:
-        if finish_reason is not FinishReason.LENGTH:
-            raise
-        lost = f"the call of {name} was left out: its arguments were cut at the token limit"
-        return ResponseWarning("max_tokens", lost)
+    parsed: Any = arguments
+    for _ in range(2):
+        if isinstance(parsed, str) and parsed.strip():
+            try:
+                parsed = _read_object(parsed)
+            except ValueError:
+                if finish_reason is not FinishReason.LENGTH:
+                    raise
+                lost = f"the call of {name} was left out: its arguments were cut at the token limit"
+                return ResponseWarning("max_tokens", lost)
+    if parsed is None or parsed == [] or (isinstance(parsed, str) and not parsed.strip()):
+        return {}
     if not isinstance(parsed, Mapping):
         raise TypeError(f"arguments of {name} are not an object")
     return parsed
 
 
-def count_tokens(counted: Any, read: str, written: str) -> Usage | None:
-    """Return the tokens that a reply cost; None where the server does not tell.
+def _read_object(arguments: str) -> Any:
+    """Parse arguments; they are sent again in the next turn, so that they must not hold what cannot be written."""
+    if arguments.count("{") + arguments.count("[") > _DEEP:
+        json.dumps(read_json(arguments))
+    try:
+        return json.loads(arguments, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("nested too deep to be read") from None
 
-    Args:
-        counted: the reply's usage.
-        read: what the API calls tokens read: "prompt" or "input".
-        written: what it calls tokens written: "completion" or "output".
-    """
-    if not counted:
-        return None
-    details, thought = counted.get(f"{read}_tokens_details") or {}, counted.get(f"{written}_tokens_details") or {}
-    prompt, answered = int(counted.get(f"{read}_tokens") or 0), int(counted.get(f"{written}_tokens") or 0)
-    reasoned = int(thought.get("reasoning_tokens") or 0)
-    apart = reasoned and counted.get("total_tokens") == prompt + answered + reasoned  # xAI's way: vercel/ai#12425
-    return Usage(
-        input_tokens=prompt,
-        output_tokens=answered + reasoned if apart else answered,
-        thinking_tokens=reasoned,
-        cache_read_tokens=int(details.get("cached_tokens") or 0),
-        cache_write_tokens=int(details.get("cache_write_tokens") or 0),
-    )
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"JSON has no {constant}")

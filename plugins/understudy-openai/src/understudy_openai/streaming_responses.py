@@ -6,6 +6,7 @@ No SDK is imported and nothing is sent or read here. The order is that of stream
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from understudy import (
     Finish,
@@ -16,12 +17,15 @@ from understudy import (
     ThinkingDelta,
     ToolCallDelta,
 )
+from understudy.errors import MalformedResponse
+from understudy_openai.broken import BrokenChunks
 from understudy_openai.failures import failure_of_reply
 from understudy_openai.models import Endpoint
-from understudy_openai.shared import WRONG_SHAPE, Json
+from understudy_openai.shared import WRONG_SHAPE, Json, shown
 from understudy_openai.stops import StopFilter
-from understudy_openai.streaming import ALIVE, DONE, error_of, interrupted, parse_event, unexpected_event
+from understudy_openai.streaming import ALIVE, DONE, WHOLE, interrupted, parse_event, unexpected_event
 from understudy_openai.wire_responses import response_of
+from understudy_toolkit.tool_calls import CallNames
 
 
 class StreamReader:
@@ -41,7 +45,12 @@ class StreamReader:
         endpoint: Endpoint,
         warnings: Sequence[ResponseWarning] = (),
     ) -> None:
-        self._headers, self._request, self._endpoint, self._warnings = headers, request, endpoint, warnings
+        self._headers, self._request, self._endpoint = headers, request, endpoint
+        self._warnings = list(warnings)
+        self._names = CallNames(request)
+        self._texts: list[str] = []
+        self._broken = BrokenChunks()
+        self._begun = False
         self._response: Json | None = None
         self._items: dict[int, Json] = {}
         self._calls: dict[int, tuple[int, Json]] = {}
@@ -57,6 +66,7 @@ class StreamReader:
             "response.completed": self._end,
             "response.incomplete": self._end,
             "response.failed": self._end,
+            "response.cancelled": self._end,
             "error": self._fail,
         }
 
@@ -78,15 +88,27 @@ class StreamReader:
             Failure: it is an error.
             MalformedResponse: it has not the shape that the API promises.
         """
-        if data.startswith(DONE):
+        if data.strip() == DONE:
             return []  # some compatible servers end so here too
-        body = parse_event(data, self._endpoint)
         try:
-            kind = "error" if "error" in body and "type" not in body else body.get("type", event)
+            body = parse_event(event, data, self._headers, self._endpoint)
+        except MalformedResponse as failure:
+            if not self._begun:
+                raise
+            self._broken.add(failure)
+            return [ALIVE]
+        if body is None:
+            return [ALIVE]
+        self._begun = True
+        try:
+            kind = body.get("type", event)
+            if "type" not in body and "output" in body:
+                kind, body = "response.completed", {"response": body}
+                self._warnings.append(WHOLE)
             read = self._readers.get(kind)
             told = list(read(body)) if read is not None else []  # reading them may end the answer
-            shown = self._stops.shown(told, ended=self.ended)
-            return shown if shown or self.ended else [ALIVE]
+            passed = self._stops.shown(told, ended=self.ended)
+            return passed if passed or self.ended else [ALIVE]
         except WRONG_SHAPE as error:
             raise unexpected_event(body, error, self._endpoint) from error
 
@@ -95,6 +117,7 @@ class StreamReader:
 
         Raises:
             StreamInterrupted: the end marker never came.
+            MalformedResponse: an event could not be read, and the caller of the stream may miss a piece.
             Failure: as `response_of`.
         """
         if self._response is None:
@@ -102,12 +125,22 @@ class StreamReader:
         body = self._response
         if not body.get("output"):  # some servers tell the items only on the way
             body = {**body, "output": [self._items[index] for index in sorted(self._items)]}
-        told = self._headers, self._request, self._endpoint, self._warnings
-        return Finish(response_of(body, *told, given=self._stops.given and not self._request.whole))
+        told = self._headers, self._request, self._endpoint
+        given = self._stops.given and not self._request.whole
+        response = response_of(body, *told, self._warnings, given=given)
+        warnings = self._broken.judge(None, complete=self._request.whole or self._has_all_of(body))
+        return Finish(replace(response, warnings=(*response.warnings, *warnings)) if warnings else response)
+
+    def _has_all_of(self, body: Json) -> bool:
+        """Return whether the pieces that came are all of the text at the end, with no tool call beside it."""
+        items = [item for item in body["output"] if item.get("type") in ("message", "function_call")]
+        pieces = [piece for item in items for piece in item.get("content") or ()]
+        return "".join(str(piece.get("text")) for piece in pieces) == "".join(self._texts) and not self._calls
 
     def _begin_item(self, event: Json) -> Iterator[StreamEvent]:
         item = event["item"]
-        if item["type"] == "function_call":
+        if item.get("type") == "function_call":
+            item = {**item, "call_id": self._names(item.get("call_id"), item["name"])}
             self._calls[event["output_index"]] = len(self._calls), item
             yield ToolCallDelta(len(self._calls) - 1, item["call_id"], item["name"], "")
 
@@ -117,6 +150,7 @@ class StreamReader:
 
     def _say(self, event: Json) -> Iterator[StreamEvent]:
         if event["delta"]:
+            self._texts.append(event["delta"])
             yield TextDelta(event["delta"])
 
     def _begin_summary(self, event: Json) -> Iterator[StreamEvent]:
@@ -128,8 +162,8 @@ class StreamReader:
             yield ThinkingDelta(event["delta"])
 
     def _call(self, event: Json) -> Iterator[StreamEvent]:
-        index, item = self._calls[event["output_index"]]
-        if event["delta"]:
+        index, item = self._calls.get(event["output_index"], (0, None))
+        if item is not None and event.get("delta"):  # else the item at its end holds the whole call
             yield ToolCallDelta(index, item["call_id"], item["name"], event["delta"])
 
     def _end(self, event: Json) -> Iterator[StreamEvent]:
@@ -137,4 +171,4 @@ class StreamReader:
         yield from ()
 
     def _fail(self, event: Json) -> Iterator[StreamEvent]:
-        raise failure_of_reply(self._endpoint.name, 200, self._headers, error_of(event))
+        raise failure_of_reply(self._endpoint.name, 200, self._headers, {"error": {"message": shown(event)}})

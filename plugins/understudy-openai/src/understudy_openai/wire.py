@@ -1,4 +1,4 @@
-"""Translation, and nothing else: a Request into Chat Completions' JSON, its replies back.
+"""Translation, and nothing else: a Request into Chat Completions' JSON. Its replies are read in reply.py.
 
 No SDK is imported and nothing is sent or read here. The Responses API's translation is in wire_responses.py.
 """
@@ -9,30 +9,18 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from understudy import (
-    Failure,
-    File,
-    FinishReason,
-    Image,
-    LLMResponse,
-    Message,
-    Part,
-    Request,
-    ResponseWarning,
-    Text,
-    Thinking,
-    ToolCall,
-    ToolResult,
-)
-from understudy.errors import ContentBlocked, MalformedResponse, Overloaded, ServerError, UnsupportedRequest
+from understudy import File, Image, Message, Part, Request, ResponseWarning, Text, Thinking, ToolCall, ToolResult
+from understudy.errors import UnsupportedRequest
+from understudy_openai.adapting import adapt, adaptations_of
 from understudy_openai.models import MOST_STOPS, Endpoint, ending_warnings, reasons
 from understudy_openai.reasoning import leave_out_refused, limit_of, set_effort
 from understudy_openai.shared import (
+    AROUND,
+    OPAQUE_FIELDS,
+    THINKING_FIELDS,
     Json,
     Warnings,
-    answer,
     attachment_warnings,
-    count_tokens,
     data_url,
     describe_schema,
     describe_tool,
@@ -40,30 +28,10 @@ from understudy_openai.shared import (
     nothing_to_send,
     options_of,
     own_data,
-    read_arguments,
-    reading,
     result_text,
     text_of_file,
 )
-
-_FINISH_REASONS: Mapping[str, FinishReason] = {
-    "stop": FinishReason.STOP,
-    "end_turn": FinishReason.STOP,  # xAI
-    "eos": FinishReason.STOP,  # Together
-    "length": FinishReason.LENGTH,
-    "model_length": FinishReason.LENGTH,  # Mistral
-    "tool_calls": FinishReason.TOOL_CALLS,
-    "function_call": FinishReason.TOOL_CALLS,
-    "content_filter": FinishReason.BLOCKED,
-}
-# A reply that ends so is none: Mistral and OpenRouter, DeepSeek.
-_FAILED_REASONS: Mapping[str, type[Failure]] = {"error": ServerError, "insufficient_system_resource": Overloaded}
-# What compatible servers show of a model's reasoning; OpenAI itself shows none here.
-THINKING_FIELDS = ("reasoning_content", "reasoning")
-CALL_FIELDS = ("id", "type", "index", "function")
-
-
-# ---- the request ----
+from understudy_openai.tool_pieces import CALL_FIELDS
 
 
 def request_body(request: Request, model: str, endpoint: Endpoint, *, stream: bool = False) -> tuple[Json, Warnings]:
@@ -105,16 +73,19 @@ def request_body(request: Request, model: str, endpoint: Endpoint, *, stream: bo
     if not stream:
         body.pop("stream_options", None)
     changed = lost + lowered + set_effort(body, request, model, options, in_chat=True)
-    return body, changed + leave_out_refused(body, model) + ending_warnings(model, endpoint)
+    changed += leave_out_refused(body, model) + ending_warnings(model, endpoint)
+    return body, changed + adapt(body, adaptations_of(request, model, endpoint), request, options)
 
 
 def _messages(messages: Iterable[Message], endpoint: Endpoint) -> tuple[list[Json], Warnings]:
+    messages = tuple(messages)
+    with_tools = any(isinstance(part, ToolCall) for message in messages for part in message.parts)
     turns: list[Json] = []
     lost: list[ResponseWarning] = []
     for message in messages:
         if message.role == "assistant":
-            turns += _assistant_turn(message, endpoint)
-            lost += attachment_warnings(message)
+            turns += _assistant_turn(message, endpoint, with_tools=with_tools)
+            lost += attachment_warnings(message.parts)
         elif message.role == "tool":
             turns += _tool_turns(message, endpoint)
         else:
@@ -126,16 +97,27 @@ def _messages(messages: Iterable[Message], endpoint: Endpoint) -> tuple[list[Jso
     return turns, tuple(lost)
 
 
-def _assistant_turn(message: Message, endpoint: Endpoint) -> Iterator[Json]:
+def _assistant_turn(message: Message, endpoint: Endpoint, *, with_tools: bool) -> Iterator[Json]:
+    """Turn an answer back into a message, with the reasoning that the same server gave it.
+
+    What only the server understands goes back in any case. Its texts do where tools were called in the conversation:
+    DeepSeek, Kimi and MiniMax want them back there, and elsewhere they are but paid for.
+    """
     calls = [_call(part, endpoint) for part in message.parts if isinstance(part, ToolCall)]
     if not message.text.strip() and not calls:
         return
     turn: Json = {"role": "assistant", "content": message.text or None}
     if calls:
         turn["tool_calls"] = calls
-        for part in message.parts:  # DeepSeek and Kimi want their reasoning back while they call tools, and only then
-            own = own_data(part, endpoint) if isinstance(part, Thinking) else {}
-            turn |= {name: own[name] for name in THINKING_FIELDS if name in own}
+    fields = (*OPAQUE_FIELDS, *(THINKING_FIELDS if with_tools else ()))
+    for part in message.parts:
+        if not isinstance(part, Thinking):
+            continue
+        own = own_data(part, endpoint)
+        turn |= {name: own[name] for name in fields if name in own}
+        if with_tools and "tags" in own:
+            opening, closing = own["tags"]
+            turn["content"] = f"{opening}\n{part.text}\n{closing}\n\n{message.text}"
     yield turn
 
 
@@ -189,107 +171,11 @@ def _merge(body: Json, options: Mapping[str, Any]) -> None:
         if name in ("max_tokens", "max_completion_tokens"):
             body.pop("max_tokens", None)
             body.pop("max_completion_tokens", None)
-        if value is None:
+        if name == "extra_body" and isinstance(value, Mapping):
+            _merge(body, value)
+        elif value is None:
             body.pop(name, None)
         elif name == "tools" and isinstance(value, Sequence):
             body["tools"] = [*body.get("tools", ()), *value]
-        elif name != "api":
+        elif name not in AROUND:
             body[name] = value
-
-
-# ---- the reply ----
-
-
-def response_of(
-    body: Any,
-    headers: Mapping[str, str],
-    request: Request,
-    endpoint: Endpoint,
-    warnings: Sequence[ResponseWarning] = (),
-    *,
-    given: bool = False,
-) -> LLMResponse:
-    """Return the answer that a reply with status 200 holds.
-
-    Args:
-        body: the reply's JSON, parsed.
-        headers: the reply's headers, their names in any case.
-        request: what was asked, and of which model.
-        endpoint: who was asked.
-        warnings: what the request was sent without.
-        given: whether the caller of a stream holds some of it already.
-
-    Raises:
-        ContentBlocked: the model refused, or a filter stopped it.
-        EmptyResponse: neither text nor a tool call came.
-        AnswerCutShort: reasoning used up the limit before the text was complete.
-        MalformedResponse: it is not a completion as the API promises it.
-    """
-    with reading(body, "choices", headers, endpoint):
-        choice = body["choices"][0]
-        message, reason = choice["message"], choice.get("finish_reason")
-        if not isinstance(reason, str):
-            raise MalformedResponse(f"expected a choice with a finish_reason, found {choice!r:.200}", status=200)
-        if reason in _FAILED_REASONS:
-            raise _FAILED_REASONS[reason](f"the model stopped by {reason}", status=200, code=reason)
-        finish_reason = _FINISH_REASONS.get(reason, FinishReason.UNKNOWN)
-        if message.get("refusal"):
-            raise ContentBlocked(f"the model refused: {message['refusal']}", code="refusal")
-        if finish_reason is FinishReason.BLOCKED:
-            raise ContentBlocked("a content filter stopped the answer", code="content_filter")
-        parts, cut = _parts(message, str(body.get("id") or "call"), finish_reason, endpoint)
-        told = {name: body.get(name) for name in ("id", "system_fingerprint", "service_tier")}
-        return answer(
-            body,
-            parts,
-            finish_reason,
-            request,
-            endpoint,
-            headers=headers,
-            metadata={**told, "finish_reason": reason},
-            usage=count_tokens(body.get("usage"), "prompt", "completion"),
-            warnings=(*warnings, *cut),
-            given=given,
-        )
-
-
-def _parts(
-    message: Mapping[str, Any], reply_id: str, finish_reason: FinishReason, endpoint: Endpoint
-) -> tuple[list[Part], Warnings]:
-    parts: list[Part] = []
-    cut: list[ResponseWarning] = []
-    for name in THINKING_FIELDS:
-        if isinstance(message.get(name), str) and message[name]:
-            parts.append(Thinking(message[name], {endpoint.name: {name: message[name]}}))
-            break  # some servers send it under both names
-    told = tuple(pieces_of(message.get("content")))
-    if thought := "".join(text for is_thinking, text in told if is_thinking):
-        parts.append(Thinking(thought))
-    if text := "".join(text for is_thinking, text in told if not is_thinking):
-        annotations = message.get("annotations")
-        parts.append(Text(text, {endpoint.name: {"annotations": annotations}} if annotations else {}))
-    for index, call in enumerate(message.get("tool_calls") or ()):
-        if "function" not in call:
-            continue  # a custom tool of the options'
-        name = call["function"]["name"]
-        arguments = read_arguments(name, call["function"].get("arguments"), finish_reason)
-        if isinstance(arguments, ResponseWarning):
-            cut.append(arguments)
-            continue
-        own = {field: value for field, value in call.items() if field not in CALL_FIELDS and value is not None}
-        call_id = call.get("id") or f"{reply_id}-{index}"
-        data = {endpoint.name: own} if own else {}
-        parts.append(ToolCall(id=call_id, name=name, arguments=arguments, provider_data=data))
-    return parts, tuple(cut)
-
-
-def pieces_of(content: Any) -> Iterator[tuple[bool, str]]:
-    """Yield what a content says, each piece with whether it is thinking: Mistral sends lists where it thinks."""
-    if isinstance(content, str):
-        yield False, content
-        return
-    for piece in content or ():
-        if piece["type"] == "text":
-            yield False, piece["text"]
-        elif piece["type"] == "thinking":
-            yield from ((True, text) for _, text in pieces_of(piece["thinking"]))

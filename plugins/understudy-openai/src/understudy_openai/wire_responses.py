@@ -9,6 +9,7 @@ encrypted for beside it.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -29,15 +30,16 @@ from understudy import (
     ToolResult,
 )
 from understudy.errors import ContentBlocked, ServerError
+from understudy_openai.adapting import adapt, adaptations_of
 from understudy_openai.failures import WITHOUT_REASONING, failure_of_reply
 from understudy_openai.models import LEAST_TOKENS, Endpoint, ending_warnings, reasons
 from understudy_openai.reasoning import leave_out_refused, level_of, limit_of, set_effort
 from understudy_openai.shared import (
+    AROUND,
     Json,
     Warnings,
     answer,
     attachment_warnings,
-    count_tokens,
     data_url,
     describe_schema,
     describe_tool,
@@ -50,6 +52,8 @@ from understudy_openai.shared import (
     result_text,
     text_of_file,
 )
+from understudy_openai.usage import count_tokens
+from understudy_toolkit.tool_calls import CallNames
 
 _FINISH_REASONS: Mapping[str, FinishReason] = {
     "completed": FinishReason.STOP,
@@ -114,7 +118,8 @@ def request_body(request: Request, model: str, endpoint: Endpoint, *, stream: bo
         body["stream"] = True
     _merge(body, options)
     changed = lost + lowered + set_effort(body, request, model, options, in_chat=False)
-    return body, changed + leave_out_refused(body, model) + ending_warnings(model, endpoint)
+    changed += leave_out_refused(body, model) + ending_warnings(model, endpoint)
+    return body, changed + adapt(body, adaptations_of(request, model, endpoint), request, options)
 
 
 def _items(request: Request, endpoint: Endpoint, *, is_stored: bool) -> tuple[list[Json], Warnings]:
@@ -124,7 +129,8 @@ def _items(request: Request, endpoint: Endpoint, *, is_stored: bool) -> tuple[li
         if message.role == "assistant":
             came, why = _items_kept(message, request, endpoint, is_stored)
             items += _assistant_items(message, came, endpoint)
-            lost += [*attachment_warnings(message), *(ResponseWarning("messages", told) for told in why)]
+            lost += attachment_warnings(part for part, own in zip(message.parts, came, strict=True) if not own)
+            lost += (ResponseWarning("messages", told) for told in why)
         elif message.role == "tool":
             items += (_result_item(part, endpoint) for part in message.parts if isinstance(part, ToolResult))
         else:
@@ -167,6 +173,8 @@ def _assistant_items(message: Message, came: Sequence[Json], endpoint: Endpoint)
         elif isinstance(part, ToolCall):
             call = {"type": "function_call", "call_id": identifier(part.id, endpoint), "name": part.name}
             items.append({**own, **call, "arguments": json.dumps(dict(part.arguments))})
+        elif isinstance(part, Image) and own:
+            items.append({**own, "result": base64.b64encode(part.data or b"").decode("ascii")})
         elif isinstance(part, Text) and part.text.strip():
             said = {"type": "output_text", "annotations": [], "text": part.text, **own_data(part, endpoint)}
             if own and items and items[-1].get("id") == own.get("id"):
@@ -214,13 +222,15 @@ def _merge(body: Json, options: Mapping[str, Any]) -> None:
         if name in _OPTION_PLACES:
             name, inner = _OPTION_PLACES[name]
             value = {inner: value}
-        if value is None:
+        if name == "extra_body" and isinstance(value, Mapping):
+            _merge(body, value)
+        elif value is None:
             body.pop(name, None)
         elif name in ("tools", "include") and isinstance(value, Sequence):
             body[name] = [*body.get(name, ()), *(one for one in value if one not in body.get(name, ()))]
         elif name in ("reasoning", "text") and isinstance(value, Mapping):
             body[name] = {**body.get(name, {}), **value}
-        elif name not in ("api", "stream_options"):
+        elif name not in (*AROUND, "stream_options"):
             body[name] = value
 
 
@@ -253,15 +263,15 @@ def response_of(
         MalformedResponse: it is not a response as the API promises it.
         Failure: the response says that it failed, and why.
     """
-    with reading(body, "status", headers, endpoint):
-        status = body["status"]
+    with reading(body, "output" if isinstance(body, Mapping) and "output" in body else "status", headers, endpoint):
+        status = body.get("status") or "completed"
         if status in ("failed", "cancelled"):
             raise _failed(status, body.get("error"), headers, endpoint)
-        reason = str((body.get("incomplete_details") or {}).get("reason")) if status == "incomplete" else status
+        reason = str((body.get("incomplete_details") or {}).get("reason")) if status == "incomplete" else str(status)
         finish_reason = _FINISH_REASONS.get(reason, FinishReason.UNKNOWN)
         if finish_reason is FinishReason.BLOCKED:
             raise ContentBlocked("a content filter stopped the answer", code="content_filter")
-        parts, cut = _parts(body["output"], finish_reason, endpoint)
+        parts, cut = _parts(body["output"], request, finish_reason, endpoint)
         told = {name: body.get(name) for name in ("id", "status", "service_tier")}
         return answer(
             body,
@@ -284,22 +294,26 @@ def _failed(status: str, error: Any, headers: Mapping[str, str], endpoint: Endpo
 
 
 def _parts(
-    items: Sequence[Mapping[str, Any]], finish_reason: FinishReason, endpoint: Endpoint
+    items: Sequence[Mapping[str, Any]], request: Request, finish_reason: FinishReason, endpoint: Endpoint
 ) -> tuple[list[Part], Warnings]:
     parts: list[Part] = []
     cut: list[ResponseWarning] = []
+    names = CallNames(request)
     for item in items:
-        kind = item["type"]
+        kind = item.get("type")
         if kind == "message":
             parts += _said(item, endpoint)
         elif kind == "function_call":
-            arguments = read_arguments(item["name"], item["arguments"], finish_reason)
+            arguments = read_arguments(item["name"], item.get("arguments"), finish_reason)
             if isinstance(arguments, ResponseWarning):
                 cut.append(arguments)
                 continue
             kept = {name: value for name, value in item.items() if name not in ("call_id", "name", "arguments")}
             data = {endpoint.name: {"item": kept}}
-            parts.append(ToolCall(id=item["call_id"], name=item["name"], arguments=arguments, provider_data=data))
+            call_id = names(item.get("call_id"), item["name"])
+            parts.append(ToolCall(id=call_id, name=item["name"], arguments=arguments, provider_data=data))
+        elif kind == "image_generation_call" and isinstance(item.get("result"), str):
+            parts.append(_picture(item, endpoint))
         else:  # reasoning, and what OpenAI's own tools did: carried along, the next turn goes on from it
             bound = {"account": endpoint.account} if endpoint.account and item.get("encrypted_content") else {}
             parts.append(Thinking(_thought(item), {endpoint.name: {"item": dict(item), **bound}}))
@@ -308,15 +322,25 @@ def _parts(
 
 def _said(item: Mapping[str, Any], endpoint: Endpoint) -> Iterator[Text]:
     kept = {name: value for name, value in item.items() if name != "content"}
-    for piece in item["content"]:
-        if piece["type"] == "refusal":
-            raise ContentBlocked(f"the model refused: {piece['refusal']}", code="refusal")
-        if piece["type"] == "output_text" and piece["text"]:
+    content = item.get("content") or ()
+    for piece in [{"type": "output_text", "text": content}] if isinstance(content, str) else content:
+        if piece.get("type") == "refusal":
+            raise ContentBlocked(f"the model refused: {piece.get('refusal')}", code="refusal")
+        if piece.get("type") == "output_text" and piece["text"]:
             cited = {"annotations": piece["annotations"]} if piece.get("annotations") else {}
             yield Text(piece["text"], {endpoint.name: {"item": kept, **cited}})
 
 
+def _picture(item: Mapping[str, Any], endpoint: Endpoint) -> Image:
+    """Return a picture that OpenAI's own tool has drawn; its item goes back with the next turn, the bytes in it."""
+    kept = {name: value for name, value in item.items() if name != "result"}
+    form = item.get("output_format")
+    kind = f"image/{form}" if isinstance(form, str) and form else "image/png"
+    return Image(data=base64.b64decode(item["result"]), media_type=kind, provider_data={endpoint.name: {"item": kept}})
+
+
 def _thought(item: Mapping[str, Any]) -> str:
-    if item["type"] != "reasoning":
+    if item.get("type") != "reasoning":
         return ""
-    return "\n\n".join(piece["text"] for piece in item.get("summary") or item.get("content") or ())
+    pieces = item.get("summary") or item.get("content") or ()
+    return "\n\n".join(piece["text"] for piece in pieces if isinstance(piece.get("text"), str))
