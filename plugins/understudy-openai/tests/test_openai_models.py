@@ -30,7 +30,7 @@ WITH_STOP = Request(messages=REQUEST.messages, stop=("END",))
     ],
 )
 def test_who_is_asked(url: str, name: str | None, is_openai: bool, short_ids: bool) -> None:
-    assert Endpoint.at(url, name) == Endpoint(name or "openai", is_openai, short_ids)
+    assert Endpoint.at(url, name) == Endpoint(name or "openai", is_openai, short_ids, address=url)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from understudy import Finish, FinishReason, LLMFactory, Message, Request, ResponseWarning, Settings
 from understudy.errors import AnswerCutShort, EmptyResponse
 from understudy.provider import Pace
-from understudy_openai import OpenAIProvider, wire, wire_responses
+from understudy_openai import OpenAIProvider, reply, wire, wire_responses
 from understudy_openai.models import _ENDINGS, DEFAULT_MODEL, WHY_SENT, Endpoint, rules
 from understudy_openai.reasoning import EFFORTS, FAMILIES, Family, effort_of, family_of, level_of, room
 from understudy_toolkit.thinking import MORE_ROOM, ROOM
@@ -200,7 +200,7 @@ def _completion(content: str, reason: str = "length", reasoned: int = 1000, writ
 
 
 def _read(body: Any, model: str = "llama-9", request: Request = SHORT, **fields: Any) -> Any:
-    return wire.response_of(body, {}, replace(request, model=model), GROQ, **fields)
+    return reply.response_of(body, {}, replace(request, model=model), GROQ, **fields)
 
 
 def test_an_answer_without_text_that_reasoning_starved_is_asked_for_with_more_room() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -91,7 +92,7 @@ def test_citations_stay_with_their_text() -> None:
 @pytest.mark.parametrize(
     ("call", "expected"),
     [
-        ({"id": None, "function": {"name": "weather", "arguments": ""}}, ToolCall(id="c1-0", name="weather")),
+        ({"id": None, "function": {"name": "weather", "arguments": ""}}, ToolCall(id=ANY, name="weather")),
         (
             {"id": "x", "function": {"name": "weather", "arguments": {"city": "Bern"}}},
             ToolCall(id="x", name="weather", arguments={"city": "Bern"}),
@@ -150,19 +151,31 @@ def test_nothing_usable_is_an_empty_response(content: Any) -> None:
         {"choices": []},
         {"choices": [{}]},
         {"choices": "text"},
-        _completion(finish_reason=None),
         _completion(7),
-        _completion([{"text": "x"}]),
         _completion(tool_calls=[{"id": "x", "function": {}}]),
-        _completion(tool_calls=[{"id": "x", "function": {"name": "n", "arguments": "[]"}}]),
-        _completion(usage=[1]),
-        {"error": {"type": "server_error", "message": "failed"}},
-        {"error": "failed"},
+        _completion(tool_calls=[{"id": "x", "function": {"name": "n", "arguments": "[1]"}}]),
     ],
 )
 def test_other_shapes_are_malformed(body: Any) -> None:
     with pytest.raises(MalformedResponse, match="expected a") as caught:
         _read(body)
+    assert (caught.value.provider, caught.value.request_id) == ("groq", "req_1")
+
+
+def test_odd_replies_that_hold_an_answer_are_taken() -> None:
+    untold = _read(_completion(finish_reason=None))
+    assert (untold.content, untold.finish_reason) == ("Hi", FinishReason.UNKNOWN)
+    assert [warning.setting for warning in untold.warnings] == ["finish_reason"]
+    assert _read(_completion([{"text": "x"}])).content == "x"
+    assert _read(_completion(usage=[1])).usage is None
+    empty = {"id": "x", "function": {"name": "n", "arguments": "[]"}}
+    assert _read(_completion(tool_calls=[empty])).tool_calls == (ToolCall(id="x", name="n"),)
+
+
+@pytest.mark.parametrize("error", [{"type": "server_error", "message": "failed"}, "failed", ["failed"]])
+def test_an_error_in_a_reply_of_200_is_typed(error: Any) -> None:
+    with pytest.raises(ServerError, match="failed") as caught:
+        _read({"error": error})
     assert (caught.value.provider, caught.value.request_id) == ("groq", "req_1")
 
 

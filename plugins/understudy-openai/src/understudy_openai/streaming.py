@@ -6,7 +6,6 @@ No SDK is imported and nothing is sent or read here. The Responses API's events 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Protocol
 
 from understudy import (
@@ -67,6 +66,7 @@ class EventReader:
     def __init__(self, reader: Events, endpoint: Endpoint) -> None:
         self._reader, self._endpoint = reader, endpoint
         self._events = SseReader()
+        self._begun = False
 
     @property
     def ended(self) -> bool:
@@ -91,11 +91,16 @@ class EventReader:
         """
         last = self._events.end()
         if last is not None:
-            with suppress(MalformedResponse):  # it was cut: finish() says so
+            alone = not self._begun
+            try:
                 yield from self._fed(last)
+            except MalformedResponse:
+                if alone:
+                    raise  # no stream at all; elsewhere it was cut, and finish() says so
         yield self._reader.finish()
 
     def _fed(self, event: SseEvent) -> list[StreamEvent]:
+        self._begun = True
         if not event.data.strip() and event.name != "error":
             return [ALIVE]
         try:

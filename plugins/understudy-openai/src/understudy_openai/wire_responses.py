@@ -263,7 +263,7 @@ def response_of(
         MalformedResponse: it is not a response as the API promises it.
         Failure: the response says that it failed, and why.
     """
-    with reading(body, "output" if isinstance(body, Mapping) and "output" in body else "status", headers, endpoint):
+    with reading(body, "status" if isinstance(body, Mapping) and body.get("status") else "output", headers, endpoint):
         status = body.get("status") or "completed"
         if status in ("failed", "cancelled"):
             raise _failed(status, body.get("error"), headers, endpoint)
