@@ -127,13 +127,9 @@ MATRIX = [
     Row(faults.blocked("prompt"), final(ContentBlocked)),
     Row(faults.empty(), switched(EmptyResponse)),
     Row(faults.out_of_tokens(), switched(EmptyResponse)),
-    Row(faults.stream_error(), UNREADABLE, retried(Overloaded)).but("gemini", retried(Overloaded)),
-    Row(faults.stream_error(kind="rate_limited"), UNREADABLE, switched(RateLimited)).but(
-        "gemini", switched(RateLimited)
-    ),
-    Row(faults.stream_error(after=2), UNREADABLE, begun(Overloaded)).but(
-        "gemini", retried(Overloaded), begun(Overloaded)
-    ),
+    Row(faults.stream_error(), retried(Overloaded)),
+    Row(faults.stream_error(kind="rate_limited"), switched(RateLimited)),
+    Row(faults.stream_error(after=2), retried(Overloaded), begun(Overloaded)),
     Row(faults.stream_end(0), UNREADABLE, ENDLESS),
     Row(faults.stream_end(after=2), UNREADABLE, begun(StreamInterrupted)),
     Row(faults.cut(0), UNREACHED),

@@ -86,5 +86,5 @@ def shown(told: Any, *, sentence: bool = False) -> str:
     """Return a cell of a document for a code, a status, or words."""
     text = told.pattern if isinstance(told, re.Pattern) else str(told)
     text = text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
-    text = text.replace("|", "\\|").replace("`", "'")
+    text = text.replace("|", "\\|").replace("`", "'").replace("](", "] (")
     return f'"`{text}`"' if sentence else f"`{text}`"

@@ -22,7 +22,19 @@ GENERATED = re.compile(r"<!-- begin: (.+?) -->\n(.*?)<!-- end -->", re.DOTALL)
 WRITTEN = re.compile(r"<!-- written by [\w ]+: (begin|end) -->")  # by a command that measures, which no test runs
 VARIABLE = re.compile(r"[A-Z]+(_[A-Z]+)+")
 # Methods of Settings, and the toolkit's function that calls them.
-SETTINGS = ("api_key", "base_url", "find", "get", "missing", "model", "names", "read_account", "secret", "url")
+SETTINGS = (
+    "api_key",
+    "base_url",
+    "find",
+    "find_address",
+    "get",
+    "missing",
+    "model",
+    "names",
+    "read_account",
+    "secret",
+    "url",
+)
 MOST_NOT_RUN = 0  # blocks that no test runs, in all documents together
 
 # ---- tables ----

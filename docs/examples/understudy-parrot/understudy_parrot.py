@@ -12,7 +12,7 @@ from understudy import (
     TextDelta,
     hookimpl,
 )
-from understudy.errors import ContextTooLong
+from understudy.errors import ContextTooLong, ProviderUnavailable
 
 
 class ParrotProvider(ChatProvider):
@@ -33,6 +33,8 @@ class ParrotProvider(ChatProvider):
         return self._unavailable
 
     def generate(self, request):
+        if self._unavailable is not None:
+            raise ProviderUnavailable(self._unavailable, provider="parrot")
         model = request.model or self.default_model
         if len(request.prompt) > 100:
             raise ContextTooLong("expected at most 100 letters", provider="parrot", model=model)

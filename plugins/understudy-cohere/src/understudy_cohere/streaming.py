@@ -113,6 +113,8 @@ class StreamReader:
             MalformedResponse: it has not the shape that the API promises.
         """
         if isinstance(event, MalformedResponse):
+            if not self._given:
+                raise event  # another can take over, unseen
             self._broken.add(event)
             return [_ALIVE]
         try:

@@ -138,7 +138,7 @@ class StreamReader:
         self._think = ThinkFilter(off=endpoint.is_openai)
         self._stops = StopFilter(request.stop)
         self._broken = BrokenChunks()
-        self._begun = self._whole = self._done = False
+        self._whole = self._done = False
 
     @property
     def ended(self) -> bool:
@@ -156,7 +156,7 @@ class StreamReader:
 
         Raises:
             Failure: it is an error.
-            MalformedResponse: it has not the shape that the API promises, or is the first one and cannot be read.
+            MalformedResponse: it has not the shape that the API promises, or cannot be read while the caller holds nothing.
         """
         if data.strip() == DONE:
             self._done = True
@@ -195,17 +195,16 @@ class StreamReader:
 
         Raises:
             Failure: it is an error.
-            MalformedResponse: it cannot be read, and nothing came before it.
+            MalformedResponse: it cannot be read, and the caller holds nothing yet.
         """
         try:
             chunk = parse_event(event, data, self._headers, self._endpoint)
         except MalformedResponse as failure:
-            if not self._begun:
-                raise
+            if not self._stops.given:
+                raise  # another can take over, unseen
             if self._finish_reason is None:  # afterwards no more of the answer comes
                 self._broken.add(failure)
             return None
-        self._begun = True
         return chunk
 
     def _shown(self, events: Iterable[StreamEvent]) -> list[StreamEvent]:

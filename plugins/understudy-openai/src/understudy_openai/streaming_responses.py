@@ -50,7 +50,6 @@ class StreamReader:
         self._names = CallNames(request)
         self._texts: list[str] = []
         self._broken = BrokenChunks()
-        self._begun = False
         self._response: Json | None = None
         self._items: dict[int, Json] = {}
         self._calls: dict[int, tuple[int, Json]] = {}
@@ -93,13 +92,12 @@ class StreamReader:
         try:
             body = parse_event(event, data, self._headers, self._endpoint)
         except MalformedResponse as failure:
-            if not self._begun:
-                raise
+            if not self._stops.given:
+                raise  # another can take over, unseen
             self._broken.add(failure)
             return [ALIVE]
         if body is None:
             return [ALIVE]
-        self._begun = True
         try:
             kind = body.get("type", event)
             if "type" not in body and "output" in body:
