@@ -156,7 +156,8 @@ class StreamReader:
 
         Raises:
             Failure: it is an error.
-            MalformedResponse: it has not the shape that the API promises, or cannot be read while the caller holds nothing.
+            MalformedResponse: it has not the shape that the API promises, or cannot be read while the caller holds
+                nothing.
         """
         if data.strip() == DONE:
             self._done = True
