@@ -11,7 +11,6 @@ from pathlib import PurePosixPath
 
 import pytest
 
-
 MEMORIES = (
     "understudy_claude.refusals",
     "understudy_cohere.refusals",
