@@ -20,7 +20,7 @@ KEYS = {
     "ANTHROPIC_API_KEY": "sk-ant-x",
     "OPENAI_API_KEY": "sk-x",
     "GOOGLE_API_KEY": "AIza" + "x" * 35,
-    "COHERE_API_KEY": "x" * 40,
+    "COHERE_API_KEY": "not-a-real-key-of-coheres-0123456789abcd",
     "OLLAMA_API_KEY": "k",
 }
 HOST = "vendor.invalid"  # which no name server knows

@@ -103,7 +103,7 @@ KEYS = {
     "ANTHROPIC_API_KEY": "sk-ant-x",
     "OPENAI_API_KEY": "sk-x",
     "GOOGLE_API_KEY": "AIza" + "x" * 35,
-    "COHERE_API_KEY": "x" * 40,
+    "COHERE_API_KEY": "not-a-real-key-of-coheres-0123456789abcd",
     # models that think little, so that the times are those of a chat
     "CLAUDE_MODEL": "claude-haiku-4-5",
     "OPENAI_MODEL": "gpt-4.1",
