@@ -197,6 +197,28 @@ def test_two_refusals_are_learnt_one_call_after_the_other(server: Server) -> Non
     provider.close()
 
 
+@pytest.mark.parametrize("first", ["temperature", "max_tokens"])
+def test_a_deployment_of_a_reasoning_model_answers_the_first_call_whichever_setting_it_refuses_first(
+    server: Server, first: str
+) -> None:
+    def refuses(body: Any) -> str | None:
+        words = {
+            "temperature": "Unsupported value: 'temperature' does not support 0.0 with this model. "
+            "Only the default (1) value is supported.",
+            "max_tokens": "Unsupported parameter: 'max_tokens' is not supported with this model. "
+            "Use 'max_completion_tokens' instead.",
+        }
+        second = "max_tokens" if first == "temperature" else "temperature"
+        return next((words[name] for name in (first, second) if name in body), None)
+
+    server.refuses = refuses
+    provider = make(server, "http")
+    for requests in (2, 3):
+        response = ask(provider, "sync")
+        assert (response.success, response.warnings, len(server.bodies)) == (True, (), requests)
+    provider.close()
+
+
 def test_another_model_at_the_same_address_is_asked_as_if_nothing_were_known(server: Server) -> None:
     server.refuses = has("temperature")
     provider = make(server, "http")

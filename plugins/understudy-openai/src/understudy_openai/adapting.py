@@ -12,10 +12,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from understudy import Request, ResponseWarning
+from understudy.messages import DefaultTemperature
 from understudy_openai.models import Endpoint
 from understudy_openai.reasoning import LIMITS
 from understudy_openai.remedies import (
     ADAPTATIONS,
+    AND,
     IN_JSON_MODE,
     ONE_CALL_AT_A_TIME,
     WITH_COMPLETION_TOKENS,
@@ -59,7 +61,8 @@ def remember(adaptation: str | None, request: Request, model: str, endpoint: End
         return
     if len(_known) >= _MOST:
         _known.clear()
-    _known[_place(adaptation, request, model, endpoint)] = None
+    for each in adaptation.split(AND):
+        _known[_place(each, request, model, endpoint)] = None
 
 
 def forget() -> None:
@@ -83,7 +86,7 @@ def adaptations_of(request: Request, model: str, endpoint: Endpoint) -> tuple[st
     if _host_wants_reasoning(endpoint):
         found.append(WITH_REASONING_FIELDS)
     if request.adaptation is not None and _is_known(request.adaptation):
-        found.append(request.adaptation)
+        found += request.adaptation.split(AND)
     return tuple(dict.fromkeys(found))
 
 
@@ -144,6 +147,8 @@ def _names_of_limits(body: Json, adaptations: Collection[str], request: Request,
             and not (adaptation == WITH_MAX_TOKENS and WITH_COMPLETION_TOKENS in adaptations)
         ):
             body[new] = body.pop(old)
+    if WITH_COMPLETION_TOKENS in adaptations and isinstance(request.temperature, DefaultTemperature):
+        body.pop("temperature", None)  # nobody named it, and it is a reasoning model: they take none
 
 
 def _format(body: Json, adaptations: Collection[str], request: Request, lost: Lost) -> None:
@@ -343,7 +348,7 @@ def _json(schema: Mapping[str, Any]) -> str:
 
 
 def _is_known(adaptation: str) -> bool:
-    return told_limit(adaptation) is not None or adaptation in _LASTING
+    return told_limit(adaptation) is not None or _LASTING.issuperset(adaptation.split(AND))
 
 
 _LASTING = frozenset(

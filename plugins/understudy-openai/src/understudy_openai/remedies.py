@@ -63,10 +63,16 @@ _NEXT: Mapping[str, str] = {
     WITHOUT_FORCED_TOOL: WITHOUT_TOOL_CHOICE,
 }
 
+# What joins two adaptations: OpenAI's reasoning models refuse one setting after the other, and a call adapts but once.
+AND = ", "
 # Sentences that say more than the name of a field does; the first that fits counts. From public reports, read
 # 2026-11-30: each stands in test_openai_refusals.py with its server and its report.
 _REFUSED = r"(n't|not) (be )?(support|allow|permit|available|enabled)|unsupported|only (for|available|supported)"
 _SENTENCES: tuple[tuple[str, str], ...] = (
+    (
+        r"'temperature' does not support .{1,20} with this model. only the default \(1\) value is supported",
+        AND.join(("without temperature", WITH_COMPLETION_TOKENS)),
+    ),
     (r"enable_thinking.{0,20}(must be set to false|only support stream)|enable thinking can not", WITHOUT_THINKING),
     (r"reasoning_content.{0,40}(must be passed back|is missing)", WITH_REASONING_FIELDS),  # DeepSeek, Moonshot
     (r"missing a .?thought_signature", WITH_DUMMY_SIGNATURES),  # Google
@@ -168,7 +174,7 @@ def adaptation_of(status: int, error: Mapping[str, Any], known: Collection[str] 
         told = next((adaptation for sentence, adaptation in _MENDED if sentence.search(words)), None)
     if told is None and status not in (200, 500, 501):
         told = next((ADAPTATIONS[field] for field in _fields(error, words) if field in ADAPTATIONS), None)
-    while told is not None and told in known:
+    while told is not None and {*told.split(AND)} <= {*known}:
         told = _NEXT.get(told)
     return told
 
