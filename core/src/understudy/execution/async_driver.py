@@ -179,7 +179,7 @@ async def _pieces(execution: Execution, command: Call) -> AsyncGenerator[StreamE
     limit = CancelScope(again=True)
     try:
         request = await _aside(execution.aside.checks or execution.aside.listeners, attempt.prepare, execution, command)
-        delivery = attempt.delivery_of(execution, command.index)
+        delivery, clocks = attempt.delivery_of(execution, command.index), attempt.clocks_of(execution, command.index)
         source = execution.providers[command.index].astream(request)
         while True:
             task = asyncio.current_task()  # each piece may be asked for in another one
@@ -195,9 +195,9 @@ async def _pieces(execution: Execution, command: Call) -> AsyncGenerator[StreamE
                 rest = delivery.release()
                 outcome = attempt.succeeded(execution, command, response)
                 break
-            silent = attempt.clocks_of(execution, command.index).first_at is None
+            silent = clocks.first_at is None
             taken = delivery.take(event)
-            if silent and attempt.has_begun(execution, command.index):
+            if silent and clocks.first_at is not None:
                 await _aside(execution.aside.store, attempt.first_sign, execution, command.index)
             for given in taken:
                 yield given

@@ -29,7 +29,7 @@ class Clocks:
         characters: how many were written so far, thinking included.
     """
 
-    __slots__ = ("_clock", "_heard", "_progress", "characters", "first_at", "gap", "started", "times")
+    __slots__ = ("_clock", "_due", "_heard", "_progress", "characters", "first_at", "gap", "started", "times")
 
     def __init__(self, times: Times, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -38,11 +38,11 @@ class Clocks:
         self.first_at: float | None = None
         self.gap = 0.0
         self.characters = 0
+        self._due = self._ends()  # when the next event is late
 
     def patience(self) -> float:
         """Return how many seconds the next event may take."""
-        now = self._clock()
-        return max(self._ends() - now, 0.0)
+        return max(self._due - self._clock(), 0.0)
 
     def is_out_of_time(self) -> bool:
         """Return whether the next event is late, or late within a hair."""
@@ -50,27 +50,30 @@ class Clocks:
 
     def is_over(self) -> bool:
         """Return whether the next event is late."""
-        return self._clock() > self._ends()
+        return self._clock() > self._due
 
     def is_working(self) -> bool:
         """Return whether pieces have come and the next one is not late, not even by a hair."""
-        return self.first_at is not None and self._ends() - self._clock() > HAIR
+        return self.first_at is not None and self._due - self._clock() > HAIR
 
     def hear(self, event: StreamEvent) -> bool:
         """Record an event; return whether it is progress."""
         now = self._clock()
         self._heard = now
         if type(event) is Heartbeat:
+            self._due = self._ends()
             return False
         if type(event) is TextDelta or type(event) is ThinkingDelta:
             self.characters += len(event.text)
             if self.first_at is None and not event.text.strip():
+                self._due = self._ends()
                 return False  # white space is a sign of life, and nothing to show
         if self.first_at is None:
             self.first_at = now
         elif now - self._progress > self.gap:
             self.gap = now - self._progress
         self._progress = now
+        self._due = min(now + self.times.idle, now + self.times.silence)
         return True
 
     def timed_out(self) -> Timeout:

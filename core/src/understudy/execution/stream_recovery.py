@@ -125,7 +125,8 @@ class Delivery:
         progress = self.clocks.hear(event)
         if type(event) is Heartbeat:
             return []
-        event = self._in_whole_characters(event)
+        if self._halves or type(event) is not TextDelta or not event.text.isascii():
+            event = self._in_whole_characters(event)
         if self.began:
             self._note(event)
             return [event]

@@ -134,7 +134,7 @@ def _pieces(execution: Execution, command: Call) -> Generator[StreamEvent, None,
     rest: list[StreamEvent] = []
     try:
         request = attempt.prepare(execution, command)
-        delivery = attempt.delivery_of(execution, command.index)
+        delivery, clocks = attempt.delivery_of(execution, command.index), attempt.clocks_of(execution, command.index)
         source = execution.providers[command.index].stream(request)
         events = iter(source)
         while (event := _next(events, delivery.patience())) is not None:
@@ -143,9 +143,9 @@ def _pieces(execution: Execution, command: Call) -> Generator[StreamEvent, None,
                 rest = delivery.release()
                 outcome = attempt.succeeded(execution, command, response)
                 break
-            silent = attempt.clocks_of(execution, command.index).first_at is None
+            silent = clocks.first_at is None
             given = delivery.take(event)
-            if silent and attempt.has_begun(execution, command.index):
+            if silent and clocks.first_at is not None:
                 attempt.first_sign(execution, command.index)
             yield from given
         else:
