@@ -72,7 +72,7 @@ async def _attempt(execution: Execution, command: Call) -> Outcome:
     cancelled = 0 if task is None else task.cancelling()
     try:
         request = await _aside(execution.aside.checks or execution.aside.listeners, attempt.prepare, execution, command)
-        if attempt.is_streamed(execution, command.index):
+        if execution.attempts[command.index].streamed:
             reply = await _whole(execution, command, request)
         else:
             with CancelScope(command.timeout):

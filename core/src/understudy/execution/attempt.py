@@ -135,11 +135,6 @@ def _provider_timeout(execution: Execution, command: Call, attempt: AttemptState
     return max(min(longest, left), 0.001)  # a provider takes no timeout of 0
 
 
-def is_streamed(execution: Execution, index: int) -> bool:
-    """Return whether a target's whole answer is asked for as a stream."""
-    return execution.attempts[index].streamed
-
-
 def clocks_of(execution: Execution, index: int) -> Clocks:
     """Return the clocks of a target's stream."""
     clocks = execution.attempts[index].clocks
@@ -219,10 +214,8 @@ def succeeded(execution: Execution, command: Call, response: LLMResponse) -> Out
 
 def failed(execution: Execution, command: Call, error: BaseException, delivery: Delivery | None = None) -> Outcome:
     """Make the outcome of a failed attempt; `delivery` is that of a stream which had begun."""
-    target, refused = (
-        execution.targets[command.index],
-        execution.refused.pop(command.index, None) if execution.refused else None,
-    )
+    target = execution.targets[command.index]
+    refused = execution.refused.pop(command.index, None) if execution.refused else None
     if isinstance(error, OutOfTime):
         failure: Failure = _timed_out(execution, command, delivery)
     else:

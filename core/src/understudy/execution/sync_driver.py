@@ -59,7 +59,7 @@ def _attempt(execution: Execution, command: Call) -> Outcome:
     started = execution.runtime.clock()
     try:
         request = attempt.prepare(execution, command)
-        if attempt.is_streamed(execution, command.index):
+        if execution.attempts[command.index].streamed:
             reply = _whole(execution, command, request)
         else:
             reply = execution.providers[command.index].generate(request)

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from understudy import Request, ResponseWarning
-from understudy.messages import DefaultTemperature
 from understudy_openai.models import Endpoint
 from understudy_openai.reasoning import LIMITS
 from understudy_openai.remedies import (
@@ -118,6 +117,10 @@ def adapt(body: Json, adaptations: Collection[str], request: Request, options: M
                 _without_choice(left, body, lost)
             elif left is not None and (field not in _OURS or _is_asked(field, options)):
                 lost(field, f"{field} was left out")
+    if WITH_COMPLETION_TOKENS in adaptations and body.get("temperature") == 0:
+        del body["temperature"]
+        told = f"temperature was left out: {body.get('model')} is a reasoning model, and they take none"
+        warnings.append(ResponseWarning("temperature", told))
     _limit(body, adaptations, warnings)
     return tuple(warnings)
 
@@ -147,8 +150,6 @@ def _names_of_limits(body: Json, adaptations: Collection[str], request: Request,
             and not (adaptation == WITH_MAX_TOKENS and WITH_COMPLETION_TOKENS in adaptations)
         ):
             body[new] = body.pop(old)
-    if WITH_COMPLETION_TOKENS in adaptations and isinstance(request.temperature, DefaultTemperature):
-        body.pop("temperature", None)  # nobody named it, and it is a reasoning model: they take none
 
 
 def _format(body: Json, adaptations: Collection[str], request: Request, lost: Lost) -> None:
