@@ -49,7 +49,7 @@ def response_of_document(document: Any, headers: Mapping[str, str], asked: Asked
     Raises:
         Failure: as `response_of`.
     """
-    if not isinstance(document, list) or error_of(document) is not None:
+    if not isinstance(document, list) or not document or error_of(document) is not None:
         return response_of(document, headers, asked)
     reader = StreamReader(_NoChunks(), headers, asked)
     for chunk in document:
