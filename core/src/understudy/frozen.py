@@ -43,7 +43,7 @@ def copy_with(instance: T, **changes: Any) -> T:
 
 
 def _twin(kind: type) -> type:
-    twin = _twins[kind] = type(kind.__name__, (), {"__slots__": kind.__slots__})  # type: ignore[attr-defined]
+    twin = _twins[kind] = type(kind.__name__, (), {"__slots__": kind.__slots__})  # type: ignore[attr-defined]  # as below
     return twin
 
 
