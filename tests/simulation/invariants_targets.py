@@ -204,7 +204,7 @@ def _check_change(known: Known, entry: Given) -> None:
 def _check_cooling(known: Known, entry: Given) -> None:
     policy, effect, hint, rest = entry.claim.policy, entry.report.effect, entry.report.hint, entry.after.free_in
     longest = max(policy.longest_cooldown, policy.exhausted_cooldown)
-    if effect is Effect.REFUSED:
+    if effect is Effect.REFUSED or effect is Effect.EXHAUSTED and not policy.quota_cooldown:
         longest = min(2.0**known.rejected, REFUSAL_GROWTH) * (policy.refusal_cooldown or 0.0)
         known.rejected += 1
     elif effect is Effect.RATE_LIMITED:

@@ -75,7 +75,7 @@ class Policy:
         breaker_successes: successful probes that close it. 1.
 
         quota_cooldown: whether a target that refused for its quota is left alone for a while. Off: the next call
-            asks the primary again; on in `eager`.
+            asks the primary again, but for a daily quota or credit that is used up: refusal_cooldown. On in `eager`.
         quota_calls: distinct calls that must have been refused lately, and as many as were answered, before a target
             cools down for others; a daily quota or an empty account counts at once. 3: one refusal says that one call
             came at a bad moment.
@@ -85,9 +85,9 @@ class Policy:
             than the minute over which vendors count.
         exhausted_cooldown: seconds after a daily quota or the credit is used up, doubled while it goes on. 300.
         longest_cooldown: most seconds of that. 3600.
-        refusal_cooldown: seconds that a target rests which refused its key, its right or its model, doubled while it
-            goes on up to 10 times as many; None for no rest. None; 30 in `eager`. Another key, model or URL is another
-            target.
+        refusal_cooldown: seconds that a target rests which refused its key, its right or its model, or, without
+            quota_cooldown, whose daily quota or credit is used up; doubled while it goes on up to 10 times as many;
+            None for no rest. 30. Another key, model or URL is another target.
 
         retry_budget: share of the calls of the last 10 seconds that may be retries, over all calls of a factory.
             0.1: what Google's SRE book allows a client; 0.2 in `eager`, which is Finagle's.
@@ -151,7 +151,7 @@ class Policy:
     rate_limit_cooldown: float = 5.0
     exhausted_cooldown: float = 300.0
     longest_cooldown: float = 3600.0
-    refusal_cooldown: float | None = None
+    refusal_cooldown: float | None = 30.0
 
     retry_budget: float = 0.1
     retry_reserve: float = 10.0
@@ -315,7 +315,6 @@ _EAGER: dict[str, Any] = {
     "breaker_rate": 0.25,
     "breaker_requests": 3,
     "quota_cooldown": True,
-    "refusal_cooldown": 30.0,
     "retry_budget": 0.2,
     "retry_reserve": 2.0,
     "longest_hint": 8.8,

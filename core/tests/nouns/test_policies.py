@@ -30,7 +30,7 @@ def test_patient_is_the_users_choice():
     assert policy == Policy() == PRESETS["patient"]
     assert (policy.max_retries, policy.retry_delay, policy.max_delay, policy.jitter) == (5, 5, 60, "none")
     assert (policy.switch_first, policy.quick_retries, policy.hedge_after) == (False, 0, None)
-    assert (policy.quota_cooldown, policy.refusal_cooldown, policy.longest_hint) == (False, None, 300)
+    assert (policy.quota_cooldown, policy.refusal_cooldown, policy.longest_hint) == (False, 30, 300)
     assert (policy.breaker_requests, policy.retry_reserve, policy.retry_budget) == (5, 10, 0.1)
 
 

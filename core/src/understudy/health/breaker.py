@@ -24,6 +24,7 @@ MOST_REFUSED = 100  # calls that are remembered
 FEW_ATTEMPTS = 10  # fewer make no share
 LASTING, BURST = 18.0, 12.0  # seconds: what lasts longer than a burst of errors of a healthy vendor is none
 RELAPSE = 2  # calls that must fail where it was closed a moment ago
+_REFUSALS = (Effect.REFUSED, Effect.EXHAUSTED)  # which no waiting of a call's length mends
 FEW, SOME_TIME = 3, 60.0  # failures in a row over so many seconds are enough where there is little traffic
 
 
@@ -194,7 +195,7 @@ class Breaker:
                 self._cool(effect, now, policy, hint)
         elif effect is Effect.EXHAUSTED and policy.quota_cooldown:
             self._cool(effect, now, policy, hint)
-        elif effect is Effect.REFUSED and policy.refusal_cooldown is not None:
+        elif effect in _REFUSALS and policy.refusal_cooldown is not None:
             self._rest(policy.refusal_cooldown, now, why)
 
     def open_for_silence(self, now: float, policy: Policy) -> None:
@@ -232,7 +233,7 @@ class Breaker:
             self._open(Signal.PROBE_FAILED, now, policy, draw)
         elif effect in (Effect.RATE_LIMITED, Effect.EXHAUSTED) and policy.quota_cooldown:
             self._cool(effect, now, policy, hint)
-        elif effect is Effect.REFUSED and policy.refusal_cooldown is not None:
+        elif effect in _REFUSALS and policy.refusal_cooldown is not None:
             self._rest(policy.refusal_cooldown, now, why)
         else:
             self._successes += 1
