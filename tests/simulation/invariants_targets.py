@@ -24,7 +24,8 @@ class Known:
         attempts: when each one ended, with the call of those that failed.
         refused: calls that were refused for a rate limit, and when.
         openings: since it was closed, one more where it was closed too soon.
-        rejected: how often it rested since then for its key, its right or its model.
+        rejected: how often it rested since then for its key, its right, its model or its credit.
+        spent: whether a quota was found used up since the last answer.
         closed: when it last was.
         wanted: how many probes must succeed.
         probes: how many did.
@@ -38,6 +39,7 @@ class Known:
     refused: dict[int, float] = field(default_factory=dict)
     openings: int = 0
     rejected: int = 0
+    spent: bool = False
     closed: float = float("-inf")
     wanted: int = 1
     probes: int = 0
@@ -70,6 +72,7 @@ def check_opening(history: History) -> None:
             if was is BreakerState.CLOSED and len(policies) == 1:  # else each report is judged by other numbers
                 _check_opening(known, entry)
                 _check_limited(known, entry)
+                _check_spent(known, entry)
             if entry.after.changed:
                 _check_change(known, entry)
             _note_life(known, entry)
@@ -84,6 +87,9 @@ def _note(known: Known, entry: Given) -> None:
             known.attempts.append((entry.at, entry.call))
         elif effect in (Effect.SUCCESS, Effect.REPLIED):
             known.attempts.append((entry.at, None))
+            known.spent = False
+        elif effect is Effect.EXHAUSTED and not entry.after.changed:
+            known.spent = True
         elif effect is Effect.RATE_LIMITED:
             known.refused.pop(entry.call, None)
             known.refused[entry.call] = entry.at
@@ -156,6 +162,13 @@ def _check_limited(known: Known, entry: Given) -> None:
     assert len(calls) >= len(answered), f"{words}, and {len(answered)} were answered"
 
 
+def _check_spent(known: Known, entry: Given) -> None:
+    """One used-up quota rests nobody where rate limits do not: the next call begins with the target again."""
+    cools = entry.after.changed and entry.after.state is BreakerState.COOLING
+    if cools and entry.report.effect is Effect.EXHAUSTED and not entry.claim.policy.quota_cooldown:
+        assert known.spent, f"{entry.target} cools down at {entry.at}, though its quota was not used up before"
+
+
 def _is_share(attempts: list[tuple[float, int | None]], policy: Policy) -> bool:
     failed = [call for _, call in attempts if call is not None]
     return len(failed) >= len(attempts) * policy.breaker_rate
@@ -196,7 +209,7 @@ def _check_change(known: Known, entry: Given) -> None:
     elif state is BreakerState.CLOSED:
         words = f"{entry.target} closed at {entry.at} after {known.probes} good probes, expected {known.wanted}"
         assert known.probes >= known.wanted, words
-        known.openings, known.rejected, known.closed = 0, 0, entry.at
+        known.openings, known.rejected, known.spent, known.closed = 0, 0, False, entry.at
         known.attempts.clear()
     known.state, known.generation, known.probes = state, entry.after.generation, 0
 
@@ -204,7 +217,7 @@ def _check_change(known: Known, entry: Given) -> None:
 def _check_cooling(known: Known, entry: Given) -> None:
     policy, effect, hint, rest = entry.claim.policy, entry.report.effect, entry.report.hint, entry.after.free_in
     longest = max(policy.longest_cooldown, policy.exhausted_cooldown)
-    if effect is Effect.REFUSED or effect is Effect.EXHAUSTED and not policy.quota_cooldown:
+    if effect is Effect.REFUSED or (effect is Effect.EXHAUSTED and not policy.quota_cooldown):
         longest = min(2.0**known.rejected, REFUSAL_GROWTH) * (policy.refusal_cooldown or 0.0)
         known.rejected += 1
     elif effect is Effect.RATE_LIMITED:

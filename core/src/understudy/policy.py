@@ -75,7 +75,7 @@ class Policy:
         breaker_successes: successful probes that close it. 1.
 
         quota_cooldown: whether a target that refused for its quota is left alone for a while. Off: the next call
-            asks the primary again, but for a daily quota or credit that is used up: refusal_cooldown. On in `eager`.
+            asks the primary again; on in `eager`.
         quota_calls: distinct calls that must have been refused lately, and as many as were answered, before a target
             cools down for others; a daily quota or an empty account counts at once. 3: one refusal says that one call
             came at a bad moment.
@@ -86,8 +86,8 @@ class Policy:
         exhausted_cooldown: seconds after a daily quota or the credit is used up, doubled while it goes on. 300.
         longest_cooldown: most seconds of that. 3600.
         refusal_cooldown: seconds that a target rests which refused its key, its right or its model, or, without
-            quota_cooldown, whose daily quota or credit is used up; doubled while it goes on up to 10 times as many;
-            None for no rest. 30. Another key, model or URL is another target.
+            quota_cooldown, twice in a row had a daily quota or credit that is used up; doubled while it goes on up to
+            10 times as many; None for no rest. 30. Another key, model or URL is another target.
 
         retry_budget: share of the calls of the last 10 seconds that may be retries, over all calls of a factory.
             0.1: what Google's SRE book allows a client; 0.2 in `eager`, which is Finagle's.

@@ -259,7 +259,12 @@ def test_something_else_than_a_response_is_malformed(register):
 def test_failures_somebody_must_act_on_are_logged_as_errors(caplog):
     factory_of(ScriptedProvider("a", [AuthenticationFailed("bad key")]), ScriptedProvider("b")).generate_content("hi")
     assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
-        ("ERROR", "a authentication failed, switching to b")
+        (
+            "ERROR",
+            "a authentication failed: it is left alone for 30 s, and longer each time, until its key, model or URL is "
+            "another",
+        ),
+        ("ERROR", "a authentication failed, switching to b"),
     ]
 
 

@@ -173,8 +173,27 @@ def test_many_cooldowns_in_a_row_overflow_nothing():
     assert cooled(*[EXHAUSTED] * 2000)[-1] == 3600
 
 
-def test_patience_never_cools():
-    assert cooled(*[LIMITED, EXHAUSTED, REFUSED] * 10, policy=PATIENT, hint=30) == []
+def test_patience_never_cools_for_a_rate_limit():
+    assert cooled(*[LIMITED] * 30, policy=PATIENT, hint=30) == []
+    assert cooled(*[LIMITED, EXHAUSTED, REFUSED] * 10, policy=Policy(refusal_cooldown=None), hint=30) == []
+
+
+def test_patience_asks_once_more_where_a_quota_is_used_up_then_rests():
+    """The next request starts with the primary again, as for any quota; an empty account is not asked by each."""
+    breaker, seconds, now = Breaker(), [], 0.0
+    tell(breaker, EXHAUSTED, now, 1, PATIENT)
+    assert breaker.state is CLOSED
+    tell(breaker, Effect.SUCCESS, now, 2, PATIENT)
+    tell(breaker, EXHAUSTED, now, 3, PATIENT)
+    assert breaker.state is CLOSED  # between them it answered
+    tell(breaker, EXHAUSTED, now, 4, PATIENT)
+    while len(seconds) < 6:
+        assert (breaker.state, breaker.refused) == (COOLING, "")
+        seconds.append(breaker.until - now)
+        now = breaker.until
+        breaker.admit(now)
+        tell(breaker, EXHAUSTED, now, 5, PATIENT, probe=breaker.send_probe(now, LEASE))
+    assert seconds == [30, 60, 120, 240, 300, 300]
 
 
 # ---- refused keys, rights and models ----

@@ -1,7 +1,7 @@
 """The circuit breaker after it has opened: what its probes change, and what comes after it was closed too soon."""
 
 import pytest
-from breakers import CLOSED, COOLING, EAGER, HALF_OPEN, LEASE, OPEN, PATIENT, fail, opened, probe, tell
+from breakers import CLOSED, COOLING, EAGER, HALF_OPEN, LEASE, OPEN, fail, opened, probe, tell
 
 from understudy import Policy
 from understudy.errors import Effect
@@ -86,8 +86,9 @@ def test_a_probe_that_is_answered_counts_as_alive(effect):
 
 @pytest.mark.parametrize("effect", [Effect.RATE_LIMITED, Effect.EXHAUSTED, Effect.REFUSED])
 def test_a_refusal_of_a_probe_counts_as_alive_where_nothing_cools(effect):
-    breaker = opened(PATIENT)
-    probe(breaker, 30.0, effect, PATIENT, hint=45.0)
+    policy = Policy(refusal_cooldown=None)
+    breaker = opened(policy)
+    probe(breaker, 30.0, effect, policy, hint=45.0)
     assert breaker.state is CLOSED
 
 

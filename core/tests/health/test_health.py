@@ -537,5 +537,6 @@ def test_a_target_that_refuses_its_key_rests_and_says_why():
     assert store.look("a", EAGER).refused == ""
     store.give("a", store.take("a", claim()), claim(), Report(Effect.SUCCESS))
     assert fail(store, times=1, effect=Effect.REFUSED, why="key refused").free_in == 30
-    patient = Policy()
-    assert fail(store, "b", effect=Effect.REFUSED, why="key refused", policy=patient).granted
+    assert fail(store, "b", times=1, effect=Effect.REFUSED, why="key refused", policy=Policy()).free_in == 30
+    restless = Policy(refusal_cooldown=None)
+    assert fail(store, "c", effect=Effect.REFUSED, why="key refused", policy=restless).granted

@@ -210,6 +210,8 @@ def _effect_words(effect: Effect, policy: Policy) -> str:
     if not seconds:
         return "The next call asks it again."
     when = "It cools down"
+    if effect is Effect.EXHAUSTED and not policy.quota_cooldown:
+        when = "The next call asks it again; if that is told the same, it cools down"
     if effect is Effect.RATE_LIMITED:
         calls = f"{policy.quota_calls} different calls were" if policy.quota_calls > 1 else "a call was"
         when = f"When {calls} refused within {LATELY:g} s, and at least as many as were answered, it cools down"

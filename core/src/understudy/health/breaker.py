@@ -24,7 +24,6 @@ MOST_REFUSED = 100  # calls that are remembered
 FEW_ATTEMPTS = 10  # fewer make no share
 LASTING, BURST = 18.0, 12.0  # seconds: what lasts longer than a burst of errors of a healthy vendor is none
 RELAPSE = 2  # calls that must fail where it was closed a moment ago
-_REFUSALS = (Effect.REFUSED, Effect.EXHAUSTED)  # which no waiting of a call's length mends
 FEW, SOME_TIME = 3, 60.0  # failures in a row over so many seconds are enough where there is little traffic
 
 
@@ -103,7 +102,7 @@ class Breaker:
         self._closed_at = float("-inf")
         self._cooldowns = 0
         self._limited = False  # whether it cools down for a rate limit, after which all may ask again
-        self._refusals = 0  # rests in a row for a refused key
+        self._refusals = 0  # in a row: 1 for a used-up quota that was found once, and one more for each rest
         self._refused_calls: OrderedDict[int, float] = OrderedDict()  # the latest that were refused for a quota
         self.refused = ""
         self._probe = 0  # the token of the probe under way
@@ -186,6 +185,7 @@ class Breaker:
             self._count(now, policy, failed=0)
             if self._streak:
                 self._streak.clear()
+            self._refusals = 0
             if self._cooldowns and now > self.until + LATELY:
                 self._cooldowns = 0
         elif effect is Effect.FAILURE:
@@ -195,7 +195,9 @@ class Breaker:
                 self._cool(effect, now, policy, hint)
         elif effect is Effect.EXHAUSTED and policy.quota_cooldown:
             self._cool(effect, now, policy, hint)
-        elif effect in _REFUSALS and policy.refusal_cooldown is not None:
+        elif effect is Effect.EXHAUSTED and not self._refusals:
+            self._refusals = 1  # the next call asks it again
+        elif effect in (Effect.REFUSED, Effect.EXHAUSTED) and policy.refusal_cooldown is not None:
             self._rest(policy.refusal_cooldown, now, why)
 
     def open_for_silence(self, now: float, policy: Policy) -> None:
@@ -233,7 +235,7 @@ class Breaker:
             self._open(Signal.PROBE_FAILED, now, policy, draw)
         elif effect in (Effect.RATE_LIMITED, Effect.EXHAUSTED) and policy.quota_cooldown:
             self._cool(effect, now, policy, hint)
-        elif effect in _REFUSALS and policy.refusal_cooldown is not None:
+        elif effect in (Effect.REFUSED, Effect.EXHAUSTED) and policy.refusal_cooldown is not None:
             self._rest(policy.refusal_cooldown, now, why)
         else:
             self._successes += 1
@@ -363,9 +365,10 @@ class Breaker:
         self._limited = effect is Effect.RATE_LIMITED and self._cooldowns == 1 and was_closed
 
     def _rest(self, seconds: float, now: float, why: str) -> None:
-        """Open for a target that refuses its key, its right or its model: that needs manual action."""
+        """Open for a target that refuses its key, its right or its model, or that has no credit."""
         self._go(Signal.REFUSAL)
-        seconds = min(seconds * 2.0 ** min(self._refusals, 64), seconds * REFUSAL_GROWTH)
+        self._refusals = max(self._refusals, 1)
+        seconds = min(seconds * 2.0 ** min(self._refusals - 1, 64), seconds * REFUSAL_GROWTH)
         self._refusals += 1
         self.until = now + seconds
         self._wanted = 1
