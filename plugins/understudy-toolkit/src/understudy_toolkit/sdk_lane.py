@@ -14,6 +14,7 @@ from contextlib import aclosing, suppress
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
+from understudy.concurrency.out_of_time import next_by
 from understudy.errors import ProviderUnavailable, Timeout
 from understudy_toolkit.bodies import ENCODINGS, Decoder, too_large
 from understudy_toolkit.clients import Clients, follow_connection, unwind
@@ -162,6 +163,9 @@ class HttpxReply:
         if self._response.is_closed:  # the SDK has read it
             yield self._response.content
             return
+        connection = self._response.extensions.get("network_stream")
+        if "read" not in getattr(connection, "__dict__", {"read": None}):  # once for each connection
+            connection.read = _in_time(connection.read)
         decoder = Decoder(self.headers)
         for data in self._response.iter_raw():
             yield from decoder.feed(data)
@@ -169,6 +173,19 @@ class HttpxReply:
     def close(self) -> None:
         """End the response."""
         self._response.close()
+
+
+def _in_time(read: Callable[..., bytes]) -> Callable[..., bytes]:
+    """Return a connection's `read` that waits no longer than the next piece may take: httpx has one time for all."""
+
+    def read_in_time(max_bytes: int, timeout: float | None = None) -> bytes:
+        until = next_by.get()
+        if until != float("inf"):
+            left = max(until - time.monotonic(), 0.001)
+            timeout = left if timeout is None else min(timeout, left)
+        return read(max_bytes, timeout)
+
+    return read_in_time
 
 
 def _bounded(pieces: Iterator[bytes], most_bytes: int, until: float) -> Iterator[bytes]:
