@@ -17,7 +17,7 @@ ASK = Ask(path="/", seconds=60, stream=True)
 
 @contextmanager
 def silent_after_a_piece():
-    """Serve streams that are silent after their first piece, and are cut after some seconds or when the test is over."""
+    """Serve streams that are silent after their first piece, and are cut after some seconds."""
     over, asked = threading.Event(), []
 
     class Handler(BaseHTTPRequestHandler):
