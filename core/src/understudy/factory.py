@@ -51,7 +51,7 @@ class LLMFactory:
         limits: what may be asked of a target, by route label or provider name; None for `understudy.toml`'s.
         health_store: where the targets' health is kept. None for an extension's, then one in memory that this factory
             has alone; give the same one to several factories to have them share what they learn.
-        runtime: clock, sleep and chance, for tests; the real ones by default.
+        runtime: clock, sleep and randomness, for tests; the real ones by default.
 
     Raises:
         PluginError: a name is unknown, ambiguous, or its plugin is broken.

@@ -31,7 +31,7 @@ class DefaultTemperature(float):
 
 DEFAULT_TEMPERATURE = DefaultTemperature(0.0)  # the likeliest words
 
-# The fields of a Request that hold texts, the one that is mostly plain first. Half of a surrogate pair is no text, and
+# The fields of a Request that hold texts, the one that is mostly plain first. Half of a surrogate pair is not text, and
 # cannot be sent.
 _TEXTS = ("messages", "system", "tools", "output_schema", "stop", "model", "options")
 _HALF = re.compile("[\ud800-\udfff]")
@@ -65,7 +65,7 @@ class Image:
 
     @classmethod
     def from_file(cls, path: str | Path) -> Image:
-        """Read a picture from a file; the file's name tells its media type."""
+        """Read a picture from a file; its name gives the media type."""
         return cls(data=Path(path).read_bytes(), media_type=_guess_media_type(path))
 
 
@@ -88,7 +88,7 @@ class File:
 
     @classmethod
     def from_file(cls, path: str | Path) -> File:
-        """Read a document from a file; the file's name tells its media type."""
+        """Read a document from a file; its name gives the media type."""
         return cls(data=Path(path).read_bytes(), media_type=_guess_media_type(path), name=Path(path).name)
 
 
@@ -199,7 +199,7 @@ class Tool:
 
     Raises:
         ValueError: the name is not of that form, or is one of "auto", "none", "required".
-        TypeError: the parameters are no JSON.
+        TypeError: the parameters are not JSON.
     """
 
     name: str
@@ -235,9 +235,9 @@ class Request:
             a vendor counts it, the provider asks for room besides.
         timeout: seconds one attempt may take, above 0; None for the provider's default.
         options: settings that only one provider knows, by provider name: {"claude": {"top_k": 5}}.
-        whole: whether the caller is given the answer whole although it is asked for as a stream: no piece of it is
+        whole: whether the caller gets the answer in one piece although it is requested as a stream: no piece of it is
             handed out before its end; set by the engine.
-        adaptation: how this attempt differs from the one before it, in the words of that one's failure; set by the
+        adaptation: how this attempt differs from the previous one, in the words of that one's failure; set by the
             engine (see Failure).
 
     Raises:
@@ -405,5 +405,5 @@ def _guess_media_type(path: str | Path) -> str:
 
     guessed, _ = mimetypes.guess_type(str(path))
     if guessed is None:
-        raise ValueError(f"expected a file whose name tells its media type, found {Path(path).name!r}")
+        raise ValueError(f"expected a file whose name gives its media type, found {Path(path).name!r}")
     return guessed

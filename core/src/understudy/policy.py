@@ -85,7 +85,7 @@ class Policy:
             than the minute over which vendors count.
         exhausted_cooldown: seconds after a daily quota or the credit is used up, doubled while it goes on. 300.
         longest_cooldown: most seconds of that. 3600.
-        refusal_cooldown: seconds that a target rests which refused its key, its right or its model, doubled while it
+        refusal_cooldown: seconds that a target rests which refused its key, a permission or its model, doubled while it
             goes on up to 10 times as many; None for no rest. None; 30 in `eager`. Another key, model or URL is another
             target.
 

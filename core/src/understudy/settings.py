@@ -88,7 +88,7 @@ class Settings:
             directory when None.
 
     Raises:
-        ConfigurationError: an argument is not a text, or one of the files cannot be read.
+        ConfigurationError: an argument is not a string, or one of the files cannot be read.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Settings:
     ) -> None:
         for name, value in (arguments or {}).items():
             if not isinstance(value, str):
-                raise ConfigurationError(f"{name} in the arguments: expected a text, found {type(value).__name__}")
+                raise ConfigurationError(f"{name} in the arguments: expected a string, found {type(value).__name__}")
         start = Path("." if directory is None else directory)
         self._layers: tuple[tuple[str, Mapping[str, str], int], ...] = (
             ("the arguments", dict(arguments or {}), _ARGUMENTS),
@@ -251,7 +251,7 @@ class Settings:
         return default
 
     def find_address(self, *names: str) -> tuple[str, str, str] | None:
-        """Look up an address that is no URL, as `find` does."""
+        """Look up an address that is not a URL, as `find` does."""
         found = self._find(*names)
         if found is not None:
             self._join("address", found)

@@ -350,7 +350,7 @@ def test_a_refused_key_is_an_error_once_and_its_end_is_none(caplog):
         assert stage.ask().provider_name == "b"
     stage.clock.advance(30)
     assert [stage.ask().provider_name for _ in range(3)] == ["a"] * 3
-    rest = "it is left alone for 30 s, and longer each time, until its key, model or URL is another"
+    rest = "it is skipped for 30 s, and longer each time, until its key, model or URL changes"
     lines = [(line.levelname, line.message) for line in caplog.records if line.levelname != "INFO"]
     assert lines == [
         ("ERROR", f"a authentication failed: {rest}"),

@@ -73,7 +73,7 @@ def test_the_environment_is_read_and_never_changed(tmp_path: Path, monkeypatch: 
 
 def test_what_is_no_text_is_refused() -> None:
     for value in (None, 5, b"key"):
-        with pytest.raises(ConfigurationError, match=r"^PARROT_API_KEY in the arguments: expected a text, found"):
+        with pytest.raises(ConfigurationError, match=r"^PARROT_API_KEY in the arguments: expected a string, found"):
             Settings({"PARROT_API_KEY": value}, environment={})  # type: ignore[dict-item]  # what is wrong is the point
 
 

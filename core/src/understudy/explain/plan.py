@@ -28,7 +28,7 @@ from understudy.policy import Policy
 from understudy.target import BreakerState
 
 WIDTH = 80  # columns of a plan as text
-LONGEST_MINUTE = MINUTE + SLICE  # seconds after which a limit in a minute has room again, at the latest
+LONGEST_MINUTE = MINUTE + SLICE  # seconds after which a limit per minute has room again, at the latest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class PlannedTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a call would do now; as a text, `str(plan)`, it is for people.
+    """What a call would do now; as a string, `str(plan)`, it is for people.
 
     Args:
         targets: every target, in the order in which they would be tried.
@@ -343,7 +343,7 @@ class _Stage:
         return listed([self.targets[index].label for index in indices])
 
 
-# ---- as a text ----
+# ---- as a string ----
 
 
 def _lines(plan: Plan) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What `LLMFactory.get_provider_status` tells."""
+"""What `LLMFactory.get_provider_status` returns."""
 
 from __future__ import annotations
 

@@ -30,13 +30,13 @@ _KINDS: Mapping[str, str] = {
     "null": "null",
     "number": "a number",
     "object": "an object",
-    "string": "a text",
+    "string": "a string",
 }
 # What is said of a keyword; {} stands for its value in the schema.
 _EXPECTED: Mapping[str, str] = {
     "const": "{}",
     "enum": "one of {}",
-    "format": "a text of the format {}",
+    "format": "a string of the format {}",
     "exclusiveMaximum": "less than {}",
     "exclusiveMinimum": "more than {}",
     "maxItems": "at most {} entries",
@@ -48,7 +48,7 @@ _EXPECTED: Mapping[str, str] = {
     "minProperties": "{} or more properties",
     "minimum": "at least {}",
     "multipleOf": "a multiple of {}",
-    "pattern": "a text that matches {}",
+    "pattern": "a string that matches {}",
     "uniqueItems": "entries that all differ",
 }
 _COUNTED = {f"{end}{what}" for end in ("min", "max") for what in ("Items", "Length", "Properties")}
@@ -60,7 +60,7 @@ def read_answer(text: str) -> tuple[Any, bool]:
     What is between its outermost brackets has to be one value: of a cut answer, no inner piece is taken for the whole.
 
     Raises:
-        ValueError: it is no JSON, or not just one value.
+        ValueError: it is not JSON, or not just one value.
     """
     try:
         return json.loads(text), False
@@ -84,8 +84,8 @@ def check_schema(schema: Mapping[str, Any]) -> None:
     """Check that a schema is usable, before anything is sent; without jsonschema, only that it is JSON.
 
     Raises:
-        ValueError: it is no JSON, no valid JSON schema, refers to something that it does not hold, or to itself without
-            end.
+        ValueError: it is not JSON, is not a valid JSON schema, refers to something that it does not hold, or to itself
+            without end.
     """
     text = _write(schema)
     if is_installed():
@@ -100,7 +100,7 @@ def schema_fault(schema: Mapping[str, Any], value: Any) -> str | None:
         value: what `json.loads` made of the answer.
 
     Returns:
-        The place and what was expected there, for example "$.items[2].name: expected a text, found 3"; None where the
+        The place and what was expected there, for example "$.items[2].name: expected a string, found 3"; None where the
         value follows the schema, and where jsonschema is not installed.
 
     Raises:
@@ -114,13 +114,13 @@ def _write(schema: Mapping[str, Any]) -> str:
     try:
         return json.dumps(schema, default=_as_plain, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"output_schema: expected a JSON schema, found what is no JSON: {error}") from error
+        raise ValueError(f"output_schema: expected a JSON schema, found something that is not JSON: {error}") from error
 
 
 def _as_plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"{type(value).__name__} is no kind of JSON")
+    raise TypeError(f"{type(value).__name__} is not a JSON type")
 
 
 @lru_cache(maxsize=64)
@@ -166,7 +166,7 @@ def _checker(text: str) -> Callable[[Any], str | None]:
                 return None if error is None else _describe(error)
         except RecursionError:
             return "$: expected something that can be checked, found lists and objects nested without end"
-        except Exception as error:  # NaN is no multiple of anything, and not even comparable
+        except Exception as error:  # NaN is not a multiple of anything, and not even comparable
             return f"$: expected something that can be checked, found what raises {_tell(error)}"
 
     return fault

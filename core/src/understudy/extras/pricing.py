@@ -52,7 +52,7 @@ def price_of(provider: str, model: str | None, usage: Usage | None) -> float | N
     """Return what a reply cost.
 
     Tokens that were read from a cache or written to it, and tiers for long prompts, have their own prices. Tools of the
-    vendor's (a web search, say), discounts and reserved capacity are not counted: no reply's usage tells them.
+    vendor's (a web search, say), discounts and reserved capacity are not counted: no reply's usage reports them.
 
     Args:
         provider: the provider's name; for one with a table in `understudy.toml`, its address where the table gives one.
@@ -61,7 +61,7 @@ def price_of(provider: str, model: str | None, usage: Usage | None) -> float | N
 
     Returns:
         US dollars; 0.0 for echo and for what Ollama runs on your own machines; None where genai-prices is not
-        installed or does not know the model, or the vendor told no usage.
+        installed or does not know the model, or the vendor reported no usage.
     """
     if not isinstance(model, str) or usage is None:
         return None

@@ -104,7 +104,7 @@ def read_tables(file: Path, rank: int = 0, trusted: bool = False) -> Tables:
     Args:
         file: the file.
         rank: how far it is trusted.
-        trusted: whether it is read whoever owns it.
+        trusted: whether it is read no matter who owns it.
 
     Raises:
         ForeignFile: somebody else can write it.
@@ -138,11 +138,11 @@ def _read_each(
 
 def _read_provider(name: str, values: dict[str, Any], origin: str) -> ProviderTable:
     if any(character in name for character in " :,") or not name:
-        raise ConfigurationError(f"{origin}: expected a name without blanks, colons and commas, found {name!r}")
+        raise ConfigurationError(f"{origin}: expected a name without spaces, colons and commas, found {name!r}")
     _check_keys(values, _KEYS, origin)
     for key, value in values.items():
         if not isinstance(value, str):
-            raise ConfigurationError(f"{origin}: expected {key} as a text, found {type(value).__name__}")
+            raise ConfigurationError(f"{origin}: expected {key} as a string, found {type(value).__name__}")
     if not values.get("uses"):
         raise ConfigurationError(f'{origin}: expected uses = "NAME" with the provider that does the work, found none')
     return ProviderTable(name, origin, **values)

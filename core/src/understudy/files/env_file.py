@@ -21,7 +21,7 @@ def read_env_file(path: Path, trusted: bool) -> tuple[Mapping[str, str], tuple[i
 
     Args:
         path: the file.
-        trusted: whether it is read whoever owns it.
+        trusted: whether it is read no matter who owns it.
 
     Raises:
         ForeignFile: somebody else can write it.

@@ -55,7 +55,7 @@ def read_file(file: Path, *, trusted: bool = False) -> bytes:
 
     Args:
         file: the file.
-        trusted: whether it is read whoever owns it.
+        trusted: whether it is read no matter who owns it.
 
     Raises:
         ForeignFile: somebody else can write it.
@@ -80,7 +80,7 @@ def read_file(file: Path, *, trusted: bool = False) -> bytes:
 
 
 def _find_writer(file: Path, status: os.stat_result) -> str:
-    """Say who else owns a file or can write it, and what to do; an empty text for nobody, and on Windows."""
+    """Say who else owns a file or can write it, and what to do; an empty string for nobody, and on Windows."""
     if os.name != "posix":
         return ""
     for owner in (status.st_uid, os.lstat(file).st_uid):  # of the file, and of a link to it
@@ -110,7 +110,7 @@ def read_toml(file: Path, *, trusted: bool = False) -> dict[str, Any]:
 
     Raises:
         ForeignFile: somebody else can write it.
-        ConfigurationError: it cannot be read, is no TOML, or too large or deep.
+        ConfigurationError: it cannot be read, is not TOML, or too large or deep.
     """
     import tomllib
 

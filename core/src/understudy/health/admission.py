@@ -187,13 +187,13 @@ class Admission:
         return self._ready[position]
 
     def make_ready(self, position: int) -> None:
-        """Have a target's provider import what its first call needs; whatever goes wrong, the attempt will say."""
+        """Let a target's provider import what its first call needs; the attempt will report whatever goes wrong."""
         with suppress(Exception):
             self._providers[position].warm_up()
         self._ready[position] = True
 
     def warn_once(self, label: str, name: str, seconds: float, usual: float, *, streaming: bool) -> None:
-        """Warn of a time that the caller named and that ordinary answers do not keep."""
+        """Warn about a time limit that the caller set and that ordinary answers exceed."""
         key = label, name, seconds
         if key not in self._told and len(self._told) < MOST_TOLD:
             self._told.add(key)

@@ -22,7 +22,7 @@ BUSY = 2.0  # seconds: of the attempts in them a quarter must fail in a row, so 
 QUARTER = 0.25
 MOST_REFUSED = 100  # calls that are remembered
 FEW_ATTEMPTS = 10  # fewer make no share
-LASTING, BURST = 18.0, 12.0  # seconds: what lasts longer than a burst of errors of a healthy vendor is none
+LASTING, BURST = 18.0, 12.0  # seconds: what lasts longer than a burst of errors of a healthy vendor is not a burst
 RELAPSE = 2  # calls that must fail where it was closed a moment ago
 FEW, SOME_TIME = 3, 60.0  # failures in a row over so many seconds are enough where there is little traffic
 
@@ -32,7 +32,7 @@ class Signal(StrEnum):
 
     FAILURES = "too many failures"
     QUOTA = "a quota reply"
-    REFUSAL = "its key, right or model was refused"
+    REFUSAL = "its key, permission or model was refused"
     TIME = "its time is over"
     QUOTA_BACK = "a rate limit's time is over"
     PROBE_FAILED = "the probe failed"
@@ -63,7 +63,7 @@ class Breaker:
         trips: openings in a row.
         failing_calls: the latest distinct calls that failed, each with its latest failure; oldest first.
         hangs: whether its latest failure was that it did not answer.
-        refused: why it cools down, where its key, right or model was refused; empty otherwise.
+        refused: why it cools down, where its key, permission or model was refused; empty otherwise.
     """
 
     __slots__ = (
@@ -165,9 +165,9 @@ class Breaker:
             generation: the breaker's generation when the attempt began.
             probe: the token, where it was the probe.
             policy: the numbers.
-            draw: a random number of at least 0 and below 1.
+            draw: a random number from 0 to below 1.
             hint: seconds after which the vendor says to come back.
-            why: what was refused, where a key, a right or a model was.
+            why: what was refused, where a key, a permission or a model was.
             late: whether it failed by not answering.
         """
         if generation != self.generation:
@@ -362,7 +362,7 @@ class Breaker:
         self._limited = effect is Effect.RATE_LIMITED and self._cooldowns == 1 and was_closed
 
     def _rest(self, seconds: float, now: float, why: str) -> None:
-        """Open for a target that refuses its key, its right or its model: that needs manual action."""
+        """Open for a target that refuses its key, a permission or its model: that needs manual action."""
         self._go(Signal.REFUSAL)
         seconds = min(seconds * 2.0 ** min(self._refusals, 64), seconds * REFUSAL_GROWTH)
         self._refusals += 1

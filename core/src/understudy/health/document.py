@@ -104,7 +104,7 @@ def _damaged(path: str, expected: str, found: object) -> ValueError:
     return ValueError(f"expected {path} as {expected}, found {repr(found)[:60]}: {_ADVICE}")
 
 
-_ADVICE = "this is no document of TargetRecord.dump, or it was damaged; delete it, and the target is learnt of again"
+_ADVICE = "this is not a document of TargetRecord.dump, or it was damaged; delete it, and the target is learnt of again"
 
 # ---- what a field may hold ----
 
@@ -129,7 +129,7 @@ def _flag(value: Any, path: str) -> bool:
 
 def _text(value: Any, path: str) -> str:
     if not isinstance(value, str):
-        raise _damaged(path, "a text", value)
+        raise _damaged(path, "a string", value)
     return value
 
 

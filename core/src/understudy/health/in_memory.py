@@ -20,7 +20,7 @@ class InMemoryHealthStore:
 
     Args:
         clock: gives seconds, monotonic.
-        random: gives numbers of at least 0 and below 1, for the jitter of open breakers.
+        random: gives numbers from 0 to below 1, for the jitter of open breakers.
     """
 
     blocks = False

@@ -140,7 +140,7 @@ class CallLeases:
             if type(after) is not Lease:
                 raise TypeError(f"expected give to return a Lease, found {after!r}")
         except Exception:  # what it cannot record is lost
-            logger.exception("the health store failed when told of %s", name)
+            logger.exception("the health store failed to record %s", name)
             after = Lease(True)
         if after.changed:
             self._changed(index, after)

@@ -19,7 +19,7 @@ from understudy.policy import Policy
 from understudy.target import BreakerState
 
 
-@dataclass(slots=True)  # not frozen, because each call makes one
+@dataclass(slots=True)  # not frozen: each call makes one
 class Claim:
     """What a call wants of a target.
 
@@ -31,8 +31,8 @@ class Claim:
         tokens: an estimate of the tokens that the request will cost.
         cost: an estimate of the US dollars.
         forced: take it whatever the breaker says: the only attempt of a call that no other target can answer.
-        thinks: whether the model will think before it answers: its times are kept apart.
-        streamed: whether the answer comes as a stream, also where the caller is given it whole.
+        thinks: whether the model will think before it answers: its times are kept separately.
+        streamed: whether the answer comes as a stream, also if the caller gets it in one piece.
     """
 
     call: int
@@ -46,7 +46,7 @@ class Claim:
     streamed: bool = False
 
 
-@dataclass(slots=True)  # not frozen, because each call makes one where there are limits
+@dataclass(slots=True)  # not frozen: each call with limits makes one
 class Lease:
     """What a call was given: the right to ask a target once, or the reason why not.
 
@@ -66,7 +66,7 @@ class Lease:
             and it may be free much sooner.
         learned: what answers of this kind took.
         doubt: whether the target may be answering nobody: it is asked so that its first sign of life is heard.
-        refused: what the target refuses, where its key, a right or a model is.
+        refused: what the target refuses, where its key, a permission or a model is.
         failing: after a failure: the share of attempts that failed lately, but for this one.
         alive: after an attempt that was late: whether one that began later was answered.
     """
@@ -89,7 +89,7 @@ class Lease:
     alive: bool = False
 
 
-@dataclass(slots=True)  # not frozen, because each call makes one
+@dataclass(slots=True)  # not frozen: each call makes one
 class Report:
     """What came of an attempt.
 
@@ -105,7 +105,7 @@ class Report:
         tokens: that it cost; None where the vendor did not say: then what was reserved stays counted.
         cost: in US dollars; None where it is not known: likewise.
         sent: whether there was a request at all; where not, all that was reserved is given back.
-        why: what was refused, where a key, a right or a model was.
+        why: what was refused, where a key, a permission or a model was.
         failed: whether it brought no usable answer, without the request or the caller being at fault: a target
             is then asked later, even if its breaker is closed.
     """
@@ -138,7 +138,7 @@ class TargetHealth:
         failing: how often it brings no usable answer, from 0.0 to 1.0: 1.0 with each such attempt, less with
             each answer and with time.
         learned: what its answers took, without thinking and with it.
-        refused: what it refuses, where its key, a right or a model is.
+        refused: what it refuses, where its key, a permission or a model is.
         suspect: whether it seems to answer nobody just now: requests are under way that began after the last one which
             was answered, and more and longer than chance explains; or its circuit is not closed again since it did not
             answer.

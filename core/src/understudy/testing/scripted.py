@@ -153,7 +153,7 @@ class VirtualClock:
         """Return what LLMFactory takes as its runtime.
 
         Args:
-            random: gives numbers of at least 0 and below 1, for jitter.
+            random: gives numbers from 0 to below 1, for jitter.
         """
 
         def sleep(seconds: float) -> None:

@@ -152,7 +152,7 @@ def read_error(document: Any, headers: Mapping[str, str]) -> Told:
     """Read an error of any shape.
 
     Args:
-        document: the reply's JSON, or an event of a stream; None where it was no JSON.
+        document: the reply's JSON, or an event of a stream; None where it was not JSON.
         headers: the reply's headers, their names in lower case.
     """
     told = _read(document, _DEEPEST)

@@ -20,7 +20,7 @@ from understudy import Message, Part, Text, ToolCall, ToolResult
 _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_ID = 64
 
-NO_RESULT = "There is no result of this call."
+NO_RESULT = "There is not a result of this call."
 NO_CALL = "results of tools that were not called were given as texts: Claude takes a result only right after its call"
 ADDED = "a call without a result was given one that says so: Claude takes no call without"
 

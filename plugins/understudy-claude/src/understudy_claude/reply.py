@@ -73,8 +73,8 @@ _FAULTS: Mapping[str, type[Failure]] = {
 _SIGNED = ("redacted_thinking",)
 # What a reply, or a piece of one, raises here when it has not the shape that the API promises.
 WRONG_SHAPE = (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
-_MOST_COUNTED = 10**12  # tokens of one reply: beyond it, a number is no count
-_DEEPEST = 2  # JSON written as a text within JSON
+_MOST_COUNTED = 10**12  # tokens of one reply: a larger number is not a count
+_DEEPEST = 2  # JSON written as a string within JSON
 
 
 def response_of(
@@ -247,7 +247,7 @@ def arguments_of(given: Any) -> Any:
     """Return the arguments of a tool call, which some servers write as JSON in a text; nothing is an empty object.
 
     Raises:
-        ValueError: the text is no JSON.
+        ValueError: the text is not JSON.
     """
     for _ in range(_DEEPEST):
         if not isinstance(given, str):

@@ -23,7 +23,7 @@ Warnings = tuple[ResponseWarning, ...]
 
 _TOOL_CHOICES: Mapping[str, str] = {"auto": "auto", "none": "none", "required": "any"}
 _OPEN = ("text", "thinking", "redacted_thinking")  # the blocks of a message that is only begun
-# Settings of options["claude"] that are no fields of the body, or that are fitted to the model first.
+# Settings of options["claude"] that are not fields of the body, or that are fitted to the model first.
 _NOT_LAID_OVER = ("api_version", "effort", "thinking")
 
 
@@ -88,7 +88,7 @@ def request_body(request: Request, model: str, account: str = "", known: Known =
     if messages[-1]["role"] == "assistant":
         _end_prefill(messages[-1]["content"], body, model)
     if len(stop) < len(request.stop):
-        lost += (ResponseWarning("stop", "stop texts of nothing but white space were left out: Claude takes none"),)
+        lost += (ResponseWarning("stop", "stop sequences of nothing but white space were left out: Claude takes none"),)
     asked, fixed = options.get("api_version"), "max_tokens" in options
     lost += thinking.warnings + fit_limit(body, request, model, known, fixed=fixed)
     lost += fit(body, model, asked, adapted) + ending_warnings(model)

@@ -269,7 +269,7 @@ def check_models(around: Surroundings) -> Iterator[Finding]:
 
 
 def notice_of(provider: object, model: str) -> str:
-    """Ask a provider about a model's retirement; an empty text if nothing is known."""
+    """Ask a provider about a model's retirement; an empty string if nothing is known."""
     if not isinstance(provider, ChatProvider):
         return ""
     try:

@@ -56,7 +56,7 @@ CURES: dict[type[Failure], str] = {
 
 
 def find_cure(failure: Failure) -> str:
-    """Say how to fix a failure; an empty text if nothing is known to help."""
+    """Say how to fix a failure; an empty string if nothing is known to help."""
     for kind in type(failure).__mro__:
         if kind in CURES:
             hint = "a little" if failure.retry_after is None else f"{round(failure.retry_after, 1):g} s"

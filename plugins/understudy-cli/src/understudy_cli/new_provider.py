@@ -68,7 +68,7 @@ def _check_name(name: str) -> None:
 
 
 def _find_home(name: str) -> str:
-    """Say what has taken a name; an empty text if it is free."""
+    """Say what has taken a name; an empty string if it is free."""
     from importlib import metadata
 
     from packaging.utils import canonicalize_name

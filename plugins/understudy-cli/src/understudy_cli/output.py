@@ -72,7 +72,7 @@ def table(*headings: str) -> Table:
 
 
 def show(renderable: RenderableType, stderr: bool = False) -> None:
-    """Show a table; without a terminal, without trailing blanks."""
+    """Show a table; without a terminal, without trailing spaces."""
     shown = console(stderr)
     if shown.is_terminal:
         shown.print(renderable)

@@ -199,7 +199,8 @@ def leave_out_refused(body: dict[str, Any], model: str) -> Warnings:
     stop = body.get("stop_sequences", ())
     if len(stop) > MOST_STOP_SEQUENCES:
         body["stop_sequences"] = list(stop)[:MOST_STOP_SEQUENCES]
-        lost = f"{len(stop) - MOST_STOP_SEQUENCES} stop texts were left out: Cohere takes {MOST_STOP_SEQUENCES} at most"
+        surplus = len(stop) - MOST_STOP_SEQUENCES
+        lost = f"{surplus} stop sequences were left out: Cohere takes {MOST_STOP_SEQUENCES} at most"
         warnings.append(ResponseWarning("stop", lost))
     return tuple(warnings)
 
@@ -272,7 +273,7 @@ def rules() -> tuple[ModelRule, ...]:
         ModelRule(
             "stop",
             "all",
-            f"of more than {MOST_STOP_SEQUENCES} stop texts the first are sent, with a warning",
+            f"of more than {MOST_STOP_SEQUENCES} stop sequences the first are sent, with a warning",
             "cohere 7.3.1, v2/client.py",
             "2026-11-23",
         ),

@@ -60,7 +60,7 @@ _FINISH_REASONS: Mapping[str, FinishReason] = {
 }
 # What a reply, or a piece of one, raises here when it has not the shape that the API promises.
 WRONG_SHAPE = (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
-_MOST_COUNTED = 10**12  # tokens of one reply: beyond it, a number is no count
+_MOST_COUNTED = 10**12  # tokens of one reply: a larger number is not a count
 
 
 # ---- the request ----
@@ -107,7 +107,7 @@ def options_of(request: Request) -> Mapping[str, Any]:
     """Return options["cohere"].
 
     Raises:
-        InvalidRequest: they are no mapping, or hold what cannot be asked for so.
+        InvalidRequest: they are not a mapping, or hold what cannot be asked for so.
     """
     options = request.options.get(PROVIDER, {})
     if not isinstance(options, Mapping):
@@ -365,7 +365,7 @@ def _parts(
 
 
 def _arguments(text: Any) -> Mapping[str, Any] | None:
-    """Return a call's arguments, none at all being none given; None where they are no JSON object."""
+    """Return a call's arguments, none at all being none given; None where they are not a JSON object."""
     if isinstance(text, Mapping):
         return text
     try:
@@ -403,7 +403,7 @@ def checked_text(value: Any) -> str:
         TypeError: it is none.
     """
     if not isinstance(value, str):
-        raise TypeError(f"expected a text, found {type(value).__name__}")
+        raise TypeError(f"expected a string, found {type(value).__name__}")
     return value
 
 

@@ -77,7 +77,7 @@ class StreamReader:
         try:
             told = self.feed(_parsed(line)) if line else told
         except MalformedResponse as failure:
-            if not self._last:  # it was no stream at all
+            if not self._last:  # it was not a stream at all
                 raise
             self._broken.add(failure)
         yield from told
@@ -94,7 +94,7 @@ class StreamReader:
             try:
                 chunk = _parsed(line)
             except MalformedResponse:
-                if not self._last:  # it was no stream at all
+                if not self._last:  # it was not a stream at all
                     raise
             else:
                 yield from self.feed(chunk)

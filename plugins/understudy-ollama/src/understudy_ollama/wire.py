@@ -53,7 +53,7 @@ _METADATA = (
 )
 # What a reply, or a piece of one, raises here when it has not the shape that the API promises.
 WRONG_SHAPE = (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
-_MOST_COUNTED = 10**12  # tokens of one reply: beyond it, a number is no count
+_MOST_COUNTED = 10**12  # tokens of one reply: a larger number is not a count
 
 
 # ---- the request ----
@@ -364,12 +364,12 @@ def message_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
 
     Raises:
         KeyError: it has none.
-        TypeError: it is no object.
+        TypeError: it is not an object.
     """
     is_last = body.get("done") is True and "response" not in body
     message = (body.get("message") or {}) if is_last else body["message"]
     if not isinstance(message, Mapping):
-        raise TypeError(f"message {message!r:.50} is no object")
+        raise TypeError(f"message {message!r:.50} is not an object")
     return message
 
 
@@ -386,7 +386,7 @@ def checked(text: Any) -> str:
         TypeError: it is none.
     """
     if not isinstance(text, str):
-        raise TypeError(f"{text!r:.50} is not a text")
+        raise TypeError(f"{text!r:.50} is not a string")
     return text
 
 
@@ -394,7 +394,7 @@ def arguments_of(call: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the arguments of a tool call.
 
     Raises:
-        TypeError: they are no JSON object, or the call has no name.
+        TypeError: they are not a JSON object, or the call has no name.
     """
     function = call["function"]
     arguments = function.get("arguments")
@@ -430,7 +430,7 @@ def names_in(document: Any) -> tuple[str, ...]:
     """Return the names of the models in a list of the server's, as it writes them.
 
     Raises:
-        MalformedResponse: it is no such list.
+        MalformedResponse: it is not such a list.
     """
     try:
         return tuple(checked(one["name"]) for one in document["models"])

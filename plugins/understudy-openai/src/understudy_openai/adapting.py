@@ -45,7 +45,7 @@ _MOST = 4096  # refusals that are remembered: far more than the models that a pr
 # https://platform.xiaomimimo.com/docs/zh-CN/usage-guide/passing-back-reasoning_content; read 2026-11-30.
 _WANT_REASONING = ("deepseek.com", "moonshot.ai", "moonshot.cn", "xiaomimimo.com")
 _OF_SCHEMAS = (IN_JSON_MODE, WITH_JSON_SCHEMA, WITHOUT_RESPONSE_FORMAT)  # refused perhaps only beside tools
-# What is no wish of the caller's unless the options say so, or is honoured where the answer is read.
+# What is not the caller's wish unless the options say so, or is honoured where the answer is read.
 _OURS = ("stream_options", "store", "stop", "reasoning_effort")
 # Google's word for a call that another model made: https://ai.google.dev/gemini-api/docs/thought-signatures,
 # read 2026-11-30.
@@ -364,7 +364,7 @@ _LASTING = frozenset(
 def _is_lasting(adaptation: str, endpoint: Endpoint) -> bool:
     """Return whether it is of the model and the server, and not of one request."""
     if adaptation == WITHOUT_STRICT and endpoint.is_openai:
-        return False  # OpenAI's own models take it: one schema was no strict one
+        return False  # OpenAI's own models take it: one schema was not a strict one
     return is_lasting(adaptation) and _is_known(adaptation)
 
 

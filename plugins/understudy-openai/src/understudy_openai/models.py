@@ -194,7 +194,7 @@ def ending_warnings(model: str, endpoint: Endpoint) -> tuple[ResponseWarning, ..
 def rules() -> tuple[ModelRule, ...]:
     """Return what is known of OpenAI's models, made from the tables that requests are worded by."""
     page = "https://developers.openai.com/ja-JP/api/docs/models/gpt-6-luna"
-    stop = "a stop text is not sent: the answer is cut at it where it is read"
+    stop = "a stop sequence is not sent: the answer is cut at it where it is read"
     return (
         ModelRule(
             "default model",

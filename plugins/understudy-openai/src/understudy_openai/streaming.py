@@ -78,7 +78,7 @@ class EventReader:
 
         Raises:
             Failure: as `feed` of the reader.
-            MalformedResponse: they are no text.
+            MalformedResponse: they are not text.
         """
         for event in self._events.feed(data):
             yield from self._fed(event)
@@ -308,7 +308,7 @@ def parse_event(event: str, data: str, headers: Mapping[str, str], endpoint: End
 
     Raises:
         Failure: it is an error, in whatever shape.
-        MalformedResponse: it is no JSON object.
+        MalformedResponse: it is not a JSON object.
     """
     parsed: Any = None
     try:

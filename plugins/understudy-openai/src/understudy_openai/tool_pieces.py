@@ -51,7 +51,7 @@ class CallPieces:
         """Take the next piece, and yield what it brings.
 
         Raises:
-            TypeError: it is no piece of a call.
+            TypeError: it is not a piece of a call.
         """
         if not isinstance(piece, Mapping):
             raise TypeError(f"expected a piece of a tool call, found {type(piece).__name__}")
