@@ -96,12 +96,12 @@ class AttemptFinished:
         number: the attempt on it, from 1.
         outcome: "succeeded", "failed", "cancelled", or "left to end" if it continues without the call.
         seconds: how long it took.
-        model: the model that answered, where it is known.
+        model: the model that answered, if it is known.
         usage: the tokens, if the vendor reported them; also of an answer that was refused.
         request_id: the vendor's id of the reply.
         finish_reason: why the answer ended.
         failure: how it failed; None where it did not.
-        price_list: under which name the prices are listed.
+        price_list: the name under which the prices are listed.
     """
 
     target: str

@@ -52,8 +52,8 @@ class Attempt:
     Args:
         target: the route as it was named, for example "gemini" or "claude:claude-haiku-4-5".
         provider: the provider's name.
-        model: the model that was asked, where it is known.
-        outcome: what came of it. "left to end" is a probe that goes on by itself, since another target answered.
+        model: the model that was asked, if it is known.
+        outcome: what came of it. "left to end" is a probe that continues on its own, since another target answered.
         reason: why this target was asked now, or why it was skipped.
         number: 1 for the first attempt on this target, counting up; 0 where it was skipped.
         failure: the typed failure, where it failed.
@@ -62,9 +62,9 @@ class Attempt:
         usage: what it cost in tokens, if the vendor reported it.
         request_id: the vendor's id of the request, for their support.
         breaker: the state of the target's circuit breaker when it was asked or skipped.
-        decision: why it was not asked again, or nobody beside it, where another reason than its failure, or than the
-            time that it took, kept it from that.
-        price_list: under which name its prices are listed, where that is not the provider's.
+        decision: why it was not asked again, or no other in parallel, if the reason is not its failure or the time that
+            it took.
+        price_list: the name under which its prices are listed, if that is not the provider's.
         wasted: tokens that it may have cost for nothing, by estimate, if the vendor did not report it: an answer that
             was given up may be written to its end anyway, and charged.
     """
@@ -215,7 +215,7 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The vendor is at work and has nothing to show yet. Providers give it; callers never see it."""
+    """The vendor is at work and has nothing to show yet. Providers yield it; callers never see it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +223,8 @@ class Restart:
     """What came so far is void: another target answers from the beginning (stream_recovery "restart").
 
     Args:
-        target: who broke off.
-        next_target: who answers now.
+        target: the one that broke off.
+        next_target: the one that answers now.
         failure: why.
         voided: the ids of the tool calls that the caller holds, and that are void: whoever runs tools before Finish has
             run them for nothing, and may be asked for the same again under another id.
@@ -241,8 +241,8 @@ class Continuation:
     """What came so far stands: another target goes on after its last letter (stream_recovery "continue").
 
     Args:
-        target: who broke off.
-        next_target: who goes on.
+        target: the one that broke off.
+        next_target: the one that goes on.
         failure: why.
     """
 

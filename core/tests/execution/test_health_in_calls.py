@@ -286,7 +286,7 @@ def test_dollars_that_nobody_can_count_are_told_once(caplog):
     stage = Stage(Player("a", model="unheard-of"), limits={"a": Limits(spend_per_day=1)})
     with caplog.at_level(logging.WARNING, "understudy"):
         assert [stage.ask().success for _ in range(3)] == [True] * 3
-    assert caplog.messages == ["a: no price is known of 'unheard-of', so spend_per_day does not count it"]
+    assert caplog.messages == ["a: no price is known for 'unheard-of', so spend_per_day does not count it"]
 
 
 def test_the_latency_of_a_stream_is_that_of_its_first_piece_and_a_series_of_its_own():

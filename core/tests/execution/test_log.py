@@ -45,7 +45,7 @@ class Listener:
         return [event for event in self.told if type(event) is kind]
 
 
-# ---- who is passed over ----
+# ---- who is skipped ----
 
 
 @every_way

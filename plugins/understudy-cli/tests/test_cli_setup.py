@@ -141,7 +141,7 @@ def test_doctor_names_each_line_of_the_env_file_that_cannot_be_parsed_and_shows_
     done, ask = understudy.together(("doctor", "--json"), ("ask", "hello", "-p", "parrot"))
     faults = [one for one in json.loads(done.stdout)["checks"] if "cannot be parsed" in one["what"]]
     assert [(one["about"], one["result"], one["what"]) for one in faults] == [
-        (".env", "problem", f"{file}, line {line}: it cannot be parsed, and is passed over") for line in (2, 4)
+        (".env", "problem", f"{file}, line {line}: it cannot be parsed, and is skipped") for line in (2, 4)
     ]
     assert {one["cure"] for one in faults} == {"write NAME=value there; quotes around the value must be closed"}
     assert done.returncode == 1

@@ -95,7 +95,7 @@ class ProviderRegistry(MutableMapping[str, "type[LLMProvider] | InstalledProvide
         Args:
             name: what the route will call it; without spaces, colons and commas, which have a meaning there.
             provider: a class that inherits from LLMProvider. A parameter of its constructor that is named `settings`
-                is given the Settings, one named `api_key` the value of NAME_API_KEY (the name in capitals, with _ for
+                receives the Settings, one named `api_key` the value of NAME_API_KEY (the name in capitals, with _ for
                 characters that a variable cannot have). No other parameter may be required.
 
         Raises:

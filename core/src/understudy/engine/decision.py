@@ -8,20 +8,19 @@ every driver (sync, async, streams, the simulator) runs this same code.
              the target must be skipped                   -> note why, and when it is free; NEXT
     ATTEMPT  as long as the target may take, at most its share of the time left; another target is asked in parallel: at
              once if this one is a probe, or after hedge_after
-             answer                                       -> end: success; a probe that is still under way continues on
-             its own quota                                        -> NEXT, at once; this one again only as the last
-             target transient                                    -> it may be retried, after a wait, if retries, the
-             vendor's
+             answer                                       -> end: success; a probe still under way goes on alone
+             quota                                        -> NEXT, at once; this one again only as the last target
+             transient                                    -> it may be retried, after a wait, if retries, the vendor's
                                                              hint, the breaker, the deadline and the budget allow
              it may be answered with an adapted request   -> this target again, at once, once in a call
              this target cannot                           -> NEXT, at once
              the request is at fault                      -> end: failed
-             broken off after the caller got a part of it       -> end: interrupted; or NEXT, by the stream recovery
+             broken off after the caller got a part       -> end: interrupted; or NEXT, by the stream recovery
     NEXT     this target again, soon, where it failed fast and is otherwise well (quick_retries)
              patient: this target again if it may be retried, else the next one
              eager: a target not tried yet, else the one that may be retried soonest
              none left: one that a hint, a cooldown or a limit releases soon enough, after that wait; then each that
-             was skipped for its health alone is asked anyway; else end: exhausted
+             was skipped only for its health is asked anyway; else end: exhausted
 """
 
 from __future__ import annotations

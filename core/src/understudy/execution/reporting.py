@@ -27,7 +27,7 @@ class Reporter:
     Args:
         targets: the call's targets, in the order in which they are asked.
         extensions: the listeners, or None.
-        passed_over: counts the calls that pass a target over.
+        passed_over: counts the calls that skip a target.
         call: the call's id.
     """
 

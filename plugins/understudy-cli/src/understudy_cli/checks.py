@@ -115,7 +115,7 @@ def check_files(around: Surroundings) -> Iterator[Finding]:
         yield Finding(".env", True, f"{file} is in force, below the environment")
     for line in settings.env_faults:
         cure = "write NAME=value there; quotes around the value must be closed"
-        yield Finding(".env", False, f"{file}, line {line}: it cannot be parsed, and is passed over", cure)
+        yield Finding(".env", False, f"{file}, line {line}: it cannot be parsed, and is skipped", cure)
     if settings.config_file is not None:
         names = ", ".join(tables) or "nobody"
         yield Finding("understudy.toml", True, f"{settings.config_file} is in force, and names {names}")

@@ -114,7 +114,7 @@ class StreamReader:
         """
         if isinstance(event, MalformedResponse):
             if not self._given:
-                raise event  # another can take over, unseen
+                raise event  # another can take over, unnoticed
             self._broken.add(event)
             return [_ALIVE]
         try:

@@ -202,7 +202,7 @@ class StreamReader:
             chunk = parse_event(event, data, self._headers, self._endpoint)
         except MalformedResponse as failure:
             if not self._stops.given:
-                raise  # another can take over, unseen
+                raise  # another can take over, unnoticed
             if self._finish_reason is None:  # afterwards no more of the answer comes
                 self._broken.add(failure)
             return None

@@ -93,7 +93,7 @@ class StreamReader:
             body = parse_event(event, data, self._headers, self._endpoint)
         except MalformedResponse as failure:
             if not self._stops.given:
-                raise  # another can take over, unseen
+                raise  # another can take over, unnoticed
             self._broken.add(failure)
             return [ALIVE]
         if body is None:
