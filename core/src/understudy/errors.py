@@ -17,7 +17,7 @@ UnderstudyError
    |- TargetFailure                           the next provider at once
    |  |- AuthenticationFailed, PermissionDenied, ModelNotFound    (logged as ERROR: action is required)
    |  |- ProviderUnavailable                  not configured here: nothing was sent
-   |  |- TargetResting                        left alone for a while: nothing was sent
+   |  |- TargetResting                        resting for a while: nothing was sent
    |  |  |- CircuitOpen                       after failures, by the circuit breaker
    |  |  |- CoolingDown                       after a quota reply
    |  |  |- NeedsAttention                    after it refused its key, a permission or a model

@@ -187,7 +187,7 @@ def test_a_key_goes_to_no_address_from_a_place_that_is_trusted_less(
         ways.append(f"LLM_TRUSTED_FOLDERS={project} if you trust whoever writes there")
     assert str(caught.value) == (
         f"ANTHROPIC_API_KEY of {key} does not go to ANTHROPIC_BASE_URL of {address}: set {', or '.join(ways)}; whoever "
-        "changes a place that is trusted less would get it"
+        "can change the less trusted place would get it"
     )
     assert KEY not in str(caught.value)
 

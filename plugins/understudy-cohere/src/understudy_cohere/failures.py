@@ -1,7 +1,7 @@
 """The one table: what Cohere's API and its SDK report, and which of our failures it is.
 
-The HTTP status decides, or the error's own type in the few replies that have one. Where the API gives several failures
-one status and nothing else to tell them by, the message has to do; those few wordings stand in tables of their own.
+The HTTP status decides, or the error's own type in the few replies that have one. If the API gives several failures
+one status and nothing else to distinguish them, the message decides; those few wordings are in tables of their own.
 """
 
 from __future__ import annotations

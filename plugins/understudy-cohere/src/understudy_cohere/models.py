@@ -121,7 +121,7 @@ def level_of(request: Request, model: str, options: Mapping[str, Any]) -> str:
 
 
 def room(request: Request, model: str, options: Mapping[str, Any]) -> int:
-    """Return how many tokens are asked for besides those of the answer.
+    """Return how many tokens are requested in addition to those of the answer.
 
     Args:
         request: what is asked.
@@ -206,7 +206,7 @@ def leave_out_refused(body: dict[str, Any], model: str) -> Warnings:
 
 
 def ending_warnings(model: str) -> Warnings:
-    """Return a warning that names the successor, for a model that has ended or may end any day."""
+    """Return a warning that names the successor, for a model that is retired or may be any day."""
     if model in _RETIRED:
         return (ResponseWarning("model", f"{model} was retired on 2026-04-04: ask {_RETIRED[model]} instead"),)
     if model not in _DEPRECATED:

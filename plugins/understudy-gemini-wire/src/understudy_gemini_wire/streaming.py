@@ -1,4 +1,4 @@
-"""The chunks of Gemini's streams, put together to the answer that they are, each piece told on the way.
+"""Assembles the chunks of Gemini's streams into the answer, and yields each piece as it comes.
 
 How chunks are cut from bytes is the providers' own: one vendor's JSON comes as events, or as the elements of an array.
 """
@@ -125,7 +125,7 @@ class StreamReader:
         return "".join(texts)
 
     def feed(self, chunk: Any) -> list[StreamEvent]:
-        """Take one chunk of the stream; one that brings nothing to the caller (a signature alone, say) is a heartbeat.
+        """Take one chunk of the stream; one with nothing for the caller (a signature alone, say) is a heartbeat.
 
         Raises:
             Failure: the chunk is an error, or not what the API promises.

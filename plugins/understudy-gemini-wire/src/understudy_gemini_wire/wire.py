@@ -209,7 +209,7 @@ def response_of(
         body: the reply's JSON, parsed.
         headers: its headers.
         asked: how the request was sent.
-        given: whether the caller of a stream holds some of it already.
+        given: whether the caller of a stream already has some of it.
         name: gives ids to the tool calls.
         doubts: what there is to say of how it came.
 

@@ -1,4 +1,4 @@
-"""Translation, and nothing else: a Request into the JSON of /api/chat, its reply back. Streams: streaming.py.
+"""Only translation: a Request into the JSON of /api/chat, its reply back. Streams: streaming.py.
 
 No SDK is imported and nothing is sent or read here.
 """
@@ -51,7 +51,7 @@ _METADATA = (
     *("created_at", "done_reason", "remote_model", "remote_host", "logprobs"),
     *("total_duration", "load_duration", "prompt_eval_duration", "eval_duration"),  # nanoseconds
 )
-# What a reply, or a piece of one, raises here when it has not the shape that the API promises.
+# What reading a reply, or a piece of one, raises if it does not have the shape that the API promises.
 WRONG_SHAPE = (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 _MOST_COUNTED = 10**12  # tokens of one reply: a larger number is not a count
 
@@ -62,7 +62,7 @@ _MOST_COUNTED = 10**12  # tokens of one reply: a larger number is not a count
 def request_body(
     request: Request, model: str, learned: Container[str] = (), adaptations: Collection[str] = ()
 ) -> tuple[Json, Warnings]:
-    """Return a request as the API wants it, and what was left out of it.
+    """Return a request in the API's form, and what was left out of it.
 
     Args:
         request: what to ask.
@@ -102,7 +102,7 @@ def request_body(
 
 
 def thinking_room(request: Request, model: str, learned: Container[str] = ()) -> int:
-    """Return how many tokens are asked for besides `max_tokens`."""
+    """Return how many tokens are requested in addition to `max_tokens`."""
     return room_for(request, model, own_options(request), learned, request.adaptation)
 
 
@@ -270,12 +270,12 @@ def response_of(
         request: what was asked.
         warnings: what the request was sent without.
         sent: the request's JSON, as it was sent.
-        given: whether the caller of a stream holds some of the answer already.
+        given: whether the caller of a stream already has some of the answer.
 
     Raises:
         EmptyResponse: neither text nor a tool call came.
         AnswerCutShort: thinking left too few tokens for the answer.
-        MalformedResponse: it is not an answer as the API promises it.
+        MalformedResponse: it is not an answer as the API promises.
         Failure: it is an error.
     """
     request_id = headers.get("x-request-id")

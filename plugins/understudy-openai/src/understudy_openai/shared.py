@@ -61,7 +61,7 @@ AROUND = ("api", "extra_headers", "extra_query")
 _OWN_HEADERS = ("authorization", "host", "connection", "transfer-encoding", "accept-encoding")
 _OF_THE_BODY = ("content-type", "content-length", "content-encoding")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-# What a reply, or a piece of one, raises here when it has not the shape that the API promises.
+# What reading a reply, or a piece of one, raises if it does not have the shape that the API promises.
 WRONG_SHAPE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
@@ -95,7 +95,7 @@ def options_of(request: Request, endpoint: Endpoint) -> Mapping[str, Any]:
 
 def nothing_to_send(endpoint: Endpoint) -> InvalidRequest:
     """Return the failure of a request whose messages are all empty."""
-    return InvalidRequest("expected a message with some content, found only empty texts", provider=endpoint.name)
+    return InvalidRequest("expected a message with some content, found only empty text", provider=endpoint.name)
 
 
 def attachment_warnings(parts: Iterable[Part]) -> Warnings:
