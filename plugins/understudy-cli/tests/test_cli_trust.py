@@ -155,8 +155,8 @@ def test_doctor_tells_of_code_that_runs_by_itself_doubles_and_versions(understud
     found = results(done)
     assert found["start of Python"] == (
         "problem",
-        "loud_init.pth of understudy-loud runs whenever Python starts, whether anybody asks for understudy-loud "
-        "or not: import os; os.environ.get('EVERY_KEY')",
+        "loud_init.pth of understudy-loud runs whenever Python starts, whether understudy-loud is used or not: "
+        "import os; os.environ.get('EVERY_KEY')",
     )
     whats = [one["what"] for one in json.loads(done.stdout)["checks"]]
     assert any(what.startswith("understudy-loud needs pluggy>=99, and ") for what in whats)
