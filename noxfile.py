@@ -130,7 +130,7 @@ def timing(session: nox.Session) -> None:
 
 @nox.session
 def busy(session: nox.Session) -> None:
-    """Run the fast tests beside eight programs that never rest: none may depend on how fast the machine is."""
+    """Run the fast tests beside eight busy programs: none may depend on how fast the machine is."""
     prepare(session, *group("test"))
     others = [subprocess.Popen([sys.executable, "-c", NEVER_RESTS]) for _ in range(8)]
     try:

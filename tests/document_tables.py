@@ -190,7 +190,7 @@ LOOKED = (*HELLO, Message("assistant", (ToolCall(id="call_1", name="look", argum
 REQUESTS = {
     "temperature 0.7": Request(messages=HELLO, temperature=0.7),
     "temperature 1.5": Request(messages=HELLO, temperature=1.5),
-    "a stop text": Request(messages=HELLO, stop=("END",)),
+    "a stop sequence": Request(messages=HELLO, stop=("END",)),
     "an image, as bytes": Request(messages=(Message.user("This?", PICTURE),)),
     "an image, by URL": Request(messages=(Message.user("This?", Image(url="https://example.com/cat.png")),)),
     "a PDF": Request(messages=(Message.user("This?", File(data=b"%PDF-1.7...", media_type="application/pdf")),)),

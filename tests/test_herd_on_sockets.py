@@ -184,7 +184,7 @@ def test_a_failed_probe_costs_its_call_one_request_and_opens_for_longer(stage, c
 
 @pytest.mark.parametrize("how", ["sync", "async"])
 def test_the_first_piece_of_a_probe_is_enough(stage, clock, gate, how):
-    """It is asked for as a stream inside: it may write for minutes, and others need not wait for that."""
+    """It is requested as a stream internally: it may write for minutes, and others need not wait for that."""
     open_stage(stage, clock, gate)
     break_down(stage, how)
     clock.forward += OPEN

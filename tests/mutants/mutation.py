@@ -51,7 +51,7 @@ class Mutation:
         return f"{self.module}:{self.line}: {self.old} -> {self.new}"
 
     def dump(self) -> str:
-        """Return it as a text, for another process."""
+        """Return it as a string, for another process."""
         return json.dumps(asdict(self))
 
     @classmethod

@@ -251,7 +251,7 @@ def check_i07(history: History) -> None:
 
 
 def check_i08(history: History) -> None:
-    """A success carries the text of one reply that its vendor gave to this call, byte for byte; and it has a text."""
+    """A success carries the text of one reply that its vendor gave to this call, byte for byte; and it has a string."""
     for call in history.calls:
         response = call.response
         if response is None or not response.success or _continued(call):

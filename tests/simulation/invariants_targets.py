@@ -24,7 +24,7 @@ class Known:
         attempts: when each one ended, with the call of those that failed.
         refused: calls that were refused for a rate limit, and when.
         openings: since it was closed, one more where it was closed too soon.
-        rejected: how often it rested since then for its key, its right, its model or its credit.
+        rejected: how often it rested since then for its key, a permission, its model or its credit.
         spent: whether a quota was found used up since the last answer.
         closed: when it last was.
         wanted: how many probes must succeed.
@@ -98,7 +98,7 @@ def _note(known: Known, entry: Given) -> None:
 
 
 def _is_of_the_hurry(known: Known, entry: Given) -> bool:
-    """Whether an attempt was given up as late while one that began later was answered: that is no outage."""
+    """Whether an attempt was given up as late while one that began later was answered: that is not an outage."""
     late = entry.report.late
     return late is not None and known.under_way.get(entry.call, entry.at - late) < known.answered
 

@@ -149,7 +149,7 @@ def _reply_of(exception: BaseException) -> tuple[int | None, Mapping[str, str]]:
 def _headers_of(holder: Any) -> Mapping[str, str]:
     headers = _attribute(holder, "headers")
     try:
-        return {str(name): str(value) for name, value in headers.items()}  # urllib's are no Mapping
+        return {str(name): str(value) for name, value in headers.items()}  # urllib's are not at a Mapping
     except Exception:
         return {}
 
@@ -200,7 +200,8 @@ def classify_text(text: str, *, os_error: bool = False) -> Failure:
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read when the vendor says to come back, from `retry-after-ms` and `retry-after`, else from the headers of limits.
+    """Return after how long the vendor says to come back: by `retry-after-ms`, `retry-after`, or the rate limit
+    headers.
 
     Those are `x-ratelimit-reset` with any ending, read only where `x-ratelimit-remaining` with that ending is 0; a
     reset of 0 says nothing.

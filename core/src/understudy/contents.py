@@ -11,7 +11,7 @@ def find_names(package: "str", contents: "Mapping[str, str]") -> "Callable[[str]
 
     Args:
         package: its name.
-        contents: the names, separated by blanks, by the core module that holds them.
+        contents: the names, separated by spaces, by the core module that holds them.
     """
     homes = {name: module for module, names in contents.items() for name in names.split()}
 

@@ -17,13 +17,13 @@ UnderstudyError
    |- TargetFailure                           the next provider at once
    |  |- AuthenticationFailed, PermissionDenied, ModelNotFound    (logged as ERROR: action is required)
    |  |- ProviderUnavailable                  not configured here: nothing was sent
-   |  |- TargetResting                        left alone for a while: nothing was sent
+   |  |- TargetResting                        resting for a while: nothing was sent
    |  |  |- CircuitOpen                       after failures, by the circuit breaker
    |  |  |- CoolingDown                       after a quota reply
-   |  |  |- NeedsAttention                    after it refused its key, a right or a model
+   |  |  |- NeedsAttention                    after it refused its key, a permission or a model
    |  |  `- LimitReached                      by the caller's own limits
    |  |- ContextTooLong, UnsupportedRequest
-   |  |- RequestRefused                       with a warning on the answer of another; the policy can end the call
+   |  |- RequestRefused                       with a warning on the other's answer; the policy can end the call
    |  |- EmptyResponse, AnswerCutShort, MalformedResponse, ResponseRejected
    |  `- AllProvidersFailed                   the end of a whole call
    |- RequestFailure                          the call ends: no other provider would do better
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 
 class UnderstudyError(Exception):
-    """Anything that this library raises on purpose."""
+    """Every error that this library raises on purpose."""
 
 
 class ConfigurationError(UnderstudyError, ValueError):
@@ -76,7 +76,7 @@ class BrokenPlugin(PluginError):
 
 
 class Scope(StrEnum):
-    """What a failure concerns, which decides what is done next."""
+    """What a failure concerns: this decides what happens next."""
 
     QUOTA = "quota"
     TRANSIENT = "transient"
@@ -94,8 +94,8 @@ class Effect(StrEnum):
     RATE_LIMITED = "rate limited"
     EXHAUSTED = "quota exhausted"
     REFUSED = "key, right or model refused"
-    REPLIED = "replied"  # the model answered, but not as required: that is no outage
-    ALIVE = "alive"  # it refused the request: that says only, for a probe, that the target is up
+    REPLIED = "replied"  # the model answered, but not as required: that is not an outage
+    ALIVE = "alive"  # it refused the request: for a probe, that shows only that the target is up
     NOTHING = "nothing"  # cancelled, or never sent
 
 
@@ -103,7 +103,7 @@ class Failure(UnderstudyError):
     """One attempt on one target failed.
 
     Args:
-        message: the vendor's or our own words; keys in it are masked.
+        message: the vendor's words or ours; keys in it are masked.
         provider: the provider's name.
         model: the model that was asked.
         status: the HTTP status, 100 to 599, where there was a reply.
@@ -111,13 +111,13 @@ class Failure(UnderstudyError):
         request_id: the vendor's id of the request.
         retry_after: seconds after which the vendor says to come back; 0 or more.
         retryable: False where the vendor says not to send the same request again; None: the class decides.
-        adaptation: how the same target may answer after all, in words that complete "once more, ..."; the provider
-            finds them in `Request.adaptation` of the attempt that is made at once. None where nothing is known to help.
-        usage: the tokens that the attempt cost anyway, if the vendor reported them.
+        adaptation: how the same target may still answer, in words that complete "once more, ..."; the provider
+            finds them in `Request.adaptation` of the attempt that follows at once. None if nothing is known to help.
+        usage: the tokens that the attempt cost nevertheless, if the vendor reported them.
 
-    The class says what a failure means: `scope`, what is done next; `effect`, what it says of the target's health;
-    `sent`, whether a request went out; `needs_attention`, whether a key, a right or a model must be changed;
-    `concerns_request`, whether other requests may well be answered; `tells_why`, whether `brief` has the message too.
+    The class says what a failure means: `scope`, what happens next; `effect`, what it says about the target's health;
+    `sent`, whether a request went out; `needs_attention`, whether a key, a permission or a model must be changed;
+    `concerns_request`, whether other requests may still be answered; `tells_why`, whether `brief` includes the message.
     """
 
     scope: ClassVar[Scope] = Scope.TRANSIENT
@@ -182,7 +182,7 @@ class QuotaFailure(Failure):
 
 
 class RateLimited(QuotaFailure):
-    """Too many requests or tokens in a short time; `retry_after` says when it ends, where the vendor tells."""
+    """Too many requests or tokens in a short time; `retry_after` says when it ends, if the vendor says."""
 
     effect = Effect.RATE_LIMITED
 
@@ -210,7 +210,7 @@ class Timeout(TransientFailure):
 
 
 class ConnectionFailed(TransientFailure):
-    """Refused, reset, unresolved, or closed before the answer was complete."""
+    """The connection was refused, reset or closed before the answer was complete, or the host was not found."""
 
     summary = "connection failed"
 
@@ -279,7 +279,7 @@ class ProviderUnavailable(TargetFailure):
 
 
 class TargetResting(TargetFailure):
-    """The target is left alone for a while; nothing was sent. `retry_after` says for how long, where it is known."""
+    """The target rests for a while; nothing was sent. `retry_after` says for how long, if that is known."""
 
     effect = Effect.NOTHING
     sent = False
@@ -299,13 +299,13 @@ class CircuitOpen(TargetResting):
 
 
 class CoolingDown(TargetResting):
-    """The target refused because of its quota, and is asked again when the quota may be back."""
+    """The target refused because of a quota, and is asked again when the quota may be available."""
 
     summary = "cooling down"
 
 
 class NeedsAttention(TargetResting):
-    """The target refused its key, a right or its model: it is rarely asked until one of them is changed."""
+    """The target refused its key, a permission or its model: it is rarely asked until one of them is changed."""
 
     summary = "needs attention"
 
@@ -334,7 +334,7 @@ class UnsupportedRequest(TargetFailure):
 
 
 class RequestRefused(TargetFailure):
-    """The vendor says that the request is wrong, and nothing says more exactly why: that holds for this vendor."""
+    """The vendor says that the request is wrong, without a more exact reason; another vendor may accept it."""
 
     concerns_request = True
     summary = "request refused"
@@ -342,14 +342,14 @@ class RequestRefused(TargetFailure):
 
 
 class EmptyResponse(TargetFailure):
-    """The reply was well formed and held nothing."""
+    """The reply was well formed and had no content."""
 
     effect = Effect.REPLIED
     summary = "empty response"
 
 
 class AnswerCutShort(TargetFailure):
-    """Thinking used up the tokens that the answer needed, so the answer ends in the middle."""
+    """Thinking used up the tokens that the answer needed, so the answer breaks off."""
 
     effect = Effect.REPLIED
     summary = "answer cut short by thinking"
@@ -362,7 +362,7 @@ class MalformedResponse(TargetFailure):
 
 
 class ResponseRejected(TargetFailure):
-    """A check of the caller's own refused the reply."""
+    """One of the caller's own checks rejected the reply."""
 
     effect = Effect.REPLIED
     summary = "response rejected"
@@ -384,7 +384,7 @@ class InvalidRequest(RequestFailure):
 
 
 class RequestRejected(RequestFailure):
-    """A check of the caller's own refused the request; nothing was sent."""
+    """One of the caller's own checks rejected the request; nothing was sent."""
 
     effect = Effect.NOTHING
     sent = False
@@ -400,7 +400,7 @@ class TooManyCalls(RequestFailure):
 
 
 class ContentBlocked(RequestFailure):
-    """The vendor's safety system refused the request or the answer."""
+    """The vendor's safety system blocked the request or the answer."""
 
     effect = Effect.REPLIED
     summary = "content blocked"
@@ -410,7 +410,7 @@ class StreamInterrupted(Failure):
     """A stream ended without its end marker.
 
     Args:
-        partial: the text that had come until then.
+        partial: the text that had arrived until then.
     """
 
     scope = Scope.STREAM

@@ -1,6 +1,6 @@
 """The events that a factory sends to extensions during a call. None is built unless an extension listens.
 
-Each event has the id of its call in `call`; two events of different calls that say the same are equal.
+Each event has its call's id in `call`, which equality ignores: equal events of different calls compare equal.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from understudy.usage import Usage
 if TYPE_CHECKING:
     from understudy.policy import Policy
 
-# The id of the call for which code of the caller's own runs now: a validator, an extension. Empty outside.
+# The id of the call on whose behalf the caller's code (a validator, an extension) runs now. Empty outside a call.
 current_call: ContextVar[str] = ContextVar("current_call", default="")
 
 
@@ -32,7 +32,7 @@ class CallStarted:
     Args:
         route: the labels of its targets, in the order in which they are asked.
         policy: its numbers.
-        streaming: whether its caller takes pieces.
+        streaming: whether its caller receives it piece by piece.
         messages: how many messages the conversation has.
         model: the model that was asked for; None for each target's own.
         temperature: as it was asked for.
@@ -55,16 +55,16 @@ class CallStarted:
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted:
-    """A target is about to be asked, for the `number`-th time in this call (from 1), and why.
+    """A target is about to be asked for the `number`-th time in this call (from 1).
 
     Args:
         target: its label.
         number: the attempt on it, from 1.
         reason: why it is asked now.
         breaker: the state of its circuit breaker.
-        beside: why it is asked while another is under way: "hedge" after a time that the policy names, "late" where
-            the other is later than usual, "turn" where it has had its share of the time, "probe" where it shows
-            whether its target is well again; else "".
+        beside: why it is asked while another is under way: "hedge" after a time that the policy names, "late" if
+            the other is later than usual, "turn" if it has had its share of the time, "probe" if it tests whether
+            its target is well again; else "".
         other: the label of that other target, else "".
     """
 
@@ -89,19 +89,19 @@ class FirstToken:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFinished:
-    """An attempt ended, in whatever way: each started attempt has one, as its last event.
+    """An attempt ended, one way or another: this is the last event of every attempt that started.
 
     Args:
         target: its label.
         number: the attempt on it, from 1.
-        outcome: "succeeded", "failed", "cancelled", or "left to end" where it goes on without the call.
+        outcome: "succeeded", "failed", "cancelled", or "left to end" if it continues without the call.
         seconds: how long it took.
-        model: the model that answered, where it is known.
-        usage: the tokens, where the vendor told them; of an answer that was refused, too.
+        model: the model that answered, if it is known.
+        usage: the tokens, if the vendor reported them; also of an answer that was refused.
         request_id: the vendor's id of the reply.
         finish_reason: why the answer ended.
         failure: how it failed; None where it did not.
-        price_list: under which name the prices are listed.
+        price_list: the name under which the prices are listed.
     """
 
     target: str
@@ -118,7 +118,7 @@ class AttemptFinished:
 
     @property
     def cost(self) -> float | None:
-        """US dollars, where the extra "prices" is installed and knows the model; None where it is not known."""
+        """US dollars, if the extra "prices" is installed and knows the model; else None."""
         if self.usage is None:
             return None
         from understudy.extras.pricing import price_of  # loads a table of prices
@@ -176,7 +176,7 @@ class BreakerChanged:
     Args:
         target: whose.
         state: the new state.
-        seconds: how long the target is left alone now; 0.0 where it is not.
+        seconds: how long the target rests now; 0.0 if it does not.
     """
 
     target: str
@@ -198,7 +198,7 @@ class CallCancelled:
     """The caller gave up: it cancelled the call, left its stream, or was interrupted. Attempts under way are cancelled.
 
     Args:
-        target: who was asked last; empty if none was.
+        target: the one that was asked last; empty if none was.
     """
 
     target: str = ""

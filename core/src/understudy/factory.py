@@ -40,22 +40,22 @@ class LLMFactory:
     """Calls one LLM provider and, when that one cannot go on, lets another take over, in the same call.
 
     Args:
-        primary_provider: who is asked first: an entry-point name, a name with a model ("claude:MODEL"), or a
+        primary_provider: the one that is asked first: an entry-point name, a name with a model ("claude:MODEL"), or a
             provider object. None for LLM_PRIMARY_PROVIDER, then "gemini".
-        fallback_providers: who takes over, in order: a sequence of the same, or names with commas between. None
-            for LLM_FALLBACK_PROVIDERS, then nobody.
+        fallback_providers: the ones that take over, in order: a sequence of the same, or names separated by commas.
+            None for LLM_FALLBACK_PROVIDERS, then nobody.
         settings: keys, URLs and names that override the environment and `.env`; or a Settings.
         policy: the numbers of the decision procedure: a Policy, or the name of a preset, "patient" or "eager". None
             for LLM_POLICY, then "patient".
         extensions: names or objects with hooks; None for LLM_EXTENSIONS.
-        limits: what may be asked of a target, by route label or provider name; None for `understudy.toml`'s.
-        health_store: where the targets' health is kept. None for an extension's, then one in memory that this factory
-            has alone; give the same one to several factories to have them share what they learn.
-        runtime: clock, sleep and chance, for tests; the real ones by default.
+        limits: what a target may be asked for, by route label or provider name; None for those in `understudy.toml`.
+        health_store: where the targets' health is kept. None for an extension's, else one in memory that only this
+            factory uses; give the same store to several factories to let them share what they learn.
+        runtime: clock, sleep and randomness, for tests; the real ones by default.
 
     Raises:
         PluginError: a name is unknown, ambiguous, or its plugin is broken.
-        ConfigurationError: another setting of the factory's own is malformed. A provider whose key or URL is missing
+        ConfigurationError: another of the factory's own settings is malformed. A provider whose key or URL is missing
             or malformed does not stop the others: it is skipped, with the reason in the record.
     """
 
@@ -102,8 +102,8 @@ class LLMFactory:
     def register_provider(cls, name: str, provider_class: type[LLMProvider]) -> None:
         """Make a provider class selectable by name in this process; it overrides an installed one of that name.
 
-        Its constructor may have a parameter `settings`, which is given the Settings, and one `api_key`, which is given
-        the value of NAME_API_KEY (the name in capitals). Where that is missing, the provider is skipped.
+        Its constructor may have a parameter `settings`, which receives the Settings, and one `api_key`, which receives
+        the value of NAME_API_KEY (the name in capitals). If that is missing, the provider is skipped.
 
         Raises:
             ValueError: the class does not inherit from LLMProvider, or the name cannot be used in a route.
@@ -123,8 +123,8 @@ class LLMFactory:
 
         Args:
             prompt: text, or a conversation as a sequence of messages.
-            temperature: 0.0 to 2.0; None leaves it to the model. One that the model does not take is left out, with
-                a warning unless it is the default.
+            temperature: 0.0 to 2.0; None leaves it to the model. A temperature that the model does not support is left
+                out, with a warning unless it is the default.
             max_tokens: most tokens of answer, at least 1; None leaves it to the provider.
             max_retries: retries of one target after transient failures, 0 or more, for this call only; by default
                 the policy's, which is 5 in the preset `patient`.
@@ -166,7 +166,7 @@ class LLMFactory:
     ) -> Iterator[StreamEvent]:
         """Answer a prompt piece by piece: TextDelta and its like, then one Finish with the whole response.
 
-        Until the first piece another provider can take over unseen. When no target could answer, the only event is
+        Until the first piece, another provider can take over unnoticed. When no target could answer, the only event is
         a Finish whose response has success False.
 
         Raises:
@@ -201,25 +201,26 @@ class LLMFactory:
     ) -> Plan:
         """Return what `generate_content` would do now: who would be asked, in which order, and why. Nothing is sent.
 
-        Nothing is taken or reserved either: the health store is only looked at. What is not known beforehand: how many
-        calls are under way where `Limits.concurrent` counts them, what extensions make of the request, and, where
-        targets are drawn at random, the next draw.
+        Nothing is reserved either: the health store is only read. Not known in advance are: how many calls are under
+        way where `Limits.concurrent` counts them, what extensions make of the request, and, if targets are drawn
+        at random, the next draw.
 
         Raises:
             TypeError: an argument has the wrong type.
             ValueError: an argument is out of its range.
         """
-        from understudy.explain.plan import make_plan  # words are needed by people alone
+        from understudy.explain.plan import make_plan  # only people need the words
 
         return make_plan(self._perform(prompt, temperature, max_tokens, max_retries, retry_delay, options))
 
     def get_provider_status(self) -> dict[str, Any]:
-        """Return who is on the route, who can be asked, and their health.
+        """Return the providers on the route, whether each can be asked, and their health.
 
         Returns:
-            {"primary": {"name", "available", "health"}, "fallbacks": [the same for each], "current": the name of who
-            gave this factory's latest answer; before any, the first that is available and not left alone by its
-            circuit breaker, else the first that is available, else None}. "health" is {"state": "closed", "open",
+            {"primary": {"name", "available", "health"}, "fallbacks": [the same for each], "current": the name of the
+            provider that gave this factory's latest answer; before any, the first that is available and not held back
+            by its circuit breaker, else the first that is available, else None}. "health" is {"state":
+            "closed", "open",
             "cooling" or "half-open", "free_in": seconds until it may be asked, "until": that moment in UTC or None,
             "failures": within the breaker's window, "latency": seconds to a whole answer, a moving average,
             "latency_p95", "first_token": seconds to the first piece of a stream, "first_token_p95", "failing": from
@@ -233,9 +234,11 @@ class LLMFactory:
         return status_of(labels, self._route.providers, health, self._admission.latest)
 
     def warm_up(self) -> None:
-        """Import what the first call needs, to save it the time; for servers, at startup. Opens and raises nothing."""
+        """Import what the first call needs, to save it time; for servers, at startup. Opens and raises nothing."""
         for target in self._route.targets:
-            self._admission.make_ready(target.position)  # what goes wrong, `get_provider_status` and the calls will say
+            self._admission.make_ready(
+                target.position
+            )  # `get_provider_status` and the calls will report what goes wrong
 
     @property
     def route(self) -> tuple[tuple[Target, ChatProvider], ...]:

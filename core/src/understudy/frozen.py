@@ -1,8 +1,8 @@
 """Make and copy frozen dataclasses quickly, for what every call makes: their constructors take four times as long.
 
-A constructor sets each field through `object.__setattr__`. Here the fields of an open twin are set, an object of
-another class with the same slots, which is then given the frozen class. The checks of `__post_init__` are not run: only
-for values that are known to pass them.
+A constructor sets each field through `object.__setattr__`. Here the fields are set on a mutable twin, an object of
+another class with the same slots, whose class is then changed to the frozen one. The checks of `__post_init__` do not
+run: use it only for values that are known to pass them.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ _copiers: dict[type, Callable[[Any], Any]] = {}
 
 
 def unfrozen(kind: type) -> Any:
-    """Return an instance of a frozen dataclass with slots, without any field set; until `freeze` they can be."""
+    """Return an instance of a frozen dataclass with slots, without any field set; fields can be set until `freeze`."""
     return _new(_twins.get(kind) or _twin(kind))
 
 
 def thawed(instance: Any) -> Any:
-    """Return a copy of a frozen dataclass with slots whose fields can be set until `freeze`."""
+    """Return a copy of a frozen dataclass with slots, whose fields can be set until `freeze`."""
     kind = type(instance)
     return (_copiers.get(kind) or _copier(kind))(instance)
 
 
 def freeze(instance: Any, kind: type[T]) -> T:
-    """Make what `unfrozen` or `thawed` returned an instance of its own class; all fields must be set."""
+    """Turn what `unfrozen` or `thawed` returned into an instance of its own class; all fields must be set."""
     instance.__class__ = kind
     return instance  # type: ignore[no-any-return]  # it is a `kind` now
 
@@ -48,7 +48,7 @@ def _twin(kind: type) -> type:
 
 
 def _copier(kind: type) -> Callable[[Any], Any]:
-    """Write a function that copies instances of a class, field by field without a loop, as dataclasses does."""
+    """Generate a function that copies instances of a class field by field, without a loop, as dataclasses does."""
     names = kind.__slots__  # type: ignore[attr-defined]  # a dataclass with slots has them
     fields = "".join(f"\n copy.{name} = old.{name}" for name in names)
     found: dict[str, Any] = {"new": _new, "twin": _twins.get(kind) or _twin(kind)}

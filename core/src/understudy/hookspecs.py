@@ -23,9 +23,9 @@ The entry point's name is the provider's name. The module is imported only when 
 the import of an SDK inside the functions that use it.
 
 An extension is a module of the same kind in the group `understudy.extensions`, with any of the other hooks. It is
-loaded only where it is named, in LLM_EXTENSIONS or as an argument.
+loaded only if it is named, in LLM_EXTENSIONS or as an argument.
 
-Hook arguments are passed by name; an implementation may leave out those it does not need, and gives none a default.
+Hook arguments are passed by name; an implementation may leave out those it does not need, and must not give defaults.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ hookimpl = pluggy.HookimplMarker("understudy")
 
 @hookspec(firstresult=True)
 def understudy_provider(settings: Settings) -> LLMProvider | None:
-    """Make the provider. Called once a factory, when the factory is made: read settings, open nothing.
+    """Make the provider. Called once per factory, when the factory is made: read settings, open nothing.
 
     Args:
         settings: where keys, URLs and model names come from: settings.secret("PARROT_API_KEY").
 
     Returns:
-        The provider. Where a key is missing, a provider whose `unavailable_reason` says so.
+        The provider. If a key is missing, a provider whose `unavailable_reason` says so.
 
     Raises:
         ConfigurationError: a setting is malformed.
@@ -66,17 +66,17 @@ def understudy_provider(settings: Settings) -> LLMProvider | None:
 
 @hookspec
 def understudy_prepare_request(request: Request, provider_name: str) -> Request | None:
-    """Change or check a request before it goes to one provider, for example to word the prompt for it.
+    """Change or check a request before it goes to one provider, for example to adapt the prompt to it.
 
     Args:
         request: what will be sent; frozen, so make another with dataclasses.replace.
-        provider_name: who it will be sent to.
+        provider_name: the provider that it will be sent to.
 
     Returns:
         The request to send instead, or None to leave it as it is.
 
     Raises:
-        RequestRejected: the request must not be sent to anybody: the call ends.
+        RequestRejected: the request must not be sent to any provider: the call ends.
     """
 
 
@@ -96,14 +96,14 @@ def understudy_event(event: Event) -> None:
 
 @hookspec(firstresult=True)
 def understudy_health_store(settings: Settings) -> HealthStore | None:
-    """Bring a place where the targets' health is kept, for example one that several processes share.
+    """Provide a store for the targets' health, for example one that several processes share.
 
-    Called once a factory, when the factory is made: read settings, open nothing.
+    Called once per factory, when the factory is made: read settings, open nothing.
 
     Returns:
-        A HealthStore (see understudy.health.store), or None to leave it to the next extension, and at last to the
-        store in memory. Where it `blocks` and fails, or gives no answer within 20 ms, it is left alone for a while and
-        the process goes by what it learns itself: a store never fails a call or holds it up.
+        A HealthStore (see understudy.health.store), or None to leave it to the next extension, and finally to
+        the store in memory. If it `blocks` and fails, or does not answer within 20 ms, it is not asked for a while and
+        the process uses only what it learns itself: a store never fails or delays a call.
     """
 
 

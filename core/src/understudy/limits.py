@@ -7,7 +7,7 @@ or in `understudy.toml`:
     [limits.gemini]
     requests_per_minute = 10
 
-A target whose limit is reached is passed over like one that cools down, before its vendor has to refuse.
+A target whose limit is reached is skipped like one that cools down, before its vendor has to refuse.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Limits:
     Args:
         requests_per_minute: attempts within any 60 seconds, 1 or more.
         tokens_per_minute: tokens read and written within any 60 seconds, 1 or more. What a request will need is
-            estimated before it (`understudy.extras.pricing.estimate_tokens`) and corrected by what the vendor counted.
+            estimated beforehand (`understudy.extras.pricing.estimate_tokens`) and corrected by what the vendor counted.
         spend_per_day: US dollars within any 24 hours, above 0, by the prices of genai-prices: the extra "prices".
         concurrent: calls under way at once, 1 or more.
 

@@ -13,13 +13,13 @@ _KEY_SHAPES = re.compile(
 
 
 def register_secret(value: str) -> None:
-    """Have this value masked in every failure, log line and error text from now on."""
-    if len(value) >= 6:  # shorter values would blot out ordinary words
+    """From now on, mask this value in every failure, log line and error text."""
+    if len(value) >= 6:  # shorter values would mask ordinary words
         _secrets.add(value)
 
 
 def conceal(text: str) -> str:
-    """Mask keys in a text: those that were read from the settings, and whatever has a key's shape."""
+    """Mask keys in a text: those that were read from the settings, and whatever looks like a key."""
     for secret in sorted(_secrets, key=len, reverse=True):  # one key may be the beginning of another
         if secret in text:
             text = text.replace(secret, "***")

@@ -23,7 +23,7 @@ TOOL_CHOICES = ("auto", "none", "required")
 
 
 class DefaultTemperature(float):
-    """A default that a signature shows as a plain number and that means "where the model takes it".
+    """A default that a signature shows as a plain number and that means "if the model supports it".
 
     Leaving it out needs no warning: the caller has not asked for it.
     """
@@ -31,8 +31,8 @@ class DefaultTemperature(float):
 
 DEFAULT_TEMPERATURE = DefaultTemperature(0.0)  # the likeliest words
 
-# The fields of a Request that hold texts, the one that is mostly plain first. Half of a surrogate pair is no text, and
-# cannot be sent.
+# The fields of a Request that hold strings, the one that is usually plain first. Half of a surrogate pair is not text,
+# and cannot be sent.
 _TEXTS = ("messages", "system", "tools", "output_schema", "stop", "model", "options")
 _HALF = re.compile("[\ud800-\udfff]")
 
@@ -41,7 +41,7 @@ ProviderData: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A stretch of text."""
+    """A piece of text."""
 
     text: str
     provider_data: ProviderData = field(default_factory=lambda: NOTHING, repr=False)
@@ -65,7 +65,7 @@ class Image:
 
     @classmethod
     def from_file(cls, path: str | Path) -> Image:
-        """Read a picture from a file; the file's name tells its media type."""
+        """Read a picture from a file; its name gives the media type."""
         return cls(data=Path(path).read_bytes(), media_type=_guess_media_type(path))
 
 
@@ -88,13 +88,13 @@ class File:
 
     @classmethod
     def from_file(cls, path: str | Path) -> File:
-        """Read a document from a file; the file's name tells its media type."""
+        """Read a document from a file; its name gives the media type."""
         return cls(data=Path(path).read_bytes(), media_type=_guess_media_type(path), name=Path(path).name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
-    """The model's wish to have a tool called; answer it with a ToolResult that carries the same id."""
+    """The model's request to call a tool; answer it with a ToolResult that carries the same id."""
 
     id: str
     name: str
@@ -122,7 +122,7 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """Reasoning that a model showed. Other vendors do not take it back, so it travels only to its own."""
+    """Reasoning that a model showed. Other vendors do not accept it, so it is sent back only to its own."""
 
     text: str
     provider_data: ProviderData = field(default_factory=lambda: NOTHING, repr=False)
@@ -199,7 +199,7 @@ class Tool:
 
     Raises:
         ValueError: the name is not of that form, or is one of "auto", "none", "required".
-        TypeError: the parameters are no JSON.
+        TypeError: the parameters are not JSON.
     """
 
     name: str
@@ -230,14 +230,14 @@ class Request:
         output_schema: a JSON schema that the answer must follow; the answer comes parsed in `structured`.
         stop: texts at which the model stops.
         model: the vendor's model name; None for the provider's default.
-        temperature: 0.0 to 2.0; None leaves it to the model. DEFAULT_TEMPERATURE is 0.0 where the model takes one.
-        max_tokens: most tokens of answer, at least 1; None leaves it to the provider. Thinking does not count: where
-            a vendor counts it, the provider asks for room besides.
+        temperature: 0.0 to 2.0; None leaves it to the model. DEFAULT_TEMPERATURE is 0.0 if the model supports one.
+        max_tokens: most tokens of answer, at least 1; None leaves it to the provider. Thinking does not count: if
+            a vendor counts it, the provider asks for additional tokens.
         timeout: seconds one attempt may take, above 0; None for the provider's default.
         options: settings that only one provider knows, by provider name: {"claude": {"top_k": 5}}.
-        whole: whether the caller is given the answer whole although it is asked for as a stream: no piece of it is
+        whole: whether the caller gets the answer in one piece although it is requested as a stream: no piece of it is
             handed out before its end; set by the engine.
-        adaptation: how this attempt differs from the one before it, in the words of that one's failure; set by the
+        adaptation: how this attempt differs from the previous one, in the words of that one's failure; set by the
             engine (see Failure).
 
     Raises:
@@ -304,7 +304,7 @@ class Request:
 
 
 def place_of_half(value: Any) -> str | None:
-    """Say where in a text, or in what holds texts, half of a surrogate pair stands; None where there is none."""
+    """Say where half of a surrogate pair is in a string, or in anything that holds strings; None if there is none."""
     if isinstance(value, str):
         half = None if value.isascii() else _HALF.search(value)
         return None if half is None else f", position {half.start()}"
@@ -322,7 +322,7 @@ def place_of_half(value: Any) -> str | None:
 
 
 def in_whole_characters(value: Any) -> Any:
-    """Return a value with its texts in whole characters: two halves that meet are joined, others become U+FFFD."""
+    """Return a value with its strings in whole characters: adjacent halves are joined, others become U+FFFD."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, Mapping):
@@ -405,5 +405,5 @@ def _guess_media_type(path: str | Path) -> str:
 
     guessed, _ = mimetypes.guess_type(str(path))
     if guessed is None:
-        raise ValueError(f"expected a file whose name tells its media type, found {Path(path).name!r}")
+        raise ValueError(f"expected a file whose name gives its media type, found {Path(path).name!r}")
     return guessed

@@ -20,94 +20,95 @@ class Policy:
         max_retries: retries of one target in one call after transient failures, 0 or more. 5: our choice.
         retry_delay: seconds before the first retry, doubled for each further one, 0 or more. 5: our choice;
             0.5 in `eager`, where a wait begins only when every target is in trouble.
-        max_delay: longest wait in seconds; a vendor's hint beyond it means the next target. 60: our choice;
-            10 in `eager`, as gRPC's and AWS's clients bound theirs by seconds rather than minutes. Where no other
-            target is left, a hint within it is waited for after a rate limit, too.
+        max_delay: longest wait in seconds; a longer hint from the vendor means the next target. 60: our choice;
+            10 in `eager`, as gRPC's and AWS's clients bound theirs by seconds rather than minutes. If no other
+            target is left, a shorter hint is waited for after a rate limit, too.
         jitter: "none" waits exactly min(retry_delay * 2**n, max_delay); "full" anything between 0 and that, so that
-            many callers do not come back at one moment (AWS's full jitter).
+            many callers do not come back at the same moment (AWS's full jitter).
         switch_first: whether another target that may be asked is asked before this one is retried.
 
         quick_retries: retries of one target in one call that come soon, before another target is asked: after a failure
             that came fast, while the target is otherwise well. 0; 1 in `eager`: most failures of a healthy vendor are
             gone half a second later.
 
-        deadline: seconds for a whole call, or None for no limit. None: what a healthy answer takes is known only to
-            who asks.
-        attempt_timeout: most seconds for a whole answer; None finds them out, from the request and from what the
-            target's answers took (docs/timeouts.md). A number is kept to.
+        deadline: seconds for a whole call, or None for no limit. None: only the caller
+            knows how long a healthy answer takes.
+        attempt_timeout: most seconds for a whole answer; None derives them from the request and from the target's past
+            answers (docs/timeouts.md). A number is kept exactly.
         first_token_timeout: most seconds until a stream's first piece; None likewise.
         idle_timeout: most seconds between two pieces of a stream; None likewise.
         silence_timeout: most seconds without any sign of life from a vendor that sends such signs while it works.
             45: OpenAI sends one every 30 seconds, Anthropic more often.
-        whole_answers: how a whole answer is asked for: "auto" as a stream inside where it may take long and the
-            provider streams, so that its pieces and the vendor's signs of life are seen; "stream" always, "plain"
-            never.
+        whole_answers: how a whole answer is requested: "auto": internally as a stream if it may take long and the
+            provider streams, so that its pieces and the vendor's signs of life are seen; "stream": always so;
+            "plain": never.
         minimum_attempt: seconds that must be left after a wait for the retry to be worth it. 0.1: the time of a
             round trip and the first bytes of an answer over a long line.
 
         switch_on_refusal: whether the next provider is asked when a vendor says that the request is wrong, and nothing
-            says more exactly why. On: what one vendor refuses, another may well answer, and the answer carries a
+            says more exactly why. On: what one vendor refuses, another may still answer, and that answer carries a
             warning with the vendor's words.
-        switch_on_content_blocked: whether the next provider is asked when a safety system refuses. Off: asking
-            around until somebody answers is the caller's decision.
-        switch_on_length: whether an answer that was cut at max_tokens is refused and the next provider asked.
+        switch_on_content_blocked: whether the next provider is asked when a safety system refuses. Off: asking one
+            provider after another until one answers is the caller's decision.
+        switch_on_length: whether an answer that was cut at max_tokens is rejected and the next provider asked.
         stream_recovery: what happens when a stream breaks after its first piece. "raise" raises StreamInterrupted;
-            "restart" tells the caller by a Restart event and has the next target answer from the beginning;
-            "continue" has the next target that declares `prefill` go on after the last letter; "buffer" holds
+            "restart" informs the caller by a Restart event, and the next target answers from the beginning;
+            "continue": the next target that declares `prefill` goes on after the last letter; "buffer" holds
             pieces back (see buffer_tokens), so that the caller sees nothing of a break among them.
-        buffer_tokens: with "buffer", how many tokens are held back before the first is given, at 4 characters a
-            token; None for the whole answer, which lets checks of the answer choose another target unseen.
+        buffer_tokens: with "buffer", how many tokens are held back before the first is handed out, at 4 characters a
+            token; None for the whole answer, which lets checks of the answer choose another target unnoticed.
 
         breaker: whether a target that keeps failing is left alone for a while (circuit breaker).
-        breaker_failures: failed attempts in a row that open it; and attempts within breaker_window from which on
-            breaker_rate counts. 10: between Envoy's 5 errors in a row and the 100 calls that Polly and resilience4j
-            want before a share counts; 8 in `eager`. Three in a row over a minute or more do, too.
+        breaker_failures: failed attempts in a row that open it; also how many attempts within breaker_window
+            breaker_rate needs. 10: between Envoy's 5 errors in a row and the 100 calls that Polly and resilience4j
+            need before a share counts; 8 in `eager`. Three in a row over a minute or more do, too.
         breaker_rate: share of failed attempts that opens it, above 0, at most 1. 0.5: resilience4j's default; 0.25 in
             `eager`, where another target is asked at once.
         breaker_window: seconds over which the share is taken, 1 or more. 30: Polly's default sampling duration.
         breaker_memory: seconds after which failures in a row are forgotten. 300: ten times the window.
-        breaker_requests: distinct calls that the failures must come from, so that one poisonous prompt opens
-            nothing. 5; 3 in `eager`.
+        breaker_requests: distinct calls that the failures must come from, so that one bad prompt does not open
+            it. 5; 3 in `eager`.
         breaker_open: seconds that it stays open after the first opening, doubled for each further one in a row. 5: a
-            probe costs nobody anything where another target can be asked beside it.
-        breaker_longest: most seconds that it stays open. 8.5, so that a target is used again within 10 s of being well.
+            probe costs no caller anything if another target can be asked in parallel.
+        breaker_longest: most seconds that it stays open. 8.5, so that a target is used again within 10 s of its
+            recovery.
         breaker_jitter: share of these seconds that is added at random, so that a fleet does not probe as one. 0.1.
         breaker_successes: successful probes that close it. 1.
 
         quota_cooldown: whether a target that refused for its quota is left alone for a while. Off: the next call
             asks the primary again; on in `eager`.
-        quota_calls: distinct calls that must have been refused lately, and as many as were answered, before a target
-            cools down for others; a daily quota or an empty account counts at once. 3: one refusal says that one call
-            came at a bad moment.
+        quota_calls: distinct recent calls that must have been refused, and at least as many as were answered, before
+            a target cools down for others; a daily quota or an empty account counts at once. 3: one refusal says that
+            one call came at a bad moment.
         longest_hint: most seconds that a target is left alone for a vendor's hint. 300; 8.8 in `eager`: a hint binds
-            the call that was given it, and one request finds out for the others.
+            the call that received it, and one request finds out for the others.
         rate_limit_cooldown: seconds where the vendor gives no hint, doubled while it goes on, up to 8.8. 5: shorter
             than the minute over which vendors count.
         exhausted_cooldown: seconds after a daily quota or the credit is used up, doubled while it goes on. 300.
         longest_cooldown: most seconds of that. 3600.
-        refusal_cooldown: seconds that a target rests which refused its key, its right or its model, or, without
+        refusal_cooldown: seconds that a target rests which refused its key, a permission or its model, or, without
             quota_cooldown, twice in a row had a daily quota or credit that is used up; doubled while it goes on up to
             10 times as many; None for no rest. 30. Another key, model or URL is another target.
 
         retry_budget: share of the calls of the last 10 seconds that may be retries, over all calls of a factory.
             0.1: what Google's SRE book allows a client; 0.2 in `eager`, which is Finagle's.
-        retry_reserve: retries a second that are allowed besides. 10, Finagle's default, which cannot bind for a lone
-            caller; 2 in `eager`.
-        max_concurrent_calls: calls under way in a factory from which on another is refused at once; None for any
-            number (bulkhead).
+        retry_reserve: retries a second that are allowed in addition. 10, Finagle's default, which a single caller
+            never reaches; 2 in `eager`.
+        max_concurrent_calls: how many calls may be under way in a factory before another is refused at once; None for
+            any number (bulkhead).
 
         routing: in which order targets are asked: "ordered" as they were named, "fastest" the quicker of two drawn at
             random first, "cheapest" by their prices, or a Strategy of your own such as weighted({"gemini": 3}).
         hedge_after: seconds without an answer (in a stream: without a first piece) after which the next target is
-            asked too, and whoever answers first is taken; "p95" for the time that 95 of 100 answers took; "late" where
-            an answer is late by what was learnt: four times that time, from 10 to 90 seconds, and where its share of
-            a deadline is over. None: never; "late" in `eager`. A target on this machine has none asked beside it that
-            is elsewhere, unless this is a number or "p95", or its share of a deadline is over.
+            asked too, and whoever answers first is taken; "p95" for the time that 95 of 100 answers took; "late" when
+            an answer is late by past measurements: four times that time, from 10 to 90 seconds, and when its share of
+            a deadline is over. None: never; "late" in `eager`. A remote target is not asked in parallel with
+            one on this machine, unless this is a number or "p95", or its share of a deadline is over.
         hedge_share: share of the calls that may be asked twice, the cap on what hedging costs. 0.05: what Dean and
-            Barroso found enough in "The Tail at Scale". Who is asked beside a probe, or beside a target that turns out
-            not to answer, does not count.
-        hedge_cost: most US dollars that the second request may cost by its estimate; None for no such limit. Needs
-            the extra "prices"; where the price is not known, nothing is asked twice.
+            Barroso found enough in "The Tail at Scale". Requests in parallel with a probe, or with a target that turns
+            out not to answer, do not count.
+        hedge_cost: most US dollars that the second request may cost, by estimate; None for no such limit. Needs
+            the extra "prices"; if the price is not known, nothing is asked twice.
 
     Raises:
         ValueError: a number is out of its range.
@@ -171,12 +172,12 @@ class Policy:
 
     @classmethod
     def patient(cls, **changes: Any) -> Policy:
-        """The default: insist on the primary, as the user asked for; a quota error alone switches at once."""
+        """The default: insist on the primary; only a quota error switches at once."""
         return replace(cls(), **changes)
 
     @classmethod
     def eager(cls, **changes: Any) -> Policy:
-        """For services: never sleep beside an idle healthy provider; wait only when every target is in trouble."""
+        """For services: never wait while a healthy provider is idle; wait only when every target is in trouble."""
         return replace(cls(**_EAGER), **changes)
 
     @classmethod
@@ -202,7 +203,7 @@ class Policy:
 
     def explain(self) -> str:
         """Say in words what will happen after each failure, and the rest of what these numbers mean."""
-        from understudy.explain.policy_text import explain_policy  # words are needed by people alone
+        from understudy.explain.policy_text import explain_policy  # only people need the words
 
         return explain_policy(self)
 

@@ -28,7 +28,7 @@ _NEEDS: tuple[tuple[Any, str], ...] = ((Image, "images"), (File, "files"), (Tool
 class LLMProvider(ABC):
     """One LLM vendor, in three methods.
 
-    A class that implements just these is a full citizen: it gets fallback, retries, async and streaming (in one
+    A class that implements just these is fully supported: it gets fallback, retries, async and streaming (in one
     piece). It may catch its own exceptions into `LLMResponse(success=False, error=str(exception))`, or let them
     propagate.
     """
@@ -68,10 +68,10 @@ class Capabilities:
         thinking: the model's reasoning is passed on.
         streaming: streams come piece by piece rather than in one.
         native_async: the async calls run on the event loop rather than in a thread.
-        prefill: an assistant message at the end of the request is continued, letter by letter.
-        keeps_deadline: the sync calls end within 50 ms of `request.timeout` whatever the vendor does, a trickle of
-            bytes included. Sync calls of other providers run on an event loop in the background where they must end
-            in time.
+        prefill: an assistant message at the end of the request is continued, to the letter.
+        keeps_deadline: the sync calls end within 50 ms of `request.timeout` whatever the vendor does, even if
+            bytes only trickle in. Sync calls of other providers run on a background event loop if they must end in
+            time.
     """
 
     conversation: bool = True
@@ -109,14 +109,14 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """What a provider knows beforehand of how long an answer may take.
+    """What a provider knows in advance about how long an answer may take.
 
     Args:
         thinks: whether the model thinks before it answers for longer than a moment: at a level above "low".
         heartbeat: seconds between the signs of life that the vendor sends in a stream while it works; None where it
             sends none.
-        loading: most seconds until the model is in memory; 0.0 where it is, or where that is not the user's concern.
-        local: whether the answer is made on the user's own machine: no remote target is asked beside it by default.
+        loading: most seconds until the model is in memory; 0.0 if it is, or if that is not the user's concern.
+        local: whether the answer is made on the user's own machine: by default no remote target is asked in parallel.
     """
 
     thinks: bool = False
@@ -139,8 +139,8 @@ class ChatProvider(LLMProvider):
         spec_version: the version of this contract that the provider was written for.
         capabilities: what it can take.
         default_model: the model that is asked when a request names none, where there is one.
-        credential: what tells one account from another without revealing its key: Settings.credential. What is known
-            of a target's health is kept for each provider, model and credential.
+        credential: what distinguishes one account from another without revealing its key: Settings.credential. What is
+            known of a target's health is kept for each provider, model and credential.
     """
 
     spec_version: ClassVar[int] = 1
@@ -211,7 +211,7 @@ class ChatProvider(LLMProvider):
                 await in_thread(leave)
 
     def unavailable_reason(self) -> str | None:
-        """Say why the provider cannot be asked, for example which variable to set, without any input or output.
+        """Say why the provider cannot be asked, for example which variable to set, without any I/O.
 
         Returns:
             The reason, or None where the provider can be asked.
@@ -223,19 +223,19 @@ class ChatProvider(LLMProvider):
         return self.unavailable_reason() is None
 
     def model_notice(self, model: str) -> str | None:
-        """Say that a model has ended or will, and what to ask instead, without any input or output.
+        """Say that a model is retired or will be, and what to ask instead, without any I/O.
 
         Returns:
-            The notice, with the day as YYYY-MM-DD where there is one; None where nothing of the kind is known.
+            The notice, with the day as YYYY-MM-DD if there is one; None if nothing of the kind is known.
         """
         return None
 
     def pace(self, request: Request) -> Pace:
-        """Return what is known of how long this request's answer may take, without any input or output."""
+        """Return what is known of how long this request's answer may take, without any I/O."""
         return PLAIN_PACE
 
     def thinking_room(self, request: Request) -> int:
-        """Return how many tokens the provider asks for besides `max_tokens`, so that thinking has room; 0 for none.
+        """Return how many tokens the provider requests in addition to `max_tokens`, as room for thinking; 0 for none.
 
         Limits and estimates of costs count them.
         """
@@ -280,7 +280,7 @@ class ChatProvider(LLMProvider):
 
 
 def without_warning_of_default(response: LLMResponse, request: Request) -> LLMResponse:
-    """Return an answer without warnings about the temperature where the caller has named none."""
+    """Return an answer without warnings about the temperature, if the caller gave none."""
     if not response.warnings or type(request.temperature) is not DefaultTemperature:
         return response
     kept = tuple(one for one in response.warnings if getattr(one, "setting", "") != "temperature")
@@ -288,7 +288,7 @@ def without_warning_of_default(response: LLMResponse, request: Request) -> LLMRe
 
 
 def structured_output(request: Request, text: str, finish_reason: FinishReason) -> object:
-    """Parse an answer that was to follow the request's output schema, out of a fence or other text around it.
+    """Parse an answer that should follow the request's output schema, removing a fence or other text around it.
 
     Returns:
         The parsed JSON; None where the request gave no schema, or the model called a tool instead.
@@ -311,7 +311,7 @@ def structured_output(request: Request, text: str, finish_reason: FinishReason) 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Who may be asked, in order: each target with its provider.
+    """The targets that may be asked, in order, each with its provider.
 
     Args:
         targets: the targets.

@@ -52,21 +52,21 @@ class Attempt:
     Args:
         target: the route as it was named, for example "gemini" or "claude:claude-haiku-4-5".
         provider: the provider's name.
-        model: the model that was asked, where it is known.
-        outcome: what came of it. "left to end" is a probe that goes on by itself, since another target answered.
+        model: the model that was asked, if it is known.
+        outcome: what came of it. "left to end" is a probe that continues on its own, since another target answered.
         reason: why this target was asked now, or why it was skipped.
         number: 1 for the first attempt on this target, counting up; 0 where it was skipped.
         failure: the typed failure, where it failed.
         seconds: how long the attempt took.
         wait: seconds waited before it.
-        usage: what it cost in tokens, where the vendor told.
+        usage: what it cost in tokens, if the vendor reported it.
         request_id: the vendor's id of the request, for their support.
         breaker: the state of the target's circuit breaker when it was asked or skipped.
-        decision: why it was not asked again, or nobody beside it, where another reason than its failure, or than the
-            time that it took, kept it from that.
-        price_list: under which name its prices are listed, where that is not the provider's.
-        wasted: tokens that it may have cost for nothing, by estimate, where the vendor did not tell: an answer that was
-            given up may be written to its end anyway, and charged.
+        decision: why it was not asked again, or no other in parallel, if the reason is not its failure or the time that
+            it took.
+        price_list: the name under which its prices are listed, if that is not the provider's.
+        wasted: tokens that it may have cost for nothing, by estimate, if the vendor did not report it: an answer that
+            was given up may be written to its end anyway, and charged.
     """
 
     target: str
@@ -87,7 +87,7 @@ class Attempt:
 
     @property
     def cost(self) -> float | None:
-        """US dollars, where the extra "prices" is installed and knows the model; None where it is not known."""
+        """US dollars, if the extra "prices" is installed and knows the model; else None."""
         if self.usage is None:
             return None
         from understudy.extras.pricing import price_of  # loads a table of prices
@@ -104,7 +104,7 @@ class LLMResponse:
         content: the answer's text.
         provider_name: who gave it.
         error: why there is none, in one line.
-        metadata: what the vendor told besides, for people; no decision is made on it.
+        metadata: what else the vendor reported, for people; no decision depends on it.
         model: the model that answered.
         finish_reason: why the model stopped.
         usage: tokens, as the vendor counted them.
@@ -149,7 +149,7 @@ class LLMResponse:
 
     @property
     def wasted_tokens(self) -> int:
-        """Tokens that attempts without an answer cost, as the vendors told or by estimate."""
+        """Tokens that attempts without an answer cost, as the vendors reported them, or by estimate."""
         failed = [attempt for attempt in self.attempts if attempt.outcome != "succeeded"]
         return sum(attempt.usage.total_tokens if attempt.usage else attempt.wasted for attempt in failed)
 
@@ -215,7 +215,7 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The vendor is at work and has nothing to show yet. Providers give it; callers never see it."""
+    """The vendor is at work and has nothing to show yet. Providers yield it; callers never see it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +223,8 @@ class Restart:
     """What came so far is void: another target answers from the beginning (stream_recovery "restart").
 
     Args:
-        target: who broke off.
-        next_target: who answers now.
+        target: the one that broke off.
+        next_target: the one that answers now.
         failure: why.
         voided: the ids of the tool calls that the caller holds, and that are void: whoever runs tools before Finish has
             run them for nothing, and may be asked for the same again under another id.
@@ -241,8 +241,8 @@ class Continuation:
     """What came so far stands: another target goes on after its last letter (stream_recovery "continue").
 
     Args:
-        target: who broke off.
-        next_target: who goes on.
+        target: the one that broke off.
+        next_target: the one that goes on.
         failure: why.
     """
 

@@ -1,7 +1,7 @@
 """Where keys, URLs and names come from: arguments, then the environment, then `.env`, then defaults.
 
-The only module that reads the environment, which it never changes. What `.env` says is read by env_file.py, what
-`understudy.toml` says of providers under names of their own and of limits by config_file.py; both are answered here.
+The only module that reads the environment, which it never changes. `.env` is read by env_file.py; the providers and
+limits in `understudy.toml` are read by config_file.py; both are looked up here.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from understudy.masking import register_secret
 if TYPE_CHECKING:
     from understudy.limits import Limits
 
-# How far a place is trusted: less from one to the next.
+# How far a place is trusted: each one less than the one before.
 _ARGUMENTS, _ENVIRONMENT, _FILES = range(3)
 
 
 class _Found(NamedTuple):
-    """A value, the name it stood under, where it was found, and how far that place is trusted."""
+    """A value, its name, where it was found, and how far that place is trusted."""
 
     value: str
     name: str
@@ -57,7 +57,7 @@ class Secret:
 
     @property
     def fingerprint(self) -> str:
-        """12 hexadecimal digits that tell this key from others, and from which it cannot be found."""
+        """12 hexadecimal digits that distinguish this key from others without revealing it."""
         return hashlib.sha256(self._value.encode()).hexdigest()[:12]
 
     def __repr__(self) -> str:
@@ -72,14 +72,14 @@ class Secret:
         return hash(self._value)
 
     def __reduce__(self) -> str:
-        raise TypeError("a Secret is not pickled: the key would be written in clear; read it where it is needed")
+        raise TypeError("a Secret cannot be pickled: it would be written in clear text; read it where it is needed")
 
 
 class Settings:
-    """Named texts, each with the place where it was found.
+    """Named strings, each with the place where it was found.
 
-    Lines of `.env` that cannot be parsed are passed over. They are logged once, and `env_faults` holds their numbers.
-    So is a file that others can write, unless LLM_TRUSTED_FOLDERS names its folder; `passed_over` says why.
+    Lines of `.env` that cannot be parsed are skipped. They are logged once, and `env_faults` holds their numbers.
+    A file that others can write is skipped, too, unless LLM_TRUSTED_FOLDERS names its folder; `passed_over` says why.
 
     Args:
         arguments: values that override everything else.
@@ -88,7 +88,7 @@ class Settings:
             directory when None.
 
     Raises:
-        ConfigurationError: an argument is not a text, or one of the files cannot be read.
+        ConfigurationError: an argument is not a string, or one of the files cannot be read.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Settings:
     ) -> None:
         for name, value in (arguments or {}).items():
             if not isinstance(value, str):
-                raise ConfigurationError(f"{name} in the arguments: expected a text, found {type(value).__name__}")
+                raise ConfigurationError(f"{name} in the arguments: expected a string, found {type(value).__name__}")
         start = Path("." if directory is None else directory)
         self._layers: tuple[tuple[str, Mapping[str, str], int], ...] = (
             ("the arguments", dict(arguments or {}), _ARGUMENTS),
@@ -137,8 +137,8 @@ class Settings:
         """Look up a value under several names, the first name first, each in every layer.
 
         Returns:
-            The value stripped of white space, the name it stood under, and where it was found; None where every name is
-            missing or empty.
+            The value stripped of white space, its name, and where it was found; None if every name is missing or
+            empty.
         """
         found = self._find(*names)
         return found[:3] if found else None
@@ -154,13 +154,13 @@ class Settings:
         return None
 
     def _read_trusted_folders(self) -> tuple[frozenset[Path], int]:
-        """Read LLM_TRUSTED_FOLDERS before any file: what a file says of itself does not count."""
+        """Read LLM_TRUSTED_FOLDERS before any file: what a file says about itself does not count."""
         found = self._find("LLM_TRUSTED_FOLDERS")
         folders = [os.path.expanduser(text) for text in self.names("LLM_TRUSTED_FOLDERS")]
         for folder in folders:
             if found and not os.path.isabs(folder):
                 raise ConfigurationError(
-                    f"{found.name} in {found.origin}: expected whole paths of folders with commas between, as in "
+                    f"{found.name} in {found.origin}: expected absolute paths of folders, separated by commas, as in "
                     f"{Path.cwd()}, found {folder!r}"
                 )
         return frozenset(map(Path, map(os.path.realpath, folders))), found.rank if found else _FILES
@@ -185,8 +185,8 @@ class Settings:
         """Say in one sentence what to set, and which of the names is present but empty.
 
         Args:
-            names: the provider's own variables for it; where the provider goes by another name, its table's stand
-                for them.
+            names: the provider's own variables for it; if the provider goes by another name, its table's variable
+                replaces them.
         """
         if self._table is not None:
             if self._table.api_key_env is None and self._table.base_url is not None:
@@ -222,9 +222,9 @@ class Settings:
         return Secret(value)
 
     def credentials_file(self, name: str) -> str | None:
-        """Return the path of a file of credentials, and take note that an account has some, its own or the machine's.
+        """Return the path of a credentials file, and note that an account has credentials, its own or the machine's.
 
-        They are trusted as the environment is, whoever names them: a `.env` could name anybody's.
+        They are trusted as the environment is, no matter who names them: a `.env` could name any file.
         """
         found = self._find(name)
         machine = _Found("", "credentials of this machine", "the environment", _ENVIRONMENT)
@@ -232,7 +232,7 @@ class Settings:
         return found.value if found else None
 
     def sends(self, *names: str) -> None:
-        """Take note that what these hold goes to an account's address, too: to the SDK they are headers, say."""
+        """Note that these values are also sent to an account's address, because the SDK makes headers of them, say."""
         for found in filter(None, map(self._find, names)):
             self._join("key", found)
 
@@ -251,24 +251,24 @@ class Settings:
         return default
 
     def find_address(self, *names: str) -> tuple[str, str, str] | None:
-        """Look up an address that is no URL, as `find` does."""
+        """Look up an address that is not a URL, as `find` does."""
         found = self._find(*names)
         if found is not None:
             self._join("address", found)
         return found[:3] if found else None
 
     def for_account(self) -> Settings:
-        """Return these settings for reading one key and one address, of which the key may not be trusted more.
+        """Return these settings for reading one key and one address: the key must not come from a more trusted place.
 
         Raises:
-            ConfigurationError: in these settings, when the second of the two is read and does not fit.
+            ConfigurationError: from the returned settings, when the second of the two is read and does not fit.
         """
         own = copy.copy(self)
         own._account = list(self._account or ())
         return own
 
     def _join(self, what: str, found: _Found) -> None:
-        """Note a "key" or an "address" of an account, and see that each key may go to each address."""
+        """Note a "key" or an "address" of an account, and check that each key may be sent to each address."""
         if self._account is None:
             return
         self._account.append((what, found))
@@ -282,9 +282,9 @@ class Settings:
             ways = [] if of_table else [f"that in {key.origin} too"]
             if file is not None and address.rank == _FILES:
                 ways.append(self._trusting(file))
-            raise ConfigurationError(  # short, since a record shows the beginning
+            raise ConfigurationError(  # short, since a record shows only the beginning
                 f"{key.name} of {key.origin} does not go to {address.name} of {where}: set {', or '.join(ways)}; "
-                "whoever changes a place that is trusted less would get it"
+                "whoever can change the less trusted place would get it"
             )
 
     @staticmethod
@@ -303,7 +303,7 @@ class Settings:
             OpenAIProvider(settings.under_name("parrot", base_url=..., api_key_env="PARROT_API_KEY", model=...))
 
         What a table of `understudy.toml` says about the key overrides the package; `base_url()` and `model()` of the
-        settings that the hook was given know what it says about the rest.
+        settings that the hook received return what it says about the rest.
 
         Args:
             name: the package's name for the provider.
@@ -327,7 +327,7 @@ class Settings:
 
     @property
     def provider_name(self) -> str | None:
-        """The name that the provider goes by, where `understudy.toml` or its package gives it one of its own."""
+        """The name that the provider goes by, if `understudy.toml` or its package gives it one of its own."""
         return self._table.name if self._table else None
 
     @property
@@ -353,7 +353,7 @@ class Settings:
         if found is not None and found.rank < self._table_rank("api_key_env") and found.name not in own and not known:
             raise ConfigurationError(
                 f"api_key_env in {table.origin}: expected {' or '.join(own)}, found {found.name!r} of {found.origin}, "
-                "of which a file may not send just any variable; rename it, or set "
+                "but a file may not send just any variable; rename it, or set "
                 + self._trusting(self.config_file or Path())
             )
         return self.secret(table.api_key_env)
@@ -372,7 +372,7 @@ class Settings:
         return self.url(*names, default=default) or default
 
     def _table_rank(self, key: str) -> int:
-        """Return how far the place is trusted where a table's value comes from: the file, or the package's own code."""
+        """Return how far the source of a table's value is trusted: the file, or the package's own code."""
         table = self.tables.get(self.provider_name or "")
         return _ARGUMENTS if table is None or getattr(table, key) is None else table.rank
 
@@ -383,16 +383,16 @@ class Settings:
 
     @staticmethod
     def credential(key: Secret | None, base_url: str = "", *, default: str = "") -> str:
-        """Return a word for the account that a key opens at an address: what a provider's `credential` is.
+        """Return a word for the account that a key opens at an address, for a provider's `credential`.
 
         Args:
-            key: the key; where there is none, a name and a password in the address stand for it.
+            key: the key; if there is none, a name and a password in the address replace it.
             base_url: the address.
-            default: the vendor's own address, which goes without saying.
+            default: the vendor's own address, which is left out.
 
         Returns:
             The key's fingerprint, and the address where it is not the default: "5e884898da28@127.0.0.1:8080/v1"; ""
-            without either. Neither key nor password can be found from it.
+            without either. It reveals neither key nor password.
         """
         parts = urlsplit(base_url)
         login, _, place = parts.netloc.rpartition("@")
@@ -426,7 +426,7 @@ def _find_fault(url: str) -> str | None:
     if not url or bad:
         return f"{_name_character(bad)} inside it" if bad else "nothing"
     if not url.lower().startswith(("http://", "https://")):
-        return "one without http:// or https:// at its beginning"
+        return "one that does not begin with http:// or https://"
     if "?" in url or "#" in url:
         return "one with a query or fragment, after which no path can be added"
     try:

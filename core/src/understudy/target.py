@@ -13,11 +13,11 @@ class Target:
     """One stop on the route: a provider, and the model if the route names one.
 
     Args:
-        label: the route's own words: "gemini", or "claude:claude-haiku-4-5".
+        label: as the route names it: "gemini", or "claude:claude-haiku-4-5".
         provider: the provider's name.
         model: the model, or None for the provider's default.
         position: its place on the route as it was named, from 0.
-        price_list: under which name its prices are listed, where that is not the provider's.
+        price_list: the name under which its prices are listed, if that is not the provider's.
     """
 
     label: str
@@ -28,7 +28,7 @@ class Target:
 
 
 class BreakerState(StrEnum):
-    """Whether a target may be asked: always, not now, or one request at a time to see."""
+    """Whether a target may be asked: always, not now, or by one request at a time, as a test."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -36,7 +36,7 @@ class BreakerState(StrEnum):
     HALF_OPEN = "half-open"
 
     def __repr__(self) -> str:
-        return repr(self.value)  # records and events show it as the word that it is
+        return repr(self.value)  # records and events show it as this word
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,11 @@ class Candidate:
         index: the target's place in the route, from 0; what a strategy returns.
         label: the route as it was named, for example "gemini" or "claude:claude-haiku-4-5".
         provider: the provider's name.
-        model: the model that would be asked, where it is known.
+        model: the model that would be asked, if it is known.
         seconds: a moving average of the time to the first token where a stream is asked for, else of that to a whole
             answer; None where nothing was measured in the last 300 seconds.
-        price: what this request would cost there in US dollars, by estimate, or a function that finds out; None where
-            nobody knows.
+        price: an estimate of what this request would cost there, in US dollars, or a function that returns it; None if
+            it is not known.
         ready: whether it may be asked now: False while it cools down or its breaker is open.
         failing: how often it brings no usable answer, from 0.0 to 1.0: 1.0 with each such attempt, less with
             each answer and with time.
@@ -68,7 +68,7 @@ class Candidate:
 
     @property
     def dollars(self) -> float | None:
-        """The price, found out now where it is not known yet."""
+        """The price; it is looked up now if it is not known yet."""
         return self.price() if callable(self.price) else self.price
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# These providers are free: the first is no model, the second runs on the user's own machine.
+# These providers are free: the first is not a model, the second runs on the user's own machine.
 UNPAID = ("echo", "ollama")
 
 
@@ -15,7 +15,7 @@ class Usage:
     Args:
         input_tokens: all tokens read, those from and to a cache included.
         output_tokens: all tokens written, thinking included.
-        thinking_tokens: the part of the output that was thinking, where the vendor tells it.
+        thinking_tokens: the part of the output that was thinking, if the vendor reports it.
         cache_read_tokens: the part of the input that came from a cache.
         cache_write_tokens: the part of the input that was written to a cache.
     """

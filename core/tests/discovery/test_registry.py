@@ -124,9 +124,9 @@ def test_a_damaged_distribution_is_passed_over_and_named(damage: str, site: Site
     registry = ProviderRegistry()
     assert registry.build("parrot", NOTHING).get_provider_name() == "parrot"
     text = read_unknown("wreck", registry)
-    assert "damaged, and so passed over: " in text
-    assert "understudy" in text.partition("passed over")[2]
-    assert "wreck" in text.partition("passed over")[2]
+    assert "damaged, and therefore ignored: " in text
+    assert "understudy" in text.partition("ignored")[2]
+    assert "wreck" in text.partition("ignored")[2]
 
 
 def test_what_is_installed_while_the_program_runs_is_found(site: Site) -> None:
@@ -265,7 +265,7 @@ def test_a_registered_class_stands_above_an_installed_provider_and_says_so_once(
         (
             "understudy",
             "WARNING",
-            "parrot is registered in this process and stands above the provider 'parrot' "
+            "parrot is registered in this process and overrides the provider 'parrot' "
             "(understudy_parrot, from understudy-parrot 1.0)",
         )
     ]
@@ -291,7 +291,7 @@ def test_only_a_class_that_inherits_is_registered(wrong: Any) -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "claude:opus", "a,b", "raven\n", None, 5, b"raven"])
 def test_a_name_that_could_not_stand_in_a_route_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="expected a name without blanks, colons and commas, found"):
+    with pytest.raises(ValueError, match="expected a name without spaces, colons and commas, found"):
         ProviderRegistry().register(name, Raven)
 
 

@@ -89,7 +89,7 @@ CASES: dict[str, tuple[str | None, str, list[str]]] = {
         MODULE,
         ["did you mean understudy_provider?"],
     ),
-    "unknown": (GOOD + "@hookimpl\ndef understudy_lunch(): pass", MODULE, ["understudy_lunch", "take the mark away"]),
+    "unknown": (GOOD + "@hookimpl\ndef understudy_lunch(): pass", MODULE, ["understudy_lunch", "remove the decorator"]),
     "only optional": (
         "@hookimpl(optionalhook=True)\ndef understudy_lunch(): pass",
         MODULE,
@@ -113,7 +113,7 @@ CASES: dict[str, tuple[str | None, str, list[str]]] = {
     "argument with a default": (
         "@hookimpl\ndef understudy_provider(settings=None): return Parrot()",
         MODULE,
-        ["found 'settings=None', which pluggy would not pass", "none with a default"],
+        ["found 'settings=None', which pluggy would not pass", "without defaults"],
     ),
     "argument after a star": (
         "@hookimpl\ndef understudy_provider(*, settings): return Parrot()",

@@ -222,7 +222,7 @@ def test_an_editable_install_is_locked_by_its_version_and_said_to_be_one(site: S
     info = install(site)
     make_editable(site, info)
     settings = trusting(site, lock=True)
-    assert "editable = true  # its source is imported where it lies" in settings.lock_file.read_text()  # type: ignore[union-attr]  # it was just written
+    assert "editable = true  # its source is imported in place" in settings.lock_file.read_text()  # type: ignore[union-attr]  # it was just written
     tamper(site, info)
     (site.folder / "understudy_parrot" / "bird.py").write_text(site.parrot + '__all__ = ["Parrot", "hookimpl"]\n')
     build(settings)

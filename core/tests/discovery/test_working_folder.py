@@ -291,7 +291,7 @@ def test_what_changes_between_the_check_and_the_import_does_not_run(
             return held
 
         monkeypatch.setattr("understudy.discovery.trust.hold", hold_and_change)
-        with pytest.raises(UntrustedPlugin, match=r"bird.py: expected the file that was looked at, found it changed"):
+        with pytest.raises(UntrustedPlugin, match=r"bird.py: expected the file that was checked"):
             build(settings)
         return
     build(settings)

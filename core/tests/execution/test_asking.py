@@ -54,7 +54,7 @@ def refused(how, kind, words, **options):
         ({"properties": {"a": {"pattern": "["}}}, r"\$\.properties\.a\.pattern: expected a regular expression"),
         ({"$schema": []}, "output_schema: expected a valid JSON schema, found one at which TypeError"),
         ({"$ref": "#"}, "refers to itself in a circle"),
-        ({"const": {1, 2}}, "found what is no JSON"),
+        ({"const": {1, 2}}, "found something that is not JSON"),
     ],
 )
 def test_a_schema_that_cannot_be_checked_against_is_refused(how, output_schema, words):
@@ -66,7 +66,7 @@ def test_without_jsonschema_a_schema_has_to_be_json(monkeypatch):
     monkeypatch.setitem(sys.modules, "jsonschema", None)
     json_schema.is_installed.cache_clear()
     try:
-        refused("sync", ValueError, "found what is no JSON", output_schema={"const": {1, 2}})
+        refused("sync", ValueError, "found something that is not JSON", output_schema={"const": {1, 2}})
         stage = Stage(Player("a", "{}", output_schema=True))
         assert stage.ask(output_schema={"type": "objekt"}).success
     finally:
@@ -129,9 +129,9 @@ class Model:
         ({"output_schema": Model}, r"found a pydantic model: give its model_json_schema\(\)"),
         ({"tools": [{"name": "add"}]}, "expected tools as a sequence of understudy.Tool, found dict in it"),
         ({"tools": TOOL}, "expected tools as a sequence of understudy.Tool, found Tool"),
-        ({"system": 5}, "expected system as a text, found int"),
-        ({"model": b"m"}, "expected model as a text, found bytes"),
-        ({"stop": 5}, "expected stop as a sequence of texts, found int"),
+        ({"system": 5}, "expected system as a string, found int"),
+        ({"model": b"m"}, "expected model as a string, found bytes"),
+        ({"stop": 5}, "expected stop as a sequence of strings, found int"),
         ({"options": ["claude"]}, "expected options as settings by provider name, .*, found list"),
         ({"options": {"claude": "sk-secret-secret"}}, "expected options of claude as a mapping, found str$"),
     ],

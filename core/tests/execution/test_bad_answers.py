@@ -124,7 +124,7 @@ def test_an_answer_that_does_not_follow_its_schema_is_malformed(how):
     pytest.importorskip("jsonschema")
     response, failure = ask_both(how, '{"city": 5}', '{"city": "Oslo"}', output_schema=CITY)
     assert type(failure) is MalformedResponse
-    assert failure.message == "expected an answer that follows output_schema, found $.city: expected a text, found 5"
+    assert failure.message == "expected an answer that follows output_schema, found $.city: expected a string, found 5"
     assert response.structured == {"city": "Oslo"}
     assert response.warnings == ()
 

@@ -34,7 +34,7 @@ def test_one_provider_twice_on_a_route_is_one_and_so_is_one_account():
 
 @every_way
 def test_a_refused_answer_is_an_answer(how):
-    """One in ten fails, and nine do not please their caller: that is no outage."""
+    """One in ten fails, and nine do not please their caller: that is not an outage."""
     line = [ServerError("down")] + ["bad"] * 9
     stage = Stage(Player("a", *line * 12), Player("b"), policy=EAGER)
     for _ in range(120):

@@ -286,7 +286,7 @@ def test_dollars_that_nobody_can_count_are_told_once(caplog):
     stage = Stage(Player("a", model="unheard-of"), limits={"a": Limits(spend_per_day=1)})
     with caplog.at_level(logging.WARNING, "understudy"):
         assert [stage.ask().success for _ in range(3)] == [True] * 3
-    assert caplog.messages == ["a: no price is known of 'unheard-of', so spend_per_day does not count it"]
+    assert caplog.messages == ["a: no price is known for 'unheard-of', so spend_per_day does not count it"]
 
 
 def test_the_latency_of_a_stream_is_that_of_its_first_piece_and_a_series_of_its_own():
@@ -350,7 +350,7 @@ def test_a_refused_key_is_an_error_once_and_its_end_is_none(caplog):
         assert stage.ask().provider_name == "b"
     stage.clock.advance(30)
     assert [stage.ask().provider_name for _ in range(3)] == ["a"] * 3
-    rest = "it is left alone for 30 s, and longer each time, until its key, model or URL is another"
+    rest = "it is skipped for 30 s, and longer each time, until its key, model or URL changes"
     lines = [(line.levelname, line.message) for line in caplog.records if line.levelname != "INFO"]
     assert lines == [
         ("ERROR", f"a authentication failed: {rest}"),

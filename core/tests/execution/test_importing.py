@@ -95,7 +95,7 @@ def test_a_deadline_that_passes_during_the_import_is_no_evidence(how):
     response = stage.ask(how, deadline=2)
     assert isinstance(response.attempts[0].failure, ProviderUnavailable)
     assert response.error == (
-        "All LLM providers failed: [a: not available: what its first call needs was still being imported, "
+        "All LLM providers failed: [a: not available: its first call's imports had not finished, "
         "b: not available: not asked, the deadline of 2 s had passed]"
     )
     assert stage.players[0].requests == []
@@ -122,7 +122,7 @@ def test_an_async_call_ends_at_its_deadline_while_the_import_goes_on(how):
     factory = LLMFactory(player, settings={}, extensions=[], policy=NO_RETRY)
     try:
         response = ask(factory, how, deadline=0.05)
-        assert "what its first call needs was still being imported" in response.error
+        assert "its first call's imports had not finished" in response.error
         assert player.requests == []
         assert (factory._admission.look(0).failures, held_leases(factory)) == (0, {})
     finally:

@@ -95,7 +95,7 @@ def test_who_was_slow_and_answered_others_meanwhile_is_not_asked_again(how):
 
     slow, other = stage.clock.run(both())
     assert record(slow) == [("a", "failed"), ("b", "succeeded")]
-    assert slow.attempts[0].decision == "no retry: it is slow, and answered others meanwhile"
+    assert slow.attempts[0].decision == "no retry: it is slow, and answered other calls meanwhile"
     assert record(other) == [("a", "succeeded")]
     assert failures(stage) == 0
 

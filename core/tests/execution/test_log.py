@@ -45,7 +45,7 @@ class Listener:
         return [event for event in self.told if type(event) is kind]
 
 
-# ---- who is passed over ----
+# ---- who is skipped ----
 
 
 @every_way
@@ -89,7 +89,7 @@ def test_a_refused_key_is_one_error_per_change_of_state(how, log):
     for _ in range(25):
         assert stage.ask(how).provider_name == "b"
         stage.clock.advance(1.0)
-    words = "it is left alone for 30 s, and longer each time, until its key, model or URL is another"
+    words = "it is skipped for 30 s, and longer each time, until its key, model or URL changes"
     assert lines(log, "WARNING", "ERROR") == [
         ("ERROR", f"a authentication failed: {words}"),
         ("ERROR", "a authentication failed, switching to b"),

@@ -1,4 +1,4 @@
-"""Answers that break the one who looks at them: whatever it is about a reply that has arrived, it is no outage."""
+"""Answers that break the one who looks at them: whatever it is about a reply that has arrived, it is not an outage."""
 
 import asyncio
 import functools
@@ -153,7 +153,7 @@ def test_fields_that_are_none_stand_for_nothing(how):
     [
         ({"parts": 5}, "expected parts as a tuple, found int"),
         ({"warnings": "none"}, "expected warnings as a tuple, found str"),
-        ({"content": b"bytes"}, "expected content as a text, found bytes"),
+        ({"content": b"bytes"}, "expected content as a string, found bytes"),
         ({"content": "", "parts": None}, "expected text, a picture, a file or a tool call, found nothing"),
     ],
 )
@@ -218,7 +218,7 @@ def test_a_failed_response_is_told_by_its_failure_and_then_by_its_words(how, kin
     response = ask(factory, how, into=seen)
     assert type(response.attempts[0].failure) is failed
     assert first.asked == (1 if failed in (RateLimited, QuotaExhausted) else 2)
-    assert joined(seen.events) in ("", "fine")  # nobody gets a piece of what is no answer
+    assert joined(seen.events) in ("", "fine")  # nobody gets a piece of what is not an answer
     assert response.provider_name == "b"
 
 

@@ -1,4 +1,4 @@
-"""A target that is late is not cut: the next one is asked beside it, by what was learnt or by a deadline's shares."""
+"""A late target is not cut off: the next one is asked beside it, by what was learnt or by a deadline's shares."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ from understudy.response import Heartbeat
 
 ASYNC = ["async", "astream"]
 both = pytest.mark.parametrize("how", ASYNC)
-LONG = {"max_tokens": 5000}  # asked for as a stream inside
+LONG = {"max_tokens": 5000}  # requested as a stream internally
 AS_KNOWN = 20  # answers from which on it is known what they take
 
 

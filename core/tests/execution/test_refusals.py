@@ -31,7 +31,7 @@ def test_the_next_target_is_asked_at_once_and_the_answer_says_who_refused(how, p
         assert (response.success, response.content) == (True, "fine")
         assert record(response) == [("a", "failed"), ("b", "succeeded")]
         assert [warning.setting for warning in response.warnings] == ["request"]
-        words = "a refused the request, and another was asked: no dogs [400 invalid_request_error]"
+        words = "a refused the request, so another was asked: no dogs [400 invalid_request_error]"
         assert str(response.warnings[0]) == words
         told = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
         assert told == ["a request refused: no dogs, switching to b"]

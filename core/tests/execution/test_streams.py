@@ -321,7 +321,7 @@ def test_white_space_beside_tool_calls_still_reaches_the_caller(how):
 
 
 class Tape:
-    """A stream that is no generator: nobody closes it but the driver."""
+    """A stream that is not a generator: nobody closes it but the driver."""
 
     def __init__(self, *events):
         self.events = list(events)

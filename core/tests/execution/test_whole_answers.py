@@ -1,4 +1,4 @@
-"""A whole answer that may take long is asked for as a stream inside, so that work is told from silence."""
+"""A whole answer that may take long is requested as a stream internally, so that work is told from silence."""
 
 import dataclasses
 

@@ -17,7 +17,7 @@ WRAPPED = [
     f"{FENCE}json {WHOLE}{FENCE}",
     f"Here it is:\n\n{FENCE}JSON\n{WHOLE}\n  {FENCE}\n\nTell me if you need more.",
     f"As asked [1]:\n{FENCE}json\n{WHOLE.replace(FENCE, '')}\n{FENCE}\n",
-    f"{FENCE}json\n{WHOLE}",  # its end was a stop text, say
+    f"{FENCE}json\n{WHOLE}",  # its end was a stop sequence, say
     f"<think>a city {{or [two]}}?\n</think>\n\n{WHOLE}",
     f"a city {{or two}}?</think>{FENCE}json\n{WHOLE}\n{FENCE}",
     f"<thinking>{{}}</thinking><think>[]</think>{WHOLE}",

@@ -284,7 +284,7 @@ def test_a_target_that_rests_is_passed_over_as_it_is_told(kind: type[Failure], r
     requests, response, _ = asked(("player 0/",), ["late"], ON)
     assert requests == [0, 1]
     assert type(response.attempts[0].failure) is kind
-    assert "Passed over without a request: the next target." in words
+    assert "Skipped without a request: the next target." in words
     requests, _, waits = asked(("player 0/",), ["late"], [AuthenticationFailed()])
     assert ("it is waited for" in words) is bool(waits)
     assert ("waited for" in words or "asked once anyway" in words) is (requests[0] == 1)
@@ -420,9 +420,9 @@ def test_silence_is_waited_for_as_it_is_told(seconds: float) -> None:
     ("policy", "words", "streamed"),
     [
         (Policy(), "more than 2000 tokens", [False, True]),
-        (Policy(whole_answers="stream"), "It is asked for as a stream inside.", [True, True]),
-        (Policy(whole_answers="plain"), "It is never asked for as a stream inside.", [False, False]),
-        (Policy(whole_answers="plain", attempt_timeout=9), "It is never asked for as a stream inside.", [False, False]),
+        (Policy(whole_answers="stream"), "It is requested as a stream internally.", [True, True]),
+        (Policy(whole_answers="plain"), "It is never requested as a stream.", [False, False]),
+        (Policy(whole_answers="plain", attempt_timeout=9), "It is never requested as a stream.", [False, False]),
     ],
 )
 def test_a_whole_answer_is_asked_for_as_it_is_told(policy: Policy, words: str, streamed: list[bool]) -> None:

@@ -252,7 +252,7 @@ def test_a_plan_as_text() -> None:
         "1024 at most to write.",
         "",
         "1  gemini  skipped: GOOGLE_API_KEY is not set",
-        "2  claude  asked: gemini is passed over",
+        "2  claude  asked: gemini is skipped",
         "           60 s for an attempt",
         "           on a passing failure: up to 1 retry within 0.75 s, then cohere",
         "3  cohere  only if claude fails, or does not answer within 60 s",

@@ -94,12 +94,12 @@ def test_what_follows_the_schema_has_no_fault():
         ({"lines": [*LINES, {"name": "milk", "count": "2"}]}, '$.lines[1].count: expected a whole number, found "2"'),
         ({"lines": [{"name": "milk"}]}, '$.lines[0]: expected the property "count", found only "name"'),
         ({"lines": LINES, "state": "shut"}, '$.state: expected one of "open", "closed", found "shut"'),
-        ({"lines": LINES, "note": 5}, "$.note: expected a text or null, found 5"),
+        ({"lines": LINES, "note": 5}, "$.note: expected a string or null, found 5"),
         ({"lines": LINES, "note": "x" * 21}, "$.note: expected at most 20 characters, found 21"),
         ({"lines": LINES, "total": 0}, "$.total: expected more than 0, found 0"),
         ({"lines": LINES, "total": True}, "$.total: expected a number, found true"),
         ({"lines": LINES, "tags": [1, 1]}, "$.tags: expected entries that all differ, found a list"),
-        ({"lines": LINES, "code": "ab"}, '$.code: expected a text that matches "^[A-Z]+$", found "ab"'),
+        ({"lines": LINES, "code": "ab"}, '$.code: expected a string that matches "^[A-Z]+$", found "ab"'),
         ({"lines": LINES, "kind": {}}, '$.kind: expected "order", found an object'),
         ({"lines": LINES, "size": 6}, "$.size: expected what exactly one of 2 schemas describes, found 6"),
         ({"lines": LINES, "gone": 1}, "$.gone: expected what not asks for, found 1"),
@@ -137,8 +137,8 @@ def test_an_answer_nested_deeper_than_python_goes_is_a_fault():
     ("schema", "value", "said"),
     [
         ({"multipleOf": 0.5}, float("nan"), "found what raises ValueError: "),
-        ({"type": "string"}, {1, 2}, "$: expected a text, found "),
-        ({"type": "string"}, object, "$: expected a text, found "),
+        ({"type": "string"}, {1, 2}, "$: expected a string, found "),
+        ({"type": "string"}, object, "$: expected a string, found "),
         (
             {"$schema": DRAFT_3, "properties": {"a": {"required": True}}},
             {},
@@ -180,7 +180,7 @@ def test_a_stack_that_ends_in_rust_is_a_fault_as_any_other(words, kind):
         ({"properties": 5}, r"\$\.properties: expected an object, found 5"),
         ({"properties": {"a": {"pattern": "("}}}, r"\$\.properties\.a\.pattern: expected a regular expression"),
         ([1], r"expected an object or true or false, found a list"),
-        ({"const": {1, 2}}, "found what is no JSON: set"),
+        ({"const": {1, 2}}, "found something that is not JSON: set"),
         ({"$ref": "#/$defs/missing"}, r'within the schema, found "#/\$defs/missing", which is not in it'),
         ({"properties": {"a": {"items": {"$ref": "#nowhere"}}}}, "#nowhere"),
         ({"$ref": "other.json"}, "nothing is fetched"),
@@ -190,7 +190,7 @@ def test_a_stack_that_ends_in_rust_is_a_fault_as_any_other(words, kind):
         ({"$schema": ["x"]}, "found one at which TypeError"),
         ({"$schema": "http://json-schema.org/draft-03/schema#", "type": "objekt"}, "Unknown type 'objekt'"),
         ({"$ref": "#/here", "here": {"type": "objekt"}}, "Unknown type 'objekt'"),
-        ({"minimum": float("nan")}, "found what is no JSON"),
+        ({"minimum": float("nan")}, "found something that is not JSON"),
     ],
 )
 def test_a_schema_that_cannot_be_checked_against_is_refused(schema, complaint):
@@ -271,6 +271,6 @@ def complaint_about(schema):
 def test_without_jsonschema_everything_passes_that_is_json(without_jsonschema):
     assert not is_installed()
     check_schema({"type": "objekt"})
-    with pytest.raises(ValueError, match="found what is no JSON"):
+    with pytest.raises(ValueError, match="found something that is not JSON"):
         check_schema({"const": {1, 2}})
     assert schema_fault(ORDER, 5) is None

@@ -1,4 +1,4 @@
-"""How long a target rests that refused for its quota, its key, a right or its model."""
+"""How long a target rests that refused for its quota, its key, a permission or its model."""
 
 import pytest
 from breakers import CLOSED, COOLING, EAGER, HALF_OPEN, LEASE, OPEN, PATIENT, probe, tell

@@ -316,7 +316,7 @@ def test_it_is_left_alone_for_longer_each_time_and_asked_again_when_that_is_over
     store.error = ConnectionError("gone again")
     guard.look("a", EAGER)
     assert caplog.messages[-1].endswith(
-        "failed (ConnectionError: gone again): for 1 s this process goes by what it learns itself"
+        "failed (ConnectionError: gone again): for 1 s this process uses only what it learns itself"
     )
 
 

@@ -45,7 +45,7 @@ class Side:
         self.record, self.now, self.held = TargetRecord(), now, {}
 
     def reload(self, clock, age=0.0):
-        """Keep the record as a text, and load it where the clock shows another time."""
+        """Keep the record as a string, and load it where the clock shows another time."""
         text = json.dumps(self.record.dump(self.now), allow_nan=False)
         if clock is None:
             self.now += age
@@ -403,7 +403,7 @@ def test_a_later_version_is_told_from_damage():
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        ("version", 0, "expected version as a whole number of 1 or more, found 0: this is no document"),
+        ("version", 0, "expected version as a whole number of 1 or more, found 0: this is not a document"),
         ("version", "1", "expected version as a whole number of 0 or more, found '1'"),
         ("at", None, "expected at as a number, found None"),
         ("breaker", [], r"expected breaker as an object, found \[\]"),
@@ -438,7 +438,7 @@ def test_each_field_that_is_missing_is_named():
             for key in keys[:-1]:
                 inner = inner[key]
             del inner[keys[-1]]
-            with pytest.raises(ValueError, match=f"expected {keys[-1]} in .*, found nothing: this is no document"):
+            with pytest.raises(ValueError, match=f"expected {keys[-1]} in .*, found nothing: this is not a document"):
                 TargetRecord.load(document)
 
 

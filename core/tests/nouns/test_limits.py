@@ -139,7 +139,7 @@ def test_without_a_file_and_without_tables_nothing_is_limited(read, tmp_path):
         ("[limits.gemini]\nconcurrent = 0\n", "expected concurrent as a whole number of 1 or more, found 0"),
         ("[limits.gemini]\nspend_per_day = inf\n", "expected spend_per_day in US dollars"),
         ("[limits.gemini]\n", "found none of them"),
-        ("[limits.gemini-3.8-flash]\nconcurrent = 1\n", 'a name with dots stands in quotes: [limits."NAME"]'),
+        ("[limits.gemini-3.8-flash]\nconcurrent = 1\n", 'a name with dots must be in quotes: [limits."NAME"]'),
         ("[limits]\ngemini = 5\n", "expected a table, found int"),
         ("limits = 5\n", "[limits.NAME], found something else under 'limits'"),
         ("[limit.gemini]\nconcurrent = 1\n", "expected tables [providers.NAME] and [limits.NAME], found 'limit'"),

@@ -73,7 +73,7 @@ def test_the_environment_is_read_and_never_changed(tmp_path: Path, monkeypatch: 
 
 def test_what_is_no_text_is_refused() -> None:
     for value in (None, 5, b"key"):
-        with pytest.raises(ConfigurationError, match=r"^PARROT_API_KEY in the arguments: expected a text, found"):
+        with pytest.raises(ConfigurationError, match=r"^PARROT_API_KEY in the arguments: expected a string, found"):
             Settings({"PARROT_API_KEY": value}, environment={})  # type: ignore[dict-item]  # what is wrong is the point
 
 
@@ -175,7 +175,7 @@ def test_lines_that_cannot_be_read_are_logged_once_by_file_and_number_and_the_ot
     assert [found.get(name) for name in ("A", "KEY", "B", "KEY2", "C")] == ["value", None, "value", None, "two\nlines"]
     assert found.env_faults == again.env_faults == (2, 6)
     (record,) = caplog.records
-    expected = "expected NAME=value, found something else, which is passed over"
+    expected = "expected NAME=value, found something else, which is skipped"
     assert record.getMessage() == f"{tmp_path / '.env'}, lines 2, 6: {expected}"
     assert record.name == "understudy"
     with caplog.at_level(logging.WARNING):
@@ -235,10 +235,10 @@ def test_a_url_that_is_not_set_is_the_default_as_it_is(tmp_path: Path) -> None:
     [
         ("", "nothing"),
         ("   ", "nothing"),
-        ("api.host.com/v1", "one without http:// or https:// at its beginning"),
-        ("host:8080", "one without http:// or https:// at its beginning"),
-        ("ftp://host", "one without http:// or https:// at its beginning"),
-        ("https:/host", "one without http:// or https:// at its beginning"),
+        ("api.host.com/v1", "one that does not begin with http:// or https://"),
+        ("host:8080", "one that does not begin with http:// or https://"),
+        ("ftp://host", "one that does not begin with http:// or https://"),
+        ("https:/host", "one that does not begin with http:// or https://"),
         ("https://", "one without a host, or with port 0"),
         ("https:///v1", "one without a host, or with port 0"),
         ("https://:8080", "one without a host, or with port 0"),

@@ -96,7 +96,7 @@ def test_a_secret_shows_nothing(show: Callable[[object], object]) -> None:
 
 
 def test_a_secret_is_not_pickled_and_the_message_says_why() -> None:
-    with pytest.raises(TypeError, match="a Secret is not pickled: the key would be written in clear"):
+    with pytest.raises(TypeError, match="a Secret cannot be pickled: it would be written in clear"):
         pickle.dumps(Client(Secret(KEY)))
 
 

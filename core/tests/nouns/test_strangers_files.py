@@ -119,7 +119,7 @@ def test_a_file_does_not_vouch_for_itself_and_a_folder_is_named_in_full(folder: 
     assert own.trusted_folders == frozenset()
     assert not own.trusts(project / ".env")
     with pytest.raises(
-        ConfigurationError, match=r"^LLM_TRUSTED_FOLDERS in the environment: expected whole paths of fol"
+        ConfigurationError, match=r"^LLM_TRUSTED_FOLDERS in the environment: expected absolute paths of fol"
     ):
         Settings(environment={"LLM_TRUSTED_FOLDERS": folder}, directory=project)
 
@@ -187,7 +187,7 @@ def test_a_key_goes_to_no_address_from_a_place_that_is_trusted_less(
         ways.append(f"LLM_TRUSTED_FOLDERS={project} if you trust whoever writes there")
     assert str(caught.value) == (
         f"ANTHROPIC_API_KEY of {key} does not go to ANTHROPIC_BASE_URL of {address}: set {', or '.join(ways)}; whoever "
-        "changes a place that is trusted less would get it"
+        "can change the less trusted place would get it"
     )
     assert KEY not in str(caught.value)
 
@@ -273,7 +273,7 @@ def test_a_table_names_no_variable_of_the_environment_but_its_own(variable: str,
         own.api_key("OPENAI_API_KEY")
     assert str(caught.value) == (
         f"api_key_env in [providers.polly] in {tables}: expected POLLY_API_KEY or OPENAI_API_KEY, found "
-        "'AWS_SECRET_ACCESS_KEY' of the environment, of which a file may not send just any variable; rename it, or set "
+        "'AWS_SECRET_ACCESS_KEY' of the environment, but a file may not send just any variable; rename it, or set "
         f"LLM_TRUSTED_FOLDERS={project} if you trust whoever writes there"
     )
     environment["LLM_TRUSTED_FOLDERS"] = str(project)

@@ -165,7 +165,7 @@ def test_what_the_window_leaves_is_asked_for_and_not_remembered(ask: Ask, own: C
     response = ask(own, replace(asked, adaptation=caught.value.adaptation))
     assert server.received[-1]["max_tokens"] == 10_000
     assert [str(one) for one in response.warnings] == [
-        "max_tokens 32,000 became 10,000: our-own-model writes no more, or its window leaves no more"
+        "max_tokens 32,000 became 10,000: our-own-model writes no more, or its window has no more room"
     ]
 
 

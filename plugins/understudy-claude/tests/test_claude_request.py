@@ -139,7 +139,7 @@ def test_marks_of_this_vendor_on_a_part_are_sent_and_those_of_others_are_not() -
 def test_blank_texts_and_the_turns_they_leave_empty_are_left_out() -> None:
     turns = _turns(Message.user("", "Hello"), Message.assistant(" "), Message.user("Again"))
     assert turns == [{"role": "user", "content": [{"type": "text", "text": text} for text in ("Hello", "Again")]}]
-    with pytest.raises(InvalidRequest, match="only empty texts"):
+    with pytest.raises(InvalidRequest, match="only empty text"):
         _body(Message.user("\n"))
 
 
@@ -234,7 +234,7 @@ def test_a_temperature_is_left_out_while_claude_thinks() -> None:
 def test_a_model_that_ends_is_still_asked_with_a_warning_that_names_its_successor() -> None:
     body, [warning] = _fitted(Request(messages=(HELLO,)), "claude-3-sonnet-20240229")
     assert body["model"] == "claude-3-sonnet-20240229"
-    assert str(warning) == "claude-3-sonnet-20240229 ends on 2025-07-21, or has ended: ask claude-sonnet-5-5 instead"
+    assert str(warning) == "claude-3-sonnet-20240229 retires on 2025-07-21, or has retired: ask claude-sonnet-5-5 instead"
     assert ending_warnings(DEFAULT_MODEL) == ()
 
 

@@ -180,5 +180,5 @@ def test_a_budget_is_left_out_where_a_turn_of_tools_was_begun_by_others(
         options={"claude": {"thinking": {"type": "enabled", "budget_tokens": 1024}}},
     )
     [warning] = ask(provider, asked).warnings
-    assert str(warning) == "thinking within a budget was left out: the turn that goes on was begun without it"
+    assert str(warning) == "thinking within a budget was left out: the turn that it continues began without it"
     assert "thinking" not in sandbox.claude.requests[0].json

@@ -133,7 +133,7 @@ def test_what_was_trimmed_is_said_and_the_answer_is_held_to_it(
     response = call(factory, "When?", output_schema=YEAR, temperature=None)
     assert response.structured == {"year": 3}
     assert [str(one) for one in response.warnings if one.setting == "output_schema"] == [
-        "minimum went into descriptions: Claude is not held to them; the answer is checked afterwards"
+        "minimum went into descriptions: Claude does not enforce them; the answer is checked afterwards"
     ]
     if not pytest.importorskip("jsonschema"):
         return

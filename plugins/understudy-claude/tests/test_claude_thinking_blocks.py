@@ -136,7 +136,7 @@ def test_thinking_goes_to_no_other_account(
     response = ask(other, asked)
     assert signature not in sandbox.claude.requests[-1].body.decode()
     assert [warning.setting for warning in response.warnings] == ["messages"]
-    assert "thinking of another Claude account was left out" in str(response.warnings[0])
+    assert "thinking from another Claude account was left out" in str(response.warnings[0])
     assert ask(provider, asked).warnings == ()
     assert signature in sandbox.claude.requests[-1].body.decode()
 

@@ -51,7 +51,7 @@ class Parrot(ChatProvider):
         return self.lack
 
     def model_notice(self, model):
-        return {"parrot-1": "parrot-1 ends on 2020-01-01, or has ended: ask parrot-2 instead"}.get(model)
+        return {"parrot-1": "parrot-1 retires on 2020-01-01, or has retired: ask parrot-2 instead"}.get(model)
 
     def generate(self, request):
         if self.mood in FAILURES:

@@ -71,7 +71,7 @@ def test_who_would_be_asked_comes_first_and_the_table_of_failures_only_with_full
     assert told[3].startswith("2 macaw skipped: MACAW_API_KEY is not set")
     head = "Policy patient; no deadline; about 5 tokens to read, 50 at most to write."
     assert told[4:-1] == ["parrot-2", "", head]
-    assert told[-1] == "What comes of each failure: understudy explain --full"
+    assert told[-1] == "What follows each failure: understudy explain --full"
     assert full.stdout == shown.stdout.replace(f"{told[-1]}\n", f"\n{Policy().explain()}\n")
     assert [(done.returncode, done.stderr) for done in (shown, full)] == [(0, ""), (0, "")]
     options = ("--primary", "parrot", "--fallbacks", "parrot:old", "--full")
@@ -115,7 +115,7 @@ def test_a_shared_health_store_shows_in_plan_status_and_record(understudy: Any, 
     )
     skipped, asked = (words(plan.stdout)[number] for number in (1, 3))
     assert re.fullmatch(r"1 parrot skipped: circuit open, back in [\d.]+ s; asked then if macaw fails - -", skipped)
-    assert asked.startswith("2 macaw asked: parrot is passed over 98.3 s 5 retries")
+    assert asked.startswith("2 macaw asked: parrot is skipped 98.3 s 5 retries")
     rows = words(status.stdout)
     assert rows[0] == "part provider circuit failures latency model, or what is missing"
     assert re.fullmatch(r"✓ primary parrot open, back in [\d.]+ s 10 0.25 s to begin parrot-2", rows[1])

@@ -64,7 +64,7 @@ def test_each_shape_is_a_whole_package_under_its_own_name(understudy: Any) -> No
         ("understudy-jay", "did you mean 'jay'?"),
         ("9lives", "expected a name of small letters, digits and single hyphens, found '9lives'"),
         ("../jay", "did you mean 'jay'?"),
-        ("claude", "that nobody has yet, found 'claude': understudy-claude"),
+        ("claude", "that is not taken yet, found 'claude': understudy-claude"),
         ("parrot", "found 'parrot': understudy-parrot 1.2"),
         ("gemini-legacy", "found 'gemini-legacy': "),
         ("greeter", "found 'greeter': understudy-greeter is installed"),

@@ -85,7 +85,7 @@ def test_a_target_on_the_route_that_does_not_answer_is_a_problem(understudy: Any
 def test_nobody_configured_is_a_problem_with_a_cure(understudy: Any) -> None:
     done = understudy("doctor", "--online", "--json", LLM_PRIMARY_PROVIDER="macaw", OLLAMA_BASE_URL="nonsense")
     asked = {one["about"]: one["what"] for one in json.loads(done.stdout)["checks"]}
-    assert asked["online"] == "nobody is configured, so nobody was asked"
+    assert asked["online"] == "no vendor is configured, so none was asked"
 
 
 def test_a_class_without_a_list_of_models_is_asked_for_an_answer_alone(understudy: Any) -> None:

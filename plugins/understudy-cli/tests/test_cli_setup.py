@@ -132,7 +132,7 @@ def test_doctor_names_every_fault_of_a_bad_setup_with_its_cure(understudy: Any, 
     whole = json.loads(done.stdout)["checks"]
     about_file = [one["what"] for one in whole if one["about"] == ".env" and one["result"] == "problem"]
     assert ["others may read it" in about_file[0], "git tracks it" in about_file[1]] == [True, True]
-    assert any("GOOGLE_API_KEY is set in the environment, and differently in" in one["what"] for one in whole)
+    assert any("GOOGLE_API_KEY is set in the environment, and to another value in" in one["what"] for one in whole)
 
 
 def test_doctor_names_each_line_of_the_env_file_that_cannot_be_parsed_and_shows_none(understudy: Any) -> None:
@@ -141,7 +141,7 @@ def test_doctor_names_each_line_of_the_env_file_that_cannot_be_parsed_and_shows_
     done, ask = understudy.together(("doctor", "--json"), ("ask", "hello", "-p", "parrot"))
     faults = [one for one in json.loads(done.stdout)["checks"] if "cannot be parsed" in one["what"]]
     assert [(one["about"], one["result"], one["what"]) for one in faults] == [
-        (".env", "problem", f"{file}, line {line}: it cannot be parsed, and is passed over") for line in (2, 4)
+        (".env", "problem", f"{file}, line {line}: it cannot be parsed, and is skipped") for line in (2, 4)
     ]
     assert {one["cure"] for one in faults} == {"write NAME=value there; quotes around the value must be closed"}
     assert done.returncode == 1
@@ -160,7 +160,7 @@ def test_doctor_knows_of_retired_models_from_the_provider(understudy: Any) -> No
     done = understudy("doctor", "--json", LLM_PRIMARY_PROVIDER="parrot", PARROT_MODEL="parrot-1", **KEY)
     assert results(done)["model of parrot"][:2] == (
         "problem",
-        "parrot-1 ends on 2020-01-01, or has ended: ask parrot-2 instead",
+        "parrot-1 retires on 2020-01-01, or has retired: ask parrot-2 instead",
     )
 
 
@@ -170,7 +170,7 @@ def test_doctor_knows_of_retired_models_from_the_provider(understudy: Any) -> No
 )
 def test_the_vendors_plugins_know_which_models_have_ended(name: str, retired: str, current: str) -> None:
     provider = LLMFactory.PROVIDER_REGISTRY.build(name, Settings({}, environment={}))
-    assert notice_of(provider, retired).startswith(f"{retired} ends on 202")
+    assert notice_of(provider, retired).startswith(f"{retired} retires on 202")
     assert notice_of(provider, current) == ""
 
 

@@ -127,7 +127,7 @@ def test_a_lock_of_the_route_has_nobody_else_and_strange_names_are_refused(under
         "[plugins.understudy-loud]",
         "[plugins.understudy-parrot]",
     ]
-    assert (nobody.returncode, "found 'nobody': nobody has that name" in nobody.stderr) == (2, True)
+    assert (nobody.returncode, "found 'nobody': there is no such name" in nobody.stderr) == (2, True)
     assert (both.returncode, "expected --check alone" in both.stderr) == (2, True)
     (understudy.home / "understudy.lock").write_text(lock.replace("sha256=", "sha256=0", 1))
     damaged, anew = understudy("lock", "--check", **route), understudy("lock", "--route", **route)
@@ -155,8 +155,8 @@ def test_doctor_tells_of_code_that_runs_by_itself_doubles_and_versions(understud
     found = results(done)
     assert found["start of Python"] == (
         "problem",
-        "loud_init.pth of understudy-loud runs whenever Python starts, whether anybody asks for understudy-loud "
-        "or not: import os; os.environ.get('EVERY_KEY')",
+        "loud_init.pth of understudy-loud runs whenever Python starts, whether understudy-loud is used or not: "
+        "import os; os.environ.get('EVERY_KEY')",
     )
     whats = [one["what"] for one in json.loads(done.stdout)["checks"]]
     assert any(what.startswith("understudy-loud needs pluggy>=99, and ") for what in whats)
@@ -179,7 +179,7 @@ def test_the_list_of_trusted_plugins_is_shown_and_settles_whose_a_name_is(unders
     found = results(doctor)
     assert found["trust"] == (
         "ok",
-        "LLM_TRUSTED_PLUGINS in the environment lets nobody load but understudy-parrot==1.2",
+        "LLM_TRUSTED_PLUGINS in the environment lets nothing load but understudy-parrot==1.2",
     )
     assert "expected a distribution that LLM_TRUSTED_PLUGINS" in found["primary"][1]
     assert answer.stdout == "parrot heard: hello\n"
@@ -226,7 +226,7 @@ def test_names_of_ones_own_are_listed_asked_and_looked_at_like_others(understudy
     assert "base_url in [providers.crooked] in" in found["fallback 3"][1]
     assert "did you mean 'office', [providers.office] in" in found["fallback 4"][1]
     assert found["understudy.toml"][1].endswith("is in force, and names quick, office, typo, crooked")
-    assert found["model of quick"] == ("problem", "parrot-1 ends on 2020-01-01, or has ended: ask parrot-2 instead")
+    assert found["model of quick"] == ("problem", "parrot-1 retires on 2020-01-01, or has retired: ask parrot-2 instead")
     assert (status.returncode, "found 'parot'" in status.stderr) == (2, True)
     assert answer.stdout == "parrot heard: hello\n"
 
@@ -279,8 +279,7 @@ def test_doctor_tells_of_code_at_the_start_of_python_that_no_package_has_brought
     found = results(understudy("doctor", "--json"))
     assert found["start of Python"] == (
         "warning",
-        f"{stray} runs whenever Python starts, and no package says that it brought it: import os; "
-        "os.environ.get('EVERY_KEY')",
+        f"{stray} runs whenever Python starts, and no package claims it: import os; os.environ.get('EVERY_KEY')",
     )
 
 

@@ -68,7 +68,7 @@ def test_a_temperature_above_one_becomes_one() -> None:
 def test_more_stop_texts_than_five_are_left_out_with_a_warning() -> None:
     body, [warning] = request_body(Request(messages=(HELLO,), stop=tuple("abcdefg")), DEFAULT_MODEL)
     assert (body["stop_sequences"], warning.setting) == (["a", "b", "c", "d", "e"], "stop")
-    assert str(warning).startswith("2 stop texts were left out")
+    assert str(warning).startswith("2 stop sequences were left out")
 
 
 def test_a_deprecated_model_is_still_asked_with_a_warning_that_names_its_successor() -> None:

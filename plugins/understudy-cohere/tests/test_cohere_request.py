@@ -145,7 +145,7 @@ def test_beside_tool_calls_stands_a_plan_or_a_thought_and_never_a_text() -> None
 def test_blank_texts_and_the_turns_they_leave_empty_are_left_out() -> None:
     turns = _turns(Message.user("", "Hello"), Message.assistant(" "), Message.assistant(PLAN), Message.user("Again"))
     assert turns == [{"role": "user", "content": [{"type": "text", "text": text}]} for text in ("Hello", "Again")]
-    with pytest.raises(InvalidRequest, match="only empty texts"):
+    with pytest.raises(InvalidRequest, match="only empty text"):
         _body(Message.user("\n"), system="Be kind.")
 
 

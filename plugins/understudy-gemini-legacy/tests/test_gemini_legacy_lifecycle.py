@@ -37,7 +37,7 @@ def test_the_name_is_an_entry_point_with_our_hook() -> None:
     made = entry.load().understudy_provider(settings=Settings(environment={}))
     assert made.get_provider_name() == "gemini-legacy"
     assert made.default_model == "gemini-2.5-flash-lite"
-    assert made.model_notice("gemini-2.0-flash").startswith("gemini-2.0-flash ends on 2026-06-01")
+    assert made.model_notice("gemini-2.0-flash").startswith("gemini-2.0-flash retires on 2026-06-01")
     assert made.model_notice(made.default_model) is None
 
 

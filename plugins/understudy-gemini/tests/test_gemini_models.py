@@ -70,7 +70,7 @@ def test_other_names_that_begin_like_it_are_not_routed(model: str, today: date) 
 def test_vertex_routes_nothing_and_has_endings_of_its_own(today: date) -> None:
     body, (warning,) = body_of("gemini-2.5-pro", today, provider="vertex")
     assert body["generationConfig"]["temperature"] == 0.0
-    assert str(warning) == "gemini-2.5-pro ends on 2026-10-20, or has ended: ask gemini-3.8-flash instead"
+    assert str(warning) == "gemini-2.5-pro retires on 2026-10-20, or has retired: ask gemini-3.8-flash instead"
     assert str(models.ending_warnings("gemini-2.5-flash-lite", today, "vertex")[0]).startswith("gemini-2.5-flash-lite")
 
 
@@ -84,7 +84,7 @@ def test_vertex_routes_nothing_and_has_endings_of_its_own(today: date) -> None:
 )
 def test_an_ending_names_the_day_and_the_successor(model: str, day: str) -> None:
     (warning,) = models.ending_warnings(model, BEFORE, "gemini")
-    assert str(warning) == f"{model} ends on {day}, or has ended: ask gemini-3.5-flash-lite instead"
+    assert str(warning) == f"{model} retires on {day}, or has retired: ask gemini-3.5-flash-lite instead"
 
 
 @pytest.fixture

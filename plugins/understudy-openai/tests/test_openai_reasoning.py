@@ -361,7 +361,7 @@ def test_the_rules_are_told_with_their_sources() -> None:
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\d", rule.read) and rule.source for rule in told)
     assert "|" not in str(told)  # they are written as a table
     endings = {rule.models: rule.rule for rule in told if rule.about == "ending"}
-    assert endings["gpt-4o"] == "ends on 2027-01-14: gpt-6-luna"
+    assert endings["gpt-4o"] == "retires on 2027-01-14: gpt-6-luna"
 
 
 def test_the_sdks_own_list_of_endings_holds_nothing_that_ours_does_not() -> None:

@@ -211,7 +211,7 @@ def test_what_a_server_put_on_its_call_goes_back_with_it() -> None:
 def test_blank_texts_and_the_turns_they_leave_empty_are_left_out() -> None:
     turns = _turns(Message.user("", "Hello"), Message.assistant(" "), Message.user("Again"))
     assert turns == [{"role": "user", "content": "Hello"}, {"role": "user", "content": "Again"}]
-    with pytest.raises(InvalidRequest, match="only empty texts"):
+    with pytest.raises(InvalidRequest, match="only empty text"):
         _body(Message.user("\n"))
 
 

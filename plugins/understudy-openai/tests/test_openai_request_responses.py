@@ -185,7 +185,7 @@ def test_what_the_api_does_not_take_is_left_out_with_a_warning() -> None:
     body, [warning] = request_body(asked, NEW, OPENAI)
     assert "temperature" not in body
     assert str(warning) == "temperature was left out: gpt-6-luna takes none while it reasons"
-    with pytest.raises(InvalidRequest, match="only empty texts"):
+    with pytest.raises(InvalidRequest, match="only empty text"):
         _body(Message.user("\n"))
 
 
@@ -247,7 +247,7 @@ def test_reasoning_goes_back_to_its_own_account_only(streamed: bool, sandbox: Sa
     assert len(first.parts[0].provider_data["openai"]["account"]) == 10
     assert own.credential not in str(first.parts)
     again = Request(messages=(HELLO, first.message, Message.user("And?")), options=options)
-    foreign = "reasoning of another account was left out: it is encrypted for the account that it came from"
+    foreign = "reasoning from another account was left out: it is encrypted for the account that it came from"
     for provider, warnings in ((own, []), (other, [foreign])):
         response = provider.generate(again)
         if streamed:
@@ -279,7 +279,7 @@ def test_reasoning_that_is_refused_is_left_out_in_one_more_attempt(streamed: boo
     assert response.success
     assert [attempt.reason for attempt in response.attempts] == ["primary", "once more, without reasoning items"]
     [warning] = response.warnings
-    assert str(warning) == "reasoning of earlier answers was left out: the server could not use it"
+    assert str(warning) == "reasoning from earlier answers was left out: the server could not use it"
     refused, answered = (request.json["input"] for request in sandbox.openai.requests)
     assert [item.get("type") for item in refused] == [None, "reasoning", "message", None]
     assert [item.get("type") for item in answered] == [None, "message", None]

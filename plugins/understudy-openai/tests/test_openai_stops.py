@@ -1,4 +1,4 @@
-"""Stop texts, which OpenAI's models that reason do not take: the answer is cut at them where it is read."""
+"""Stop sequences, which OpenAI's models that reason do not take: the answer is cut at them where it is read."""
 
 from __future__ import annotations
 

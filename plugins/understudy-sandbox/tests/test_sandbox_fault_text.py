@@ -83,7 +83,7 @@ def test_nonsense_raises_nothing_but_value_error(text: str) -> None:
         ("stream_error kind=tired", "kind must be one of rate_limited,"),
         ("blocked where=nowhere", "where must be 'reply' or 'prompt'"),
         ("timeout 500", "code must be 408 or 504"),
-        ("status 200 body=5", "body must be a text or a JSON object; found 5"),
+        ("status 200 body=5", "body must be a string or a JSON object; found 5"),
         ("""status 200 headers='{"a b": "c"}'""", "cannot be sent as an HTTP header"),
         ("""status 200 headers='{"Content-Length": "1"}'""", "is set by the sandbox itself"),
         ("status 'unclosed", "cannot read the fault"),

@@ -8,7 +8,7 @@ import pytest
 
 from understudy.errors import ConfigurationError
 from understudy.settings import Settings
-from understudy_toolkit.account import Account, read_account, without_login
+from understudy_toolkit.account import Account, read_account, read_transport, without_login
 
 KEY = "not-a-real-key-1234"
 
@@ -56,6 +56,29 @@ def test_a_lane_is_chosen_by_its_variable(value: str) -> None:
 def test_a_lane_that_does_not_exist_is_a_mistake() -> None:
     with pytest.raises(ConfigurationError, match='PARROT_TRANSPORT in the environment: expected "sdk" or "http"'):
         account(PARROT_TRANSPORT="pigeon")
+
+
+@pytest.mark.parametrize(("written", "lane"), [("sdk", "sdk"), ("http", "http"), ("HTTP", "http")])
+def test_a_table_of_the_file_chooses_the_lane_above_the_variable(tmp_path: Path, written: str, lane: str) -> None:
+    (tmp_path / "understudy.toml").write_text(
+        f'[providers.mine]\nuses = "parrot"\ntransport = "{written}"\n[providers.other]\nuses = "parrot"\n'
+    )
+    other = "http" if lane == "sdk" else "sdk"
+    assert account(tmp_path, "mine", PARROT_TRANSPORT=other).transport == lane
+    assert account(tmp_path, "other", PARROT_TRANSPORT=other).transport == other  # which says nothing of it
+
+
+def test_a_lane_that_does_not_exist_is_a_mistake_in_the_table_too(tmp_path: Path) -> None:
+    (tmp_path / "understudy.toml").write_text('[providers.mine]\nuses = "parrot"\ntransport = "pigeon"\n')
+    with pytest.raises(ConfigurationError, match=r"transport in \[providers.mine\] in .*, found 'pigeon'"):
+        account(tmp_path, "mine", PARROT_TRANSPORT="sdk")
+
+
+def test_where_there_is_only_the_lane_of_the_sdk_no_table_chooses_another(tmp_path: Path) -> None:
+    (tmp_path / "understudy.toml").write_text('[providers.mine]\nuses = "parrot"\ntransport = "http"\n')
+    settings = Settings(environment={}, directory=tmp_path).for_provider("mine")
+    with pytest.raises(ConfigurationError, match="expected \"sdk\", found 'http'"):
+        read_transport(settings, None)
 
 
 def test_a_login_is_taken_out_of_an_address() -> None:

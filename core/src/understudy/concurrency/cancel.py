@@ -19,11 +19,11 @@ class CancelScope:
 
     Args:
         seconds: how long the block may take.
-        again: whether further blocks follow, each with `seconds` set anew: they share a timer, which is not stopped and
-            started for each of them. `close` stops it.
+        again: whether further blocks follow, each with a new value of `seconds`: they share one timer, which is not
+            restarted for each of them. `close` stops it.
 
     Raises:
-        OutOfTime: on leaving the block, it took longer.
+        OutOfTime: the block took longer; raised on leaving it.
     """
 
     __slots__ = ("_again", "_before", "_cancels", "_due", "_loop", "_task", "_timer", "seconds")

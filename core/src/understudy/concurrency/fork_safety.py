@@ -1,7 +1,7 @@
 """Reset after fork: only the thread that forked survives in the child process.
 
-A lock that another thread held at that moment would stay locked for ever, and what another thread would have counted
-down stays counted.
+A lock that another thread held at that moment would stay locked for ever, and a counter that another thread would have
+decremented would stay as it is.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 
 class BeginsAnew(Protocol):
-    """Has locks, or counts what is under way."""
+    """Has locks, or counts operations in progress."""
 
     def begin_anew(self) -> None:
         """Recreate all locks, and forget what other threads were doing; called only in a forked process."""

@@ -1,4 +1,4 @@
-"""An event loop in the background, on which sync calls are run that must end in time.
+"""A background event loop for sync calls that must end in time.
 
 A blocking call ends when the vendor's SDK lets it; a coroutine can be cancelled at any moment, down to its socket. So a
 sync call with a deadline is run as a coroutine on a loop in a thread of its own, one for the process, and the caller
@@ -32,7 +32,7 @@ def run(function: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine on the background loop, with the caller's context variables, and wait for it.
 
     Where the caller is itself on the background loop (an extension that makes a sync call of its own), the coroutine
-    runs on a second one; the first, with every call on it, stands still meanwhile.
+    runs on a second one; the first one, with every call on it, is blocked meanwhile.
 
     Args:
         function: makes the coroutine; it is called on the loop.
@@ -102,7 +102,7 @@ class _Background:
         self.loop.close()
 
     def end(self) -> None:
-        """Have the loop end soon; called from another thread."""
+        """Make the loop end soon; called from another thread."""
         self.ending = True
         self.loop.set_exception_handler(lambda loop, context: None)  # what ignores this is not reported
         with suppress(RuntimeError):
@@ -228,8 +228,8 @@ class _Iteration(_Call):
 def _free() -> _Background:
     """Return a loop that can run something for this thread.
 
-    A thread that runs a loop itself blocks it from this moment on: two of them that chose at the same time would else
-    choose, and wait for, each other.
+    A thread that runs a loop itself blocks it from this moment on: two such threads that chose at the same time could
+    otherwise choose, and wait for, each other.
     """
     here = _backgrounds.get(threading.get_ident())
     if here is None:
@@ -253,7 +253,7 @@ def _free() -> _Background:
 
 
 def _wait(background: _Background, callback: Callable[[], None], gate: threading.Lock) -> None:
-    """Have a loop run a callback, and wait at a gate."""
+    """Run a callback on a loop, and wait at a gate."""
     here = _backgrounds.get(threading.get_ident())
     if here is not None:
         here.blocked = True
@@ -290,14 +290,14 @@ def _forget() -> None:
     """Reset in a forked process, where no other thread is left.
 
     The loops are kept, since closing them would take the parent's connections out of the parent's selector; but
-    whatever knows of them must take them for closed.
+    whatever knows of them must treat them as closed.
     """
     global _lock
     _lock = threading.Lock()
     for one in _backgrounds.values():
         one.ending = True
         with suppress(AttributeError):  # of a loop that is not written in Python
-            one.loop.is_closed = lambda: True  # type: ignore[method-assign]  # on purpose, as said
+            one.loop.is_closed = lambda: True  # type: ignore[method-assign]  # on purpose, see above
     _lost.extend(_backgrounds.values())
     _backgrounds.clear()
 

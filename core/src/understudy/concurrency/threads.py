@@ -19,7 +19,7 @@ MOST_IDLE = 16  # threads that are kept for the next calls; those beyond end wit
 async def in_thread(function: Callable[..., T], *args: Any) -> T:
     """Run a blocking function in a daemon thread, with the caller's context variables, and wait for it.
 
-    Unlike in a thread of the loop's executor, a call that hangs takes none of a few places and does not hold up the
+    Unlike in the loop's executor, a call that hangs does not use up one of a few threads and does not delay the
     interpreter's exit. When cancelled, the thread is abandoned and its result is dropped.
 
     Returns:
@@ -59,7 +59,7 @@ async def in_thread(function: Callable[..., T], *args: Any) -> T:
 
 
 def start(function: Callable[[], object]) -> None:
-    """Have a daemon thread run a function. Whatever it returns or raises is dropped."""
+    """Run a function in a daemon thread. Whatever it returns or raises is dropped."""
     try:
         worker = _idle.pop()
     except IndexError:
@@ -68,7 +68,7 @@ def start(function: Callable[[], object]) -> None:
 
 
 def shut_gate() -> threading.Lock:
-    """Return a lock that is taken: the cheapest thing that a thread can wait for, until another one releases it."""
+    """Return a locked lock: the cheapest thing that a thread can wait for, until another one releases it."""
     gate = threading.Lock()
     gate.acquire()
     return gate

@@ -28,14 +28,14 @@ from understudy.hookspecs import EXTENSION_GROUP, PROVIDER_GROUP
 
 @dataclass(frozen=True, slots=True)
 class InstalledPlugin:
-    """What an installed distribution offers under a name; nothing of it is imported yet.
+    """What an installed distribution offers under a name; none of its code is imported yet.
 
     Args:
         name: the entry point's name.
         entry_point: the module or object that it names, for example "understudy_claude".
         distribution: the distribution's name.
         version: the distribution's version.
-        rivals: other distributions with the same name: while there are any, it cannot be loaded.
+        rivals: other distributions that claim the same name; while there are any, it cannot be loaded.
     """
 
     name: str
@@ -91,9 +91,9 @@ class Contents:
         version: its version.
         folder: what the files' names are relative to.
         files: the hash of each file that came with it, as "sha256=...", by the file's name; what its installer has
-            written or compiled is left out.
+            written or compiled is not included.
         editable: the folder of its source, where that and not a copy of it is imported.
-        copies: where its metadata is, if in several places.
+        copies: where its metadata is, if there are several copies.
     """
 
     distribution: str
@@ -129,7 +129,7 @@ def read_contents(distribution: str) -> Contents:
             files[name] = digest
     return Contents(
         normalize(found.name),
-        found.version or "of unknown version",
+        found.version or "of an unknown version",
         Path(str(found.locate_file(""))),
         files,
         _read_editable(found),
@@ -141,7 +141,7 @@ _HASHES = ("sha256=", "sha384=", "sha512=")  # PEP 376 and the specification of 
 
 
 def _find_copies(name: str) -> dict[str, metadata.Distribution]:
-    """Find the distributions of a name, by where their metadata is; those in the source of an editable one are its."""
+    """Find the distributions of a name, by where their metadata is; metadata in an editable one's source is its own."""
     found: dict[str, metadata.Distribution] = {}
     for one in metadata.distributions(name=name):
         found.setdefault(_place(one), one)
@@ -155,14 +155,14 @@ def _place(distribution: metadata.Distribution) -> str:
 
 
 def _read_editable(distribution: metadata.Distribution) -> Path | None:
-    """Return the folder of the source, where an installer has written that it is imported from there."""
+    """Return the folder of the source, if the installer recorded that it is imported from there."""
     origin = json.loads(distribution.read_text("direct_url.json") or "{}")
     if not origin.get("dir_info", {}).get("editable"):
         return None
     return Path(os.path.realpath(url2pathname(urlsplit(origin["url"]).path)))
 
 
-# Folders that distributions have put beside their packages by mistake, and programs have themselves.
+# Folders that distributions install beside their packages by mistake, and that programs have too.
 _ANYBODYS = frozenset(["benchmarks", "docs", "examples", "scripts", "test", "tests"])
 
 
@@ -237,7 +237,7 @@ def _scan(path: tuple[str, ...]) -> Installation:
         try:
             # Of several copies on the path the first counts, as it does for an import.
             distribution = metadata.distribution(names[name])
-            version = distribution.version or "of unknown version"
+            version = distribution.version or "of an unknown version"
             for point in dict.fromkeys(distribution.entry_points):
                 claim = (point.name, point.value, names[name], version)
                 if point.group == PROVIDER_GROUP:

@@ -1,6 +1,6 @@
 """Imports a plugin's modules from the very bytes that were hashed: nothing changes between the check and the import.
 
-Bytecode in a `__pycache__` is not looked at. An extension module is hashed just before the system opens it.
+Bytecode in a `__pycache__` is ignored. An extension module is hashed just before the system opens it.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ from understudy.errors import UntrustedPlugin
 def _read_hashed(loader: _Source | _Bytecode | _Extension) -> bytes:
     data = Path(loader.path).read_bytes()
     if hash_as_record(data, loader.digest.partition("=")[0]) != loader.digest:
-        raise UntrustedPlugin(
-            f"{loader.path}: expected the file that was looked at, found it changed since by somebody"
-        )
+        raise UntrustedPlugin(f"{loader.path}: expected the file that was checked, found that it has changed since")
     return data
 
 
@@ -68,7 +66,7 @@ _LOADERS: list[tuple[str, type[_Source | _Bytecode | _Extension]]] = [
 
 
 class _Finder(MetaPathFinder):
-    """Finds the modules of the distributions that were looked at, and nothing else in their packages."""
+    """Finds the modules of the distributions that were checked, and nothing else in their packages."""
 
     def __init__(self) -> None:
         self.modules: dict[str, ModuleSpec] = {}
@@ -89,7 +87,7 @@ held = _Finder()
 
 
 def hold(contents: Contents) -> dict[str, str]:
-    """Have the modules of a distribution imported from the files that its hashes are of, from now on.
+    """From now on, import the modules of a distribution from the very files that were hashed.
 
     Returns:
         The file of each module, by the module's name.

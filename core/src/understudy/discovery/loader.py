@@ -25,7 +25,7 @@ def load_plugin(installed: InstalledPlugin, settings: Settings | None = None) ->
     Raises:
         UntrustedPlugin: it is not to be trusted, by LLM_TRUSTED_PLUGINS or `understudy.lock`; nothing of it ran.
         AmbiguousProvider: another distribution claims the same name.
-        BrokenPlugin: it cannot be imported, or its hooks are not in order.
+        BrokenPlugin: it cannot be imported, or its hooks are invalid.
     """
     if settings is None:
         from understudy.settings import Settings
@@ -46,7 +46,7 @@ def build_installed(installed: InstalledProvider, settings: Settings) -> LLMProv
         ConfigurationError: it found a setting malformed.
     """
     hook = plugins.host([load_plugin(installed, settings)]).hook
-    cure = f"correct what it complains of, or report this to the authors of {installed.distribution}"
+    cure = f"fix what it reports, or tell the authors of {installed.distribution}"
     return make_provider(str(installed), lambda: hook.understudy_provider(settings=settings), cure)
 
 
@@ -70,7 +70,7 @@ def _load(installed: InstalledPlugin) -> object:
 
 
 def make_provider(who: str, make: Callable[[], object], cure: str) -> LLMProvider:
-    """Make a provider and make sure that it is one.
+    """Make a provider, and check that it is one.
 
     Args:
         who: how messages name it.
@@ -78,7 +78,7 @@ def make_provider(who: str, make: Callable[[], object], cure: str) -> LLMProvide
         cure: how to fix it when that raises something unexpected.
 
     Raises:
-        BrokenPlugin: making it raised something, or it is no LLMProvider.
+        BrokenPlugin: making it raised something, or it is not an LLMProvider.
         ConfigurationError: it found a setting malformed.
     """
     try:

@@ -1,4 +1,4 @@
-"""`understudy.lock`: which plugins may load, and what was in them when somebody looked.
+"""`understudy.lock`: which plugins may load, and what was in them when they were locked.
 
     version = 1
 
@@ -9,8 +9,8 @@
     [plugins.understudy-claude.files]
     "understudy_claude/__init__.py" = "sha256=..."
 
-`record` is the hash of all names and hashes below `files`; these are there to say which file has changed. What an
-installer adds is left out, so that the lock of one machine holds on another.
+`record` is the hash of all names and hashes below `files`; these show which file has changed. What an
+installer adds is left out, so that a lock made on one machine is valid on another.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ version = {FORMAT}
 
 @dataclass(frozen=True, slots=True)
 class LockedPlugin:
-    """What a lock holds of one distribution.
+    """What a lock records about one distribution.
 
     Args:
         version: its version.
         files: the hash of each of its files, by the file's name.
-        editable: whether its source itself is imported, of which nothing can be held.
+        editable: whether its source is imported in place, so that its files cannot be locked.
     """
 
     version: str
@@ -64,7 +64,7 @@ class LockedPlugin:
         return cls(contents.version, {} if editable else contents.files, editable)
 
     def compare(self, found: LockedPlugin) -> str:
-        """Say how another differs from this one; an empty text if it does not."""
+        """Say how another differs from this one; an empty string if it does not."""
         if found.version != self.version:
             return f"version {found.version} instead of {self.version}"
         if found.editable != self.editable:
@@ -80,10 +80,10 @@ class LockedPlugin:
 
 @dataclass(frozen=True, slots=True)
 class PluginLock:
-    """Which plugins may load, and what was in them when somebody looked.
+    """Which plugins may load, and what was in them when they were locked.
 
     Args:
-        plugins: what is held of each distribution, by its name in the normal form of PEP 503.
+        plugins: what is locked of each distribution, by its name in the normal form of PEP 503.
     """
 
     plugins: Mapping[str, LockedPlugin]
@@ -107,7 +107,7 @@ class PluginLock:
 
         Args:
             file: the lock.
-            trusted: whether it is read whoever owns it.
+            trusted: whether it is read no matter who owns it.
 
         Raises:
             ConfigurationError: it cannot be read, somebody else can write it, or it was changed by hand.
@@ -129,9 +129,9 @@ class PluginLock:
         return cls({name: _read_plugin(values, f"[plugins.{name}] in {file}") for name, values in plugins.items()})
 
     def compare_installed(self) -> dict[str, str]:
-        """Say of each plugin how what is installed differs from what is held; an empty text where it does not.
+        """Say for each plugin how the installed one differs from the locked one; an empty string if it does not.
 
-        Those that are not installed are left out.
+        Plugins that are not installed are left out.
         """
         differences = {}
         for name, held in self.plugins.items():
@@ -165,7 +165,7 @@ def hash_as_record(data: bytes, algorithm: str) -> str:
 
 
 def find_fault(contents: Contents) -> str:
-    """Say why nobody can tell what a distribution holds; an empty text if somebody can."""
+    """Say why it is unknown what a distribution holds; an empty string if it is known."""
     if contents.copies:
         return f"expected one distribution of that name, found {' and '.join(contents.copies)}; uninstall all but one"
     if contents.editable is None and not contents.files:
@@ -174,7 +174,7 @@ def find_fault(contents: Contents) -> str:
 
 
 def find_changes(contents: Contents) -> str:
-    """Say which files were changed or added since the distribution was installed; an empty text if none were."""
+    """Say which files were changed or added since the distribution was installed; an empty string if none were."""
     if contents.editable is not None:
         return ""
     faults: dict[str, list[str]] = {"changed": [], "missing": [], "not listed": _find_unlisted(contents)}
@@ -188,7 +188,7 @@ def find_changes(contents: Contents) -> str:
 
 
 def _find_unlisted(contents: Contents) -> list[str]:
-    """Name what could be imported from the distribution's packages and did not come with it."""
+    """Name what could be imported from the distribution's packages and is not part of it."""
     importable = tuple(all_suffixes())
     packages = [name.removesuffix("/__init__.py") for name in contents.files if _PACKAGE.fullmatch(name)]
     return [
@@ -247,7 +247,7 @@ def _write_plugin(name: str, held: LockedPlugin) -> Iterator[str]:
     key = name if name.replace("-", "").isalnum() and name.isascii() else key
     yield f"\n[plugins.{key}]\nversion = {json.dumps(held.version)}\n"
     if held.editable:
-        yield "editable = true  # its source is imported where it lies: what it holds is not checked\n"
+        yield "editable = true  # its source is imported in place: its contents are not checked\n"
         return
     yield f'record = "{held.record}"\n\n[plugins.{key}.files]\n'
     for file, digest in sorted(held.files.items()):

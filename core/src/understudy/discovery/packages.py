@@ -1,4 +1,4 @@
-"""This project's own packages, and where they are to be had.
+"""This project's own packages, and where they are available.
 
 They are not published: until all these names are registered on the public index, `pip install` of one of them there
 could bring a stranger's code (docs/decisions/0045-names-before-advice.md).
@@ -37,7 +37,7 @@ KNOWN_PACKAGES = {
 
 
 def source_of(package: str, version: str = "") -> str:
-    """Say where to get a package, in words that fit in brackets.
+    """Say where to get a package, in words that fit in parentheses.
 
     Args:
         package: its name in the normal form of PEP 503.

@@ -1,6 +1,6 @@
-"""Plugin objects: imported by name, looked over, and put under a PluginManager.
+"""Plugin objects: imported by name, checked, and registered with a PluginManager.
 
-The only module that touches pluggy.PluginManager. pluggy passes over most mistakes in silence (a misspelt hook is
+The only module that touches pluggy.PluginManager. pluggy silently ignores most mistakes (a misspelt hook is
 never called, an argument with a default never passed); here each is a BrokenPlugin that says how to fix it.
 """
 
@@ -38,7 +38,7 @@ def import_plugin(who: str, entry_point: str, distribution: str) -> object:
 
     Raises:
         BrokenPlugin: it cannot be imported, or has no such attribute.
-        UntrustedPlugin: one of its files was changed since it was looked at.
+        UntrustedPlugin: one of its files has changed since it was checked.
     """
     module, _, path = (part.strip() for part in entry_point.partition("[")[0].partition(":"))
     correct = f"correct the entry point in the pyproject.toml of {distribution}"
@@ -92,7 +92,7 @@ def check(plugin: object, who: str, hooks: frozenset[str]) -> None:
     Args:
         plugin: the module or instance.
         who: how messages name it.
-        hooks: those of which it must implement one: PROVIDER_HOOKS or EXTENSION_HOOKS.
+        hooks: it must implement at least one of these: PROVIDER_HOOKS or EXTENSION_HOOKS.
 
     Raises:
         BrokenPlugin: it is a class or a function, implements none of these hooks, or one of its hooks is misspelt,
@@ -167,7 +167,7 @@ def _check_hook(name: str, implementation: Any, who: str, unimplemented: set[str
         if near or not implementation.optionalhook:  # an optional one may be a hook of a newer version
             raise BrokenPlugin(
                 f"{who}: expected hooks among {', '.join(HOOKS)}, found {name} marked with @hookimpl; "
-                + (f"did you mean {near[0]}?" if near else "take the mark away, or upgrade the package understudy")
+                + (f"did you mean {near[0]}?" if near else "remove the decorator, or upgrade the package understudy")
             )
         return
     function: Callable[..., object] = implementation.function
@@ -184,7 +184,7 @@ def _check_hook(name: str, implementation: Any, who: str, unimplemented: set[str
             continue
         raise BrokenPlugin(
             f"{who}: expected {name} to take arguments among ({', '.join(HOOKS[name])}), found {fault}; "
-            "use these names, none with a default or after a star"
+            "use these names, without defaults and not as keyword-only parameters"
         )
 
 
@@ -197,7 +197,7 @@ def _find_uncallable_form(function: Callable[..., object], wrapper: bool) -> str
 
 
 def _check_unmarked(name: str, found: object, who: str) -> None:
-    """Check that what has the name of a hook and is not one of our hooks was not meant to be one."""
+    """Check that a function with the name of a hook, but without our marker, was not meant to be a hook."""
     if not callable(found) and not isinstance(found, classmethod):
         return
     marks = getattr(getattr(found, "__func__", found), "__dict__", {})

@@ -39,7 +39,7 @@ class ProviderDescription:
     Args:
         name: the provider's name.
         state: whether it can be asked for here.
-        origin: where it comes from, or is to be had.
+        origin: where it comes from, or where it is available.
         is_ours: whether it is installed, and by this project's own package for that name.
     """
 
@@ -93,10 +93,10 @@ class ProviderRegistry(MutableMapping[str, "type[LLMProvider] | InstalledProvide
         """Make a provider class selectable by name in this process.
 
         Args:
-            name: what the route will call it; without blanks, colons and commas, which mean something there.
+            name: what the route will call it; without spaces, colons and commas, which have a meaning there.
             provider: a class that inherits from LLMProvider. A parameter of its constructor that is named `settings`
-                is given the Settings, one named `api_key` the value of NAME_API_KEY (the name in capitals, with _ for
-                what no variable may hold); it can be called without any others.
+                receives the Settings, one named `api_key` the value of NAME_API_KEY (the name in capitals, with _ for
+                characters that a variable cannot have). No other parameter may be required.
 
         Raises:
             ValueError: the class does not inherit from LLMProvider, or the name cannot be used in a route.
@@ -104,7 +104,7 @@ class ProviderRegistry(MutableMapping[str, "type[LLMProvider] | InstalledProvide
         if not (isinstance(provider, type) and issubclass(provider, LLMProvider)):
             raise ValueError("Must inherit from LLMProvider")
         if not isinstance(name, str) or not name or re.search(r"[\s:,]", name):
-            raise ValueError(f"expected a name without blanks, colons and commas, found {name!r}")
+            raise ValueError(f"expected a name without spaces, colons and commas, found {name!r}")
         self._registered[name] = provider
 
     def build(self, name: str, settings: Settings) -> LLMProvider:
@@ -151,7 +151,7 @@ class ProviderRegistry(MutableMapping[str, "type[LLMProvider] | InstalledProvide
             if news:
                 self._told.add(name)
         if news:
-            logger.warning("%s is registered in this process and stands above the %s", name, shadowed)
+            logger.warning("%s is registered in this process and overrides the %s", name, shadowed)
 
 
 def _explain_unknown(kind: str, name: object, here: Collection[str], packages: Mapping[str, str]) -> str:
@@ -170,7 +170,7 @@ def _explain_unknown(kind: str, name: object, here: Collection[str], packages: M
         text += "install the package that brings it"
     unreadable = look_around().unreadable
     if unreadable:
-        text += f"; damaged, and so passed over: {', '.join(unreadable)}"
+        text += f"; damaged, and therefore ignored: {', '.join(unreadable)}"
     return text
 
 

@@ -1,8 +1,8 @@
 """Which plugins may load: those in LLM_TRUSTED_PLUGINS and in `understudy.lock`, if these exist.
 
-Everything is looked at before the first line of the plugin runs. Only the plugin's own distribution is looked at: what
-it needs besides is held by the lock of the installer (uv.lock, or pip's --require-hashes), and does not come from the
-folder that the program runs in.
+Everything is checked before the first line of the plugin runs. Only the plugin's own distribution is checked: its
+dependencies are pinned by the installer's lock (uv.lock, or pip's --require-hashes), and are not taken from the folder
+that the program runs in.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def admit(plugin: InstalledPlugin, settings: Settings) -> InstalledPlugin:
     """Make sure that a plugin may load.
 
     Args:
-        plugin: what is to be loaded; nothing of it is imported yet.
+        plugin: what is to be loaded; none of it is imported yet.
         settings: where LLM_TRUSTED_PLUGINS stands, and the lock was found.
 
     Returns:
-        The plugin. Where several distributions claim its name and one of them alone is trusted, that one's.
+        The plugin. If several distributions claim its name and only one of them is trusted, that one's.
 
     Raises:
-        UntrustedPlugin: it may not, or is not what it was when somebody looked, or the list or lock is malformed.
+        UntrustedPlugin: it may not, it has changed since it was locked, or the list or lock is malformed.
     """
     try:
         listed = _read_list(settings)
@@ -137,7 +137,7 @@ def _check_lock(plugin: InstalledPlugin, contents: Contents, lock: PluginLock, f
 
 
 def _check_place(plugin: InstalledPlugin, contents: Contents) -> None:
-    """Make sure that an installer has put it where it is, so that somebody has meant to have it."""
+    """Make sure that an installer put it where it is, so that it is there on purpose."""
     fault = find_fault(contents)
     folder = os.path.realpath(contents.folder)
     if not fault and folder in find_working_folders():

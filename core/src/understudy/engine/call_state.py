@@ -13,16 +13,16 @@ from understudy.response import Attempt, AttemptOutcome
 from understudy.target import Target
 
 SHORTEST = 0.001  # seconds: a provider takes no timeout of 0
-POLL = 0.1  # seconds before a target whose slots are taken is looked at again, doubled each time
-SLICE = 1.0  # seconds: a limit in a minute has room again after a minute and a slice of it, at the latest
-UNUSUAL = 1.6  # times what 95 of 100 answers took: an answer that comes later is not waited for by a deadline
+POLL = 0.1  # seconds before a target whose slots are taken is checked again, doubled each time
+SLICE = 1.0  # seconds: a limit per minute has room again after a minute and one slice of it, at the latest
+UNUSUAL = 1.6  # times the 95th percentile of the answers: a deadline does not wait for later ones
 HOPELESS = 4.0  # times that: no answer is expected any more, and the next target can use the time
 
 
 class TargetState:
-    """What this call knows of one target. Defaults of the class, because every call makes several."""
+    """What this call knows about one target. The defaults are the class's, because every call makes several."""
 
-    visited = False  # tried: from now on only a retry asks it
+    visited = False  # tried: from now on it is asked only by a retry
     tries = 0
     skips = 0
     adapted = 0  # attempts with an adapted request that were asked for: 1 at most

@@ -22,22 +22,22 @@ ATTEMPT = 60.0  # seconds for an attempt without a limit of its own: in dry runs
 
 @dataclass(slots=True)
 class Enter:
-    """Command: count the call as under way. Answer with an Outcome; `skip` says that there is no room."""
+    """Command: count the call as under way. Answer with an Outcome; `skip` says that there are too many."""
 
 
 @dataclass(slots=True)
 class Admit:
-    """Command: tell whether this target may be asked now. Answer with an Outcome; `skip` says why not.
+    """Command: say whether this target may be asked now. Answer with an Outcome; `skip` says why not.
 
     Args:
         index: the target.
         number: the attempt that is meant, from 1.
         forced: it is the last target: the breaker is not asked.
-        beside: it would be asked beside another: one that has not answered after a time that somebody named ("hedge"),
-            one that is late by what was learnt ("late"), one that has had its share of the time before the deadline
-            ("turn"), or a probe.
+        beside: it would be asked in parallel with another: one that has not answered after a configured time ("hedge"),
+            one that is late compared with its past answers ("late"), one that has had its share of the time before
+            the deadline ("turn"), or a probe ("probe").
         other: the one beside which it would be asked.
-        early: whether that one is not late yet: then this may be asked only if that one seems to answer nobody.
+        early: whether that one is not late yet: then this one may be asked only if that one seems to answer nobody.
     """
 
     index: int
@@ -58,8 +58,8 @@ class Call:
         timeout: seconds for a whole answer, or for a stream's first piece.
         reason: why it is asked now.
         hedge_after: seconds after which an Outcome with `pending` is sent and the attempt goes on; None for never.
-        alongside: another attempt is under way; answer with the Outcome of whichever is decided first.
-        adaptation: how the request is adapted, in the words of the failure that asked for it.
+        alongside: another attempt is under way; answer with the Outcome of whichever ends first.
+        adaptation: how the request is adapted, in the words of the failure that suggested it.
         beside: why it is asked beside another, as in Admit; "" where it is not.
         other: the one beside which it is asked.
     """
@@ -103,7 +103,8 @@ class Cancel:
 
 @dataclass(slots=True)
 class Leave:
-    """Command: let the attempt under way on this target go on by itself: it shows how the target is. Answer at once."""
+    """Command: let the attempt under way on this target continue on its own: it shows whether the target is well.
+    Answer at once."""
 
     index: int
 
@@ -139,33 +140,33 @@ Command: TypeAlias = Enter | Admit | Call | Await | Cancel | Leave | Withdraw | 
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a command.
+    """The result of a command.
 
     Args:
         at: seconds on the caller's monotonic clock, now.
         failure: the failure of an attempt; None for an answer.
         response: the answer.
         delivered: whether the caller already holds a part of this attempt's answer.
-        draw: a random number of at least 0 and below 1, for jitter.
+        draw: a random number from 0 to below 1, for jitter.
         skip: why a target may not be asked; None where it may.
         free_in: seconds until the target may be asked (again); None where nothing is known, infinity for never.
         busy: another request must end first: `free_in` is when it does at the latest.
         breaker: the state of the target's breaker.
         refused: the retry budget is used up.
         index: whose outcome it is, where two attempts are under way.
-        pending: the attempt goes on, and its hedge_after is over.
+        pending: the attempt goes on, and its hedge_after has passed.
         working: it is pending, and pieces of its answer arrive, not yet handed out.
         began: the attempt goes on, and the first piece of its stream is there.
         most: seconds that the attempt may take: a whole answer, or a stream's first piece.
         beside_after: seconds after which another target is asked beside this one; None for never.
-        look_after: seconds after which it is looked whether the target answers anybody; None for never.
-        usual: seconds that 95 of 100 answers took; None where that is not known.
+        look_after: seconds after which to check whether the target answers anybody; None for never.
+        usual: seconds within which 95 of 100 answers came; None if that is not known.
         median: seconds that half of them took; likewise.
         probe: whether the attempt is the probe of a half-open breaker.
-        failing: the share of the target's attempts that failed lately, but for this one.
+        failing: the share of the target's recent attempts that failed, without this one.
         alive: the attempt was late, but one that began later was answered.
         took: seconds that the attempt took.
-        wasted: tokens that the attempt may have cost for nothing, by estimate.
+        wasted: an estimate of the tokens that the attempt may have cost for nothing.
     """
 
     at: float
@@ -200,7 +201,7 @@ class Verdict:
 
     Args:
         end: "success", "exhausted" (no target answered), "deadline", "failed" (the request is at fault),
-            "interrupted" (a stream broke off after its first token, and none took it up) or "refused" (too many
+            "interrupted" (a stream broke off after its first token, and no target continued it) or "refused" (too many
             calls under way).
         attempts: every target's part, in order.
         failures: the last failure or skip reason of every target that was tried, by its index.

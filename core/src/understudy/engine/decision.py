@@ -1,14 +1,14 @@
 """The decision procedure: which target is asked, for how long, how often, and which one is next.
 
-`decide` is a generator without input, output, clock or randomness of its own. It yields commands and is sent what came
-of them; every driver (sync, async, streams, the simulator) runs this same code.
+`decide` is a generator without I/O, clock or randomness of its own. It yields commands and is sent their outcomes;
+every driver (sync, async, streams, the simulator) runs this same code.
 
     ENTER    too many calls under way                     -> end: refused
     VISIT    the deadline has passed                      -> end: deadline
              the target must be skipped                   -> note why, and when it is free; NEXT
-    ATTEMPT  as long as the target may take, and at most its share of the time left; beside it another target's: at once
-             if this one is a probe, or after hedge_after
-             answer                                       -> end: success; a probe that is still under way goes on alone
+    ATTEMPT  as long as the target may take, at most its share of the time left; another target is asked in parallel: at
+             once if this one is a probe, or after hedge_after
+             answer                                       -> end: success; a probe still under way goes on alone
              quota                                        -> NEXT, at once; this one again only as the last target
              transient                                    -> it may be retried, after a wait, if retries, the vendor's
                                                              hint, the breaker, the deadline and the budget allow
@@ -20,7 +20,7 @@ of them; every driver (sync, async, streams, the simulator) runs this same code.
              patient: this target again if it may be retried, else the next one
              eager: a target not tried yet, else the one that may be retried soonest
              none left: one that a hint, a cooldown or a limit releases soon enough, after that wait; then each that
-             was skipped for its health alone is asked anyway; else end: exhausted
+             was skipped only for its health is asked anyway; else end: exhausted
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ Procedure: TypeAlias = Generator[Command, Outcome, Verdict]
 Part: TypeAlias = Generator[Command, Outcome, End | None]  # None: the call goes on
 
 SHORTEST = 0.001  # seconds: a provider takes no timeout of 0
-POLL = 0.1  # seconds before a target whose slots are taken is looked at again, doubled each time
-SLICE = 1.0  # seconds: a limit in a minute has room again after a minute and a slice of it, at the latest
+POLL = 0.1  # seconds before a target whose slots are taken is checked again, doubled each time
+SLICE = 1.0  # seconds: a limit per minute has room again after a minute and one slice of it, at the latest
 QUICK = 0.5  # seconds before a quick retry, half as long or half as much again at random: most blips are over by then
 FAST = 10.0  # seconds within which a failure came fast
-WELL = 0.15  # share of failed attempts from which on a target is not otherwise well
+WELL = 0.15  # share of failed attempts from which on a target does not count as otherwise well
 INFINITE = float("inf")
-SHORT_HINT = 2.0  # seconds: with a longer hint a quick retry is none
+SHORT_HINT = 2.0  # seconds: with a longer hint there is no quick retry
 
 
 def decide(targets: Sequence[Target], policy: Policy, started: float, unable: Collection[int] = ()) -> Procedure:
@@ -115,7 +115,7 @@ class _Run(CallState):
             index, reason = step
 
     def _resting(self) -> tuple[int, str] | None:
-        """Return the target to ask although it rests: none is passed over if the call would fail otherwise."""
+        """Return the target to ask although it rests: no target is skipped if the call would fail otherwise."""
         resting = [
             (state.free_at, i)
             for i, state in enumerate(self.states)
@@ -140,7 +140,7 @@ class _Run(CallState):
         if admission.skip is not None:
             self.note_skip(index, admission)
             return None
-        if self.late():  # the store took its time
+        if self.late():  # the store was slow
             return "deadline"
         beside, after = self._beside(index, admission)
         timeout = self.timeout_of(index, admission, alone=after is None, forced=forced)
@@ -155,7 +155,7 @@ class _Run(CallState):
         return self._take_in(index, reason, outcome, admission)
 
     def _take_in(self, index: int, reason: str, outcome: Outcome, admission: Outcome, alone: str = "") -> End | None:
-        """Record an attempt's outcome, and why none was asked beside it; say whether it ends the call."""
+        """Record an attempt's outcome, and why no other was asked in parallel; say whether it ends the call."""
         state, failure = self.states[index], outcome.failure
         self.latest = index
         self.asked += 1
@@ -184,13 +184,13 @@ class _Run(CallState):
             return "failed", ""
         limited = isinstance(failure, RateLimited) and (failure.retry_after is not None or self.policy.switch_first)
         passing = failure.scope is Scope.TRANSIENT or isinstance(failure, StreamInterrupted)
-        state.forced = state.forced and limited  # of a target that rests a hint alone is waited for
+        state.forced = state.forced and limited  # a target that rests is waited for only because of a hint
         if not (passing or limited) or failure.retryable is False:
             return None, ""
         if state.tries - state.adapted > self.policy.max_retries:
             return None, ""
         if isinstance(failure, Timeout) and outcome.alive:
-            return None, "no retry: it is slow, and answered others meanwhile"
+            return None, "no retry: it is slow, and answered other calls meanwhile"
         if isinstance(failure, Timeout) and outcome.took >= self.policy.max_delay and self.fresh() is not None:
             return None, "no retry: it took as long as the longest wait, and another target is left"
         if passing and self._is_quick(state, outcome, failure):
@@ -208,7 +208,7 @@ class _Run(CallState):
         return failure.scope in (Scope.REQUEST, Scope.CANCELLED)
 
     def _is_quick(self, state: TargetState, outcome: Outcome, failure: Failure) -> bool:
-        """Whether a target that is otherwise well is retried soon, and set when."""
+        """Decide whether a target that is otherwise well is retried soon, and set when."""
         policy = self.policy
         if state.quick_retries >= policy.quick_retries or isinstance(failure, Timeout) or outcome.took > FAST:
             return False
@@ -274,9 +274,10 @@ class _Run(CallState):
         return None
 
     def _waiting(self) -> list[int]:
-        """Return who may be asked after a wait. Before anybody was asked no circuit is waited for: it may be wrong.
+        """Return the targets that may be asked after a wait. Before any was asked, no circuit is waited for: it may be
+        wrong.
 
-        Nor is a target that refuses its key, a right or its model: a wait changes none of them.
+        Nor is a target that refuses its key, a permission or its model: waiting changes none of them.
         """
         rests = [(i, state.rest) for i, state in enumerate(self.states) if state.due is not None]
         due = [i for i, rest in rests if not isinstance(rest, NeedsAttention)]
@@ -307,7 +308,7 @@ class _Run(CallState):
     # ---- hedging ----
 
     def _beside(self, index: int, admission: Outcome) -> tuple[Beside, float | None]:
-        """Return for which reason, and after how many seconds, another target is asked beside this one."""
+        """Return why, and after how many seconds, another target is asked in parallel with this one."""
         if self.broken is not None or self.fresh(able=True) is None:
             return "", None
         if admission.probe:
@@ -326,7 +327,7 @@ class _Run(CallState):
     def _ask_beside(
         self, index: int, reason: str, admission: Outcome, beside: Beside, due: float, *, working: bool
     ) -> Part:
-        """Ask another target beside one that is a probe or takes long; the first answer is taken.
+        """Ask another target in parallel with one that is a probe or is slow; the first answer wins.
 
         Args:
             index: the target that is under way.
@@ -370,7 +371,7 @@ class _Run(CallState):
         if outcome.failure is not None:
             end = self._take_in(first, parts[first][0], outcome, parts[first][1])
             if end is None and last == index and state.again:
-                state.again = state.visited = False  # with an adapted request it can be asked beside once more
+                state.again = state.visited = False  # with an adapted request it can be hedged once more
             if end is None and last == index and self.fresh(able=True) is not None:
                 # The one that was asked first may take all the time that is left: the next one is asked beside it.
                 outcome = yield Await(index, 0.0)
@@ -395,7 +396,7 @@ class _Run(CallState):
         return self._take_in(first, parts[first][0], outcome, parts[first][1])
 
     def _patience_beside(self, index: int, beside: Beside, asked: float, due: float, *, working: bool) -> float | None:
-        """Return after how many seconds it is looked again whether another target may be asked; None for never."""
+        """Return after how many seconds to check again whether another target may be asked; None for never."""
         if self.fresh(able=True) is None:
             return None
         turn = self.states[index].turn
@@ -407,7 +408,7 @@ class _Run(CallState):
     def _admit_beside(
         self, index: int, beside: Beside, *, early: bool
     ) -> Generator[Command, Outcome, tuple[int, Outcome | None]]:
-        """Find a target that may be asked beside this one; those that may not may still be tried later.
+        """Find a target that may be asked in parallel with this one; those that may not can still be tried later.
 
         Returns:
             The target with its admission; where there is none, why the first of them may not be asked.
@@ -425,7 +426,7 @@ class _Run(CallState):
     def _end_other(
         self, index: int, part: tuple[str, Outcome], beside: Beside, *, late: bool
     ) -> Generator[Command, Outcome, None]:
-        """End the attempt that was not taken: a probe goes on by itself, since it shows how its target is."""
+        """End the attempt that lost: a probe continues on its own, since it shows whether its target is well."""
         reason, admission = part
         if beside == "probe" and late:
             outcome = yield Leave(index)

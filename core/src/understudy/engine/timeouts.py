@@ -1,7 +1,7 @@
 """How long to wait for an attempt: from the caller's limits, the request, and past latencies of the target.
 
-A working vendor differs from a silent one. One that sends signs of life while it works may take long, and is given up
-soon after they stop; one that sends none is given several times as long as its answers are known to take.
+A working vendor differs from a silent one. A vendor that sends signs of life while it works may take long, and is
+abandoned soon after they stop; one that sends none gets several times as long as its answers are known to take.
 
 No clock and no state of its own.
 """
@@ -14,21 +14,22 @@ from understudy.messages import Request
 from understudy.policy import Policy
 from understudy.provider import Pace
 
-# Tokens of answer above which a whole answer is asked for as a stream inside. At 50 tokens a second, about what hosted
-# models write, 2,000 take 40 seconds: longer than a vendor's silence means anything.
+# Tokens of answer above which a whole answer is requested as a stream internally. At 50 tokens a second, about what
+# hosted models write, 2,000 take 40 seconds: longer than a vendor's silence means anything.
 LONG_ANSWER = 2000
 INFINITE = float("inf")
 UNLIMITED = 4096  # tokens that an answer may have where the caller names no limit
 
-# Seconds before anything is learnt. A chat model begins within 30 s and writes 15 tokens a second at its slowest;
-# models that think were seen silent for 120 s (Gemini) and at work for 300 (GPT-5, Claude Sonnet): reports of 2026.
+# Seconds before anything has been measured. A chat model begins within 30 s and writes 15 tokens a second at its
+# slowest; models that think were seen silent for 120 s (Gemini) and at work for 300 (GPT-5, Claude Sonnet): reports of
+# 2026.
 _BEFORE_WRITING = 30.0
 _SLOWEST = 15.0  # tokens a second
 _FIRST, _FIRST_THINKING = 60.0, 600.0
 _IDLE, _IDLE_THINKING = 60.0, 300.0
 _LATE, _LATE_THINKING = 60.0, 540.0
 
-# What was learnt counts so many times: the 95th percentile of the answers, below a bound and above another.
+# What was measured counts this many times: the 95th percentile of the answers, below a bound and above another.
 _PATIENCE = 4.0
 _LEAST, _MOST = 90.0, 600.0  # seconds for a whole answer: as long as the vendors' SDKs wait at most
 _LEAST_FIRST, _LEAST_FIRST_THINKING = 30.0, 600.0
@@ -41,12 +42,12 @@ _BEATS = 1.5  # heartbeats: one that is half as late again is missing
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """How long a target's answers to one kind of request took, in seconds; later timeouts follow from it.
+    """How long a target's answers to one kind of request took, in seconds; later timeouts are derived from it.
 
-    Each is None before there are 20 answers of that kind, and where the last is more than an hour old.
+    Each is None before there are 20 answers of that kind, and if the latest is more than an hour old.
 
     Args:
-        answer_p95: 95 of 100 whole answers that were asked for plainly.
+        answer_p95: 95 of 100 whole answers that were not requested as a stream.
         answer_median: half of them.
         first_p95: 95 of 100 first pieces of streams.
         first_median: half of them.
@@ -67,17 +68,17 @@ class Learned:
 NOTHING_LEARNT = Learned()
 
 
-@dataclass(slots=True)  # not frozen, because each attempt makes one
+@dataclass(slots=True)  # not frozen: each attempt makes one
 class Times:
-    """The seconds that one attempt is waited for.
+    """How many seconds to wait for one attempt.
 
     Args:
-        answer: for a whole answer; infinity where its pieces tell whether it goes on, and for a caller's own stream.
+        answer: for a whole answer; infinity if its pieces show that it goes on, and for a caller's own stream.
         first: until the first piece of a stream.
         idle: between two pieces.
         silence: without any sign of life, where the vendor sends some; infinity where it sends none.
-        late: after which another target is asked beside this one, where the policy leaves it to what was learnt.
-        usual: what 95 of 100 answers (of a caller's stream: first pieces) took; None where that is not known.
+        late: after which another target is asked in parallel, if the policy leaves that to past measurements.
+        usual: what 95 of 100 answers (of a caller's stream: first pieces) took; None if that is not known.
     """
 
     answer: float
@@ -107,12 +108,12 @@ def times_for(
     """Return the times of one attempt.
 
     Args:
-        policy: the numbers; those that it names are kept to.
+        policy: the numbers; explicit ones are kept exactly.
         request: what is asked.
-        pace: what the provider knows beforehand.
+        pace: what the provider knows in advance.
         learned: what the target's answers of this kind took.
         streamed: whether the answer comes as a stream.
-        whole: whether the caller is given it whole.
+        whole: whether the caller gets it in one piece.
     """
     thinks, loading, named = pace.thinks, pace.loading, policy.attempt_timeout
     silence = INFINITE if pace.heartbeat is None else max(policy.silence_timeout, _BEATS * pace.heartbeat)
@@ -134,7 +135,7 @@ def times_for(
         first, idle = min(first, named), min(idle, named)
     late = _late(learned.first_p95, thinks)
     if pace.heartbeat is not None and thinks:
-        late = first  # its silence tells whether it works: no piece after a while does not
+        late = first  # silence shows whether it works; the mere absence of a piece does not
     answer = named if whole and named is not None else INFINITE
     return Times(answer, first, idle, silence, late + loading, None if whole else learned.first_p95)
 

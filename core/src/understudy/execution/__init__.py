@@ -1,5 +1,5 @@
 """One call, from its arguments to its response: drivers run the engine's commands on providers.
 
 Enter by `sync_driver.run` and `stream`, `async_driver.run` and `stream`, with an `Execution`. What a call claims of a
-target and gives back goes through `understudy.health.leases`. May import routing, health, the engine and what is below.
+target, and releases, goes through `understudy.health.leases`. May import routing, health, the engine and what is below.
 """

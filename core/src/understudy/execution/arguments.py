@@ -18,23 +18,23 @@ _PLAIN = Request(messages=(Message.user("-"),))  # what most calls differ from b
 RETRIES = PolicyNumber(5)  # the arguments' defaults, distinguishable from the same numbers given by a caller
 DELAY = PolicyNumber(5)
 _KINDS: Mapping[str, tuple[type, str]] = {
-    "system": (str, "a text"),
+    "system": (str, "a string"),
     "tools": (Iterable, "a sequence of understudy.Tool"),
     "output_schema": (Mapping, "a mapping, the JSON schema that the answer must follow"),
-    "stop": (Iterable, "a sequence of texts"),
-    "model": (str, "a text"),
+    "stop": (Iterable, "a sequence of strings"),
+    "model": (str, "a string"),
     "options": (Mapping, 'settings by provider name, such as {"claude": {"top_k": 5}}'),
 }
 
 
 class CallOptions(TypedDict, total=False):
-    """What a call may set besides prompt, temperature, max_tokens and retries; see Request for the meaning.
+    """What a call may set besides prompt, temperature, max_tokens and retries; see Request for their meaning.
 
-    `model` is asked of the primary only, since no other vendor has it; name a fallback's model in its route.
+    `model` applies to the primary only, since other vendors do not have it; name a fallback's model in the route.
     `deadline` is in seconds for the whole call, `timeout` in seconds for one attempt. `policy` overrides the
     factory's for this call: a Policy, or the name of a preset; breaker, cooldowns and budgets stay the factory's.
-    `validator` is a plain function that is given the answer, and refuses it by returning False or a reason, or by
-    raising: the next provider is asked.
+    `validator` is a plain function that gets the answer, and rejects it by returning False or a reason, or by
+    raising an exception; then the next provider is asked.
     """
 
     system: str | None
@@ -51,7 +51,7 @@ class CallOptions(TypedDict, total=False):
 
 
 class Overrides:
-    """The policies of single calls: the factory's, with what each call says.
+    """The policies of single calls: the factory's, with each call's own arguments.
 
     Args:
         policy: the factory's.
@@ -76,7 +76,7 @@ class Overrides:
         if not options and own == (False, False):
             return self._policy
         values = (max_retries, retry_delay, *(options.get(name) for name in ("timeout", "deadline", "policy")))
-        given = (own, values, *map(type, values))  # True equals 1, and is no number
+        given = (own, values, *map(type, values))  # True equals 1, and is not a number
         try:
             known = self._known.get(given)
         except TypeError:  # not hashable: a custom strategy, or a mistake
@@ -110,7 +110,7 @@ class Overrides:
 
 
 def read_policy(policy: Policy | str | None, settings: Settings) -> Policy:
-    """Return the policy that a factory is given, or LLM_POLICY names.
+    """Return the policy that a factory was given, or that LLM_POLICY names.
 
     Raises:
         ValueError: there is no preset of this name.

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 async def run(execution: Execution) -> LLMResponse:
-    """Run a call to its end on the running event loop; an attempt that outlasts its time is cancelled."""
+    """Run a call to its end on the running event loop; an attempt that exceeds its time is cancelled."""
     clock = execution.runtime.clock
     execution.concurrent = True
     procedure = await _begin(execution, streaming=False)
@@ -107,10 +107,10 @@ async def _whole(execution: Execution, command: Call, request: Request) -> Any:
 
 
 async def stream(execution: Execution) -> AsyncIterator[StreamEvent]:
-    """Run a call as a stream on the running event loop; what outlasts its time is cancelled.
+    """Run a call as a stream on the running event loop; what exceeds its time is cancelled.
 
     Raises:
-        StreamInterrupted: the stream broke off after its first token, and no target took it up.
+        StreamInterrupted: the stream broke off after its first token, and no target continued it.
     """
     clock = execution.runtime.clock
     execution.concurrent = True
@@ -170,7 +170,7 @@ async def stream(execution: Execution) -> AsyncIterator[StreamEvent]:
 
 
 async def _pieces(execution: Execution, command: Call) -> AsyncGenerator[StreamEvent | Outcome, None]:
-    """Run one attempt: its pieces for the caller, and last of all its outcome."""
+    """Run one attempt: yield its pieces for the caller, and finally its outcome."""
     started, task = execution.runtime.clock(), asyncio.current_task()
     cancelled = 0 if task is None else task.cancelling()
     source: Any = None
@@ -235,7 +235,7 @@ async def _make_ready(execution: Execution, command: Call) -> Outcome | None:
 
 
 class _Runner:
-    """An attempt at a whole answer, as a race wants it."""
+    """An attempt at a whole answer, as hedging needs it."""
 
     __slots__ = ("_command", "_execution")
 
@@ -267,7 +267,7 @@ async def _begin(execution: Execution, *, streaming: bool) -> Procedure:
 
 
 async def _leave(execution: Execution, race: Any) -> None:
-    """Give back what the call still holds, without making a cancelled caller wait for a store."""
+    """Release what the call still holds, without making a cancelled caller wait for a store."""
     try:
         if race is not None:
             await race.close()
@@ -285,7 +285,7 @@ async def _tell_end(execution: Execution, index: int, outcome: AttemptOutcome) -
 
 
 def _race(execution: Execution) -> Any:
-    from understudy.execution.hedging import Race  # imports asyncio, which sync calls do without
+    from understudy.execution.hedging import Race  # imports asyncio, which sync calls do not need
 
     return Race(execution)
 
@@ -308,7 +308,7 @@ def _not_ours(error: BaseException, task: asyncio.Task[Any] | None, cancelled: i
 
 
 async def _aside(aside: bool, function: Callable[..., T], *arguments: Any) -> T:
-    """Call a function: in a thread where it would hold up the event loop."""
+    """Call a function: in a thread if it would block the event loop."""
     if not aside:
         return function(*arguments)
     return await in_thread(function, *arguments)

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from understudy.execution.stream_clocks import Clocks
     from understudy.execution.stream_recovery import Delivery
 
-CLOSING = 1.0  # seconds that a stream gets to close, where its call has them
+CLOSING = 1.0  # seconds that a stream gets to close, if its call has them
 LONGEST_SILENCE = 600.0  # seconds that a provider may let a stream wait at the very most
 
 
 def if_late(execution: Execution, command: Call, started: float) -> Outcome | None:
-    """Return the outcome where the deadline passed during an import; else leave the attempt what is left till then."""
+    """Return an outcome if the deadline passed during an import; else give the attempt the time that is left."""
     deadline, now = execution.deadline, execution.runtime.clock()
     if deadline is None:
         return None
@@ -39,7 +39,7 @@ def if_late(execution: Execution, command: Call, started: float) -> Outcome | No
     attempt = execution.attempts[command.index]
     attempt.number, attempt.began = command.number, started
     execution.reporter.attempt_started(command, execution.leases.state(command.index))
-    outcome = failed(execution, command, ProviderUnavailable("what its first call needs was still being imported"))
+    outcome = failed(execution, command, ProviderUnavailable("its first call's imports had not finished"))
     return record(execution, command, outcome, started)
 
 
@@ -51,7 +51,7 @@ def prepare(execution: Execution, command: Call) -> Request:
     """
     execution.leases.send(command.index)
     if execution.refused:
-        execution.refused.pop(command.index, None)  # of an attempt that was given up
+        execution.refused.pop(command.index, None)  # of an abandoned attempt
     target, attempt = execution.targets[command.index], execution.attempts[command.index]
     attempt.number, attempt.began = command.number, execution.runtime.clock()
     state = execution.leases.state(command.index) if execution.reporter.listens else BreakerState.CLOSED
@@ -92,7 +92,7 @@ def prepare(execution: Execution, command: Call) -> Request:
 
 
 def _delivery_for(execution: Execution, command: Call) -> Delivery:
-    """Return what the caller would hold of this attempt; each of two that run at once has its own."""
+    """Return what the caller would hold of this attempt; each of two parallel attempts has its own."""
     assert execution.delivery is not None
     execution.beside.pop(command.index, None)  # of an attempt before
     if command.alongside:
@@ -124,7 +124,7 @@ def _clocks_for(execution: Execution, command: Call, attempt: AttemptState) -> C
 
 
 def _provider_timeout(execution: Execution, command: Call, attempt: AttemptState) -> float:
-    """Return the seconds that a provider may take: for a whole answer, or between two signs of a stream."""
+    """Return the seconds that a provider may take: for a whole answer, or between two events of a stream."""
     if not attempt.streamed:
         return command.timeout
     times = attempt.times
@@ -149,7 +149,7 @@ def has_begun(execution: Execution, index: int) -> bool:
 
 
 def first_sign(execution: Execution, index: int) -> None:
-    """Record the first piece of a stream: in doubt it shows that the target is well."""
+    """Record the first piece of a stream: if there was doubt, it shows that the target is well."""
     clocks = clocks_of(execution, index)
     first = None if clocks.first_at is None else clocks.first_at - clocks.started
     if execution.leases.shows_life(index):
@@ -160,7 +160,7 @@ def first_sign(execution: Execution, index: int) -> None:
 
 
 def heard(execution: Execution, index: int, event: StreamEvent) -> bool:
-    """Record an event of a stream whose answer the caller is given whole.
+    """Record an event of a stream whose answer the caller gets in one piece.
 
     Returns:
         Whether it is the first piece.
@@ -176,7 +176,7 @@ def heard(execution: Execution, index: int, event: StreamEvent) -> bool:
 
 
 def _options(execution: Execution, index: int) -> Mapping[str, Mapping[str, Any]]:
-    """The caller's options, those for a name of `understudy.toml` under the name that its provider knows."""
+    """Return the caller's options; those for a name from `understudy.toml` under the name that its provider knows."""
     options, name, own = (
         execution.request.options,
         execution.targets[index].provider,
@@ -224,7 +224,7 @@ def failed(execution: Execution, command: Call, error: BaseException, delivery: 
     if delivery is not None and delivered:
         failure = interrupted(failure, "".join(delivery.pieces or ()))
         delivery.broke_off(failure)
-        execution.delivery, execution.beside = delivery, {}  # the target that takes it up must know what was given
+        execution.delivery, execution.beside = delivery, {}  # the target that continues it must know what was given
     failure.provider = target.provider
     failure.model = failure.model or target.model
     return Outcome(
@@ -285,7 +285,7 @@ def record(
 def _judge_lateness(
     execution: Execution, index: int, report: Report, failure: Failure | None, seconds: float, command: Call
 ) -> None:
-    """Say that an attempt was late; its caller's own hurry is not held against the target, nor what was working."""
+    """Report that an attempt was late; a short timeout of the caller's does not count against the target."""
     cause = _cause(failure)
     if cause is not None and cause.status is not None:
         return  # the vendor itself says so
@@ -299,7 +299,7 @@ def _judge_lateness(
 
 
 def _is_hurry(execution: Execution, attempt: AttemptState | None, seconds: float, allowed: float) -> bool:
-    """Return whether the caller allowed less time than ordinary answers take: that says nothing of the target."""
+    """Return whether the caller allowed less time than ordinary answers take: that says nothing about the target."""
     usual = None if attempt is None else attempt.times.usual
     hurried = (
         _times_of(execution.policy) != _times_of(execution.admission.policy) and usual is not None and allowed < usual
@@ -329,10 +329,10 @@ def _waste_of(execution: Execution, index: int, attempt: AttemptState, seconds: 
 
 
 def give_up(execution: Execution, command: Cancel) -> Callable[[], None]:
-    """Take back what a cancelled attempt holds; one that was late counts against its target.
+    """Release what a cancelled attempt holds; a late one counts against its target.
 
     Returns:
-        What tells the store, which may take a while: the target may be asked again before that.
+        A function that reports to the store, which may take a while: the target may be asked again before that.
     """
     index, attempt, now = command.index, execution.attempts.get(command.index), execution.runtime.clock()
     began = None if attempt is None else attempt.began
@@ -350,7 +350,7 @@ def give_up(execution: Execution, command: Cancel) -> Callable[[], None]:
     def tell() -> None:
         after = execution.leases.give_detached(index, detached, report)
         if report is not None and after is not None and not after.alive and report.late is not None:
-            execution.give_back_hedge()  # it seems to answer nobody: the attempt beside it was no extra one
+            execution.give_back_hedge()  # it seems to answer nobody: the attempt beside it was not an extra one
 
     return tell
 
@@ -364,13 +364,13 @@ def wasted_so_far(execution: Execution, index: int) -> int:
 
 
 def leave_to_end(execution: Execution, index: int) -> Outcome:
-    """Let an attempt go on by itself."""
+    """Let an attempt continue on its own."""
     execution.leases.leave_to_end(index)
     return Outcome(execution.runtime.clock(), index=index)
 
 
 def _cause(failure: Failure | None) -> Failure | None:
-    """Return why a stream broke off, where a failure says that one did; else the failure."""
+    """Return why a stream broke off, if a failure says that one did; else the failure."""
     if isinstance(failure, StreamInterrupted) and isinstance(failure.__cause__, Failure):
         return failure.__cause__
     return failure

@@ -47,10 +47,10 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True)
 class Aside:
-    """What of a call runs in a thread, because it would hold up an event loop.
+    """Which parts of a call run in a thread, because they would block an event loop.
 
     Args:
-        store: questions and reports to the health store.
+        store: queries and reports to the health store.
         checks: the caller's code that prepares requests and checks answers.
         listeners: the caller's code that listens to events.
         routing: a strategy that the caller wrote.
@@ -66,18 +66,18 @@ NOTHING_ASIDE = Aside()
 STORE_ASIDE = Aside(store=True)
 
 
-@dataclass(slots=True)  # not frozen, because each attempt makes one
+@dataclass(slots=True)  # not frozen: each attempt makes one
 class AttemptState:
     """How one target is asked.
 
     Args:
         times: how long it is waited for.
-        streamed: whether the answer comes as a stream, also where the caller is given it whole.
+        streamed: whether the answer comes as a stream, also if the caller gets it in one piece.
         pace: what its provider knows beforehand.
         began: when the attempt began; None before that.
         clocks: of its stream.
         number: the attempt on this target, from 1.
-        told: whether listeners heard how it ended.
+        told: whether the listeners were told how it ended.
     """
 
     times: Times
@@ -90,13 +90,13 @@ class AttemptState:
 
 
 class Execution:
-    """One call: its request, its cast, and the answers to the engine's commands that need no waiting.
+    """One call: its request, its route, and the answers to the engine's commands that need no waiting.
 
     Args:
         request: what the caller asks.
-        route: who may be asked, in its own order.
+        route: the targets that may be asked, in their own order.
         policy: the numbers of this call.
-        runtime: clock, sleep and chance.
+        runtime: clock, sleep and randomness.
         extensions: the caller's own checks and listeners, or None.
         admission: the factory's health, budgets and limits.
         ordering: puts the targets in another order, where the policy says so.
@@ -158,22 +158,22 @@ class Execution:
 
     @property
     def orders_aside(self) -> bool:
-        """Whether the order of the targets is found by questions that wait for input or output."""
+        """Whether ordering the targets may wait for I/O."""
         routing = self.policy.routing
         return routing != "ordered" and (self.aside.store or (self.aside.routing and callable(routing)))
 
     def admits_aside(self, index: int) -> bool:
-        """Whether asking for a target waits for input or output: a class of three methods may ask its server."""
+        """Whether checking a target may wait for I/O: a class of three methods may ask its server."""
         return self.aside.store or isinstance(self.providers[index], PlainProvider)
 
     # ---- the beginning and the end ----
 
     def visit(self) -> None:
-        """Note that the call runs on an event loop that it shares with others: code of its caller's runs elsewhere."""
+        """Note that the call runs on an event loop that it shares with others: its caller's code runs elsewhere."""
         extensions = self.extensions
         listeners = extensions is not None and extensions.listens
         self.aside = Aside(
-            store=self.aside.store or listeners,  # a change of a breaker is told from there
+            store=self.aside.store or listeners,  # a breaker's change of state is reported from there
             checks=self.validator is not None or (extensions is not None and extensions.acts),
             listeners=listeners,
             routing=True,
@@ -211,16 +211,16 @@ class Execution:
 
     @property
     def call_id(self) -> str:
-        """What events name the call by; made only where somebody may ask for it."""
+        """The id by which events name the call; made only if somebody may need it."""
         return "" if self.extensions is None and self.validator is None else f"{self._call:016x}"
 
     def leave(self) -> None:
-        """Give back what the call still holds, and tell the listeners where its caller gave up."""
+        """Release what the call still holds, and tell the listeners if its caller gave up."""
         self.leases.leave()
         self.tell_left()
 
     def tell_left(self) -> None:
-        """Tell the listeners what was still under way when the caller gave up, where the call did not end otherwise."""
+        """Tell the listeners what was still under way when the caller gave up, if the call did not end otherwise."""
         if self.reporter.listens:
             for index in list(self.attempts):
                 self.tell_end(index, "cancelled")
@@ -239,7 +239,7 @@ class Execution:
         if attempt is None or attempt.told:
             return
         attempt.told = True
-        if attempt.began is None:  # nor is its beginning told
+        if attempt.began is None:  # its beginning was not reported either
             return
         took = self.runtime.clock() - attempt.began if seconds is None else seconds
         self.reporter.attempt_finished(index, attempt.number, outcome, took, response, failure)
@@ -346,7 +346,7 @@ class Execution:
             return PLAIN_PACE
 
     def _say_what_is_too_short(self, index: int, most: float, usual: float) -> None:
-        """Warn once of a time that the caller named and that ordinary answers do not keep."""
+        """Warn once about a time limit that the caller set and that ordinary answers exceed."""
         policy, named = self.policy, None
         if policy.attempt_timeout is not None or (self.delivery is not None and policy.first_token_timeout is not None):
             named = ("timeout", most)
@@ -362,7 +362,7 @@ class Execution:
         return copy_with(self.request, model=None)
 
     def _longest_attempt(self) -> float:
-        """Return the most seconds that an attempt may hold what it takes."""
+        """Return the most seconds that an attempt may hold its lease."""
         named = None if self.delivery is not None else self.policy.attempt_timeout
         most = LONGEST if named is None else named
         if self.deadline is None:
@@ -378,7 +378,7 @@ class Execution:
         return outcome
 
     def unable(self) -> Collection[int]:
-        """Return who cannot take over from the first target: no time is kept for them."""
+        """Return the targets that cannot take over from the first one: no time is reserved for them."""
         return [index for index in range(1, len(self.targets)) if self._lacks_for_sure(index)]
 
     def _lacks_for_sure(self, index: int) -> bool:
@@ -390,7 +390,7 @@ class Execution:
         return lack_of(self.targets[index], self.providers[index], self.request, self.delivery)
 
     def _reason_not_beside(self, command: Admit) -> Failure | None:
-        """Return why a target is not to be asked beside another."""
+        """Return why a target is not to be asked in parallel with another."""
         target, limit = self.targets[command.index], self.policy.hedge_cost
         if command.beside == "probe":
             return None  # it is asked instead of the probe's target, not in addition
@@ -434,7 +434,7 @@ class Execution:
         return self.admission.is_ready(self.targets[index].position)
 
     def make_ready(self, index: int) -> None:
-        """Have a provider import what its first call needs: that is not the vendor's silence."""
+        """Let a provider import what its first call needs: this time does not count as the vendor's silence."""
         self.admission.make_ready(self.targets[index].position)
 
 
@@ -442,7 +442,7 @@ def finish(execution: Execution, verdict: Verdict, answer: LLMResponse | None) -
     """Return the last event of a stream.
 
     Raises:
-        StreamInterrupted: the caller holds a part of an answer that no target took up.
+        StreamInterrupted: the caller holds a part of an answer that no target continued.
     """
     final = execution.conclude(verdict, answer)
     if verdict.end == "interrupted":

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Waiting:
-    """Whether waits take their time, and which were skipped while they did not."""
+    """Whether waits really wait, and which ones were skipped while they did not."""
 
     enabled: bool = True
     skipped: list[float] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The caller's own checks and listeners, run in the order they were named."""
+"""The caller's own checks and listeners, run in the order in which they were named."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Extensions:
         plugins = [plugin for _, plugin in manager.list_name_plugin() if plugin is not None]
 
         def in_order(hook: str) -> list[pluggy.HookCaller]:
-            """One caller per plugin: pluggy alone would call all of them with the first one's request."""
+            """One hook caller per plugin: pluggy alone would pass the first one's request to all of them."""
             caller = getattr(manager.hook, hook)
             having = [impl.plugin for impl in caller.get_hookimpls()]
             return [
@@ -77,10 +77,10 @@ class Extensions:
             caller(request=request, response=response)
 
     def health_store(self, settings: Settings) -> HealthStore | None:
-        """Return the store that the first extension with one brings; None where none does.
+        """Return the store that the first extension with one provides; None if none does.
 
         Raises:
-            BrokenPlugin: what it brings is not a HealthStore.
+            BrokenPlugin: what it provides is not a HealthStore.
         """
         from understudy.health.store import HealthStore
 
@@ -94,7 +94,7 @@ class Extensions:
         return None
 
     def tell(self, event: Event) -> None:
-        """Notify every listener; one that fails is logged, since a metric must not break a call."""
+        """Notify every listener; a failing one is logged, since a metric must not break a call."""
         for caller in self._event:
             try:
                 caller(event=event)

@@ -1,4 +1,4 @@
-"""Two attempts at once: what a hedged call needs from the event loop. The engine decides who is asked, and when."""
+"""Two attempts in parallel: what a hedged call needs from the event loop. The engine decides whom to ask, and when."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from understudy.execution import attempt
 from understudy.execution.call import Execution
 from understudy.response import StreamEvent
 
-_left: set[asyncio.Future[None]] = set()  # what goes on by itself: the loop holds only a weak reference
+_left: set[asyncio.Future[None]] = set()  # attempts that continue on their own: the loop holds only a weak reference
 GRACE = 0.05  # seconds that a cancelled attempt gets to close its connection before the call goes on
 
 
@@ -34,12 +34,12 @@ class Runner(Protocol):
 
 
 class StreamRunner:
-    """An attempt that is a stream, and may be started in one task and gone on with in another.
+    """An attempt that is a stream, and may be started in one task and continued in another.
 
     Args:
         execution: the call.
         index: the target.
-        pieces: the attempt's pieces; the last of all is its outcome.
+        pieces: the attempt's pieces; the last item is its outcome.
     """
 
     __slots__ = ("_execution", "_first", "_index", "_pieces")
@@ -51,7 +51,7 @@ class StreamRunner:
         self._first: StreamEvent | None = None
 
     async def start(self) -> Outcome:
-        """Run it until its first piece is there, or to its end where none comes."""
+        """Run it until its first piece is there, or to its end if none comes."""
         first = await anext(self._pieces)
         if isinstance(first, Outcome):
             return first
@@ -59,7 +59,7 @@ class StreamRunner:
         return Outcome(self._execution.runtime.clock(), began=True, index=self._index)
 
     async def rest(self) -> AsyncIterator[StreamEvent | Outcome]:
-        """Go on with it, beginning with the first piece."""
+        """Continue it, beginning with the first piece."""
         if self._first is not None:
             yield self._first
         async for piece in self._pieces:
@@ -109,7 +109,7 @@ class Race:
         return self._runners[index]
 
     async def cancel(self, command: Cancel) -> Outcome:
-        """Give up an attempt; the call goes on when its connection is closed, or after a moment.
+        """Abandon an attempt; the call continues when its connection is closed, or after a moment.
 
         Returns:
             An outcome with the answer of an attempt that had ended in the meantime, since it has cost something.
@@ -128,7 +128,7 @@ class Race:
         return outcome
 
     def leave(self, index: int) -> Outcome:
-        """Let an attempt go on by itself, to its outcome or the first piece of its stream, also after the call."""
+        """Let an attempt continue on its own, to its outcome or the first piece of its stream, even after the call."""
         task, runner, execution = self._tasks.pop(index), self._runners.pop(index), self._execution
         outcome = attempt.leave_to_end(execution, index)
 
@@ -144,7 +144,7 @@ class Race:
         return outcome
 
     async def close(self) -> None:
-        """Give up whatever is under way."""
+        """Abandon whatever is under way."""
         for task in self._tasks.values():
             task.cancel()
         for index in list(self._tasks):

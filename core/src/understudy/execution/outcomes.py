@@ -1,4 +1,4 @@
-"""What comes of attempts and of the whole call: failures for the record, and the caller's response."""
+"""The outcomes of attempts and of the whole call: failures for the record, and the caller's response."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ logger = logging.getLogger("understudy")
 
 
 def lack_of(target: Target, provider: ChatProvider, request: Request, delivery: Delivery | None) -> Failure | None:
-    """Return why a target cannot answer a request at all, whatever its health; None where it can.
+    """Return why a target cannot answer a request at all, whatever its health; None if it can.
 
     Args:
         target: the target.
@@ -50,13 +50,13 @@ def lack_of(target: Target, provider: ChatProvider, request: Request, delivery: 
             lack = delivery.lack(request, provider.takes_prefill(target.model or provider.default_model or ""))
         return None if lack is None else UnsupportedRequest(lack, provider=name)
     except Exception as error:  # a mistake in one plugin must not end a call that another can answer
-        failure = ProviderUnavailable(f"asked whether it can be used, it raised {error!r}", provider=name)
+        failure = ProviderUnavailable(f"it raised {error!r} when asked whether it can be used", provider=name)
         failure.__cause__ = error
         return failure
 
 
 def own_failure(error: BaseException) -> Failure:
-    """Return what an attempt raised as a failure that is its alone: one and the same object may be raised again."""
+    """Return what an attempt raised as a failure of its own: the same object may be raised again."""
     failure = classify_exception(error)
     if type(failure) is InvalidRequest and failure.status is not None:
         failure = _refusal(failure)
@@ -70,7 +70,7 @@ def own_failure(error: BaseException) -> Failure:
 
 
 def _refusal(invalid: InvalidRequest) -> RequestRefused:
-    """Return what a plugin calls an invalid request although a vendor said so: it concerns that vendor."""
+    """Return a plugin's InvalidRequest as a RequestRefused if a vendor said so: it concerns only that vendor."""
     refused = RequestRefused(invalid.message)
     refused.__dict__.update(invalid.__dict__)
     refused.__cause__ = invalid
@@ -78,7 +78,7 @@ def _refusal(invalid: InvalidRequest) -> RequestRefused:
 
 
 def interrupted(failure: Failure, partial: str) -> StreamInterrupted:
-    """Return the failure of a stream that broke off, after its caller was given a part.
+    """Return the failure of a stream that broke off after its caller got a part of it.
 
     Args:
         failure: how it broke off.
@@ -121,9 +121,9 @@ def conclude(verdict: Verdict, response: LLMResponse | None, targets: Sequence[T
 
 
 def _refusals(verdict: Verdict) -> list[ResponseWarning]:
-    """Return a warning for each target that said the request is wrong, though another answered it."""
+    """Return a warning for each target that called the request wrong although another one answered it."""
     return [
-        ResponseWarning("request", f"{attempt.target} refused the request, and another was asked: {_words(failure)}")
+        ResponseWarning("request", f"{attempt.target} refused the request, so another was asked: {_words(failure)}")
         for attempt in verdict.attempts
         if isinstance(failure := attempt.failure, RequestRefused) and failure.adaptation is None
     ]
@@ -141,7 +141,7 @@ def _ended_by(failure: Failure, verdict: Verdict, targets: Sequence[Target]) -> 
     label = next((a.target for a in reversed(verdict.attempts) if a.failure is failure), label)
     words = f"{failure.summary}: {failure.message}" if failure.message else failure.summary
     error = f"{label}: {words}" if label else words
-    logger.error("%s; nobody else is asked", error)
+    logger.error("%s; no other provider is asked", error)
     return LLMResponse(False, "", failure.provider, error, attempts=verdict.attempts, failure=failure)
 
 

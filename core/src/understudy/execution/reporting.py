@@ -1,4 +1,4 @@
-"""What one call logs, and tells its listeners."""
+"""What one call logs and reports to its listeners."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Reporter:
     Args:
         targets: the call's targets, in the order in which they are asked.
         extensions: the listeners, or None.
-        passed_over: counts the calls that pass a target over.
+        passed_over: counts the calls that skip a target.
         call: the call's id.
     """
 
@@ -45,7 +45,7 @@ class Reporter:
         self._told = False  # how the call ended
 
     def attempt_started(self, command: Call, state: BreakerState, *, told: bool = False) -> None:
-        """Report an attempt that is about to begin; `told` where it was given up before a thread came to it."""
+        """Report an attempt that is about to begin; `told` if it was abandoned before a thread started it."""
         label = self._latest = self._targets[command.index].label
         if command.number == 1:
             logger.info("Using %s for content generation", label)
@@ -89,7 +89,7 @@ class Reporter:
         self._tell("AttemptFailed", self._targets[command.index].label, command.number, failure, seconds, wasted)
 
     def skipped(self, index: int, failure: Failure, state: BreakerState) -> None:
-        """Report a target that is passed over."""
+        """Report a target that is skipped."""
         if isinstance(failure, TargetResting):
             told = not isinstance(failure, LimitReached)
             self._passed_over.add(self._targets[index].label, failure.summary, told=told)
@@ -107,7 +107,7 @@ class Reporter:
         label, following = self._targets[command.index].label, self._targets[command.next_index].label
         level = logging.WARNING
         if isinstance(command.failure, TargetResting):
-            level = logging.DEBUG  # another line has said it, for all calls
+            level = logging.DEBUG  # another line has reported it, for all calls
         elif command.failure.needs_attention:
             level = logging.ERROR
         logger.log(level, "%s %s, switching to %s", label, command.failure.brief, following)
@@ -119,7 +119,7 @@ class Reporter:
         if state is BreakerState.CLOSED:
             self._passed_over.forget(label)
         if lease.refused:
-            words = "%s %s: it is left alone for %.3g s, and longer each time, until its key, model or URL is another"
+            words = "%s %s: it is skipped for %.3g s, and longer each time, until its key, model or URL changes"
             logger.error(words, label, lease.refused, seconds)
         else:
             resting = state in (BreakerState.OPEN, BreakerState.COOLING)
@@ -129,7 +129,7 @@ class Reporter:
             self._pass_on("BreakerChanged", label, state, seconds)
 
     def unclosed(self, index: int) -> None:
-        """Report a stream that raised when it was closed: what it had given counts all the same."""
+        """Report a stream that raised when it was closed: its answer counts nevertheless."""
         logger.warning("%s failed when its stream was closed", self._targets[index].label, exc_info=True)
 
     def finished(self, response: LLMResponse) -> None:
@@ -143,7 +143,7 @@ class Reporter:
         self._told = True
 
     def _tell(self, kind: str, *fields: Any, **named: Any) -> None:
-        """Build an event of this kind, and pass it on: only where somebody listens, before the call has ended."""
+        """Build an event of this kind and pass it on, if somebody listens and the call has not ended."""
         if self._extensions is not None and not self._told:
             self._pass_on(kind, *fields, **named)
 

@@ -114,7 +114,7 @@ class Delivery:
 
         Raises:
             Timeout: it came too late, or the deadline of the whole call has passed.
-            MalformedResponse: it is no event.
+            MalformedResponse: it is not an event.
         """
         assert self.clocks is not None
         _check(event)
@@ -233,7 +233,7 @@ class Delivery:
 def _check(event: object) -> None:
     if type(event) is TextDelta or type(event) is ThinkingDelta:
         if type(event.text) is not str:
-            raise MalformedResponse(f"expected a text in a {type(event).__name__}, found {event.text!r:.80}")
+            raise MalformedResponse(f"expected a string in a {type(event).__name__}, found {event.text!r:.80}")
     elif not isinstance(event, TextDelta | ThinkingDelta | ToolCallDelta | Heartbeat):
         raise MalformedResponse(f"expected an event of a stream, found {event!r:.80}")
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def run(execution: Execution) -> LLMResponse:
     """Run a call to its end."""
     if _needs_loop(execution, streaming=False):
-        from understudy.concurrency import portal  # imports asyncio, which other sync calls do without
+        from understudy.concurrency import portal  # imports asyncio, which other sync calls do not need
         from understudy.execution import async_driver
 
         execution.visit()
@@ -92,7 +92,7 @@ def stream(execution: Execution) -> Iterator[StreamEvent]:
     """Run a call as a stream that ends in Finish.
 
     Raises:
-        StreamInterrupted: the stream broke off after its first token, and no target took it up.
+        StreamInterrupted: the stream broke off after its first token, and no target continued it.
     """
     if _needs_loop(execution, streaming=True):
         from understudy.concurrency import portal
@@ -185,7 +185,7 @@ def _close(execution: Execution, command: Call, source: Any) -> None:
 
 
 def _make_ready(execution: Execution, command: Call) -> Outcome | None:
-    """Have a provider import what its first call needs; return the outcome where that took the call's time."""
+    """Let a provider import what its first call needs; return an outcome if that used up the call's time."""
     if execution.is_ready(command.index):
         return None
     started = execution.runtime.clock()

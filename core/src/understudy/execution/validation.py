@@ -31,7 +31,7 @@ UNCHECKED = ResponseWarning(
 UNWRAPPED = ResponseWarning("output_schema", "the answer is JSON with other text around it: `structured` is that JSON")
 
 _FIELDS: tuple[tuple[str, Any, str, Callable[[], Any]], ...] = (  # name, kinds, in words, what stands for None
-    ("content", str, "a text", str),
+    ("content", str, "a string", str),
     ("parts", (tuple, list), "a tuple", tuple),
     ("warnings", (tuple, list), "a tuple", tuple),
 )
@@ -44,7 +44,7 @@ def check_validator(validator: Any) -> None:
     """Check that a validator is usable, before anything is sent.
 
     Raises:
-        TypeError: it cannot be called, or what it returns when it is called is no verdict: a coroutine, a generator.
+        TypeError: it cannot be called, or what it returns when it is called is not a verdict: a coroutine, a generator.
     """
     if validator is None:
         return
@@ -78,8 +78,8 @@ def check_answer(
 
     Raises:
         Failure: the response says that it is one.
-        MalformedResponse: it is no LLMResponse, its content is no text, it does not follow the request's schema, or
-            something about it kept it from being checked.
+        MalformedResponse: it is not an LLMResponse, its content is not a string, it does not follow the request's
+            schema, or something about it kept it from being checked.
         EmptyResponse: it holds neither text nor tool calls.
         ResponseRejected: the policy, the caller's validator or an extension refused it.
     """

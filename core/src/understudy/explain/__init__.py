@@ -1,4 +1,4 @@
-"""What would happen, found by dry runs of the engine and put into words: plans and the text of a policy.
+"""What would happen, found by dry runs of the engine and described in words: plans and the text of a policy.
 
 Enter by `plan.make_plan` and `policy_text.explain`. Only the factory and `Policy.explain` import it, when they are
 asked to. May import every room but the factory.

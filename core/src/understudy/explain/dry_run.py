@@ -1,7 +1,7 @@
 """Dry runs of the decision procedure, in which no provider is asked: the basis for explaining and planning.
 
-A rehearsal runs the engine itself, with failures that are made up, a health store of its own and a clock that moves by
-the waits alone. So what is said of a policy is what the engine does: no second description could differ.
+A dry run executes the engine itself, with simulated failures, a health store of its own and a clock that only the waits
+advance. So what is said about a policy is what the engine does: there is no second description that could differ.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Rehearsal:
 
     Args:
         commands: what the engine asked for, in order.
-        verdict: how the call ended; None where it was left before its end.
+        verdict: how the call ended; None if it was left before its end.
     """
 
     commands: tuple[Command, ...]
@@ -127,7 +127,7 @@ def rehearse_failures(policy: Policy, *parts: Failure | None, draw: float = 1.0,
 
 
 class _Clock:
-    """Time that stands still until it is set."""
+    """A clock that stands still until it is set."""
 
     __slots__ = ("now",)
 

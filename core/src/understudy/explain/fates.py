@@ -43,7 +43,7 @@ class Fate:
         waits: seconds, at most, before each further retry of the target that failed.
         insists: whether these further retries come before the next target is asked.
         goes_on: whether the next target is asked at all.
-        effect: what the target's health takes note of.
+        effect: what is recorded in the target's health.
         attention: whether the switch is logged as an error, because somebody must act.
         cut_short: whether the deadline can leave room for fewer retries.
     """
@@ -58,7 +58,7 @@ class Fate:
 
 
 def failure_kinds() -> list[type[Failure]]:
-    """Return the kinds of failure that a target's part in a call can end in, in the order of the tree."""
+    """Return the kinds of failure that an attempt can end in, in the order of the tree."""
     kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, Failure)]
     inner = {base for kind in kinds for base in kind.__bases__}
     return [kind for kind in kinds if kind not in inner and kind is not AllProvidersFailed]
@@ -97,7 +97,7 @@ def _slow(played: Rehearsal) -> tuple[float, ...]:
 
 
 def failures(policy: Policy) -> Iterator[Row]:
-    """Say what follows each kind of failure; kinds of which the same is true stand together."""
+    """Say what follows each kind of failure; kinds with the same consequences are grouped."""
     groups: dict[tuple[Scope, str], list[type[Failure]]] = {}
     for kind in failure_kinds():
         resting = issubclass(kind, TargetResting)
@@ -109,7 +109,7 @@ def failures(policy: Policy) -> Iterator[Row]:
     yield (
         ["nobody answers"],
         "The response has success False and names every target's failure; nothing is raised. Before that, each target "
-        "that was passed over for its health alone is asked once anyway.",
+        "that was skipped only for its health is asked once anyway.",
     )
 
 
@@ -218,9 +218,9 @@ def _effect_words(effect: Effect, policy: Policy) -> str:
     grown = f", longer each time, up to {seconds[-1]:g} s" if seconds[-1] > seconds[0] else ""
     hinted = cooldowns(effect, policy, hint=policy.longest_hint * 2 + 1)[0]
     if hinted == seconds[0]:
-        return f"{when}: later calls pass it over for {seconds[0]:g} s{grown}."
+        return f"{when}: later calls skip it for {seconds[0]:g} s{grown}."
     return (
-        f"{when}: later calls pass it over for as long as the vendor says, {hinted:g} s at most; where the vendor says "
+        f"{when}: later calls skip it for as long as the vendor says, {hinted:g} s at most; where the vendor says "
         f"nothing, for {seconds[0]:g} s{grown}."
     )
 
@@ -230,7 +230,7 @@ def _refusal_words(policy: Policy) -> str:
     if not seconds:
         return "The next call asks it again."
     grown = f", longer each time, up to {seconds[-1]:g} s" if seconds[-1] > seconds[0] else ""
-    return f"It rests: later calls pass it over for {seconds[0]:g} s{grown}, or until its key, model or URL is another."
+    return f"It rests: later calls skip it for {seconds[0]:g} s{grown}, or until its key, model or URL changes."
 
 
 def cooldowns(effect: Effect, policy: Policy, hint: float | None = None) -> list[float]:
@@ -258,7 +258,7 @@ def cooldowns(effect: Effect, policy: Policy, hint: float | None = None) -> list
     return seconds
 
 
-# ---- who is passed over ----
+# ---- who is skipped ----
 
 
 def _resting_words(kind: type[Failure], policy: Policy) -> str:
@@ -266,7 +266,7 @@ def _resting_words(kind: type[Failure], policy: Policy) -> str:
     played = _playable(policy)
     near, far = (rehearse_failures(played, kind("", retry_after=seconds), other) for seconds in (soon, LONG))
     alone = rehearse_failures(played, kind("", retry_after=soon))
-    words = "Passed over without a request: the next target."
+    words = "Skipped without a request: the next target."
     if near.waits(0):
         words += f" Before the call would fail it is waited for, if it is free again within {policy.max_delay:g} s"
         words += ", and else asked once anyway" if 0 in far.asked else ""
@@ -293,7 +293,7 @@ def _recovery_words(policy: Policy) -> str:
         return "StreamInterrupted is raised, with the text so far."
     if policy.stream_recovery == "restart":
         return (
-            "a Restart event tells that what came is void, and which tool calls are, and the next target answers from "
+            "a Restart event says that what came is void, and which tool calls are, and the next target answers from "
             "the beginning."
         )
     return (

@@ -1,6 +1,6 @@
-"""What a call would do now: who would be asked, in which order, and why. Nothing is sent, and nothing is taken.
+"""What a call would do now: who would be asked, in which order, and why. Nothing is sent, and nothing is reserved.
 
-The engine itself is played with the targets' health as it is, so the plan is what the record of a call would show.
+The engine itself runs on the targets' health as it is, so the plan is what the record of a call would show.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ from understudy.policy import Policy
 from understudy.target import BreakerState
 
 WIDTH = 80  # columns of a plan as text
-LONGEST_MINUTE = MINUTE + SLICE  # seconds after which a limit in a minute has room again, at the latest
+LONGEST_MINUTE = MINUTE + SLICE  # seconds after which a limit per minute has room again, at the latest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedTarget:
-    """One target's part in a call that has not been made.
+    """One target's part in a call that has not been made yet.
 
     Args:
         label: the route as it was named, for example "gemini" or "claude:claude-haiku-4-5".
         provider: the provider's name.
-        model: the model that would be asked, where it is known.
-        part: "asked" is who the call begins with, and where that is a probe, who is asked beside it at once; "only if"
-            those before it fail; "skipped" is not asked at all.
+        model: the model that would be asked, if it is known.
+        part: "asked": the call begins with it, or it is asked at once in parallel with a probe; "only if": it is asked
+            if those before it fail; "skipped": it is not asked at all.
         why: the reason for that: "primary", "gemini fails", "circuit open, back in 12 s".
         breaker: the state of its circuit breaker.
         free_in: seconds until a breaker or a cooldown releases it; 0.0 for now.
-        timeout: most seconds for its first attempt, where those before it were asked once and took all their time;
-            None where it is not asked.
-        price: US dollars for one attempt at most, by estimate; None where it is not known.
+        timeout: most seconds for its first attempt, if those before it were asked once and took all their time; None if
+            it is not asked.
+        price: at most how many US dollars an attempt costs, by estimate; None if that is not known.
         left: what is left of each of the caller's own limits.
         on_failure: what follows a failure that may pass; empty where it is not asked.
-        warning: that ordinary answers do not keep the time which the caller named; empty where they do.
+        warning: that ordinary answers exceed the time limit which the caller set; empty if they do not.
     """
 
     label: str
@@ -73,13 +73,13 @@ class PlannedTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a call would do now; as a text, `str(plan)`, it is for people.
+    """What a call would do now; as a string, `str(plan)`, it is for people.
 
     Args:
         targets: every target, in the order in which they would be tried.
         policy: the numbers of the call.
-        input_tokens: of the request, by estimate.
-        output_tokens: of the answer, at most.
+        input_tokens: an estimate of the request's tokens.
+        output_tokens: the most tokens of the answer.
     """
 
     targets: tuple[PlannedTarget, ...]
@@ -109,7 +109,7 @@ def make_plan(execution: Execution) -> Plan:
 
 
 class _TargetState:
-    """What is known of one target without asking it."""
+    """What is known about one target without asking it."""
 
     def __init__(self, execution: Execution, index: int) -> None:
         target, provider, admission = execution.targets[index], execution.providers[index], execution.admission
@@ -124,7 +124,8 @@ class _TargetState:
         claim = admission.claim(target.position, request, 0, 0.0, False)
         self.most = {} if claim.limits is None else Allowance(claim.limits).left(0.0)
         self.left = {unit: self.health.left.get(unit, most) for unit, most in self.most.items()}
-        # A rate limit's first cooldown leaves nothing behind; after anything else one request finds out how it is.
+        # After a rate limit's first cooldown everybody may ask; after anything else one request probes the target
+        # first.
         self.tested = self.health.state in (BreakerState.OPEN, BreakerState.HALF_OPEN) or bool(self.health.refused)
         self.probed = self.health.state is BreakerState.HALF_OPEN
         self.learned = self.health.learned[self.pace.thinks]
@@ -139,7 +140,7 @@ class _TargetState:
         self.skip = self.lack or self.resting or self.limited
 
     def _resting(self) -> Failure | None:
-        """Return why a breaker or a cooldown passes the target over."""
+        """Return why a breaker or a cooldown skips the target."""
         if self.health.free_in <= 0:
             return None
         reason = "cooldown" if self.health.state is BreakerState.COOLING else "breaker"
@@ -149,7 +150,7 @@ class _TargetState:
         return refusal(lease, self.target.provider)
 
     def _limited(self, claim: Claim) -> Failure | None:
-        """Return which limit of the caller's passes the target over, and note when it has room at the latest."""
+        """Return which of the caller's limits skips the target, and note when it has room at the latest."""
         for unit, amount in zip(UNITS, (1.0, claim.tokens, claim.cost), strict=True):
             left = self.left.get(unit, amount)
             if amount > left:
@@ -180,7 +181,7 @@ class _TargetState:
 
 
 class _Stage:
-    """The targets as they are, and the engine that is played on them."""
+    """The targets as they are, and the engine that runs on them."""
 
     def __init__(self, execution: Execution) -> None:
         self.policy = execution.policy
@@ -193,7 +194,7 @@ class _Stage:
         self.unable = execution.unable()
 
     def play(self, failure_of: Callable[[int], Failure | None], *, hanging: bool) -> Rehearsal:
-        """Play the call.
+        """Simulate the call.
 
         Args:
             failure_of: how a target's attempts fail; None where it answers.
@@ -255,7 +256,7 @@ class _Stage:
         seat = self.seats[index]
         if seat.skip is not None:
             then = "is free soonest" if forced else f"is waited for, {sum(played.waits(index)):.3g} s"
-            return f"every target is passed over, and this one {then} ({seat.skip.brief})"
+            return f"every target is skipped, and this one {then} ({seat.skip.brief})"
         if before:
             words = f"{self._names(before)} {'fails' if len(before) == 1 else 'fail'}"
             after = self._hedge_after(before[0], index, played) if len(before) == 1 else None
@@ -263,7 +264,7 @@ class _Stage:
         passed_over = [c.index for c in played.commands if isinstance(c, Admit)]
         passed_over = passed_over[: passed_over.index(index)]
         if passed_over:
-            words = f"{self._names(passed_over)} {'is' if len(passed_over) == 1 else 'are'} passed over"
+            words = f"{self._names(passed_over)} {'is' if len(passed_over) == 1 else 'are'} skipped"
         else:
             words = next(c.reason for c in played.commands if isinstance(c, Call) and c.index == index)
         return f"{words}; its circuit lets one request at a time through" if self._is_probe(index) else words
@@ -333,7 +334,7 @@ class _Stage:
         )
 
     def _warning(self, seat: _TargetState) -> str:
-        """Say where the caller's own time does not suffice for ordinary answers."""
+        """Say if the caller's own time limit is too short for ordinary answers."""
         named = [time for time in (self.policy.attempt_timeout, self.policy.deadline) if time is not None]
         if not named or seat.usual is None or min(named) >= seat.usual:
             return ""
@@ -343,7 +344,7 @@ class _Stage:
         return listed([self.targets[index].label for index in indices])
 
 
-# ---- as a text ----
+# ---- as a string ----
 
 
 def _lines(plan: Plan) -> Iterator[str]:

@@ -23,8 +23,8 @@ from understudy.routing.strategies import describe
 
 WIDTH = 80  # columns
 GAP = 2
-_SHORT = Request(messages=(Message.user("Hello"),), max_tokens=1024)  # as a call asks for that says nothing of it
-_TOOK = (1e-6, 5.0, 10.0, 20.0, 40.0, 80.0, 1e9)  # seconds that answers took, in worlds that are made up
+_SHORT = Request(messages=(Message.user("Hello"),), max_tokens=1024)  # what a call asks for if it says nothing about it
+_TOOK = (1e-6, 5.0, 10.0, 20.0, 40.0, 80.0, 1e9)  # seconds that answers took, in simulated worlds
 
 
 def explain_policy(policy: Policy) -> str:
@@ -62,7 +62,7 @@ def _beside(names: Sequence[str], words: str, left: int) -> Iterator[str]:
 
 
 def title_of(policy: Policy) -> str:
-    """Name the preset that a policy is nearest to, and what is different in it."""
+    """Name the preset that a policy is closest to, and what differs from it."""
 
     changes = {
         name: [f.name for f in fields(policy) if getattr(policy, f.name) != getattr(preset, f.name)]
@@ -80,7 +80,8 @@ def _doctrine(policy: Policy) -> str:
         return what + "A failure that may pass is retried on the same target before the next one is asked."
     moment = ", but for a moment after a failure that came fast" if policy.quick_retries and policy.max_retries else ""
     return (
-        what + f"No call waits beside one that could be asked{moment}: it waits only when every target is in trouble."
+        what
+        + f"No call waits while another target could be asked{moment}: it waits only when every target is in trouble."
     )
 
 
@@ -108,10 +109,11 @@ def _time(policy: Policy) -> Iterator[Row]:
 
 def _attempt_words(policy: Policy) -> str:
     asked = {
-        "auto": f"One that may take long is asked for as a stream inside: more than {LONG_ANSWER} tokens, thinking, a "
+        "auto": f"One that may take long is requested as a stream internally: more than {LONG_ANSWER} tokens, "
+        "thinking, a "
         "model that is loaded first.",
-        "stream": "It is asked for as a stream inside.",
-        "plain": "It is never asked for as a stream inside.",
+        "stream": "It is requested as a stream internally.",
+        "plain": "It is never requested as a stream.",
     }[policy.whole_answers]
     if policy.attempt_timeout is not None:
         return f"{policy.attempt_timeout:g} s for a whole answer. {asked}"
@@ -157,7 +159,7 @@ def _played(policy: Policy, learned: Learned = NOTHING_LEARNT, *, streamed: bool
 
 
 def _found(seconds: Callable[[Learned], float], took: str = "what 95 of 100 took") -> str:
-    """Say how a time follows from what was learnt."""
+    """Say how a time follows from what was measured."""
     times = {p95: seconds(Learned(answer_p95=p95, first_p95=p95, gap_p95=p95)) for p95 in _TOOK}
     least, most = min(times.values()), max(times.values())
     factor = next(time / p95 for p95, time in times.items() if least < time < most)
@@ -234,7 +236,7 @@ def _order(policy: Policy) -> Iterator[Row]:
         size = "" if policy.buffer_tokens is None else f" ({policy.buffer_tokens * CHARACTERS} characters)"
         yield (
             ["a stream's beginning"],
-            f"Until {held} there{size}, nothing is given, so that another can take over unseen.",
+            f"Until {held} there{size}, nothing is handed out, so that another target can take over unnoticed.",
         )
     length = f"An answer like any other, with finish_reason {FinishReason.LENGTH.value!r}."
     yield ["cut at max_tokens"], "Refused, as ResponseRejected." if policy.switch_on_length else length
@@ -258,7 +260,7 @@ def _hedging_words(policy: Policy) -> str:
         )
         share = ", or where its share of the deadline is over" if policy.deadline is not None else ""
         return (
-            "A target that is late is not cut: the next one is asked, too, and whoever answers first is taken. Late "
+            "A late target is not cut off: the next one is asked, too, and whoever answers first is taken. Late "
             f"is, for a whole answer or a stream's first piece, at first {when}. {most}; more where the target answers "
             f"nobody{share}. Not from this machine to another."
         )

@@ -1,4 +1,4 @@
-"""What `LLMFactory.get_provider_status` tells."""
+"""What `LLMFactory.get_provider_status` returns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ logger = logging.getLogger("understudy")
 def status_of(
     labels: Sequence[str], providers: Sequence[ChatProvider], health: Sequence[TargetHealth], latest: str | None
 ) -> dict[str, Any]:
-    """Return who is on the route, who can be asked, and their health; see `LLMFactory.get_provider_status`.
+    """Return the providers on the route, whether each can be asked, and their health; see
+    `LLMFactory.get_provider_status`.
 
     Args:
         labels: the targets.

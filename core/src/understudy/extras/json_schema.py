@@ -1,7 +1,7 @@
-"""Reads the JSON of an answer; and says whether it follows its schema, by the package jsonschema: the extra "schema".
+"""Parses the JSON of an answer, and checks it against its schema with the package jsonschema: the extra "schema".
 
-Nothing is fetched: a schema has to hold all that it refers to. `format` is a remark, as the standard has it, and is not
-checked.
+Nothing is fetched: a schema has to contain all that it refers to. `format` is an annotation, as in the standard, and is
+not checked.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from typing import Any
 
-# What stands around JSON: "```json" above it; the thoughts of models whose server leaves them in the answer, often
+# What can surround JSON: "```json" above it; the thoughts of models whose server leaves them in the answer, often
 # without their beginning; prose.
 _END_OF_THOUGHTS = re.compile(r"</(?:\w+:)?think(?:ing)?>|\[/THINK\]|<\|channel\|>final<\|message\|>")
 _FENCE = re.compile(r"```\w*\s*\n(.*?)\n[ \t]*```", re.DOTALL)
@@ -30,13 +30,13 @@ _KINDS: Mapping[str, str] = {
     "null": "null",
     "number": "a number",
     "object": "an object",
-    "string": "a text",
+    "string": "a string",
 }
 # What is said of a keyword; {} stands for its value in the schema.
 _EXPECTED: Mapping[str, str] = {
     "const": "{}",
     "enum": "one of {}",
-    "format": "a text of the format {}",
+    "format": "a string of the format {}",
     "exclusiveMaximum": "less than {}",
     "exclusiveMinimum": "more than {}",
     "maxItems": "at most {} entries",
@@ -48,19 +48,20 @@ _EXPECTED: Mapping[str, str] = {
     "minProperties": "{} or more properties",
     "minimum": "at least {}",
     "multipleOf": "a multiple of {}",
-    "pattern": "a text that matches {}",
+    "pattern": "a string that matches {}",
     "uniqueItems": "entries that all differ",
 }
 _COUNTED = {f"{end}{what}" for end in ("min", "max") for what in ("Items", "Length", "Properties")}
 
 
 def read_answer(text: str) -> tuple[Any, bool]:
-    """Parse an answer's JSON, and say whether something stood around it: a fence, thoughts before it, prose.
+    """Parse an answer's JSON, and say whether something surrounded it: a fence, thoughts before it, prose.
 
-    What is between its outermost brackets has to be one value: of a cut answer, no inner piece is taken for the whole.
+    What is between its outermost brackets has to be one value: no inner piece of a cut answer is mistaken for the
+    whole.
 
     Raises:
-        ValueError: it is no JSON, or not just one value.
+        ValueError: it is not JSON, or not just one value.
     """
     try:
         return json.loads(text), False
@@ -76,7 +77,7 @@ def read_answer(text: str) -> tuple[Any, bool]:
 
 @cache
 def is_installed() -> bool:
-    """Return whether jsonschema is installed, one that can be kept from fetching, without importing it."""
+    """Return whether a jsonschema is installed that can be kept from fetching, without importing it."""
     return all(importlib.util.find_spec(name) is not None for name in ("jsonschema", "referencing"))
 
 
@@ -84,8 +85,8 @@ def check_schema(schema: Mapping[str, Any]) -> None:
     """Check that a schema is usable, before anything is sent; without jsonschema, only that it is JSON.
 
     Raises:
-        ValueError: it is no JSON, no valid JSON schema, refers to something that it does not hold, or to itself without
-            end.
+        ValueError: it is not JSON, is not a valid JSON schema, refers to something that it does not contain, or to
+            itself without end.
     """
     text = _write(schema)
     if is_installed():
@@ -97,10 +98,10 @@ def schema_fault(schema: Mapping[str, Any], value: Any) -> str | None:
 
     Args:
         schema: a schema that `check_schema` lets pass.
-        value: what `json.loads` made of the answer.
+        value: the answer as `json.loads` parsed it.
 
     Returns:
-        The place and what was expected there, for example "$.items[2].name: expected a text, found 3"; None where the
+        The place and what was expected there, for example "$.items[2].name: expected a string, found 3"; None where the
         value follows the schema, and where jsonschema is not installed.
 
     Raises:
@@ -110,17 +111,17 @@ def schema_fault(schema: Mapping[str, Any], value: Any) -> str | None:
 
 
 def _write(schema: Mapping[str, Any]) -> str:
-    """Write a schema as JSON: what is kept of it does not change when the caller's does."""
+    """Write a schema as JSON: the copy that is kept does not change when the caller's does."""
     try:
         return json.dumps(schema, default=_as_plain, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"output_schema: expected a JSON schema, found what is no JSON: {error}") from error
+        raise ValueError(f"output_schema: expected a JSON schema, found something that is not JSON: {error}") from error
 
 
 def _as_plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"{type(value).__name__} is no kind of JSON")
+    raise TypeError(f"{type(value).__name__} is not a JSON type")
 
 
 @lru_cache(maxsize=64)
@@ -166,7 +167,7 @@ def _checker(text: str) -> Callable[[Any], str | None]:
                 return None if error is None else _describe(error)
         except RecursionError:
             return "$: expected something that can be checked, found lists and objects nested without end"
-        except Exception as error:  # NaN is no multiple of anything, and not even comparable
+        except Exception as error:  # NaN is not a multiple of anything, and not even comparable
             return f"$: expected something that can be checked, found what raises {_tell(error)}"
 
     return fault
@@ -177,7 +178,8 @@ def _overflowing() -> Iterator[None]:
     """Raise RecursionError wherever the stack overflows.
 
     Raises:
-        RecursionError: it did. In rpds, where jsonschema keeps its references, that is a panic of Rust's: no Exception.
+        RecursionError: it did. In rpds, where jsonschema keeps its references, that is a Rust panic, which is not an
+            Exception.
     """
     try:
         yield
@@ -188,7 +190,7 @@ def _overflowing() -> Iterator[None]:
 
 
 def _missing_reference(schema: Any, kind: Any) -> str | None:
-    """Return the first thing that a schema refers to and does not hold."""
+    """Return the first thing that a schema refers to and does not contain."""
     from referencing import Registry, Resource
     from referencing.exceptions import Unresolvable
     from referencing.jsonschema import DRAFT202012, specification_with
@@ -218,7 +220,7 @@ def _missing_reference(schema: Any, kind: Any) -> str | None:
 
 
 def _describe(error: Any) -> str:
-    """Say what a validation error means, without the whole value and the whole schema."""
+    """Say what a validation error means, without showing the whole value and the whole schema."""
     return f"{error.json_path}: expected {_expectation(error)}, found {_finding(error)}"
 
 
@@ -258,7 +260,7 @@ def _names(names: Any) -> str:
 
 
 def _show(value: Any) -> str:
-    """Write a value, if it is short, else say what kind it is."""
+    """Show a value if it is short, else name its type."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):
@@ -267,7 +269,7 @@ def _show(value: Any) -> str:
 
 
 def _tell(error: Exception) -> str:
-    """Write an exception that jsonschema raised where it should not have."""
+    """Describe an exception that jsonschema should not have raised."""
     return _cut(" ".join(f"{type(error).__name__}: {error}".split()), 4 * _SHOWN)
 
 

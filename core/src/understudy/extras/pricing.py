@@ -2,9 +2,9 @@
 
     price_of("claude", "claude-sonnet-5-5", response.usage)
 
-Prices are those of the list that came with the package: nothing is fetched, unless the program itself starts
-genai_prices.UpdatePrices. What the list does not have has no price here, never a guessed one. The list is imported with
-the first price that is asked for; `prepare` does so beforehand.
+Prices are those of the list in the package: nothing is fetched, unless the program itself starts
+genai_prices.UpdatePrices. A model that is not on the list has no price here, never a guessed one. The list is imported
+when the first price is needed; `prepare` does so in advance.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def prepare() -> bool:
 def price_of(provider: str, model: str | None, usage: Usage | None) -> float | None:
     """Return what a reply cost.
 
-    Tokens that were read from a cache or written to it, and tiers for long prompts, have their own prices. Tools of the
-    vendor's (a web search, say), discounts and reserved capacity are not counted: no reply's usage tells them.
+    Tokens read from a cache or written to one, and tiers for long prompts, have their own prices. The vendor's tools
+    (a web search, say), discounts and reserved capacity are not counted: no reply's usage reports them.
 
     Args:
         provider: the provider's name; for one with a table in `understudy.toml`, its address where the table gives one.
@@ -61,7 +61,7 @@ def price_of(provider: str, model: str | None, usage: Usage | None) -> float | N
 
     Returns:
         US dollars; 0.0 for echo and for what Ollama runs on your own machines; None where genai-prices is not
-        installed or does not know the model, or the vendor told no usage.
+        installed or does not know the model, or the vendor reported no usage.
     """
     if not isinstance(model, str) or usage is None:
         return None
@@ -89,7 +89,7 @@ def estimate_usage(request: Request, thinking: int = 0) -> Usage:
 
     Args:
         request: the request.
-        thinking: the tokens that the model may think besides (`ChatProvider.thinking_room`).
+        thinking: the tokens that the model may spend on thinking besides (`ChatProvider.thinking_room`).
     """
     answer = request.max_tokens or MAX_TOKENS
     return Usage(input_tokens=_count_input(request), output_tokens=answer + thinking, thinking_tokens=thinking)
@@ -106,8 +106,8 @@ def estimate_waste(request: Request, seconds: float, written: int | None, thinki
     Args:
         request: what was asked.
         seconds: how long the attempt took.
-        written: characters that came of a stream; None where nothing could be heard of the answer, which then counts as
-            written at 50 tokens a second, and to its limit at most.
+        written: characters of a stream that came; None if nothing is known of the answer, which then counts as written
+            at 50 tokens a second, up to its limit.
         thinking: tokens that the model may think besides those of the answer.
     """
     if written is not None:
@@ -160,7 +160,7 @@ class _Rate:
 
 @dataclass(frozen=True, slots=True)
 class _Rates:
-    """What a model costs. Of the tokens of a kind that has no price of its own, those of the whole are charged."""
+    """What a model costs. Tokens of a kind without a price of its own are charged as ordinary ones."""
 
     input: _Rate | None
     output: _Rate | None
@@ -198,7 +198,7 @@ def _library() -> Any:
 
 
 def _minute() -> int:
-    """Number the minutes; a price is looked up again each minute, since some change with the day or the hour."""
+    """Return the number of this minute; prices are looked up again each minute, since some depend on day or hour."""
     return int(time.monotonic()) // 60
 
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 Entry = TypeVar("Entry")
 
-_KEYS = ("uses", "base_url", "api_key_env", "model")
-# Where a vendor's key may be sent whoever says so: to that vendor (genai-prices 0.2.3, data.py, the api_pattern of each
+_KEYS = ("uses", "base_url", "api_key_env", "model", "transport")
+# Where a vendor's key may always be sent: to that vendor (genai-prices 0.2.3, data.py, the api_pattern of each
 # provider, read 2026-11-30).
 _HOSTS = {
     "ANTHROPIC_API_KEY": "api.anthropic.com",
@@ -57,8 +57,9 @@ class ProviderTable:
         origin: the file and the table, for messages.
         uses: the installed or registered provider that does the work.
         base_url: where it is reached; None for that provider's own address.
-        api_key_env: the variable that holds the key; "" for a server without keys; None where nothing is said.
+        api_key_env: the variable that holds the key; "" for a server without keys; None if it is not given.
         model: the default model; None for that provider's own.
+        transport: "sdk" or "http", for a provider that can be asked either way; None if it is not given.
         rank: how far the file is trusted: 0 as the arguments are, 1 as the environment, 2 as a file.
     """
 
@@ -68,6 +69,7 @@ class ProviderTable:
     base_url: str | None = field(default=None, repr=False)  # it may hold a password
     api_key_env: str | None = None
     model: str | None = None
+    transport: str | None = None
     rank: int = field(default=0, repr=False)
 
 
@@ -86,7 +88,7 @@ class Tables:
 
 
 def key_variable(name: str) -> str:
-    """Return the variable that holds the key of a provider of that name, where nothing else is said."""
+    """Return the variable that holds the key of a provider of that name, unless another one is named."""
     return re.sub(r"[^A-Z0-9]", "_", name.upper()) + "_API_KEY"
 
 
@@ -102,11 +104,11 @@ def read_tables(file: Path, rank: int = 0, trusted: bool = False) -> Tables:
     Args:
         file: the file.
         rank: how far it is trusted.
-        trusted: whether it is read whoever owns it.
+        trusted: whether it is read no matter who owns it.
 
     Raises:
         ForeignFile: somebody else can write it.
-        ConfigurationError: the file cannot be read, or says something that is not understood.
+        ConfigurationError: the file cannot be read, or contains something unknown.
     """
     document = read_toml(file, trusted=trusted)
     providers, limits = document.pop("providers", {}), document.pop("limits", {})
@@ -136,11 +138,11 @@ def _read_each(
 
 def _read_provider(name: str, values: dict[str, Any], origin: str) -> ProviderTable:
     if any(character in name for character in " :,") or not name:
-        raise ConfigurationError(f"{origin}: expected a name without blanks, colons and commas, found {name!r}")
+        raise ConfigurationError(f"{origin}: expected a name without spaces, colons and commas, found {name!r}")
     _check_keys(values, _KEYS, origin)
     for key, value in values.items():
         if not isinstance(value, str):
-            raise ConfigurationError(f"{origin}: expected {key} as a text, found {type(value).__name__}")
+            raise ConfigurationError(f"{origin}: expected {key} as a string, found {type(value).__name__}")
     if not values.get("uses"):
         raise ConfigurationError(f'{origin}: expected uses = "NAME" with the provider that does the work, found none')
     return ProviderTable(name, origin, **values)
@@ -151,7 +153,7 @@ def _read_limits(name: str, values: dict[str, Any], origin: str) -> Limits:
 
     if any(isinstance(value, dict) for value in values.values()):
         raise ConfigurationError(
-            f'{origin}: expected numbers, found a table; a name with dots stands in quotes: [limits."NAME"]'
+            f'{origin}: expected numbers, found a table; a name with dots must be in quotes: [limits."NAME"]'
         )
     _check_keys(values, KEYS, origin)
     if not values:

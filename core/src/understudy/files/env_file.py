@@ -17,21 +17,21 @@ _told: dict[object, object] = {}  # faults of files that were logged already
 
 
 def read_env_file(path: Path, trusted: bool) -> tuple[Mapping[str, str], tuple[int, ...]]:
-    """Return what a `.env` says, and the numbers of the lines that are passed over because they cannot be parsed.
+    """Return what a `.env` says, and the numbers of the lines that are skipped because they cannot be parsed.
 
     Args:
         path: the file.
-        trusted: whether it is read whoever owns it.
+        trusted: whether it is read no matter who owns it.
 
     Raises:
         ForeignFile: somebody else can write it.
-        ConfigurationError: it cannot be read, is too large, or no text in UTF-8.
+        ConfigurationError: it cannot be read, is too large, or is not UTF-8 text.
     """
     keep_out(["dotenv"])
     from dotenv.parser import parse_stream
 
     try:
-        text = read_file(path, trusted=trusted).decode("utf-8-sig")  # an editor may have put a mark before the text
+        text = read_file(path, trusted=trusted).decode("utf-8-sig")  # after a byte order mark, if any
     except UnicodeDecodeError as error:
         place = error.start
     else:
@@ -54,7 +54,7 @@ def read_env_file(path: Path, trusted: bool) -> tuple[Mapping[str, str], tuple[i
 
 def _tell_of_faults(path: Path, lines: tuple[int, ...]) -> None:
     where = f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}"  # not shown: it may hold a key
-    tell_once((path, lines), "%s, %s: expected NAME=value, found something else, which is passed over", path, where)
+    tell_once((path, lines), "%s, %s: expected NAME=value, found something else, which is skipped", path, where)
 
 
 def tell_once(fault: object, message: str, *facts: object) -> None:

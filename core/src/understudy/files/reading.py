@@ -1,6 +1,6 @@
-"""Files of the folder that a program runs in: found, read within bounds, and passed over where others may write them.
+"""Files in the folder that a program runs in: found, read within bounds, and ignored if others may write them.
 
-Whoever owns such a file, or can write it, decides where prompts go; so neither may be a stranger.
+Whoever owns such a file, or can write it, decides where prompts go; so it must be nobody else.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from understudy.errors import ConfigurationError
 __all__ = ["MOST_BYTES", "MOST_LEVELS", "ForeignFile", "find_file", "read_file", "read_toml"]
 
 MOST_BYTES = 1_048_576  # of one file; the lock of a plugin with 5,000 files has 600,000
-MOST_LEVELS = 64  # of tables and lists in each other
+MOST_LEVELS = 64  # of nested tables and lists
 
-_TEXT = re.compile(rb"""\"[^"\\]*\"|'[^']*'""")  # in quotes, where dots part no key
+_TEXT = re.compile(rb"""\"[^"\\]*\"|'[^']*'""")  # in quotes, where dots do not separate keys
 
 
 class ForeignFile(ConfigurationError):
@@ -26,14 +26,14 @@ class ForeignFile(ConfigurationError):
 
 
 def find_file(name: str, directory: Path, *, everywhere: bool = False) -> Path | None:
-    """Find the nearest file of a name in a directory or those above it, as far as the repository or the home goes.
+    """Find the nearest file of a name in a directory or those above it, up to the root of the repository or the home.
 
-    What is not a file is passed over: a folder of that name, or a pipe, which could wait for ever.
+    What is not a file is skipped: a folder of that name, or a pipe, which could wait for ever.
 
     Args:
         name: the file's name.
         directory: where the search begins.
-        everywhere: whether it goes on to the root, and stops at whatever has that name, a file or not.
+        everywhere: whether to search up to the root, and stop at whatever has that name, a file or not.
     """
     try:
         start = directory.resolve()
@@ -45,7 +45,7 @@ def find_file(name: str, directory: Path, *, everywhere: bool = False) -> Path |
                 os.path.lexists(folder / ".git") or str(folder) == os.path.realpath(os.path.expanduser("~"))
             ):
                 break
-    except OSError:  # the directory was removed, or one above may not be entered
+    except OSError:  # the directory was removed, or one above it may not be entered
         pass
     return None
 
@@ -55,15 +55,15 @@ def read_file(file: Path, *, trusted: bool = False) -> bytes:
 
     Args:
         file: the file.
-        trusted: whether it is read whoever owns it.
+        trusted: whether it is read no matter who owns it.
 
     Raises:
         ForeignFile: somebody else can write it.
-        ConfigurationError: it is none, cannot be read, or is too large.
+        ConfigurationError: it is not a file, cannot be read, or is too large.
     """
     try:
         with open(file, "rb", opener=lambda path, flags: os.open(path, flags | getattr(os, "O_NONBLOCK", 0))) as opened:
-            status = os.fstat(opened.fileno())  # of the file that is read, whatever has its name by now
+            status = os.fstat(opened.fileno())  # of the file that is read, even if its name was reused
             if not stat.S_ISREG(status.st_mode):
                 raise ConfigurationError(f"{file}: expected a file, found something else; remove it")
             if not trusted and (who := _find_writer(file, status)):
@@ -80,7 +80,7 @@ def read_file(file: Path, *, trusted: bool = False) -> bytes:
 
 
 def _find_writer(file: Path, status: os.stat_result) -> str:
-    """Say who else owns a file or can write it, and what to do; an empty text for nobody, and on Windows."""
+    """Say who else owns a file or can write it, and what to do; an empty string for nobody, and on Windows."""
     if os.name != "posix":
         return ""
     for owner in (status.st_uid, os.lstat(file).st_uid):  # of the file, and of a link to it
@@ -94,7 +94,7 @@ def _find_writer(file: Path, status: os.stat_result) -> str:
 
 
 def _is_of_one(group: int, owner: int) -> bool:
-    """Return whether a group is the system's, or has its owner alone: many systems give each user one."""
+    """Return whether a group is the system's, or contains only its owner: many systems give each user one."""
     import grp
     import pwd
 
@@ -110,7 +110,7 @@ def read_toml(file: Path, *, trusted: bool = False) -> dict[str, Any]:
 
     Raises:
         ForeignFile: somebody else can write it.
-        ConfigurationError: it cannot be read, is no TOML, or too large or deep.
+        ConfigurationError: it cannot be read, is not TOML, or is too large or too deeply nested.
     """
     import tomllib
 

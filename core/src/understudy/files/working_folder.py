@@ -24,7 +24,7 @@ _AT_START = _current()
 
 
 def find_working_folders() -> set[str]:
-    """Return the working folder, the one at the start (`python -m`), and the script's; none that packages go to."""
+    """Return the working folder, the one at the start (`python -m`), and the script's; none where packages go."""
     import sysconfig
 
     script = getattr(sys.modules.get("__main__"), "__file__", None)
@@ -45,7 +45,7 @@ class _Keeper(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname.partition(".")[0] not in self.names:
             return None
-        inside = fullname.split(".")[:-1]  # of a package without code, part of which may be there
+        inside = fullname.split(".")[:-1]  # of a namespace package, part of which may be there
         banned = {os.path.join(folder, *inside) for folder in find_working_folders()}
         entries = [one for one in (sys.path if path is None else path) if os.path.realpath(one or ".") not in banned]
         if path is not None and len(entries) == len(path):
@@ -61,11 +61,11 @@ keeper = _Keeper()
 
 
 def keep_out(names: Iterable[str], trusted: Iterable[object] | None = None) -> None:
-    """Have modules found everywhere but in the working folders, from now on.
+    """From now on, find modules everywhere but in the working folders.
 
     Args:
         names: top-level modules and packages.
-        trusted: folders that are none of these, wherever the program runs; None for those of before.
+        trusted: folders that do not count as working folders; None for those given before.
     """
     keeper.names.update(names)
     if trusted is not None:

@@ -34,7 +34,7 @@ from understudy.target import BreakerState
 
 logger = logging.getLogger("understudy")
 
-EVIDENCE = 1.0  # seconds: a timeout shorter than this tells of the caller's hurry, not of the target
+EVIDENCE = 1.0  # seconds: a shorter timeout says nothing about the target
 MOST_TOLD = 256  # warnings that are remembered
 LEASE_MARGIN = 1.0  # seconds on top of an attempt's own time, for what comes before and after it
 
@@ -46,7 +46,7 @@ class Admission:
     """What one factory keeps for all its calls.
 
     Args:
-        policy: the factory's numbers; a call's own do not touch what is shared.
+        policy: the factory's numbers; a call's own numbers do not affect what is shared.
         route: in its own order.
         limits: the caller's own limits, by route label or provider name.
         store: where health is kept.
@@ -94,7 +94,7 @@ class Admission:
         self._price_lists = [target.price_list or target.provider for target in route.targets]
         self._unpriced: set[tuple[int, str]] = set()  # already warned about
         self._told: set[tuple[str, str, float]] = set()  # likewise
-        # Who has nothing to import before its first call is ready at once.
+        # A provider with nothing to import before its first call is ready at once.
         self._ready = [type(provider).warm_up is ChatProvider.warm_up for provider in route.providers]
         self._times: list[tuple[tuple[Any, ...], Times] | None] = [None] * len(route.targets)
         self.passed_over = PassedOver(clock)
@@ -115,14 +115,14 @@ class Admission:
         return next(_numbers)
 
     def name_of(self, position: int, model: str | None = None) -> str:
-        """Return what the store calls a target: its provider, model and credential."""
+        """Return the store's name for a target: its provider, model and credential."""
         if model is None:
             return self._usual[position]
         before, after = self._names[position]
         return f"{before}{model}{after}"
 
     def claim(self, position: int, request: Request, call: int, lease: float, forced: bool) -> Claim:
-        """Return what a call wants of a target: `lease` is the most seconds that the attempt may take."""
+        """Return what a call claims of a target: `lease` is the most seconds that the attempt may take."""
         limits = self._limits[position]
         if limits is None:
             return Claim(call, self.policy, lease + LEASE_MARGIN, forced=forced)
@@ -144,7 +144,7 @@ class Admission:
         streamed: bool,
         whole: bool,
     ) -> Times:
-        """Return how long an attempt on a target is waited for; see `times_for`. The latest is kept for calls alike."""
+        """Return how long to wait for an attempt on a target; see `times_for`. The latest answer is cached."""
         asked = policy, request.max_tokens, pace, learned, streamed, whole
         known = self._times[position]
         if known is None or known[0] != asked:
@@ -163,7 +163,7 @@ class Admission:
         """Return how many tokens a target may think besides those of the answer."""
         try:
             return self._providers[position].thinking_room(request)
-        except Exception:  # whatever it is, the attempt itself will say it
+        except Exception:  # whatever it is, the attempt itself will report it
             return 0
 
     def _reserve_for(self, position: int, request: Request) -> float:
@@ -172,11 +172,11 @@ class Admission:
         if cost is None and (position, model) not in self._unpriced:
             self._unpriced.add((position, model))
             price_list = self._price_lists[position]
-            logger.warning("%s: no price is known of %r, so spend_per_day does not count it", price_list, model)
+            logger.warning("%s: no price is known for %r, so spend_per_day does not count it", price_list, model)
         return cost or 0.0
 
     def note_state(self, name: str, lease: Lease) -> None:
-        """Note how a target's breaker was seen: while one is not closed, sync calls run where two can be asked."""
+        """Note a target's breaker state: while one is not closed, sync calls run where two can be asked at once."""
         if lease.state is BreakerState.CLOSED:
             self.unwell.discard(name)
         elif lease.state is not BreakerState.COOLING or lease.refused:
@@ -187,13 +187,13 @@ class Admission:
         return self._ready[position]
 
     def make_ready(self, position: int) -> None:
-        """Have a target's provider import what its first call needs; whatever goes wrong, the attempt will say."""
+        """Let a target's provider import what its first call needs; the attempt will report whatever goes wrong."""
         with suppress(Exception):
             self._providers[position].warm_up()
         self._ready[position] = True
 
     def warn_once(self, label: str, name: str, seconds: float, usual: float, *, streaming: bool) -> None:
-        """Warn of a time that the caller named and that ordinary answers do not keep."""
+        """Warn about a time limit that the caller set and that ordinary answers exceed."""
         key = label, name, seconds
         if key not in self._told and len(self._told) < MOST_TOLD:
             self._told.add(key)
@@ -202,14 +202,14 @@ class Admission:
             logger.warning(words, label, name, seconds, what, usual)
 
     def look(self, position: int, model: str | None = None) -> TargetHealth:
-        """Return how a target is."""
+        """Return how healthy a target is."""
         try:
             health = self.store.look(self.name_of(position, model), self.policy)
             if type(health) is TargetHealth:
                 return health
             raise TypeError(f"expected look to return a TargetHealth, found {health!r}")
         except Exception:
-            logger.exception("the health store failed when asked how %s is", self.name_of(position))
+            logger.exception("the health store failed when asked about the health of %s", self.name_of(position))
             return TargetHealth()
 
 
@@ -228,7 +228,7 @@ def _names_of(route: Route) -> list[tuple[str, str]]:
 
 
 def refusal(lease: Lease, provider: str) -> TargetResting | None:
-    """Return why a target may not be asked, as a failure; None where it may."""
+    """Return why a target may not be asked, as a failure; None if it may."""
     if lease.granted:
         return None
     kinds = {"breaker": CircuitOpen, "cooldown": CoolingDown, "refusal": NeedsAttention}
@@ -240,7 +240,7 @@ def refusal(lease: Lease, provider: str) -> TargetResting | None:
 
 
 def effect_of(failure: Failure | None) -> Effect:
-    """Return what an attempt's outcome says of its target: of a stream that broke off, the reason why.
+    """Return what an attempt's outcome says about its target; for a stream that broke off, the reason counts.
 
     Args:
         failure: how it failed; None for an answer.
@@ -257,9 +257,9 @@ def report_of(failure: Failure | None, response: LLMResponse | None, price_list:
 
     Args:
         failure: how it failed; None for an answer.
-        response: the answer, also where it was refused.
-        price_list: under which name the prices are listed.
-        priced: whether a limit wants to know what it cost.
+        response: the answer, even if it was rejected.
+        price_list: the name under which the prices are listed.
+        priced: whether a limit needs to know what it cost.
     """
     tokens: float | None = None
     cost: float | None = None
@@ -284,7 +284,7 @@ def report_of(failure: Failure | None, response: LLMResponse | None, price_list:
 
 
 def _is_free(failure: Failure) -> bool:
-    """Whether the vendor refused the request instead of answering it: that is never charged.
+    """Return whether the vendor refused the request instead of answering it: that is never charged.
 
     A reply that came too late, broke off or was cancelled may have been paid for; a rejected one has been.
     """
@@ -293,7 +293,7 @@ def _is_free(failure: Failure) -> bool:
 
 
 def _count_from_elsewhere() -> None:
-    """Number calls differently from every other process that shares a store, including forked ones."""
+    """Number this process's calls differently from those of every other process that shares a store, forks included."""
     global _numbers
     _numbers = count(SystemRandom().getrandbits(62))
 

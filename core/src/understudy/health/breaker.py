@@ -13,18 +13,16 @@ from understudy.errors import Effect
 from understudy.policy import Policy
 from understudy.target import BreakerState
 
-LIMIT_GROWTH = 8.8  # seconds: a cooldown without a hint does not grow beyond it, so that a target is used again soon
+LIMIT_GROWTH = 8.8  # seconds: a cooldown without a hint grows no longer than this, so that a target is used again soon
 REFUSAL_GROWTH = 10.0  # times the first rest of a target that refuses its key
-LATELY = (
-    5.0  # seconds in which refusals for a quota are weighed against answers, or the vendor's hint if that is longer
-)
+LATELY = 5.0  # seconds over which quota refusals are weighed against answers, or the vendor's hint if that is longer
 BUSY = 2.0  # seconds: of the attempts in them a quarter must fail in a row, so that many calls at once open nothing
 QUARTER = 0.25
 MOST_REFUSED = 100  # calls that are remembered
-FEW_ATTEMPTS = 10  # fewer make no share
-LASTING, BURST = 18.0, 12.0  # seconds: what lasts longer than a burst of errors of a healthy vendor is none
-RELAPSE = 2  # calls that must fail where it was closed a moment ago
-FEW, SOME_TIME = 3, 60.0  # failures in a row over so many seconds are enough where there is little traffic
+FEW_ATTEMPTS = 10  # fewer are not enough for a share
+LASTING, BURST = 18.0, 12.0  # seconds: errors that last longer than a healthy vendor's bursts
+RELAPSE = 2  # calls that must fail if it was closed a moment ago
+FEW, SOME_TIME = 3, 60.0  # failures in a row over this many seconds are enough if there is little traffic
 
 
 class Signal(StrEnum):
@@ -32,7 +30,7 @@ class Signal(StrEnum):
 
     FAILURES = "too many failures"
     QUOTA = "a quota reply"
-    REFUSAL = "its key, right or model was refused"
+    REFUSAL = "its key, permission or model was refused"
     TIME = "its time is over"
     QUOTA_BACK = "a rate limit's time is over"
     PROBE_FAILED = "the probe failed"
@@ -63,7 +61,7 @@ class Breaker:
         trips: openings in a row.
         failing_calls: the latest distinct calls that failed, each with its latest failure; oldest first.
         hangs: whether its latest failure was that it did not answer.
-        refused: why it cools down, where its key, right or model was refused; empty otherwise.
+        refused: why it cools down, where its key, permission or model was refused; empty otherwise.
     """
 
     __slots__ = (
@@ -133,7 +131,7 @@ class Breaker:
 
         Args:
             now: seconds on the caller's clock.
-            lease: seconds after which another may be sent, whether it is abandoned or takes long.
+            lease: seconds after which another may be sent, whether this one was abandoned or takes long.
 
         Returns:
             The probe's token.
@@ -161,13 +159,13 @@ class Breaker:
         Args:
             effect: what it says about the target.
             now: seconds on the caller's clock.
-            call: what tells the call from others.
+            call: a number that distinguishes the call from others.
             generation: the breaker's generation when the attempt began.
             probe: the token, where it was the probe.
             policy: the numbers.
-            draw: a random number of at least 0 and below 1.
+            draw: a random number from 0 to below 1.
             hint: seconds after which the vendor says to come back.
-            why: what was refused, where a key, a right or a model was.
+            why: what was refused, if it was a key, a permission or a model.
             late: whether it failed by not answering.
         """
         if generation != self.generation:
@@ -207,7 +205,7 @@ class Breaker:
             self.hangs = True
 
     def share(self, now: float, policy: Policy) -> float:
-        """Return the share of attempts that failed within the policy's window, but for the latest of them."""
+        """Return the share of attempts that failed within the policy's window, without the latest of them."""
         recent = [bucket for bucket in self._buckets if bucket[0] > now - policy.breaker_window]
         attempts, failed = sum(bucket[1] for bucket in recent), sum(bucket[2] for bucket in recent)
         return max(failed - 1, 0) / max(attempts, FEW_ATTEMPTS)
@@ -306,7 +304,7 @@ class Breaker:
         return sum(bucket[1] for bucket in self._buckets if bucket[0] >= moment - 1.0)
 
     def _is_limited(self, now: float, call: int, policy: Policy, hint: float | None) -> bool:
-        """Whether so many calls were refused for a quota lately that the target is limited for all."""
+        """Whether so many recent calls were refused for a quota that the target is limited for all."""
         window = max(LATELY, min(hint or 0.0, policy.longest_hint))
         refused = self._refused_calls
         refused[call] = now
@@ -360,12 +358,12 @@ class Breaker:
         self._go(Signal.QUOTA)
         self._cooldowns += 1
         self.until = now + seconds
-        self._wanted = 1  # a quota comes back whole: one answer shows it
-        # After the first cooldown all may ask again; where that was too soon, one request finds out the next time.
+        self._wanted = 1  # a quota comes back as a whole: one answer shows it
+        # After the first cooldown all may ask again; if that was too soon, one request finds out the next time.
         self._limited = effect is Effect.RATE_LIMITED and self._cooldowns == 1 and was_closed
 
     def _rest(self, seconds: float, now: float, why: str) -> None:
-        """Open for a target that refuses its key, its right or its model, or that has no credit."""
+        """Open for a target that refuses its key, a permission or its model, or that has no credit."""
         self._go(Signal.REFUSAL)
         self._refusals = max(self._refusals, 1)
         seconds = min(seconds * 2.0 ** min(self._refusals - 1, 64), seconds * REFUSAL_GROWTH)

@@ -13,8 +13,8 @@ logger = logging.getLogger("understudy")
 
 WINDOW = 10.0  # seconds over which retries are weighed against calls: Finagle's
 BUCKET = 1.0  # seconds
-BURST = 10.0  # second requests that an idle time can save up
-SUMMARY = 60.0  # seconds from one summary of calls that pass a target over to the next
+BURST = 10.0  # second requests that can accumulate while idle
+SUMMARY = 60.0  # seconds between two summaries of the calls that skip a target
 
 
 class RetryBudget:
@@ -22,7 +22,7 @@ class RetryBudget:
 
     Args:
         share: retries for each call.
-        reserve: retries a second that are allowed besides.
+        reserve: retries a second that are allowed in addition.
         clock: gives seconds, monotonic.
     """
 
@@ -67,7 +67,7 @@ class RetryBudget:
             return now
 
     def give_back(self, taken: float) -> None:
-        """Return a retry, because it was not made; one that no longer counts stays forgotten.
+        """Return a retry that was not made after all; one that no longer counts stays forgotten.
 
         Args:
             taken: when it was taken.
@@ -90,7 +90,7 @@ class RetryBudget:
 
 
 class HedgeBudget:
-    """Second requests: at most a share of the calls, with a few saved up. Safe to use from threads.
+    """Second requests: at most a share of the calls, with a few accumulated. Safe to use from threads.
 
     Args:
         share: second requests for each call.
@@ -105,7 +105,7 @@ class HedgeBudget:
         begin_anew_in_child(self)
 
     def begin_anew(self) -> None:
-        """Recreate the lock; what was saved up is kept."""
+        """Recreate the lock; what has accumulated is kept."""
         self._lock = threading.Lock()
 
     def deposit(self) -> None:
@@ -128,7 +128,7 @@ class HedgeBudget:
 
 
 class Bulkhead:
-    """Calls that are under way at the same time; one more than the limit is refused. Safe to use from threads.
+    """Calls under way at the same time; one more than the limit is refused. Safe to use from threads.
 
     Args:
         limit: the most.
@@ -161,7 +161,7 @@ class Bulkhead:
 
 
 class PassedOver:
-    """Counts for the log how many calls pass a target over: a line now and then, instead of one for each call.
+    """Counts for the log how many calls skip a target: a line now and then, instead of one for each call.
 
     Args:
         clock: gives seconds, monotonic.
@@ -176,8 +176,8 @@ class PassedOver:
 
         Args:
             label: the target.
-            why: why it is left alone, in a few words.
-            told: whether another line has said so, such as the one about its circuit.
+            why: why it is skipped, in a few words.
+            told: whether another line has reported it, such as the one about its circuit.
         """
         now = self._clock()
         if label not in self._counts and not told:

@@ -1,7 +1,7 @@
-"""A target's record as a document that JSON can hold: what TargetRecord.dump writes and TargetRecord.load reads.
+"""A target's record as a JSON document: what TargetRecord.dump writes and TargetRecord.load reads.
 
 Each table names the fields of one object, and where it keeps them. All times are of one clock, and `at` is its reading.
-On another clock a record keeps these times and shifts that clock, so that nothing in it moves against anything else.
+On another clock a record keeps these times and shifts that clock, so that its times stay consistent with each other.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from understudy.limits import KEYS, Limits
 from understudy.target import BreakerState
 
 VERSION = 1  # raised if an older release would misread the document; a new field alone is no reason
-LARGEST, MOST = 1e15, 2**63  # bounds of numbers and of whole ones: far beyond any time of day, and any call's number
+LARGEST, MOST = 1e15, 2**63  # bounds of floats and integers: far beyond any time of day, and any call's number
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Kind:
     """What one field holds.
 
     Args:
-        read: makes the value of what the document holds there, which the second argument names for errors.
-        write: makes what the document holds of the value.
+        read: makes the value from the document's entry; the second argument names the entry, for errors.
+        write: makes the document's entry from the value.
     """
 
     read: Callable[[Any, str], Any]
@@ -104,7 +104,7 @@ def _damaged(path: str, expected: str, found: object) -> ValueError:
     return ValueError(f"expected {path} as {expected}, found {repr(found)[:60]}: {_ADVICE}")
 
 
-_ADVICE = "this is no document of TargetRecord.dump, or it was damaged; delete it, and the target is learnt of again"
+_ADVICE = "this is not a document of TargetRecord.dump, or it is damaged; delete it: its contents are learnt again"
 
 # ---- what a field may hold ----
 
@@ -129,7 +129,7 @@ def _flag(value: Any, path: str) -> bool:
 
 def _text(value: Any, path: str) -> str:
     if not isinstance(value, str):
-        raise _damaged(path, "a text", value)
+        raise _damaged(path, "a string", value)
     return value
 
 
@@ -153,7 +153,7 @@ def _list_of(kind: Kind, make: Callable[[Iterable[Any]], Any] = list) -> Kind:
 
 
 def _row_of(*kinds: Kind, make: Callable[[Iterable[Any]], Any] = tuple) -> Kind:
-    """Return the kind of a list of which each place has its own kind."""
+    """Return the kind of a list in which each position has its own kind."""
 
     def read(value: Any, path: str) -> Any:
         found = zip(kinds, _list(value, path, len(kinds)), strict=True)
@@ -163,7 +163,7 @@ def _row_of(*kinds: Kind, make: Callable[[Iterable[Any]], Any] = tuple) -> Kind:
 
 
 def _numbered(make: Callable[[Iterable[Any]], Any]) -> Kind:
-    """Return the kind of what is kept by the number of a call or slot: as pairs, since keys of JSON are texts."""
+    """Return the kind of a mapping by the number of a call or slot: as pairs, since JSON keys are strings."""
     pairs = _list_of(_row_of(WHOLE, NUMBER), make)
     return Kind(pairs.read, lambda values: pairs.write(values.items()))
 
@@ -269,7 +269,7 @@ def _load_allowance(value: Any, path: str) -> Allowance:
 
 
 def _load_limits(value: Any, path: str) -> Limits:
-    """Return limits without their own check: one in dollars wants prices, which this process may do without."""
+    """Return limits without their own check: one in dollars needs prices, which this process may not have."""
     limits = object.__new__(Limits)
     for name in KEYS:
         most = KNOWN.read(_find(value, name, path), f"{path}.{name}")

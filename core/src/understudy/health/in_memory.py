@@ -12,7 +12,7 @@ from understudy.health.record import TargetRecord
 from understudy.health.store import Claim, Lease, Report, TargetHealth
 from understudy.policy import Policy
 
-MOST_TARGETS = 4096  # known at a time; idle ones are forgotten first, then who has not answered for the longest time
+MOST_TARGETS = 4096  # idle ones are forgotten first, then those that have not answered for the longest time
 
 
 class InMemoryHealthStore:
@@ -20,7 +20,7 @@ class InMemoryHealthStore:
 
     Args:
         clock: gives seconds, monotonic.
-        random: gives numbers of at least 0 and below 1, for the jitter of open breakers.
+        random: gives numbers from 0 to below 1, for the jitter of open breakers.
     """
 
     blocks = False
@@ -36,21 +36,21 @@ class InMemoryHealthStore:
         return f"InMemoryHealthStore({len(self._records)} targets)"
 
     def take(self, target: str, claim: Claim) -> Lease:
-        """Ask for the right to ask a target once; reserve what the limits count."""
+        """Ask for permission to ask a target once; reserve what the limits count."""
         now = self._clock()
         with self._lock:
             record = self._records.get(target) or self._add(target)
             return record.take(claim, now)
 
     def give(self, target: str, lease: Lease, claim: Claim, report: Report) -> Lease:
-        """Report what came of it, and free or settle what was taken."""
+        """Report the outcome, and release or settle what was taken."""
         now = self._clock()
         with self._lock:
             record = self._records.get(target) or self._add(target)
             return record.give(lease, claim, report, now, self._random)
 
     def look(self, target: str, policy: Policy) -> TargetHealth:
-        """Return how a target is, and change nothing."""
+        """Return how healthy a target is, and change nothing."""
         now = self._clock()
         with self._lock:
             record = self._records.get(target)
@@ -62,7 +62,7 @@ class InMemoryHealthStore:
             self._records.clear()
 
     def begin_anew(self) -> None:
-        """Recreate the lock in a forked process, and free what was leased to calls: those are another process's."""
+        """Recreate the lock in a forked process, and release what was leased to the parent's calls."""
         self._lock = threading.Lock()
         for record in self._records.values():
             record.free_leases()

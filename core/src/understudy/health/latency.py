@@ -10,12 +10,12 @@ from math import exp, inf
 from understudy.engine.timeouts import NOTHING_LEARNT, Learned
 
 SAMPLES = 100  # latencies kept for the 95th percentile
-ENOUGH_SAMPLES = 20  # so many are needed for one in 20 to be seen
+ENOUGH_SAMPLES = 20  # this many are needed to see one in 20
 UNSORTED = 5  # new latencies after which the percentile is recalculated, since that takes a while
 STALE = 300.0  # seconds after which a latency says nothing about now: the longest time that a breaker is open
 WEIGHT = 0.2  # of the newest in a moving average: about the last ten count
 FADING = 10.0  # seconds in which a failure fades to 37 %: the decay time of Finagle's Peak EWMA
-TRACE = 0.001  # of a failure that does not fade: among targets of which nothing else is known, it decides
+TRACE = 0.001  # of a failure that does not fade: it decides among targets about which nothing else is known
 REMEMBERED = 3600.0  # seconds after which percentiles are forgotten
 
 
@@ -25,7 +25,7 @@ class Latency:
 
     Args:
         seconds: moving average; None before the first answer, and where the last is more than 300 seconds old.
-        p95: the seconds that 95 of the last 100 answers took at most; None before there are 20, and likewise.
+        p95: the seconds within which 95 of the last 100 answers came; None before there are 20, and likewise.
     """
 
     seconds: float | None = None
@@ -46,17 +46,17 @@ class Latencies:
         self._average: float | None = None
         self._measured = 0.0
         self._sampled = 0.0
-        self._unsorted = 0  # latencies that the percentiles do not know yet
+        self._unsorted = 0  # latencies that the percentiles do not include yet
         self.p95: float | None = None
         self.median: float | None = None
 
     def add(self, seconds: float, now: float, *, sample: bool = True) -> bool:
-        """Take note of an answer.
+        """Record an answer.
 
         Args:
             seconds: what it took.
             now: seconds on the caller's clock.
-            sample: whether it counts for the percentiles too, and not for the average alone.
+            sample: whether it counts for the percentiles too, not only for the average.
 
         Returns:
             Whether the percentiles have changed.
@@ -74,7 +74,7 @@ class Latencies:
         if len(ordered) != len(latest):  # the record was loaded
             ordered = self._ordered = sorted(latest)
         if len(latest) == SAMPLES:
-            del ordered[bisect_left(ordered, latest[0])]  # it goes when the next one comes
+            del ordered[bisect_left(ordered, latest[0])]  # it is dropped when the next one comes
         latest.append(seconds)
         insort(ordered, seconds)
         self._sampled = now
@@ -86,7 +86,7 @@ class Latencies:
         return True
 
     def forget(self) -> None:
-        """Forget the percentiles and what they are made of."""
+        """Forget the percentiles and what they are computed from."""
         self._latest.clear()
         self.p95 = self.median = None
 
@@ -127,7 +127,7 @@ class Durations:
         gap: float | None = None,
         end: float | None = None,
     ) -> bool:
-        """Take note of an answer.
+        """Record an answer.
 
         Args:
             now: seconds on the caller's clock.
@@ -158,7 +158,7 @@ class Durations:
         return self.learned
 
     def stale_at(self) -> float:
-        """Return until when what was learnt stays as it is, unless there is another answer."""
+        """Return until when what was learnt stays valid, unless there is another answer."""
         return min(self.answers.stale_at(), self.first.stale_at(), self.gaps.stale_at(), self.ends.stale_at())
 
     def learn(self) -> None:
@@ -172,8 +172,8 @@ class Durations:
 class Failing:
     """How often one target fails: 1.0 with a failure, less with each answer and with time.
 
-    It rises at once and falls with care, as a Peak EWMA does: one failure is enough to look elsewhere first, and while
-    others are asked, time alone must bring a target back.
+    It rises at once and falls slowly, as a Peak EWMA does: one failure is enough to try others first, and while others
+    are asked, only time can bring a target back.
 
     Attributes:
         share: how often it failed when this was last noted.

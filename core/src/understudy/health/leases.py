@@ -50,8 +50,8 @@ class CallLeases:
         self._leases: dict[int, tuple[Lease, Claim, str]] = {}
         self._left = False
         self._left_to_end: set[int] | None = None  # targets whose attempts go on after the call
-        self._sent = 0  # a bit for each target that has been sent a request
-        self._retry: float | None = None  # when a retry was taken that is not made yet
+        self._sent = 0  # one bit for each target that was sent a request
+        self._retry: float | None = None  # when a retry was taken that has not been made yet
 
     def enter(self) -> bool:
         """Take a place among the calls under way; False where there is none."""
@@ -69,18 +69,18 @@ class CallLeases:
         return taken is not None
 
     def send(self, index: int) -> None:
-        """Note that a target is sent its request, and with it the retry that was taken."""
+        """Note that a target is sent its request, which uses up the retry that was taken."""
         self._sent |= 1 << index
         self._retry = None
 
     def give_back_retry(self) -> None:
-        """Put back a retry that is not made after all."""
+        """Return a retry that is not made after all."""
         if self._retry is not None:
             self._admission.retries.give_back(self._retry)
             self._retry = None
 
     def take(self, index: int, name: str, claim: Claim) -> Lease:
-        """Ask for the right to ask a target once. A store that fails lets every request through: no call fails."""
+        """Ask for permission to ask a target once. A store that fails lets every request through: no call fails."""
         try:
             lease = self._store.take(name, claim)
             if type(lease) is not Lease:
@@ -104,12 +104,12 @@ class CallLeases:
         return lease
 
     def shows_life(self, index: int) -> bool:
-        """Return whether a target's attempt is a probe, or one in doubt, of which nothing else hangs."""
+        """Return whether a target's attempt is a probe or a doubtful one, whose lease reserves nothing else."""
         held = self._leases.get(index)
         return held is not None and (held[0].probe > 0 or held[0].doubt) and not held[0].slot
 
     def leave_to_end(self, index: int) -> None:
-        """Note that a target's attempt goes on by itself: what it holds is given back at its own end."""
+        """Note that a target's attempt continues on its own: what it holds is released at its own end."""
         self._left_to_end = {*(self._left_to_end or ()), index}
 
     def state(self, index: int) -> BreakerState:
@@ -118,18 +118,18 @@ class CallLeases:
         return BreakerState.CLOSED if held is None else held[0].state
 
     def give(self, index: int, report: Report | None = None) -> Lease | None:
-        """Report an attempt's outcome, by default that it was given up; None if nothing is held."""
+        """Report an attempt's outcome, by default that it was abandoned; None if nothing is held."""
         return self.give_detached(index, self.detach(index), report)
 
     def detach(self, index: int) -> Detached | None:
-        """Take a target's lease out of the call, to be given back later; the target may be asked again meanwhile."""
+        """Detach a target's lease from the call, to be released later; the target may be asked again meanwhile."""
         held = self._leases.pop(index, None)
         sent = bool(self._sent >> index & 1)
         self._sent &= ~(1 << index)
         return None if held is None else (*held, sent)
 
     def give_detached(self, index: int, detached: Detached | None, report: Report | None) -> Lease | None:
-        """Give a lease back that was taken out of the call; None where there was none."""
+        """Release a lease that was detached from the call; None if there was none."""
         if detached is None:
             return None
         lease, claim, name, sent = detached
@@ -140,7 +140,7 @@ class CallLeases:
             if type(after) is not Lease:
                 raise TypeError(f"expected give to return a Lease, found {after!r}")
         except Exception:  # what it cannot record is lost
-            logger.exception("the health store failed when told of %s", name)
+            logger.exception("the health store failed to record %s", name)
             after = Lease(True)
         if after.changed:
             self._changed(index, after)
@@ -148,7 +148,7 @@ class CallLeases:
         return after
 
     def leave(self) -> None:
-        """Give back what the call still holds, however it ended."""
+        """Release what the call still holds, however it ended."""
         self._left = True
         for index in list(self._leases):
             if self._left_to_end is None or index not in self._left_to_end:

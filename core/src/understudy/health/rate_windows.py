@@ -1,7 +1,7 @@
-"""What a caller's own limits leave of a target: requests and tokens in a minute, dollars in a day, slots.
+"""What a caller's own limits leave of a target: requests and tokens per minute, dollars per day, slots.
 
 A sliding window in 60 slices: an amount is given back when its whole slice is older than the window, so that never more
-than the limit lies within any stretch of that length. No clock and no lock of its own.
+than the limit falls within any period of that length. No clock and no lock of its own.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Window:
                 entry[1] += used - reserved
                 self.used += used - reserved
                 return
-        if used > 0:  # its slice is over: what was spent just now counts from now
+        if used > 0:  # its slice is over: what was just spent counts from now
             self.reserve(used, now)
 
     def is_unused(self, now: float) -> bool:
@@ -137,7 +137,7 @@ class Allowance:
         now: float,
         token: int,
     ) -> None:
-        """Give a request's slot back, and put what it used in the place of what was reserved.
+        """Release a request's slot, and replace what was reserved by what it used.
 
         Args:
             reserved: what `reserve` returned.
@@ -154,7 +154,7 @@ class Allowance:
                 window.settle(number, first[which], then[which], now)
 
     def is_unused(self, now: float) -> bool:
-        """Return whether nothing of it is reserved or used, as of a new one."""
+        """Return whether nothing is reserved or used, as if it were new."""
         return all(window.is_unused(now) for _, window in self._windows) and all(
             until <= now for until in self._slots.values()
         )

@@ -1,4 +1,4 @@
-"""All that is known of one target: its breaker, its limits, what its answers took, and who waits for it just now.
+"""All that is known about one target: its breaker, its limits, how long its answers took, and which calls wait for it.
 
 No clock, no lock and no randomness of its own: a HealthStore gives it the time and guards it.
 """
@@ -18,18 +18,18 @@ from understudy.limits import Limits
 from understudy.policy import Policy
 from understudy.target import BreakerState
 
-# A target answers nobody where requests are under way that all began after the last one that was answered, and that a
-# healthy target would have left unanswered once in e ** ENOUGH times.
+# A target answers nobody if all requests under way began after the last one that was answered, and if a healthy target
+# would leave them unanswered only once in e ** ENOUGH times.
 ENOUGH, DOUBT = 18.0, 5.0  # so that a target that is three times as slow for a minute passes, but for one in a hundred
 SIGN = 3.0  # seconds for a sign of life, once there is doubt
 SLOWEST_SIGN = 4.0  # seconds for a probe of a target that failed at once, before another one is sent
-SUSPECT, SILENT = 6, 4.0  # so many requests at least, and so many seconds
+SUSPECT, SILENT = 6, 4.0  # at least this many requests, and this many seconds
 UNTOLD, MOST_TOLD = 0.25, 3.0  # times the median before which nothing is expected; and what one request tells at most
 HALVING = log(2) / (1 - UNTOLD)  # half of the requests are answered within the median
 LOOK = 0.2  # seconds after which it is checked again, since that takes a while
 MOST_UNDER_WAY = 10_000  # requests that are remembered
-LOST = 600.0  # seconds, the longest lease: an older request is abandoned, or is still being answered
-CENSORED = 2.0  # times the seconds after which an answer was given up: what it would have taken, at a guess
+LOST = 600.0  # seconds, the longest lease: an older request was abandoned, or is still being answered
+CENSORED = 2.0  # times the seconds after which an answer was abandoned: a guess of what it would have taken
 
 _GIVEN_UP = (BreakerState.OPEN, BreakerState.HALF_OPEN)
 _WELL = Lease(True)  # the state after nearly every answer
@@ -64,19 +64,19 @@ class TargetRecord:
         self._slots = 0
         self._looked, self._silent, self._doubted = -inf, 0.0, inf
         self._answered = float("-inf")  # the latest beginning of a request that was answered
-        # The calls that wait for it, without thinking and with it, with when they began; the oldest first.
+        # The calls that wait for it, without thinking and with it, each with its beginning; the oldest first.
         self._under_way: tuple[dict[int, float], dict[int, float]] = {}, {}
-        self._closed = [Lease(True), Lease(True)]  # what nearly every call is given, made once for each generation
+        self._closed = [Lease(True), Lease(True)]  # what nearly every call gets, made once for each generation
         self._stale_at = [-inf, -inf]  # when it is made again, since what was learnt grows old
         self._shift = 0.0  # seconds by which the clock that its times are of is ahead of the caller's
 
     def dump(self, now: float) -> dict[str, Any]:
-        """Return all of it as a document that JSON can hold; `load` makes a record of it that decides alike.
+        """Return all of it as a JSON document; `load` makes a record of it that decides in the same way.
 
         Args:
             now: seconds on the caller's clock.
         """
-        from understudy.health import document  # only stores elsewhere need it
+        from understudy.health import document  # only external stores need it
 
         return document.dump(self, now + self._shift)
 
@@ -85,7 +85,7 @@ class TargetRecord:
         """Return the record of a document, on the clock that it was dumped on or on another one.
 
         Args:
-            document: what `dump` returned, after JSON held it.
+            document: what `dump` returned, after a round trip through JSON.
             now: seconds on the caller's clock; None where it is the clock that was given to `dump`, such as that of
                 the server which keeps the document.
             age: seconds since it was dumped, where `now` is named.
@@ -102,7 +102,7 @@ class TargetRecord:
         return record
 
     def free_leases(self) -> None:
-        """Free what was leased to calls: in a forked process these are the parent's."""
+        """Release what was leased to calls: in a forked process these are the parent's."""
         self.breaker._probe = 0
         for under_way in self._under_way:
             under_way.clear()
@@ -112,7 +112,7 @@ class TargetRecord:
     # ---- the three questions of a store ----
 
     def take(self, claim: Claim, now: float) -> Lease:
-        """Grant the right to ask the target once, or say why not."""
+        """Grant permission to ask the target once, or say why not."""
         now += self._shift
         breaker = self.breaker
         if claim.limits is None and breaker.state is BreakerState.CLOSED:
@@ -162,7 +162,7 @@ class TargetRecord:
         return lease
 
     def give(self, lease: Lease, claim: Claim, report: Report, now: float, random: Callable[[], float]) -> Lease:
-        """Record what came of it, and free or settle what was taken."""
+        """Record the outcome, and release or settle what was taken."""
         now += self._shift
         breaker, effect = self.breaker, report.effect
         began = self._under_way[claim.thinks].pop(claim.call, None)
@@ -170,7 +170,7 @@ class TargetRecord:
             began = now - report.late  # the store has since forgotten it
         alive = self._take_note(claim, report, began, now)
         if report.late is not None and alive:
-            effect = Effect.NOTHING  # it was long, and the target is not down
+            effect = Effect.NOTHING  # it took long, and the target is not down
         elif report.failed:
             self._failing.fail(now)
         if lease.slot and claim.limits is not None:
@@ -204,7 +204,7 @@ class TargetRecord:
         return after
 
     def look(self, now: float, policy: Policy) -> TargetHealth:
-        """Return how the target is."""
+        """Return how healthy the target is."""
         now += self._shift
         breaker = self.breaker
         state = breaker.state_at(now)
@@ -224,7 +224,7 @@ class TargetRecord:
         )
 
     def worth(self) -> tuple[bool, float]:
-        """Return what says how much is lost by forgetting it: less of an idle one, and of one that never answered."""
+        """Return how much is lost by forgetting it: less if it is idle, or has never answered."""
         return self.breaker.state is not BreakerState.CLOSED or self._allowance is not None, self._answered
 
     # ---- helpers ----
@@ -254,13 +254,13 @@ class TargetRecord:
         return self._silent
 
     def _weigh(self, now: float) -> float:
-        """Weigh the requests under way that began after the last one which was answered, each by its own kind."""
+        """Weigh the requests under way that began after the last one that was answered, each by its own kind."""
         count, longest, told = 0, 0.0, 0.0
         for under_way, durations in zip(self._under_way, self._durations, strict=True):
-            while under_way and next(iter(under_way.values())) <= now - LOST:  # its caller died, or could not tell us
+            while under_way and next(iter(under_way.values())) <= now - LOST:  # its caller died, or could not report
                 del under_way[next(iter(under_way))]
             median = durations.learned.end_median
-            if not median:  # nothing is known, or nothing can be told from it
+            if not median:  # nothing is known, or nothing can be concluded from it
                 continue
             waiting = [now - began for began in under_way.values() if began > self._answered]
             count += len(waiting)
@@ -269,7 +269,7 @@ class TargetRecord:
         return told if count >= SUSPECT and longest >= SILENT else 0.0
 
     def _is_silent(self, silence: float, now: float) -> bool:
-        """Whether the target answers nobody: those who were asked in doubt have had time for a sign of life."""
+        """Whether the target answers nobody: doubtful requests have had time for a sign of life."""
         return silence >= ENOUGH and now - self._doubted >= SIGN
 
     def _take_note(self, claim: Claim, report: Report, began: float | None, now: float) -> bool:
@@ -280,7 +280,7 @@ class TargetRecord:
             if began is not None and began > self._answered:
                 self._answered = began
                 if self._silent >= DOUBT:
-                    self._looked = -inf  # what was found before this answer says nothing any more
+                    self._looked = -inf  # earlier findings say nothing after this answer
             plain = not claim.streamed
             if report.effect is Effect.SUCCESS:
                 durations.add(

@@ -1,8 +1,8 @@
-"""Wraps a health store that asks over a network, so that it neither fails nor delays a call.
+"""Wraps a health store that uses a network, so that it neither fails nor delays a call.
 
-Each question gets a moment. A store that fails, or does not answer in it, is left alone for a while, and meanwhile a
-store in memory answers: this process then knows only what it learnt itself, which is what it would know without a
-shared store. Then one question tries whether it answers again.
+Each query gets a moment. A store that fails, or does not answer in time, is not asked for a while, and a store in
+memory answers instead: this process then knows only what it learnt itself, as it would without a shared store. Then one
+query tests whether the store answers again.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ logger = logging.getLogger("understudy")
 
 T = TypeVar("T")
 
-PATIENCE = 0.02  # seconds for a question: an attempt asks two, and both together stay below 50 ms
-CROWD = 0.004  # seconds on top, for a place among those who ask
-MOST_AT_ONCE = 64  # questions, each in a thread, and a store that hangs leaves no more of them behind
-MOST_OWED = 1024  # leases that are given back as soon as the store answers again; beyond, the oldest end by themselves
-REST = 1.0  # seconds that a store is left alone after its first failure, doubled for each further one
+PATIENCE = 0.02  # seconds for a query: an attempt makes two, and both together stay below 50 ms
+CROWD = 0.004  # seconds on top, to wait for a free place among the queries
+MOST_AT_ONCE = 64  # queries, each in a thread; a store that hangs leaves no more of them behind
+MOST_OWED = 1024  # leases that are released when the store answers again; of more, the oldest expire by themselves
+REST = 1.0  # seconds that a store is not asked after its first failure, doubled for each further one
 LONGEST_REST = 30.0
 
 
 class GuardedStore:
-    """Asks a store that blocks, or a local one while that does not answer.
+    """Asks a blocking store, or a local one while that does not answer.
 
-    A store that neither answers nor fails is not asked again before it does: its client needs a timeout of its own.
+    A store that neither answers nor fails is not asked again until it does: its client needs a timeout of its own.
 
     Args:
         store: the store that is asked.
-        local: the store in memory that stands in for it.
+        local: the store in memory that replaces it meanwhile.
         clock: gives seconds, monotonic.
     """
 
@@ -60,15 +60,15 @@ class GuardedStore:
         return f"GuardedStore({self._store!r})"
 
     def begin_anew(self) -> None:
-        """Recreate the locks in a forked process, where no question is under way and the leases are the parent's."""
+        """Recreate the locks in a forked process, where no query is under way and the leases are the parent's."""
         self._lock = threading.Lock()
         self._places = threading.Semaphore(MOST_AT_ONCE)
-        self._trying = False  # whether the question after a rest is under way
+        self._trying = False  # whether the first query after a rest is under way
         self._owed: deque[tuple[str, Lease, Claim, Report]] = deque(maxlen=MOST_OWED)
         self._repaying = False
 
     def take(self, target: str, claim: Claim) -> Lease:
-        """Ask for the right to ask a target once."""
+        """Ask for permission to ask a target once."""
 
         def give_back(lease: Lease) -> None:
             if lease.granted:
@@ -78,7 +78,7 @@ class GuardedStore:
         return lease if lease is not None else replace(self._local.take(target, claim), local=True)
 
     def give(self, target: str, lease: Lease, claim: Claim, report: Report) -> Lease:
-        """Report what came of it, to the store that gave the lease."""
+        """Report the outcome to the store that gave the lease."""
         if not lease.local:
             leave = self._enter()
             after = self._ask(leave, lambda: self._store.give(target, lease, claim, report))
@@ -86,19 +86,19 @@ class GuardedStore:
                 return after
             if lease.slot or lease.probe:  # what was learnt is old by then
                 settled = Report(Effect.NOTHING, tokens=report.tokens, cost=report.cost, sent=report.sent)
-                if leave is not None:  # it may have heard of it: then this changes nothing
+                if leave is not None:  # it may already have recorded it: then this changes nothing
                     settled = Report(Effect.NOTHING)
                 self._owed.append((target, lease, claim, settled))
             lease = Lease(True, generation=-1)  # its generation and slot mean nothing here
         return replace(self._local.give(target, lease, claim, report), local=True)
 
     def look(self, target: str, policy: Policy) -> TargetHealth:
-        """Return how a target is."""
+        """Return how healthy a target is."""
         health = self._ask(self._enter(), lambda: self._store.look(target, policy))
         return health if health is not None else self._local.look(target, policy)
 
     def _enter(self) -> Callable[[], object] | None:
-        """Begin a question; return what ends it, None where none may be asked now."""
+        """Begin a query; return the function that ends it, None if none may be made now."""
         if not self._rests:
             places = self._places
             if not places.acquire(timeout=CROWD):
@@ -121,12 +121,12 @@ class GuardedStore:
         question: Callable[[], T],
         undo: Callable[[T], object] | None = None,
     ) -> T | None:
-        """Return the store's answer; None where there is none in time.
+        """Return the store's answer; None if it does not come in time.
 
         Args:
-            leave: ends the question; None where none may be asked.
+            leave: ends the query; None if none may be made.
             question: asks the store.
-            undo: called, in the question's thread, with an answer that is no longer awaited.
+            undo: called, in the query's thread, with an answer that is no longer awaited.
         """
         if leave is None:
             return None
@@ -174,20 +174,20 @@ class GuardedStore:
         return answers[0]
 
     def _rest(self, why: str) -> None:
-        """Leave the store alone for a while."""
+        """Stop asking the store for a while."""
         with self._lock:
             now = self._clock()
-            if now < self._rest_until:  # a concurrent question has already reported it
+            if now < self._rest_until:  # a concurrent query has already reported it
                 return
             seconds = min(REST * 2.0 ** min(self._rests, 16), LONGEST_REST)
             self._rests += 1
             self._rest_until = now + seconds
         logger.warning(
-            "the health store failed (%s): for %g s this process goes by what it learns itself", why, seconds
+            "the health store failed (%s): for %g s this process uses only what it learns itself", why, seconds
         )
 
     def _go_on(self, tried: bool) -> None:
-        """Record an answer; one to a question asked before a failure says nothing about later."""
+        """Record an answer; one to a query from before a failure says nothing about the time after it."""
         if tried:
             self._rests = 0
         if self._owed and not self._rests:
@@ -201,9 +201,9 @@ class GuardedStore:
                 self._repaying = False
 
     def _repay(self) -> None:
-        """Give back the leases that could not be given back while the store was left alone."""
+        """Release the leases that could not be released while the store was not asked."""
         try:
-            with suppress(Exception):  # the store is gone again: the rest is given back another time
+            with suppress(Exception):  # the store is down again: the rest is released later
                 while self._owed and not self._rests:
                     self._store.give(*self._owed.popleft())
         finally:

@@ -1,9 +1,9 @@
 """The HealthStore protocol: how calls share what they learn about the targets' health.
 
-A store answers three questions about a target, a text that names provider, model and credential: may it be asked now
-(`take`), what came of it (`give`), how is it (`look`). Take and give are atomic each. Whatever is taken is a lease: a
-caller that dies gives nothing back, and the store frees it when its time is over. No call carries a time of day, and
-answers are durations that remain, so stores of several hosts need no common clock: each keeps its own.
+A store is asked three things about a target (a string that names provider, model and credential): may it be asked now
+(`take`), here is the outcome (`give`), how healthy is it (`look`). Take and give are each atomic. Whatever is taken is
+a lease: a caller that dies returns nothing, and the store releases it when its time is over. No call carries a time of
+day, and answers are remaining durations, so the stores of several hosts need no common clock: each keeps its own.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from understudy.policy import Policy
 from understudy.target import BreakerState
 
 
-@dataclass(slots=True)  # not frozen, because each call makes one
+@dataclass(slots=True)  # not frozen: each call makes one
 class Claim:
-    """What a call wants of a target.
+    """What a call claims of a target.
 
     Args:
-        call: a number that tells this call from all others, in other processes too.
+        call: a number that distinguishes this call from all others, in other processes too.
         policy: the numbers of the breaker and of cooldowns.
         lease: seconds after which what was taken counts as abandoned.
         limits: the caller's own limits for this target.
         tokens: an estimate of the tokens that the request will cost.
         cost: an estimate of the US dollars.
         forced: take it whatever the breaker says: the only attempt of a call that no other target can answer.
-        thinks: whether the model will think before it answers: its times are kept apart.
-        streamed: whether the answer comes as a stream, also where the caller is given it whole.
+        thinks: whether the model will think before it answers: its times are kept separately.
+        streamed: whether the answer comes as a stream, also if the caller gets it in one piece.
     """
 
     call: int
@@ -46,28 +46,28 @@ class Claim:
     streamed: bool = False
 
 
-@dataclass(slots=True)  # not frozen, because each call makes one where there are limits
+@dataclass(slots=True)  # not frozen: each call with limits makes one
 class Lease:
-    """What a call was given: the right to ask a target once, or the reason why not.
+    """What a call received: permission to ask a target once, or the reason why not.
 
     Args:
         granted: whether the target may be asked.
         state: the breaker's state.
-        free_in: where it may not: seconds until it may, infinity for never.
-        reason: where it may not: "breaker", "cooldown", "refusal" (with `refused` in words), or the limit that is
+        free_in: if it may not: seconds until it may, infinity for never.
+        reason: if it may not: "breaker", "cooldown", "refusal" (with `refused` in words), or the limit that is
             reached, in words.
-        generation: of the breaker, so that a late outcome is known for what it is.
+        generation: of the breaker, so that a late outcome is recognised as such.
         probe: a number above 0, where this is the probe of a half-open breaker.
         slot: a number above 0, where something is reserved under limits.
         reserved: what is reserved, in the store's own terms.
-        changed: whether just this question or report moved the breaker to `state`.
-        local: whether a process gave it to itself, because the store that it shares did not answer.
-        busy: where it may not: whether another request must end first. Then `free_in` is the rest of that one's lease,
-            and it may be free much sooner.
+        changed: whether this very query or report moved the breaker to `state`.
+        local: whether the process granted it to itself, because the shared store did not answer.
+        busy: if it may not: whether another request must end first. Then `free_in` is the rest of that one's lease, and
+            it may be free much sooner.
         learned: what answers of this kind took.
         doubt: whether the target may be answering nobody: it is asked so that its first sign of life is heard.
-        refused: what the target refuses, where its key, a right or a model is.
-        failing: after a failure: the share of attempts that failed lately, but for this one.
+        refused: what the target refuses, if that is its key, a permission or a model.
+        failing: after a failure: the share of recent attempts that failed, without this one.
         alive: after an attempt that was late: whether one that began later was answered.
     """
 
@@ -89,9 +89,9 @@ class Lease:
     alive: bool = False
 
 
-@dataclass(slots=True)  # not frozen, because each call makes one
+@dataclass(slots=True)  # not frozen: each call makes one
 class Report:
-    """What came of an attempt.
+    """The outcome of an attempt.
 
     Args:
         effect: what it says about the target.
@@ -99,13 +99,13 @@ class Report:
         end: to the end of the answer, in either case; None for no answer.
         first: to the first piece, where it came as a stream; None where none came.
         gap: the longest pause between two pieces, likewise.
-        late: seconds after which it was given up or overtaken, because it took long; None where it was not: it counts
+        late: seconds after which it was abandoned or overtaken because it took long; None if it was not. It counts
             against the target only if no later request was answered.
         hint: seconds after which the vendor says to come back.
         tokens: that it cost; None where the vendor did not say: then what was reserved stays counted.
         cost: in US dollars; None where it is not known: likewise.
-        sent: whether there was a request at all; where not, all that was reserved is given back.
-        why: what was refused, where a key, a right or a model was.
+        sent: whether there was a request at all; if not, all that was reserved is released.
+        why: what was refused, if it was a key, a permission or a model.
         failed: whether it brought no usable answer, without the request or the caller being at fault: a target
             is then asked later, even if its breaker is closed.
     """
@@ -126,7 +126,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class TargetHealth:
-    """How a target is.
+    """How healthy a target is.
 
     Args:
         state: the breaker's state.
@@ -138,9 +138,9 @@ class TargetHealth:
         failing: how often it brings no usable answer, from 0.0 to 1.0: 1.0 with each such attempt, less with
             each answer and with time.
         learned: what its answers took, without thinking and with it.
-        refused: what it refuses, where its key, a right or a model is.
-        suspect: whether it seems to answer nobody just now: requests are under way that began after the last one which
-            was answered, and more and longer than chance explains; or its circuit is not closed again since it did not
+        refused: what it refuses, if that is its key, a permission or a model.
+        suspect: whether it seems to answer nobody just now: requests are under way that began after the last one that
+            was answered, and more and longer than chance explains; or its circuit has not closed again since it did not
             answer.
     """
 
@@ -165,23 +165,23 @@ class HealthStore(Protocol):
     """Keeps what is known of the targets' health. Safe to use from several threads and event loops.
 
     Attributes:
-        blocks: whether a question may wait for input or output; async calls then ask in a thread.
+        blocks: whether a query may wait for I/O; async calls then make it in a thread.
     """
 
     blocks: bool
 
     def take(self, target: str, claim: Claim) -> Lease:
-        """Ask for the right to ask a target once; reserve what the limits count."""
+        """Ask for permission to ask a target once; reserve what the limits count."""
         ...
 
     def give(self, target: str, lease: Lease, claim: Claim, report: Report) -> Lease:
-        """Report what came of it, and free or settle what was taken.
+        """Report the outcome, and release or settle what was taken.
 
         Returns:
-            How the target stands now: granted where it could be asked again at once.
+            The target's state now: granted if it could be asked again at once.
         """
         ...
 
     def look(self, target: str, policy: Policy) -> TargetHealth:
-        """Return how a target is, and change nothing."""
+        """Return how healthy a target is, and change nothing."""
         ...

@@ -1,4 +1,4 @@
-"""Who is on the route, in which order: names to targets with their providers, and strategies.
+"""Which targets are on the route, in which order: names become targets with their providers; strategies.
 
 Enter by `route.read_route`, `route.Route` and `order.Ordering`. May import health, discovery and the nouns.
 """

@@ -1,4 +1,4 @@
-"""Adapters: one gives a three-method class the full contract, one stands in for a provider with wrong settings."""
+"""Adapters: one gives a three-method class the full contract, one replaces a provider with wrong settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from understudy.response import LLMResponse, ResponseWarning
 
 
 class PlainProvider(ChatProvider):
-    """Lets a class that implements only the three methods take part in the full contract.
+    """Gives a class that implements only the three methods the full contract.
 
     Args:
         provider: the class's instance.
@@ -29,7 +29,7 @@ class PlainProvider(ChatProvider):
         return self.provider.get_provider_name()
 
     def unavailable_reason(self) -> str | None:
-        """Say why the wrapped provider is not available, where it has a method of this name, or that it is not."""
+        """Say why the wrapped provider is not available, if it has a method of this name; else only that it is not."""
         explain = getattr(self.provider, "unavailable_reason", lambda: "is_available() returned False")
         try:
             return None if self.provider.is_available() else explain() or "is_available() returned False"
@@ -58,7 +58,7 @@ class PlainProvider(ChatProvider):
 
 
 class UnconfiguredProvider(ChatProvider):
-    """Stands in for a provider whose settings are wrong, so that the others still work.
+    """Replaces a provider whose settings are wrong, so that the others still work.
 
     Args:
         name: the provider's name.

@@ -18,7 +18,7 @@ class Ordering:
     Args:
         route: in its own order.
         admission: what is known of the targets' health.
-        draw: gives numbers of at least 0 and below 1.
+        draw: gives numbers from 0 to below 1.
     """
 
     __slots__ = ("_admission", "_draw", "_route")

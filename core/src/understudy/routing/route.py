@@ -1,4 +1,4 @@
-"""Who is on the route: names and objects turned into targets with their providers."""
+"""Which targets are on the route: names and objects turned into targets with their providers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from understudy.usage import UNPAID
 
 logger = logging.getLogger("understudy")
 
-DEFAULT_PRIMARY = "gemini"  # the primary of the user's own configuration
+DEFAULT_PRIMARY = "gemini"  # the primary if nothing is configured
 
 
 def read_route(
@@ -104,7 +104,7 @@ def _in_full(provider: LLMProvider) -> ChatProvider:
 
 
 def price_list_of(name: str, table: ProviderTable | None) -> str:
-    """Return under which name to ask for a provider's prices, where it may have a table in `understudy.toml`.
+    """Return the name under which to look up a provider's prices, given its table in `understudy.toml`, if any.
 
     Args:
         name: what the route calls it.

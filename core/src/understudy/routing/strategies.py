@@ -1,8 +1,8 @@
 """Routing strategies: the order in which targets are asked, if it is not the route's own.
 
 A strategy is a function: it gets what is known of each target and a source of randomness, and returns the targets'
-indices in the order in which they are to be asked. It decides nothing else: who is cooling down, whose breaker is open,
-and when the next one is asked is decided by the engine.
+indices in the order in which they are to be asked. It decides nothing else: which target cools down, whose breaker is
+open, and when the next one is asked is decided by the engine.
 
     def alphabetical(candidates, draw):
         return [one.index for one in sorted(candidates, key=lambda one: one.label)]
@@ -19,9 +19,9 @@ from typing import Any
 
 from understudy.target import Candidate, Draw, Strategy
 
-EXPLORED = 0.05  # share of the calls in which `fastest` asks one that was not measured lately first
-PENALTY = 60.0  # seconds that a failure counts for: as many as an attempt may take, so that no answer is slower
-HALF = 0.5  # who fails more often is not drawn while others are there
+EXPLORED = 0.05  # share of the calls in which `fastest` first asks one that was not measured recently
+PENALTY = 60.0  # seconds that a failure counts for: as long as an attempt may take, so that no answer is slower
+HALF = 0.5  # a target that fails more often is not drawn while there are others
 
 
 def ordered(candidates: Sequence[Candidate], draw: Draw) -> Sequence[int]:
@@ -33,12 +33,12 @@ def fastest(candidates: Sequence[Candidate], draw: Draw) -> Sequence[int]:
     """Ask the quicker of two drawn at random first, then the others by their speed.
 
     Always taking the quickest would send everybody to the same target at once; two at random avoid that (Mitzenmacher,
-    "The Power of Two Choices in Randomized Load Balancing"). A target that was not measured lately is asked first in
-    one of 20 calls, or by chance where nothing is known of any: were it preferred, all calls would go to it until its
-    first answer, and to one that never answers for ever. A failure makes a target slow by up to a minute, as gRPC adds
+    "The Power of Two Choices in Randomized Load Balancing"). A target that was not measured recently is asked first in
+    one of 20 calls, or at random if nothing is known of any: if it were preferred, all calls would go to it until its
+    first answer, and for ever to one that never answers. A failure makes a target slow by up to a minute, as gRPC adds
     errors to the load (`error_utilization_penalty`, gRFC A58), and fades as in Finagle's Peak EWMA. Unlike there,
-    calls under way do not count: a server slows down with them, a vendor does not with those of one caller, and its
-    quickest would be left for a slower one. Those that are not ready come last.
+    calls under way do not count: they slow down a server, but one caller's calls do not slow down a vendor, so that
+    counting them would favour slower targets. Targets that are not ready come last.
     """
     ready = [one for one in candidates if one.ready]
     slowest = max((one.seconds for one in ready if one.seconds is not None), default=0.0)
@@ -62,7 +62,7 @@ def fastest(candidates: Sequence[Candidate], draw: Draw) -> Sequence[int]:
 
 
 def _explored(ready: Sequence[Candidate], draw: Draw) -> Candidate | None:
-    """Draw one of those not measured lately, or, mostly, none; one that has just failed is given time."""
+    """Draw one of those not measured recently, or, mostly, none; one that has just failed is given time."""
     unknown = [one for one in ready if one.seconds is None]
     point = draw() if unknown else 0.0
     for one in unknown:
@@ -75,7 +75,7 @@ def _explored(ready: Sequence[Candidate], draw: Draw) -> Candidate | None:
 def cheapest(candidates: Sequence[Candidate], draw: Draw) -> Sequence[int]:
     """Ask by price, the lowest first, and those without a known price last.
 
-    Where prices are equal or unknown, the route's order stands. They come from the extra "prices".
+    Targets with equal or unknown prices keep the route's order. Prices come from the extra "prices".
     """
     prices = {one.index: one.dollars for one in candidates}
     known = [(price, place, index) for place, (index, price) in enumerate(prices.items()) if price is not None]
@@ -118,7 +118,7 @@ def weighted(weights: Mapping[str, float]) -> Strategy:
 
     Args:
         weights: numbers of 0 or more by label ("claude:claude-haiku-4-5") or provider name ("claude"), a label first.
-            Several targets of one provider have its weight each.
+            Each of several targets of one provider has its weight.
 
     Raises:
         TypeError: a weight is not a number.

@@ -1,6 +1,6 @@
-"""For tests of programs that use Understudy. Those of providers for it have understudy_toolkit.conformance.
+"""For tests of programs that use Understudy. Tests of providers use understudy_toolkit.conformance.
 
-A program's tests switch the waiting off, and let a scripted provider stand on the route:
+A program's tests switch the waiting off, and put a scripted provider on the route:
 
     from understudy.testing import no_waiting
 
@@ -24,7 +24,7 @@ def set_waiting(enabled: bool) -> None:
     """Switch all waiting between retries on or off, in every thread and factory of this process.
 
     Args:
-        enabled: False to go on at once where a call would wait; True, the default, to wait.
+        enabled: False to continue at once where a call would wait; True, the default, to wait.
     """
     waiting.enabled = enabled
     waiting.skipped = []

@@ -1,4 +1,4 @@
-"""A provider that plays a script, and a clock that only moves during waits."""
+"""A provider that follows a script, and a clock that advances only during waits."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Line: TypeAlias = "str | LLMResponse | BaseException | tuple[str | BaseException
 
 
 class ScriptedProvider(ChatProvider):
-    """Answers each request with the next line of its script, and remembers what it was asked.
+    """Answers each request with the next line of its script, and records the requests.
 
     Args:
         name: the provider's name.
         script: what it does in turn: a text or an LLMResponse answers, an exception is raised; a tuple gives a
             stream piece by piece, an exception in it breaking the stream off there, and without one the stream
             ends as it should. The last line is repeated for ever.
-        capabilities: what it says that it can take.
+        capabilities: the capabilities that it declares.
         unavailable: why it cannot be asked, or None.
         act: called with the request before each line, for example to move a clock.
     """
@@ -115,7 +115,7 @@ def _fresh(error: BaseException) -> BaseException:
 
 @dataclass(slots=True)
 class VirtualClock:
-    """Time that stands still but for waits, for tests of what takes minutes.
+    """A clock that advances only during waits, for tests of what takes minutes.
 
         clock = VirtualClock()
         factory = LLMFactory("gemini", ["claude"], runtime=clock.runtime())
@@ -131,7 +131,7 @@ class VirtualClock:
     _running: bool = field(default=False, init=False, repr=False)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, as a slow provider would."""
+        """Advance the clock, as a slow provider would."""
         self.now += seconds
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -153,7 +153,7 @@ class VirtualClock:
         """Return what LLMFactory takes as its runtime.
 
         Args:
-            random: gives numbers of at least 0 and below 1, for jitter.
+            random: gives numbers from 0 to below 1, for jitter.
         """
 
         def sleep(seconds: float) -> None:

@@ -13,11 +13,11 @@ class Clock(Protocol):
     now: float
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Lets time pass at once whenever only timers are left to wait for.
+    """Advances the clock at once whenever only timers are left to wait for.
 
     Args:
         clock: whose time it is.

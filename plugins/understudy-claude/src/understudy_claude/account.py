@@ -1,4 +1,4 @@
-"""How an account shows its key."""
+"""How an account sends its key."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from understudy_toolkit.account import Account
 
 
 def credentials(account: Account) -> dict[str, str]:
-    """Return the headers that carry the key: to Anthropic as its SDK sends it, and both ways to other addresses.
+    """Return the headers that carry the key: to Anthropic as its SDK sends it, and in both forms to other addresses.
 
     A server without keys gets none.
 
-    The SDK has changed from X-Api-Key to a bearer's token with 2.0.0 (anthropic 2.14.0, _client.py), and gateways read
-    the one or the other. Of two the API itself takes X-Api-Key.
+    The SDK changed from X-Api-Key to a bearer token in 2.0.0 (anthropic 2.14.0, _client.py), and gateways read one or
+    the other. If both are there, the API itself takes X-Api-Key.
     https://qiita.com/Synthorai/items/01a0067e88747257a4e6, read 2026-11-30
     """
     if account.key is None:

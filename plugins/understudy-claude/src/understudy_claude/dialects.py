@@ -1,7 +1,7 @@
 """How hosts of Claude, and other servers that speak the Messages API, say that something failed.
 
-Amazon Bedrock, Google Vertex AI and Microsoft Foundry put their own words around Anthropic's, gateways put theirs
-around those, and other vendors have codes of their own.
+Amazon Bedrock, Google Vertex AI and Microsoft Foundry wrap Anthropic's errors in their own, gateways wrap those again,
+and other vendors have codes of their own.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Told:
     """What an error says.
 
     Args:
-        names: its codes and types, the most exact first.
+        names: its codes and types, the most specific first.
         message: its words.
         status: the HTTP status that it names itself.
         request_id: the vendor's id of the request.
@@ -152,7 +152,7 @@ def read_error(document: Any, headers: Mapping[str, str]) -> Told:
     """Read an error of any shape.
 
     Args:
-        document: the reply's JSON, or an event of a stream; None where it was no JSON.
+        document: the reply's JSON, or an event of a stream; None where it was not JSON.
         headers: the reply's headers, their names in lower case.
     """
     told = _read(document, _DEEPEST)
@@ -188,7 +188,7 @@ def _read(document: Any, deepest: int) -> Told:
 
 
 def _names(error: Json, message: str) -> Iterator[str]:
-    """Yield the codes and types of an error, the most exact first."""
+    """Yield the codes and types of an error, the most specific first."""
     for pattern, form in ((_ZAI, "{}"), (_MINIMAX, "({})")):
         if found := pattern.search(message):
             yield form.format(found[1])
@@ -212,7 +212,7 @@ def _status(*holders: Json) -> int | None:
 
 
 def _inner(error: Json, message: str | None) -> Any:
-    """Return the error that another one stands around: as JSON in its words, or as what a gateway calls raw."""
+    """Return the error that another one wraps: as JSON in its message, or in what a gateway calls raw."""
     raw = _within(error, "metadata").get("raw")
     if isinstance(raw, Mapping):
         return raw
@@ -229,7 +229,7 @@ def _inner(error: Json, message: str | None) -> Any:
 
 
 def _exception(document: Json) -> Json | None:
-    """Return what stands under a name such as throttlingException, as Bedrock's streams have it."""
+    """Return the value of a name such as throttlingException, as Bedrock's streams have it."""
     for name, value in document.items():
         if name.endswith("Exception") and isinstance(value, Mapping):
             return {"type": name, **value}
@@ -255,5 +255,5 @@ def _number(value: Any) -> int | None:
 
 
 def _aws(name: str) -> str:
-    """Return a name without what Amazon puts around it: com.amazon.coral#ThrottlingException:http://..."""
+    """Return a name without Amazon's wrapping: com.amazon.coral#ThrottlingException:http://..."""
     return name.rpartition("#")[2].partition(":")[0].strip()

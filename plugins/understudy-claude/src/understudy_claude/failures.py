@@ -1,7 +1,7 @@
 """The one table: what Anthropic's API and its SDK report, and which of our failures it is.
 
-The most exact thing decides: the error's own code, then its type, then the HTTP status. The message decides only where
-the API gives several failures one status, one type and no code; those wordings stand in a table of their own.
+The most specific thing decides: the error's own code, then its type, then the HTTP status. The message decides only if
+the API gives several failures one status, one type and no code; those wordings are in a table of their own.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ OLDER_VERSION = "in the older version of the API"
 _AT_MOST = "within the model's limit of {} tokens"
 _LEFT = "within the {} tokens that the prompt leaves of the model's window"
 
-# The least answer that is worth a second attempt where the prompt nearly fills the window: the documented default.
+# The shortest answer that is worth a second attempt if the prompt nearly fills the window: the documented default.
 LEAST_LEFT = 1024
 
 _NUMBER = re.compile(r"\d+")
@@ -80,7 +80,7 @@ _OF_TYPE: Mapping[str, type[Failure]] = {
     "timeout_error": Timeout,
 }
 
-# The last resort: where a code, a type and a status leave it open what is wrong. What may help is beside it.
+# The last resort: if code, type and status leave open what is wrong. Beside each row is what may help.
 # Limits, credit, organizations: https://platform.claude.com/docs/en/api/errors, anthropics/claude-code#38035, #72457,
 # #29584. Blocked: anthropics/claude-code#58367. Forced tools: anthropics/claude-cookbooks#854,
 # browserbase/stagehand#2221. Thinking and its blocks:
@@ -235,7 +235,7 @@ def failure_of_reply(status: int, headers: Mapping[str, str], body: Any) -> Fail
     final = lower.get("x-should-retry") == "false"
     kind, adaptation = _kind(status, told)
     if kind is RateLimited and final and retry_after is None:
-        kind = RequestTooLarge  # the API names no time to wait and forbids another try: this request can never fit
+        kind = RequestTooLarge  # the API gives no time to wait and forbids another attempt: this request can never fit
     if retry_after is None and kind in (QuotaExhausted, RateLimited):
         retry_after = _until(message, lower)
     return kind(
@@ -251,7 +251,7 @@ def failure_of_reply(status: int, headers: Mapping[str, str], body: Any) -> Fail
 
 
 def most_tokens(adaptation: str | None) -> int | None:
-    """Return how many tokens an adapted request may ask for at most; None where it says nothing of them."""
+    """Return how many tokens an adapted request may ask for at most; None if it does not say."""
     if adaptation is None or not adaptation.startswith((_AT_MOST[:20], _LEFT[:11])):
         return None
     found = _NUMBER.search(adaptation)
@@ -295,7 +295,7 @@ def _within(words: str) -> str | None:
 
 
 def _until(message: str, headers: Mapping[str, str]) -> float | None:
-    """Return the seconds until the day that the words name, or until the limits that are used up begin anew."""
+    """Return the seconds until the day that the message names, or until the used-up limits are reset."""
     date = headers.get("date")
     found = _REGAINED.search(message)
     if found is not None:

@@ -1,6 +1,6 @@
-"""A conversation as the Messages API wants it: turns of user and assistant, made of blocks.
+"""A conversation in the form of the Messages API: turns of user and assistant, made of blocks.
 
-What came in a reply and goes back only to the account that it came from (thinking, the tools that Anthropic runs
+What came in a reply and is sent back only to the account that it came from (thinking, the tools that Anthropic runs
 itself, citations) travels in `provider_data["claude"]`, with the account beside it, which is never sent.
 """
 
@@ -27,13 +27,13 @@ _BEFORE = "(The conversation begins here.)"
 _NOT_KEPT = "(This thought was not kept.)"
 
 _PICTURE = "images and files in an assistant's message were left out: Claude takes them from the user only"
-_FOREIGN = "thinking of another Claude account was left out: it goes to the account that it came from, and nowhere else"
-_BEGUN = "the conversation began with the assistant: a line of the user's was put before it, since Claude wants one"
-_REFUSED = "thinking of earlier turns was left out: Claude refused it, since something before it has changed"
+_FOREIGN = "thinking from another Claude account was left out: it is sent only to the account that it came from"
+_BEGUN = "the conversation began with the assistant: a line from the user was put before it, since Claude needs one"
+_REFUSED = "thinking from earlier turns was left out: Claude refused it, since something before it has changed"
 
 
 def account_mark(credential: str) -> str:
-    """Return what tells an account from others in a conversation; it names neither key nor address."""
+    """Return what distinguishes an account from others in a conversation; it reveals neither key nor address."""
     return hashlib.sha256(credential.encode()).hexdigest()[:10] if credential else ""
 
 
@@ -41,8 +41,8 @@ def marked(own: Mapping[str, Any], account: str) -> dict[str, Mapping[str, Any]]
     """Return the provider_data of a part that came with a reply.
 
     Args:
-        own: what Claude wants back with it.
-        account: the mark of the account that it came from; "" to tell none.
+        own: what has to be sent back to Claude with it.
+        account: the mark of the account that it came from; "" for none.
     """
     return {PROVIDER: own, _ACCOUNT: {"mark": account}} if account else {PROVIDER: own}
 
@@ -55,8 +55,8 @@ def turns_of(
     Args:
         messages: the conversation.
         account: the mark of the account that is asked.
-        adapted: WITHOUT_THINKING leaves out every thinking block. To keep those of an open tool turn would not help: a
-            change before one block is a change before all that follow. WITH_THOUGHTS puts one on each answer without.
+        adapted: WITHOUT_THINKING leaves out every thinking block. Keeping those of an open tool turn would not help: a
+            change before one block is a change before all that follow. WITH_THOUGHTS adds one to each answer without.
 
     Returns:
         The turns, and what was left out of them.
@@ -90,14 +90,14 @@ def turns_of(
 
 
 def open_turn_lacks_thinking(turns: list[Json]) -> bool:
-    """Return whether results of tools stand last, and the answer that called them does not begin with thinking."""
+    """Return whether tool results come last, and the answer that called them does not begin with thinking."""
     if len(turns) < 2 or turns[-1]["content"][0]["type"] != "tool_result":
         return False
     return turns[-2]["content"][0]["type"] not in _THINKING
 
 
 def _own(part: Part, role: str, account: str, adapted: Collection[str]) -> tuple[Mapping[str, Any], str]:
-    """Return what Claude wants back with a part, and why that is nothing, where something was left out."""
+    """Return what has to be sent back to Claude with a part, and, if something was left out, why."""
     own = part.provider_data.get(PROVIDER)
     if not own:
         return {}, ""
@@ -112,7 +112,7 @@ def _own(part: Part, role: str, account: str, adapted: Collection[str]) -> tuple
 
 
 def _text_block(part: Text, own: Mapping[str, Any]) -> Json | None:
-    return {"type": "text", "text": part.text, **own} if part.text.strip() else None  # the API refuses blank texts
+    return {"type": "text", "text": part.text, **own} if part.text.strip() else None  # the API refuses blank text
 
 
 def _image_block(part: Image, own: Mapping[str, Any]) -> Json:

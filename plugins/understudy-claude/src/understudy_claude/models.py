@@ -1,4 +1,4 @@
-"""Which model is asked by default, what each takes and refuses, how each thinks, and when models end."""
+"""Which model is asked by default, what each supports and refuses, how each thinks, and when models are retired."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEFAULT_MODEL = "claude-haiku-5-5"
 _PRICE = "$0.10 in, $0.50 out for a million tokens, with a prompt of up to 100,000 tokens; above that $0.50 and $2.50"
 _OVERVIEW = "https://platform.claude.com/docs/en/models/haiku-5-5/overview"
 
-# The API wants a limit with every request. 4096 tokens are about 3000 words, and every model that ever was allows them.
+# The API requires a limit with every request. 4096 tokens are about 3000 words, and every model so far allows them.
 DEFAULT_MAX_TOKENS = 4096
 
 # The header anthropic-version, chosen here and not by the SDK: since 2.0.0 that sends the newest by itself, which takes
@@ -55,17 +55,17 @@ _IMAGE = 1600  # tokens
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What the models of a family take from a version on.
+    """What the models of a family support from a version on.
 
     Args:
         thinks: whether they think without being asked.
-        thinking: the types of thinking that they take.
-        sampling: whether they take temperature, top_p and top_k under the older version of the API.
-        prefill: whether they go on from an assistant's message at the end.
-        forced: whether they take a tool that must be called.
-        efforts: the levels of effort that they take.
-        effort: the level where none is named.
-        most: tokens that they write at most, thinking included.
+        thinking: the types of thinking that they support.
+        sampling: whether they accept temperature, top_p and top_k under the older version of the API.
+        prefill: whether they continue an assistant's message at the end.
+        forced: whether they accept a tool that must be called.
+        efforts: the levels of effort that they support.
+        effort: the level if none is given.
+        most: the most tokens that they write, thinking included.
         off_below: whether thinking is turned off only at levels of effort below NEVER_OFF.
         binds: whether a thinking block is refused once something before it has changed.
     """
@@ -128,7 +128,7 @@ _TRAITS: Mapping[str, Mapping[Version, Traits]] = {
         (5, 1): Traits(forced=False, binds=True),
     },
 }
-_NEWEST = Traits(forced=False, binds=True)  # a family that is not known is taken for one of tomorrow
+_NEWEST = Traits(forced=False, binds=True)  # an unknown family is assumed to be a future one
 
 _NAME = re.compile(r"claude-([a-z]+)-(?:(\d{1,2})(?:[-.](\d{1,2}))?(?!\d)|preview)")
 
@@ -166,30 +166,30 @@ _ENDINGS: Mapping[str, tuple[date, str]] = {
 
 
 def traits_of(model: str) -> Traits | None:
-    """Return what a model takes; None where the name is not one of Anthropic's own, and does not tell."""
+    """Return what a model supports; None if the name is not one of Anthropic's own."""
     found = _NAME.search(model)
     if found is None:
         return None
     family, major, minor = found.groups()
-    version = (int(major or 0), int(minor or 0))  # a preview is older than what it was one of
+    version = (int(major or 0), int(minor or 0))  # a preview is older than its model
     rows = _TRAITS.get(family)
     return _NEWEST if rows is None else rows[max(start for start in rows if start <= version)]
 
 
 def takes_sampling(model: str) -> bool:
-    """Return whether a model takes temperature, top_p and top_k; names that are not Anthropic's own are let through."""
+    """Return whether a model accepts temperature, top_p and top_k; assumed of names that are not Anthropic's own."""
     traits = traits_of(model)
     return traits is None or traits.sampling
 
 
 def takes_prefill(model: str) -> bool | None:
-    """Return whether a model goes on from an assistant's message at the end; None where the name does not tell."""
+    """Return whether a model continues an assistant's message at the end; None if the name does not show it."""
     traits = traits_of(model)
     return None if traits is None else traits.prefill
 
 
 def heartbeat(request: Request) -> float | None:
-    """Return the seconds between the pings of a stream that has nothing to show; None where they are not relied on."""
+    """Return the seconds between the pings of a stream that has nothing to show; None if they are not relied on."""
     tokens = _tokens_of(request.system or "") + _tokens_of("".join(str(tool.parameters) for tool in request.tools))
     tokens += sum(_count(part) for message in request.messages for part in message.parts)
     return HEARTBEAT if tokens <= LONG_PROMPT else None
@@ -216,11 +216,11 @@ def _tokens_of(text: str) -> float:
 
 
 def ending_warnings(model: str) -> tuple[ResponseWarning, ...]:
-    """Return a warning that names the successor, for a model that has ended or has a day set for it."""
+    """Return a warning that names the successor, for a model that is retired or has a date for it."""
     if model not in _ENDINGS:
         return ()
     day, successor = _ENDINGS[model]
-    return (ResponseWarning("model", f"{model} ends on {day}, or has ended: ask {successor} instead"),)
+    return (ResponseWarning("model", f"{model} retires on {day}, or has retired: ask {successor} instead"),)
 
 
 # ---- for the pages that are made from these tables ----
@@ -320,7 +320,7 @@ def rules() -> tuple[ModelRule, ...]:
         ),
         *(ModelRule("limit", _of_most(most), f"{most:,} tokens, thinking included", _LIMITS, _READ) for most in _MOST),
         *(
-            ModelRule("ending", model, f"ends on {day}, or has ended: ask {successor} instead", _DEPRECATIONS, _READ)
+            ModelRule("ending", model, f"retires on {day}, or has retired: ask {successor} instead", _DEPRECATIONS, _READ)
             for model, (day, successor) in _ENDINGS.items()
         ),
     )
@@ -335,7 +335,7 @@ def _of_most(most: int) -> str:
 
 
 def _where(test: Callable[[Traits], bool]) -> str:
-    """Write down the models that pass a test, as people write them."""
+    """Name the models that pass a test, as people write them."""
     return ", ".join(span for family in _TRAITS for span in _spans(family, test))
 
 

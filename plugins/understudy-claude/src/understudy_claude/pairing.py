@@ -1,4 +1,4 @@
-"""Calls of tools and their results, matched: each call has an id of its own, and one result right after its turn.
+"""Matches tool calls with their results: each call gets an id of its own, and one result right after its turn.
 
 Conversations come from other vendors too, whose ids may repeat, be empty, or hold what this API refuses, and which take
 results in several messages, in any order, or not at all.
@@ -20,9 +20,9 @@ from understudy import Message, Part, Text, ToolCall, ToolResult
 _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_ID = 64
 
-NO_RESULT = "There is no result of this call."
-NO_CALL = "results of tools that were not called were given as texts: Claude takes a result only right after its call"
-ADDED = "a call without a result was given one that says so: Claude takes no call without"
+NO_RESULT = "There is not a result of this call."
+NO_CALL = "results of tools that were not called were sent as text: Claude accepts a result only right after its call"
+ADDED = "a call without a result got one that says so: Claude accepts no call without a result"
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ def _find(given: str, turns: list[_Turn], results: dict[str, ToolResult]) -> str
 
 
 def _identifier(given: str, taken: set[str]) -> str:
-    """Return an id that the API takes, and that no call before has: the given one, where it is such."""
+    """Return an id that the API accepts and that no earlier call has: the given one, if it is one."""
     made = _NOT_IN_AN_ID.sub("_", given) or "call"
     if len(made) > _LONGEST_ID:
         made = f"{made[:48]}_{hashlib.sha256(given.encode('utf-8', 'replace')).hexdigest()[:12]}"

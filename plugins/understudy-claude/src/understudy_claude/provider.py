@@ -74,7 +74,7 @@ class ClaudeProvider(ChatProvider):
         return PROVIDER
 
     def unavailable_reason(self) -> str | None:
-        """Say that the key is missing, where it is."""
+        """Say that the key is missing, if it is."""
         return self._account.unavailable_reason
 
     # ---- the four calls ----
@@ -122,18 +122,18 @@ class ClaudeProvider(ChatProvider):
     def _known(self, request: Request) -> refusals.Known:
         return refusals.known(self._account.base_url, request.model or self.default_model, request)
 
-    # ---- what is known beforehand, or asked apart ----
+    # ---- what is known in advance, or asked separately ----
 
     def model_notice(self, model: str) -> str | None:
-        """Say when a model ends, where its end is known."""
+        """Say when a model will be retired, if that is known."""
         return "; ".join(map(str, ending_warnings(model))) or None
 
     def takes_prefill(self, model: str) -> bool:
-        """Return whether a model is known to go on with a begun answer."""
+        """Return whether a model is known to continue a begun answer."""
         return takes_prefill(model) is True
 
     def thinking_room(self, request: Request) -> int:
-        """Return how many tokens are asked for besides `max_tokens`, since thinking counts within the API's limit."""
+        """Return how many tokens are requested in addition to `max_tokens`, for thinking."""
         return plan(request, request.model or self.default_model, self._known(request)).room
 
     def pace(self, request: Request) -> Pace:
@@ -159,7 +159,7 @@ class ClaudeProvider(ChatProvider):
     # ---- the life of the lane ----
 
     def warm_up(self) -> None:
-        """Do what takes long, so that the first question need not wait for it."""
+        """Do the slow preparation, so that the first request need not wait for it."""
         self._lane.prepare()
 
     def close(self) -> None:

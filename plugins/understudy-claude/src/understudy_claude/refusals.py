@@ -1,4 +1,4 @@
-"""What a model at an address has refused, kept while the process lives, so that the next request is right at once."""
+"""Remembers what a model at an address has refused, so that the next request is right at once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Known:
 
     Args:
         facts: how a request has to be adapted to it.
-        most: tokens that the model writes at most; None where no refusal has told.
+        most: the most tokens that the model writes; None if no refusal has shown it.
     """
 
     facts: frozenset[str] = frozenset()
@@ -49,7 +49,7 @@ class Known:
         return self.facts if request.adaptation is None else self.facts | {request.adaptation}
 
     def most_of(self, request: Request) -> int | None:
-        """Return how many tokens a request may ask for at most, as far as refusals have told."""
+        """Return how many tokens a request may ask for at most, as far as refusals have shown."""
         limits = [limit for limit in (self.most, most_tokens(request.adaptation)) if limit is not None]
         return min(limits, default=None)
 
@@ -62,7 +62,7 @@ _limits: OrderedDict[tuple[str, str], int] = OrderedDict()
 
 
 def note(address: str, model: str, request: Request, failure: Failure) -> None:
-    """Keep what a failure says of a model, where that holds for other requests too.
+    """Remember what a failure says about a model, if that holds for other requests too.
 
     Args:
         address: where the model was asked.
@@ -101,7 +101,7 @@ def forget() -> None:
 
 
 def _concerns(adaptation: str, request: Request) -> str:
-    """Return what of a request a refusal is about: another value may well be taken."""
+    """Return the part of a request that a refusal is about: another value may be accepted."""
     options: Any = request.options.get(PROVIDER, {})
     options = options if hasattr(options, "get") else {}
     if adaptation == WITHOUT_THAT_SCHEMA:

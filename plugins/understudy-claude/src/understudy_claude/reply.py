@@ -1,7 +1,7 @@
-"""A reply of the Messages API, whole or put together of a stream, as an answer.
+"""Turns a reply of the Messages API, whole or assembled from a stream, into an answer.
 
-No SDK is imported and nothing is read here. Servers that speak the API leave out fields, say null for nothing, or use
-other vendors' words: what can be understood is taken.
+No SDK is imported and nothing is read here. Servers that speak the API leave out fields, send null for nothing, or use
+other vendors' words: whatever can be understood is accepted.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _FINISH_REASONS: Mapping[str, FinishReason] = {
     "function_call": FinishReason.TOOL_CALLS,
 }
 _BLOCKED = ("refusal", "content_filter", "content_filtered", "guardrail_intervened", "sensitive", "safety", "blocked")
-_WITHHELD = ("recitation",)  # the vendor holds its own answer back; another model would give it
+_WITHHELD = ("recitation",)  # the vendor withholds its own answer; another model would give it
 _FAULTS: Mapping[str, type[Failure]] = {
     "error": ServerError,
     "network_error": ServerError,
@@ -71,10 +71,10 @@ _FAULTS: Mapping[str, type[Failure]] = {
     "model_overloaded": Overloaded,
 }
 _SIGNED = ("redacted_thinking",)
-# What a reply, or a piece of one, raises here when it has not the shape that the API promises.
+# What reading a reply, or a piece of one, raises if it does not have the shape that the API promises.
 WRONG_SHAPE = (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
-_MOST_COUNTED = 10**12  # tokens of one reply: beyond it, a number is no count
-_DEEPEST = 2  # JSON written as a text within JSON
+_MOST_COUNTED = 10**12  # tokens of one reply: a larger number is not a count
+_DEEPEST = 2  # JSON written as a string within JSON
 
 
 def response_of(
@@ -86,14 +86,14 @@ def response_of(
         body: the reply's JSON, parsed.
         headers: the reply's headers, their names in lower case or in any case at all.
         asked: how the request was sent.
-        given: whether the caller of a stream holds some of it already.
-        warnings: what its stream was like.
+        given: whether the caller of a stream already has some of it.
+        warnings: what was odd about its stream.
 
     Raises:
         AnswerCutShort: thinking used up the tokens, and more room may help.
-        ContentBlocked: the model refused, or the vendor held the answer back.
+        ContentBlocked: the model refused, or the vendor withheld the answer.
         EmptyResponse: neither text nor a tool call came.
-        MalformedResponse: it is not a message as the API promises it.
+        MalformedResponse: it is not a message as the API promises.
         Failure: it is an error.
     """
     request_id = text_of(headers.get("request-id"))
@@ -128,7 +128,7 @@ def _response(
         read.take(block)
     parts = tuple(read.parts)
     if not given:
-        words = "the reply said nothing of why the model stopped: it is taken for whole"
+        words = "the reply did not say why the model stopped: it was taken as complete"
         read.warnings.append(ResponseWarning("stop_reason", words))
     if any(isinstance(part, ToolCall) for part in parts) and finish_reason in (FinishReason.STOP, FinishReason.UNKNOWN):
         finish_reason = FinishReason.TOOL_CALLS
@@ -160,7 +160,7 @@ def _finish_reason(stop_reason: str, body: Mapping[str, Any]) -> FinishReason:
     if stop_reason in _BLOCKED:
         raise _refusal(stop_reason, body.get("stop_details"))
     if stop_reason in _WITHHELD:
-        raise RequestRefused(f"the vendor held the answer back: {stop_reason}", code=stop_reason)
+        raise RequestRefused(f"the vendor withheld the answer: {stop_reason}", code=stop_reason)
     if stop_reason in _FAULTS:
         raise _FAULTS[stop_reason](f"the model stopped by {stop_reason}", code=stop_reason)
     return _FINISH_REASONS.get(stop_reason, FinishReason.UNKNOWN)
@@ -209,7 +209,7 @@ class _Blocks:
         self.new, self.names = Overlap(self.asked.request), CallNames(self.asked.request)
 
     def take(self, block: Any) -> None:
-        """Take the next block; kinds that are not known are passed over, as the API asks."""
+        """Take the next block; unknown kinds are ignored, as the API asks."""
         if not isinstance(block, Mapping):
             raise TypeError(f"a block is {type(block).__name__}")
         kind, account = block.get("type"), self.asked.account
@@ -247,7 +247,7 @@ def arguments_of(given: Any) -> Any:
     """Return the arguments of a tool call, which some servers write as JSON in a text; nothing is an empty object.
 
     Raises:
-        ValueError: the text is no JSON.
+        ValueError: the text is not JSON.
     """
     for _ in range(_DEEPEST):
         if not isinstance(given, str):
@@ -257,7 +257,7 @@ def arguments_of(given: Any) -> Any:
 
 
 def text_in(block: Mapping[str, Any], name: str) -> str:
-    """Return a text of a block or a delta; "" where it has none.
+    """Return a string of a block or a delta; "" if it has none.
 
     Raises:
         TypeError: it is something else.
@@ -284,12 +284,12 @@ def _attachment(kind: str, block: Mapping[str, Any]) -> Part:
 
 
 def _belongs_to_server(kind: str) -> bool:
-    """Tell the blocks of tools that Anthropic runs itself: carried along unread, a paused turn goes on from them."""
+    """Return whether a block is of a tool that Anthropic runs itself: to continue a paused turn with."""
     return kind in ("server_tool_use", "mcp_tool_use") or kind.endswith("_tool_result")
 
 
 def usage_of(usage: Any) -> Usage | None:
-    """Return the tokens that a reply tells of; None where it does not tell both what was read and what was written."""
+    """Return the tokens that a reply reports; None unless it reports both what was read and what was written."""
     if not isinstance(usage, Mapping):
         return None
     given, written = count_in(usage, "input_tokens"), count_in(usage, "output_tokens")
@@ -307,7 +307,7 @@ def usage_of(usage: Any) -> Usage | None:
 
 
 def count_in(usage: Mapping[str, Any], name: str) -> int | None:
-    """Return a count of tokens; None where it is not told, or is none."""
+    """Return a count of tokens; None if it is missing or not a count."""
     value = usage.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_COUNTED else None
 
@@ -316,7 +316,7 @@ def model_ids(body: Any, headers: Mapping[str, str]) -> tuple[str, ...]:
     """Return the names in a page of the list of models.
 
     Raises:
-        MalformedResponse: it is not a list of models as the API promises it.
+        MalformedResponse: it is not a list of models as the API promises.
     """
     if says_error(body):
         raise failure_of_reply(200, headers, body)
@@ -331,7 +331,7 @@ def model_ids(body: Any, headers: Mapping[str, str]) -> tuple[str, ...]:
 
 
 class Overlap:
-    """Takes off the start of a continuation what was cut off the end of what it continues, and came again.
+    """Removes from the start of a continuation the white space that was cut off what it continues, and came again.
 
     Args:
         request: what was asked.

@@ -1,4 +1,4 @@
-"""Fits a request's body to what its model and its version of the API take, and says what was left out.
+"""Fits a request's body to what its model and its version of the API accept, and says what was left out.
 
 No SDK is imported and nothing is sent or read here.
 """
@@ -24,7 +24,7 @@ Json = dict[str, Any]
 
 
 def api_version(body: Mapping[str, Any], asked: str | None, adapted: Collection[str] = ()) -> str:
-    """Return the version of the API to send a body with: the newest, or the last that takes what is in it.
+    """Return the version of the API to send a body with: the newest, or the last that accepts its contents.
 
     Args:
         body: the request, after `fit`.
@@ -57,7 +57,7 @@ def fit(body: Json, model: str, asked: str | None = None, adapted: Collection[st
 def fit_limit(
     body: Json, request: Request, model: str, known: Known, *, fixed: bool = False
 ) -> tuple[ResponseWarning, ...]:
-    """Keep a body within the tokens that a model writes at most, or that its window has left.
+    """Keep a body within the most tokens that a model writes, or that its window has left.
 
     Args:
         body: the request as it was asked for.
@@ -73,7 +73,7 @@ def fit_limit(
     warnings: list[ResponseWarning] = []
     answer = limit if fixed or request.max_tokens is None else min(limit, request.max_tokens)
     if answer > most and (fixed or request.max_tokens is not None):
-        words = f"max_tokens {answer:,} became {most:,}: {model} writes no more, or its window leaves no more"
+        words = f"max_tokens {answer:,} became {most:,}: {model} writes no more, or its window has no more room"
         warnings.append(ResponseWarning("max_tokens", words))
     most = body["max_tokens"] = min(limit, most)
     thinking = body.get("thinking")
@@ -82,7 +82,7 @@ def fit_limit(
     if isinstance(budget, int) and budget >= most:
         if most // 2 < LEAST_BUDGET:
             del body["thinking"]
-            words = "thinking was left out: the tokens that are left do not hold the least budget"
+            words = "thinking was left out: the tokens that are left are fewer than the smallest budget"
         else:
             body["thinking"] = {**thinking, "budget_tokens": most // 2}
             words = f"the budget for thinking became {most // 2:,} tokens: it has to be less than max_tokens"
@@ -129,9 +129,9 @@ def _fit_sampling(body: Json, model: str, asked: str | None, adapted: Collection
 
 
 def _fit_tools(body: Json, model: str, adapted: Collection[str]) -> tuple[ResponseWarning, ...]:
-    """Leave it to the model whether it calls a tool where it takes no tool that must be called.
+    """Leave it to the model whether it calls a tool, if it accepts no tool that must be called.
 
-    Of one tool by name all others are left out, so that the call, if it comes, is of that one.
+    If one tool is named, all others are left out, so that the call, if it comes, is of that one.
     """
     choice = body.get("tool_choice")
     if not isinstance(choice, Mapping) or choice.get("type") not in ("any", "tool"):

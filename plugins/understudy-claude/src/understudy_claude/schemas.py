@@ -1,6 +1,6 @@
 """Fits a JSON schema to what Claude's structured outputs and tools take, and says what was left out.
 
-What is left out stands in the description, where the model reads it, and the answer is checked against the whole schema
+What is left out goes into the description, where the model reads it, and the answer is checked against the whole schema
 afterwards.
 """
 
@@ -17,7 +17,7 @@ Json = dict[str, Any]
 FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid")
 _PLAIN = ("string", "integer", "number", "boolean", "null")
 _KEPT = ("title", "description")
-# What restricts no answer: left out without a word.
+# What restricts no answer: left out silently.
 _REMARKS = (
     *("$schema", "$id", "$comment", "$anchor", "default", "examples", "example", "deprecated", "readOnly", "writeOnly"),
     *("discriminator", "contentMediaType", "contentEncoding"),
@@ -26,7 +26,7 @@ _DEFINITIONS = ("$defs", "definitions")
 
 
 class NotSent(Exception):
-    """A schema cannot be sent as such, since an answer that fits it would be ruled out; the message says why."""
+    """A schema cannot be sent as it is, since an answer that fits it would be ruled out; the message says why."""
 
 
 def fit_schema(schema: Mapping[str, Any]) -> tuple[Json, tuple[str, ...]]:
@@ -46,7 +46,7 @@ def fit_schema(schema: Mapping[str, Any]) -> tuple[Json, tuple[str, ...]]:
 
 
 def in_words(schema: Mapping[str, Any]) -> str:
-    """Return what asks a model in words for an answer that follows a schema."""
+    """Return a prompt that asks for an answer that follows a schema."""
     written = json.dumps(schema, ensure_ascii=False, default=dict)
     return f"Answer with JSON alone, without a word or a fence around it, that follows this JSON schema:\n{written}"
 
@@ -55,7 +55,7 @@ def fit_parameters(parameters: Mapping[str, Any]) -> tuple[Json, tuple[str, ...]
     """Return the schema of a tool's arguments as the API takes it, and the keywords that were left out.
 
     At its top it has to be of type object, without anyOf, oneOf and allOf: https://github.com/anthropics/claude-code/
-    issues/5973, read 2026-11-30. The properties of their variants are put together, and none of them is required.
+    issues/5973, read 2026-11-30. The properties of their variants are merged, and none of them is required.
     """
     lost = tuple(name for name in ("anyOf", "oneOf", "allOf") if name in parameters)
     fitted: Json = {name: value for name, value in parameters.items() if name not in lost}
@@ -92,7 +92,7 @@ def _fit(schema: Any, lost: list[str]) -> Json:
 
 
 def _fit_kind(fitted: Json, rest: Json, lost: list[str]) -> None:
-    """Move to a fitted schema what says of which kind a value is; what is left over is not taken."""
+    """Move to a fitted schema what says which type a value has; what is left over is not supported."""
     if "const" in rest or _is_enum(rest.get("enum")):
         fitted |= {name: rest.pop(name) for name in ("enum", "const") if name in rest}
         rest.pop("type", None)

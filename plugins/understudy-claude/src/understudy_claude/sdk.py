@@ -37,12 +37,12 @@ def open_async_client(account: Account) -> anthropic.AsyncAnthropic:
 
 
 def send(client: anthropic.Anthropic, ask: Ask) -> Any:
-    """Have the SDK send a request, and return the response, whatever its status."""
+    """Send a request through the SDK, and return the response, whatever its status."""
     return stainless.send(anthropic, httpx2, client, ask)
 
 
 async def asend(client: anthropic.AsyncAnthropic, ask: Ask) -> Any:
-    """Have the SDK send a request on the running event loop, as `send`."""
+    """Send a request through the SDK on the running event loop, as `send`."""
     return await stainless.asend(anthropic, httpx2, client, ask)
 
 

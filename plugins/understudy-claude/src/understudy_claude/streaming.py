@@ -1,10 +1,10 @@
-"""A stream's bytes cut into events, and the events put together to the message that they are about.
+"""Cuts a stream's bytes into events, and assembles the message from them.
 
 No SDK is imported and nothing is sent or read here. The SDK's own reader keeps the vendor's pings to itself, and with
 them the difference between a model that thinks and one that is gone.
 
-An event that cannot be read is an error where it may have held some of the answer. Between blocks it cannot have: there
-it is passed over, with a warning, if the reason why the model stopped and the tokens that it wrote come after it.
+An unreadable event is an error if it may have held some of the answer. Between blocks it cannot have: there it is
+skipped, with a warning, if the reason why the model stopped and the tokens that it wrote come after it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ALIVE = Heartbeat()
 
 _COMMENT: Json = {"type": "comment"}  # no event of the API's; it shows that the server is at work, as unknown ones do
 _UNREADABLE = "unreadable"  # nor is this
-_DONE = b"[DONE]"  # OpenAI's end mark, which gateways send after the last event: it proves nothing
+_DONE = b"[DONE]"  # OpenAI's end marker, which gateways send after the last event: it proves nothing
 # The events that hold some of the answer, or say what it is.
 _TELLING = ("message_start", "content_block_start", "content_block_delta", "message_delta")
 _SILENT = ("content_block_stop", "message_stop")  # those that do not
@@ -72,7 +72,7 @@ class EventReader:
             yield from self._parsed(event)
 
     def end(self) -> Iterator[Any]:
-        """Yield what stands at the end without its blank line, where it is whole."""
+        """Yield what is at the end without its blank line, if it is complete."""
         last = self._events.end()
         if last is not None:
             with suppress(MalformedResponse):  # it was cut: finish() says so
@@ -96,14 +96,14 @@ class EventReader:
         elif not isinstance(document.get("type"), str):
             if name:
                 yield {**document, "type": name}
-            else:  # what has no type at all says nothing, unless it is an error
+            else:  # without any type it says nothing, unless it is an error
                 yield dict(document) if says_error(document) else _COMMENT
         else:
             yield dict(document)
 
 
 class StreamReader:
-    """Puts a stream's events together to the message that it is about, and tells each piece on the way.
+    """Assembles a stream's events into the message that they make up, and yields each piece as it comes.
 
     Args:
         headers: the reply's headers.
@@ -122,7 +122,7 @@ class StreamReader:
         self._text: list[str] = []
         self._new, self._names = Overlap(asked.request), CallNames(asked.request)
         self._unread: list[str] = []
-        self._written = False  # whether the tokens of the whole answer were told
+        self._written = False  # whether the tokens of the whole answer were reported
         self._stopped = False
         self._readers: Mapping[str, Callable[[Json], Iterator[StreamEvent]]] = {
             "message_start": self._start,
@@ -149,13 +149,13 @@ class StreamReader:
             yield from self.feed(event)
 
     def feed(self, event: Any) -> list[StreamEvent]:
-        """Take the next event; what brings nothing to the caller (a ping, say) is a heartbeat.
+        """Take the next event; one with nothing for the caller (a ping, say) is a heartbeat.
 
-        Kinds of events that are not known are passed over, as the API asks: they too show that it is at work.
+        Unknown kinds of events are ignored, as the API asks: they too show that it is at work.
 
         Raises:
             Failure: the event is an error.
-            MalformedResponse: it has not the shape that the API promises.
+            MalformedResponse: it does not have the shape that the API promises.
         """
         if says_error(event):
             raise failure_of_reply(200, self._headers, event)
@@ -183,7 +183,7 @@ class StreamReader:
         """Return the whole answer, once there are no more events.
 
         Raises:
-            StreamInterrupted: the end marker never came, nor what proves that nothing is missing.
+            StreamInterrupted: the end marker never came, nor proof that nothing is missing.
             MalformedResponse: an event could not be read, and may have held some of the answer.
             Failure: as `response_of`.
         """
@@ -196,7 +196,7 @@ class StreamReader:
             )
         warnings: tuple[ResponseWarning, ...] = ()
         if self._unread:
-            words = f"passed over what could not be read between two blocks: {self._unread[0]}"
+            words = f"skipped what could not be read between two blocks: {self._unread[0]}"
             if not self._written:
                 raise MalformedResponse(f"expected an event in JSON, found {self._unread[0]}", provider=PROVIDER)
             warnings += (ResponseWarning("stream", words),)
@@ -282,7 +282,7 @@ class StreamReader:
         place = self._place.get(event.get("index"), len(self._blocks) - 1)
         self._open.discard(place)
         if place in self._tool_calls and not self._pieces[place] and self._blocks[place].get("input"):
-            given = self._blocks[place]["input"]  # all at once, in the beginning of its block
+            given = self._blocks[place]["input"]  # all at once, at the beginning of its block
             arguments = given if isinstance(given, str) else write_json(given).decode()
             block = self._blocks[place]
             yield ToolCallDelta(self._tool_calls[place], block["id"], block["name"], arguments)
@@ -297,7 +297,7 @@ class StreamReader:
         yield from ()
 
     def _count(self, told: Any) -> None:
-        """Take counts of tokens: of what was read, 0 does not take the place of a count that was told before."""
+        """Take counts of tokens: for what was read, 0 does not replace an earlier count."""
         if not isinstance(told, Mapping):
             return
         before = self._message.get("usage")

@@ -1,4 +1,4 @@
-"""How much a model is to think: its setting, its effort, and the room for it beside the answer.
+"""How much a model should think: its setting, its effort, and the room for it beside the answer.
 
 No SDK is imported and nothing is sent or read here.
 """
@@ -24,20 +24,20 @@ from understudy_toolkit.thinking import MORE_ROOM, SHORT_ANSWER, room_to_think
 
 Warn = Callable[[str, str], None]
 
-_OFF = ("disabled", "between_tools")  # one model knows the one word, another the other
+_OFF = ("disabled", "between_tools")  # some models know one word, some the other
 _MORE = 4  # times a budget, for an answer that did not fit beside it
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a request has a model think.
+    """How a request makes a model think.
 
     Args:
         thinking: the field `thinking`; None to send none.
         effort: the level of effort; None to send none.
         level: how much the model will think, a key of understudy_toolkit.thinking.ROOM.
         room: tokens to ask for besides those of the answer.
-        warnings: what became another thing than was asked for.
+        warnings: what was changed from what was asked for.
     """
 
     thinking: Any
@@ -53,7 +53,7 @@ class Plan:
 
 
 def plan(request: Request, model: str, known: Known = NOTHING_KNOWN, *, resumable: bool = True) -> Plan:
-    """Return how a request has a model think: as its options say, or as little as the model offers for a short answer.
+    """Return how a request makes a model think: as its options say, or as little as possible for a short answer.
 
     Args:
         request: what to ask.
@@ -89,7 +89,7 @@ def plan(request: Request, model: str, known: Known = NOTHING_KNOWN, *, resumabl
             warn("effort", f"effort {effort} became high: above it, thinking of {model} cannot be turned off")
             effort = "high"
     if _type(thinking) == "enabled" and not resumable:
-        warn("thinking", "thinking within a budget was left out: the turn that goes on was begun without it")
+        warn("thinking", "thinking within a budget was left out: the turn that it continues began without it")
         thinking = None
     level = _level(thinking, effort, traits)
     return Plan(
@@ -112,7 +112,7 @@ def _type(thinking: Any) -> str | None:
 
 
 def _taken(asked: Any, traits: Traits, model: str, warn: Warn) -> Any:
-    """Return a setting of thinking that the model takes: the nearest to the one that was asked for."""
+    """Return a setting of thinking that the model supports: the nearest to the one that was asked for."""
     kind = _type(asked)
     if kind is None or kind in traits.thinking:
         return asked
@@ -121,13 +121,13 @@ def _taken(asked: Any, traits: Traits, model: str, warn: Warn) -> Any:
         if other is not None:
             return {"type": other}  # the other word for the same
         if traits.thinks:
-            warn("thinking", f"thinking {kind} was left out: {model} cannot but think; it is asked for little effort")
+            warn("thinking", f"thinking {kind} was left out: {model} always thinks; it is asked for little effort")
         return None
     if kind == "enabled" and "adaptive" in traits.thinking:
-        warn("thinking", f"the budget for thinking was left out: {model} decides by effort how much it thinks")
+        warn("thinking", f"the budget for thinking was left out: {model} decides by the effort how much to think")
         return {name: value for name, value in asked.items() if name != "budget_tokens"} | {"type": "adaptive"}
     if kind == "adaptive" and "enabled" in traits.thinking:
-        warn("thinking", f"thinking became a budget of {DEFAULT_BUDGET} tokens: {model} knows no other")
+        warn("thinking", f"thinking became a budget of {DEFAULT_BUDGET} tokens: {model} supports nothing else")
         return {**asked, "type": "enabled", "budget_tokens": DEFAULT_BUDGET}
     if kind in ("enabled", "adaptive"):
         warn("thinking", f"thinking was left out: {model} does not think")
@@ -165,7 +165,7 @@ def _most(request: Request, traits: Traits | None, known: Known) -> int | None:
 
 def _room(request: Request, options: Mapping[str, Any], thinking: Any, level: str, most: int | None) -> int:
     if "max_tokens" in options:
-        return 0  # the caller's own word for all of it
+        return 0  # the caller's own setting for all of it
     answer = request.max_tokens or DEFAULT_MAX_TOKENS
     more = request.adaptation == MORE_ROOM
     budget = thinking.get("budget_tokens") if _type(thinking) == "enabled" else None

@@ -1,4 +1,4 @@
-"""Translation, and nothing else: a Request into the Messages API's JSON.
+"""Only translation: a Request into the Messages API's JSON.
 
 No SDK is imported and nothing is sent or read here.
 """
@@ -23,13 +23,13 @@ Warnings = tuple[ResponseWarning, ...]
 
 _TOOL_CHOICES: Mapping[str, str] = {"auto": "auto", "none": "none", "required": "any"}
 _OPEN = ("text", "thinking", "redacted_thinking")  # the blocks of a message that is only begun
-# Settings of options["claude"] that are no fields of the body, or that are fitted to the model first.
+# Settings of options["claude"] that are not fields of the body, or that are fitted to the model first.
 _NOT_LAID_OVER = ("api_version", "effort", "thinking")
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a reply is read with: how its request was sent.
+    """How a reply's request was sent, which is needed to read it.
 
     Args:
         request: what was asked.
@@ -51,7 +51,7 @@ class Asked:
 
 
 def request_body(request: Request, model: str, account: str = "", known: Known = NOTHING_KNOWN) -> tuple[Json, Asked]:
-    """Return a request as the API wants it, and with what its reply is to be read.
+    """Return a request in the API's form, and what is needed to read its reply.
 
     Args:
         request: what to ask.
@@ -61,12 +61,12 @@ def request_body(request: Request, model: str, account: str = "", known: Known =
 
     Raises:
         InvalidRequest: nothing is left to send, or options["claude"] cannot be merged.
-        UnsupportedRequest: the model does not go on from the assistant's message at the end.
+        UnsupportedRequest: the model does not continue the assistant's message at the end.
     """
     options, adapted = _options(request), known.adapted(request)
     messages, lost = turns_of(request.messages, account, adapted)
     if not messages:
-        raise InvalidRequest("expected a message with some content, found only empty texts", provider=PROVIDER)
+        raise InvalidRequest("expected a message with some content, found only empty text", provider=PROVIDER)
     thinking = plan(request, model, known, resumable=not open_turn_lacks_thinking(messages))
     body: Json = {
         "model": model,
@@ -88,7 +88,7 @@ def request_body(request: Request, model: str, account: str = "", known: Known =
     if messages[-1]["role"] == "assistant":
         _end_prefill(messages[-1]["content"], body, model)
     if len(stop) < len(request.stop):
-        lost += (ResponseWarning("stop", "stop texts of nothing but white space were left out: Claude takes none"),)
+        lost += (ResponseWarning("stop", "stop sequences of nothing but white space were left out: Claude takes none"),)
     asked, fixed = options.get("api_version"), "max_tokens" in options
     lost += thinking.warnings + fit_limit(body, request, model, known, fixed=fixed)
     lost += fit(body, model, asked, adapted) + ending_warnings(model)
@@ -139,7 +139,7 @@ def _tool(tool: Tool) -> tuple[Json, tuple[str, ...]]:
 
 
 def _add_schema(body: Json, schema: Mapping[str, Any], *, in_text: bool) -> Warnings:
-    """Ask for an answer that follows a schema: as the API has it, or in words where it does not take the schema."""
+    """Ask for an answer that follows a schema: by the API's own means, or in the prompt if it refuses the schema."""
     why = "Claude refused it"
     try:
         fitted, lost = fit_schema(schema)
@@ -149,12 +149,12 @@ def _add_schema(body: Json, schema: Mapping[str, Any], *, in_text: bool) -> Warn
         in_text, why = True, "it is not written as a JSON schema is"
     if in_text:
         body["system"] = "\n\n".join(filter(None, (body.get("system"), in_words(schema))))
-        words = f"the schema was given in words alone, which a model may not follow: {why}"
+        words = f"the schema was only put into the prompt, which a model may not follow: {why}"
         return (ResponseWarning("output_schema", words),)
     body["output_config"] = {"format": {"type": "json_schema", "schema": fitted}}
     if not lost:
         return ()
-    words = f"{', '.join(lost)} went into descriptions: Claude is not held to them; the answer is checked afterwards"
+    words = f"{', '.join(lost)} went into descriptions: Claude does not enforce them; the answer is checked afterwards"
     return (ResponseWarning("output_schema", words),)
 
 
@@ -181,7 +181,7 @@ def _set_thinking(body: Json, thinking: Any, effort: Any) -> None:
         body["thinking"] = thinking
     output = body.get("output_config", {})
     if not isinstance(output, Mapping):
-        return  # the API says best what is wrong with it
+        return  # the API itself says best what is wrong with it
     output = {name: value for name, value in output.items() if name != "effort"}
     if effort is not None:
         output["effort"] = effort
@@ -192,9 +192,9 @@ def _set_thinking(body: Json, thinking: Any, effort: Any) -> None:
 
 
 def _end_prefill(blocks: list[Json], body: Json, model: str) -> None:
-    """Cut the white space off an assistant's message that the model is to go on from: the API refuses it.
+    """Cut the white space off an assistant's message that the model is to continue: the API refuses it.
 
-    A turn that paused has blocks of a tool that runs at Anthropic; every model goes on from there.
+    A turn that paused has blocks of a tool that runs at Anthropic; every model continues it.
     """
     if any(block["type"] not in _OPEN for block in blocks):
         return
@@ -204,6 +204,6 @@ def _end_prefill(blocks: list[Json], body: Json, model: str) -> None:
     elif isinstance(body.get("output_config"), Mapping) and "format" in body["output_config"]:
         refused = "Claude with an output schema"
     if refused:
-        raise UnsupportedRequest(f"{refused} does not go on from an assistant's message at the end", provider=PROVIDER)
+        raise UnsupportedRequest(f"{refused} does not continue an assistant's message at the end", provider=PROVIDER)
     if blocks[-1]["type"] == "text":
         blocks[-1]["text"] = blocks[-1]["text"].rstrip()

@@ -21,7 +21,7 @@ app = PlainTyper(
     help="Ask one LLM provider, and let another take over when that one cannot go on.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
-    pretty_exceptions_enable=False,  # they show local variables, and those may hold keys
+    pretty_exceptions_enable=False,  # they show local variables, which may hold keys
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("ask")(ask.ask)
@@ -64,7 +64,7 @@ def add_extension_commands() -> None:
         settings = Settings()
         names = settings.names("LLM_EXTENSIONS")
     except ConfigurationError:
-        return  # the command itself will say it
+        return  # the command itself will report it
     for name in names:
         try:
             manager = load_extensions([name], settings)
@@ -102,7 +102,7 @@ def _report(error: Exception) -> int:
         return output.USAGE
     if isinstance(error, OSError):  # a full disk, a file that cannot be written
         output.complain(error)
-        output.hush()  # else the remaining output fails again when Python exits
+        output.hush()  # otherwise the remaining output fails again when Python exits
         return output.FAILURE
     import traceback
 

@@ -12,7 +12,7 @@ from understudy_cli import output
 if TYPE_CHECKING:
     from understudy import LLMFactory, LLMResponse
 
-# The command says these in more detail itself.
+# The command itself says these in more detail.
 TOLD_HERE = ("All LLM providers failed", "no other provider is asked")
 
 
@@ -23,11 +23,11 @@ def ask(
     ] = None,
     provider: Annotated[
         str | None,
-        typer.Option("--provider", "-p", help="Who is asked first: a name, or NAME:MODEL.", metavar="NAME"),
+        typer.Option("--provider", "-p", help="The provider to ask first: a name, or NAME:MODEL.", metavar="NAME"),
     ] = None,
     fallback: Annotated[
         list[str] | None,
-        typer.Option("--fallback", "-f", help="Who takes over; repeat it, or use commas.", metavar="NAME"),
+        typer.Option("--fallback", "-f", help="The fallbacks, in order; repeat it, or use commas.", metavar="NAME"),
     ] = None,
     policy: Annotated[
         str | None, typer.Option(help="patient or eager; LLM_POLICY unless given.", metavar="NAME")
@@ -39,15 +39,15 @@ def ask(
         float | None, typer.Option(help="0 (the likeliest words) to 2; left to the model unless given.")
     ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds for one attempt.")] = None,
-    deadline: Annotated[float | None, typer.Option(help="Seconds for the whole call, retries and all.")] = None,
+    deadline: Annotated[float | None, typer.Option(help="Seconds for the whole call, retries included.")] = None,
     max_retries: Annotated[int | None, typer.Option(help="Retries of one provider after a passing failure.")] = None,
     retry_delay: Annotated[
         float | None, typer.Option(help="Seconds before the first retry, doubled for each further one.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the text.")] = False,
-    attempts: Annotated[bool, typer.Option("--attempts", help="Tell afterwards who was asked, and why.")] = False,
+    attempts: Annotated[bool, typer.Option("--attempts", help="Show afterwards who was asked, and why.")] = False,
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Show the answer as it comes.")] = True,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tell what is going on, on standard error.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log to standard error.")] = False,
 ) -> None:
     """Ask for text. When the first provider cannot go on, a fallback takes over.
 

@@ -1,4 +1,4 @@
-"""The record of a call: who was asked, why, what came of it, how long it took and how long was waited."""
+"""The record of a call: who was asked, why, the outcome, how long it took and how long the waits were."""
 
 from __future__ import annotations
 

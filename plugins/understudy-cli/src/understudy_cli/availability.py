@@ -20,7 +20,7 @@ State = Literal[
 
 
 PRIMARY = "gemini"  # asked first by default
-NOT_LOADED = "nobody has selected it, so none of its code has run; `understudy providers --all` loads it"
+NOT_LOADED = "it is not selected, so none of its code has run; `understudy providers --all` loads it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +55,14 @@ class Found:
 
 @contextlib.contextmanager
 def settings_of_nobody(arguments: Mapping[str, str]) -> Iterator[Settings]:
-    """Make settings with these values, and of the user's own only which plugins are trusted."""
+    """Make settings with these values; of the user's own settings, take only which plugins are trusted."""
     from understudy import Settings
 
     user = Settings()
     folders = ",".join(map(str, user.trusted_folders))
     trusted = {"LLM_TRUSTED_PLUGINS": user.get("LLM_TRUSTED_PLUGINS") or "", "LLM_TRUSTED_FOLDERS": folders}
     with tempfile.TemporaryDirectory() as directory:
-        Path(directory, ".env").touch()  # the search for `.env` and its like ends here
+        Path(directory, ".env").touch()  # the search for `.env` and the like ends here
         Path(directory, "understudy.toml").touch()
         made = Settings({**arguments, **trusted}, environment={}, directory=directory)
         made.lock_file = user.lock_file
@@ -75,12 +75,12 @@ def read_route(settings: Settings) -> list[str]:
 
 
 def split_names(entries: Sequence[str] | None) -> list[str] | None:
-    """Return the names in an option that is repeated or has commas; None where it is not given."""
+    """Return the names in an option that is repeated or has commas; None if it is not given."""
     return None if entries is None else [name for entry in entries for name in entry.split(",") if name.strip()]
 
 
 def look(settings: Settings, selected: Collection[str] | None = None, everybody: bool = False) -> list[Found]:
-    """Make providers as a route would, and return what became of them.
+    """Make providers as a route would, and return whether each can be asked.
 
     A third party's provider is made, which runs its code, only if the user has selected it.
 
@@ -122,7 +122,7 @@ def _look_at(name: str, uses: str, state: str, origin: str, settings: Settings) 
         return Found(name, "not installed", origin)
     registry = LLMFactory.PROVIDER_REGISTRY
     if name != uses and name in registry:
-        return Found(name, "ambiguous", origin, "a provider has this name already: choose another for the table")
+        return Found(name, "ambiguous", origin, "a provider already has this name: choose another for the table")
     try:
         provider = registry.build(uses, settings.for_provider(name))
     except AmbiguousProvider as error:
@@ -138,7 +138,7 @@ def _look_at(name: str, uses: str, state: str, origin: str, settings: Settings) 
 
 
 def unavailable_reason(provider: LLMProvider) -> str | None:
-    """Say why a provider cannot be asked, or None; one that fails to say it cannot be asked either."""
+    """Say why a provider cannot be asked, or None; one that fails at saying so cannot be asked either."""
     explain: Any = getattr(provider, "unavailable_reason", None)
     try:
         if explain is not None:
@@ -161,7 +161,7 @@ def show_ways_on(settings: Settings) -> None:
         keyless = [one.name for one in look(nobody) if one.state == "available"]
     ready = [one.name for one in found if one.state == "available" and one.name not in keyless]
     lacking = [one for one in found if one.state in ("not available", "misconfigured")]
-    output.complain("nobody is set up to be asked yet")
+    output.complain("no provider is set up yet")
     output.say()
     if ready:
         output.say(f"{ready[0]} can be asked: understudy ask --provider {ready[0]} ...", indent=2)
@@ -171,7 +171,10 @@ def show_ways_on(settings: Settings) -> None:
         output.say("Either give a key, in the environment or a .env file:", indent=2)
         for one in lacking:
             output.say(f"{one.name}: {one.short_reason}", "cyan", indent=4)
-        output.say(f"and say who is asked first: LLM_PRIMARY_PROVIDER={lacking[0].name}; else it is gemini.", indent=2)
+        output.say(
+            f"and name the first one: LLM_PRIMARY_PROVIDER={lacking[0].name}; otherwise it is gemini.",
+            indent=2,
+        )
     else:
         output.say("Either install a provider and give it a key:", indent=2)
         for one in found:
@@ -179,7 +182,7 @@ def show_ways_on(settings: Settings) -> None:
                 output.say(f"{one.name}: {one.origin}", "cyan", indent=4)
     others = ", ".join(one.name for one in found if one.state == "not loaded")
     if others:
-        output.say(f"Also installed: {others}. What they need tells: understudy providers --all", indent=2)
+        output.say(f"Also installed: {others}. To see what they need: understudy providers --all", indent=2)
     output.say()
     without = [f"understudy ask --provider {name} ..." for name in keyless]
     output.say(f"Or go without a key: {', or '.join(['understudy demo', *without])}", indent=2)

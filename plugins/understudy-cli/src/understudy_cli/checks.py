@@ -61,7 +61,7 @@ class Surroundings:
         settings: the settings as every command reads them.
         environment: the environment.
         in_file: the names that the `.env` file sets.
-        found: every provider, as it is found here.
+        found: every provider, with what was found of it here.
         key_names: the variables that hold keys: the vendors', and those that an installed provider asks for.
     """
 
@@ -103,19 +103,17 @@ def check_files(around: Surroundings) -> Iterator[Finding]:
         name = "understudy.toml" if "understudy.toml is not read" in what else ".env"
         yield Finding(name, False, what, cure)
     for folder in sorted(settings.trusted_folders):
-        what = (
-            f"LLM_TRUSTED_FOLDERS trusts {folder}: files there may send your keys to any address, and so may who writes"
-        )
+        what = f"LLM_TRUSTED_FOLDERS trusts {folder}: files there may send your keys to any address"
         yield Finding(
-            "trusted folder", None if folder.is_dir() else False, what, "see that nobody else can write there"
+            "trusted folder", None if folder.is_dir() else False, what, "make sure that nobody else can write there"
         )
     if file is None and not any(".env is not read" in why for why in settings.passed_over):
-        yield Finding(".env", True, "there is none in this directory or above it: the environment alone counts")
+        yield Finding(".env", True, "there is none in this directory or above it: only the environment counts")
     elif file is not None:
-        yield Finding(".env", True, f"{file} is in force, below the environment")
+        yield Finding(".env", True, f"{file} is in force; the environment overrides it")
     for line in settings.env_faults:
         cure = "write NAME=value there; quotes around the value must be closed"
-        yield Finding(".env", False, f"{file}, line {line}: it cannot be parsed, and is passed over", cure)
+        yield Finding(".env", False, f"{file}, line {line}: it cannot be parsed, and is skipped", cure)
     if settings.config_file is not None:
         names = ", ".join(tables) or "nobody"
         yield Finding("understudy.toml", True, f"{settings.config_file} is in force, and names {names}")
@@ -127,7 +125,7 @@ def check_addresses(around: Surroundings) -> Iterator[Finding]:
     for name in sorted(around.in_file):
         found = settings.find(name) if name.endswith(("_BASE_URL", "_API_URL", "_HOST")) else None
         if found is not None and found[2] == str(settings.env_file):
-            yield Finding("address", None, f"{name} in {found[2]} says where prompts go", "see that it is yours")
+            yield Finding("address", None, f"{name} in {found[2]} says where prompts go", "make sure that it is yours")
         if name.lower() in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
             cure = "set it in the environment, if it is meant"
             yield Finding("address", None, f"{name} in {settings.env_file}: nothing reads a proxy from a file", cure)
@@ -146,7 +144,7 @@ def check_names(around: Surroundings) -> Iterator[Finding]:
             if near:
                 yield Finding(name, False, f"found in {origin}; nothing reads it", f"did you mean {near[0]}?")
             else:
-                cure = f"ours are {', '.join(OURS)}; it may be another program's"
+                cure = f"ours are {', '.join(OURS)}; it may belong to another program"
                 yield Finding(name, None, f"found in {origin}; nothing of Understudy reads it", cure)
         elif name not in around.key_names:
             near = difflib.get_close_matches(name, around.key_names, 1, 0.9)
@@ -173,7 +171,7 @@ def check_keys(around: Surroundings) -> Iterator[Finding]:
         below = alone.find(name) if alone else None
         if below is not None and below[0] != key.reveal():
             cure = "remove one of the two, or make them the same"
-            yield Finding("key", None, f"{name} is set in {found[2]}, and differently in {below[2]}", cure)
+            yield Finding("key", None, f"{name} is set in {found[2]}, and to another value in {below[2]}", cure)
         else:
             yield Finding("key", True, f"{name} is set in {found[2]}")
     if not any_key:
@@ -182,7 +180,7 @@ def check_keys(around: Surroundings) -> Iterator[Finding]:
 
 
 def files_alone(settings: Settings) -> Settings:
-    """Read the files that are in force without anything else."""
+    """Read the files that are in force, and nothing else."""
     folders = ",".join(map(str, settings.trusted_folders))
     return Settings({"LLM_TRUSTED_FOLDERS": folders}, environment={})
 
@@ -231,7 +229,7 @@ def check_route(around: Surroundings) -> Iterator[Finding]:
         if one is None:
             yield Finding(part, False, _explain_unknown(stop, settings))
         elif stop in route[:number]:
-            yield Finding(part, None, f"{stop} is on the route twice: it is asked once", "leave one of them out")
+            yield Finding(part, None, f"{stop} is on the route twice: it is asked once", "remove one of them")
         elif one.state == "available":
             yield Finding(part, True, f"{stop} can be asked ({one.origin})")
         else:
@@ -239,15 +237,15 @@ def check_route(around: Surroundings) -> Iterator[Finding]:
             told.add(one.name)
             yield Finding(part, False, f"{stop} cannot be asked, {why}")
     if len(route) == 1:
-        cure = "LLM_FALLBACK_PROVIDERS=NAME,NAME says who"
-        yield Finding("route", None, f"nobody takes over when {route[0]} cannot go on", cure)
+        cure = "set LLM_FALLBACK_PROVIDERS=NAME,NAME"
+        yield Finding("route", None, f"no provider takes over when {route[0]} cannot go on", cure)
 
 
 def _explain_unknown(stop: str, settings: Settings) -> str:
     name = stop.partition(":")[0].strip()
     near = difflib.get_close_matches(name, settings.tables, 1)
     if near:
-        return f"{name} is nobody's name; did you mean {near[0]!r}, {settings.tables[near[0]].origin}?"
+        return f"{name} is not the name of a provider; did you mean {near[0]!r}, {settings.tables[near[0]].origin}?"
     try:
         LLMFactory.PROVIDER_REGISTRY.build(name, settings)
     except PluginError as error:
@@ -269,7 +267,7 @@ def check_models(around: Surroundings) -> Iterator[Finding]:
 
 
 def notice_of(provider: object, model: str) -> str:
-    """Ask a provider about a model's retirement; an empty text if nothing is known."""
+    """Ask a provider about a model's retirement; an empty string if nothing is known."""
     if not isinstance(provider, ChatProvider):
         return ""
     try:
@@ -290,7 +288,7 @@ def check_policy(around: Surroundings) -> Iterator[Finding]:
     try:
         policy = Policy.named(value)
     except ValueError as error:
-        yield Finding("policy", False, f"{name} in {origin}: {error}", "correct it, or take it out")
+        yield Finding("policy", False, f"{name} in {origin}: {error}", "correct or remove it")
     else:
         yield Finding("policy", True, f"{policy.preset}: {name} in {origin}; `understudy explain` says what it does")
 
@@ -301,6 +299,6 @@ def check_extensions(around: Surroundings) -> Iterator[Finding]:
         try:
             load_extensions([name], around.settings)
         except PluginError as error:
-            yield Finding(f"extension {name}", False, str(error), "correct LLM_EXTENSIONS, or take the name out")
+            yield Finding(f"extension {name}", False, str(error), "correct LLM_EXTENSIONS, or remove the name")
         else:
             yield Finding(f"extension {name}", True, "loads")

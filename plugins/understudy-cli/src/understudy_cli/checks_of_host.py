@@ -41,9 +41,9 @@ def check_secrecy(around: Surroundings) -> Iterator[Finding]:
     elif ignored is False:
         safe = False
         cure = f"echo {file.name} >> {file.parent / '.gitignore'}"
-        yield Finding(".env", False, f"{file} holds keys, and git does not ignore it: git add . would take it", cure)
+        yield Finding(".env", False, f"{file} holds keys, and git does not ignore it: `git add .` would add it", cure)
     if safe:
-        yield Finding(".env", True, "the keys in it are out of others' and git's reach")
+        yield Finding(".env", True, "only you can read it, and git ignores it")
 
 
 def _ask_git(file: Path) -> tuple[bool, bool | None]:

@@ -28,9 +28,9 @@ def check_packages() -> Iterator[Finding]:
     for distribution in metadata.distributions():
         try:
             copies.setdefault(canonicalize_name(distribution.metadata["Name"] or ""), []).append(distribution)
-        except Exception as error:  # damaged, and so passed over as the library does
+        except Exception as error:  # damaged, and therefore ignored, as the library does
             yield Finding("packages", None, f"one cannot be read: {type(error).__name__}: {error}")
-    installed = {name: found[0] for name, found in copies.items()}  # of several the first counts
+    installed = {name: found[0] for name, found in copies.items()}  # of several, the first counts
     plugins = [name for name, found in installed.items() if any(one.group in GROUPS for one in found.entry_points)]
     ours = sorted({*plugins, *(name for name in installed if name == "understudy" or name.startswith("understudy-"))})
     yield from check_versions(installed, ours)
@@ -39,7 +39,7 @@ def check_packages() -> Iterator[Finding]:
 
 
 def check_versions(installed: Mapping[str, metadata.Distribution], ours: list[str]) -> Iterator[Finding]:
-    """Whether our packages, and plugins for them, find what they declare to need in the versions that were tested."""
+    """Whether our packages, and plugins for them, find the dependencies that they declare, in tested versions."""
     fits = True
     for name in ours:
         for need in _needs(installed[name]):
@@ -78,7 +78,7 @@ def check_doubles(copies: Mapping[str, list[metadata.Distribution]], ours: list[
         places = {str(one.locate_file("")): one.version for one in others if one.files != first.files}
         for place, version in places.items():
             what = f"{name} {first.version} counts, and hides version {version} in {place}"
-            yield Finding("packages", None, what, f"pip uninstall {name}, until it is not there, and install it again")
+            yield Finding("packages", None, what, f"pip uninstall {name}, until it is gone, and reinstall it")
         for point in first.entry_points:
             if point.group in GROUPS:
                 claims.setdefault((point.group.removeprefix("understudy.").removesuffix("s"), point.name), []).append(
@@ -87,11 +87,11 @@ def check_doubles(copies: Mapping[str, list[metadata.Distribution]], ours: list[
     for (kind, name), claimants in claims.items():
         if len(set(claimants)) > 1:
             what = f"the {kind} {name!r} is claimed by {' and '.join(claimants)}"
-            yield Finding(f"{kind} {name}", None, what, "uninstall all but one, or say in LLM_TRUSTED_PLUGINS which")
+            yield Finding(f"{kind} {name}", None, what, "uninstall all but one, or name one in LLM_TRUSTED_PLUGINS")
 
 
 def check_start(installed: Mapping[str, metadata.Distribution], plugins: list[str]) -> Iterator[Finding]:
-    """Whether a plugin, or anything that it needs, brought code that runs whenever Python starts, asked for or not."""
+    """Whether a plugin, or anything that it needs, installed code that runs whenever Python starts."""
     around = set(plugins)
     todo = list(plugins)
     while todo:
@@ -104,7 +104,7 @@ def check_start(installed: Mapping[str, metadata.Distribution], plugins: list[st
             code = _find_code(file.name, Path(str(file.locate())))
             if code is not None and len(file.parts) == 1:
                 harmless = False
-                what = f"{file} of {name} runs whenever Python starts, whether anybody asks for {name} or not: {code}"
+                what = f"{file} of {name} runs whenever Python starts, whether {name} is used or not: {code}"
                 cure = f"read it; unless it is harmless, pip uninstall {name}, and make new keys"
                 if file.name.endswith("-nspkg.pth") and code.startswith("import sys, types, os;"):
                     cure = "the usual line of an old package that shares a name such as google: nothing to do"
@@ -115,17 +115,17 @@ def check_start(installed: Mapping[str, metadata.Distribution], plugins: list[st
             code = _find_code(path.name, path)
             if code is not None and str(path) not in owned:
                 harmless = False
-                what = f"{path} runs whenever Python starts, and no package says that it brought it: {code}"
+                what = f"{path} runs whenever Python starts, and no package claims it: {code}"
                 yield Finding(
                     "start of Python", None, what, "read it; unless you know it, remove it, and make new keys"
                 )
     if harmless:
-        what = "no plugin brought a .pth file with code, and nothing that they need did"
+        what = "neither a plugin nor anything that it needs installed a .pth file with code"
         yield Finding("start of Python", True, what)
 
 
 def _find_code(name: str, file: Path) -> str | None:
-    """Return the beginning of what a file has Python run when it starts; None where that is nothing."""
+    """Return the beginning of the code in a file that Python runs when it starts; None if there is none."""
     if name in RUN_AT_START:
         return name
     if not name.endswith(".pth") or not file.is_file():
@@ -136,13 +136,13 @@ def _find_code(name: str, file: Path) -> str | None:
 
 
 def check_trust(around: Surroundings) -> Iterator[Finding]:
-    """Which plugins may load, and whether those that are locked are what they were."""
+    """Which plugins may load, and whether those that are locked are unchanged."""
     listed, file = around.settings.find("LLM_TRUSTED_PLUGINS"), around.settings.lock_file
     if listed is None and file is None:
         what = "neither LLM_TRUSTED_PLUGINS nor understudy.lock restricts it: any installed plugin loads when selected"
         yield Finding("trust", True, what)
     if listed is not None:
-        yield Finding("trust", True, f"LLM_TRUSTED_PLUGINS in {listed[2]} lets nobody load but {listed[0]}")
+        yield Finding("trust", True, f"LLM_TRUSTED_PLUGINS in {listed[2]} lets nothing load but {listed[0]}")
     if file is None:
         return
     try:
@@ -150,10 +150,10 @@ def check_trust(around: Surroundings) -> Iterator[Finding]:
     except ConfigurationError as error:
         yield Finding("lock", False, str(error))
         return
-    yield Finding("lock", True, f"{file} is in force: nobody loads but {', '.join(lock.plugins) or 'nobody'}")
+    yield Finding("lock", True, f"{file} is in force: nothing loads but {', '.join(lock.plugins) or 'nothing'}")
     for name, difference in lock.compare_installed().items():
         if difference:
-            cure = "find out why; if it is well, understudy lock"
+            cure = "find out why; if all is well, run understudy lock"
             yield Finding("lock", False, f"{name} is not what was locked: {difference}", cure)
         elif lock.plugins[name].editable:
-            yield Finding("lock", None, f"{name} is an editable install: what its files hold is not checked")
+            yield Finding("lock", None, f"{name} is an editable install: what is in its files is not checked")

@@ -1,4 +1,4 @@
-"""What `understudy doctor --online` asks the vendors: which models there are, and one tiny answer of each target.
+"""What `understudy doctor --online` asks the vendors: which models there are, and one tiny answer from each target.
 
 Nothing here runs unless requested: the answers may cost something.
 """
@@ -54,7 +54,7 @@ def check_online(around: Surroundings) -> Iterator[Finding]:
     asked = targets_of(around)
     if not asked:
         cure = "set a vendor's key, or start a local server; `understudy providers` lists who needs what"
-        yield Finding("online", False, "nobody is configured, so nobody was asked", cure)
+        yield Finding("online", False, "no vendor is configured, so none was asked", cure)
         return
     with ThreadPoolExecutor(AT_ONCE) as threads:
         visits = list(threads.map(lambda target: visit(around, *target), asked))
@@ -108,7 +108,7 @@ def findings_of(visit: Visit) -> Iterator[Finding]:
         for warning in response.warnings:
             yield Finding(about, None, str(warning))
     if visit.listing is not None:
-        yield Finding(about, None, f"its list of models did not come: {describe(visit.listing)}")
+        yield Finding(about, None, f"its list of models could not be fetched: {describe(visit.listing)}")
     elif visit.models is not None:
         yield from _check_list(about, visit.models, _asked_model(visit))
 
@@ -138,7 +138,7 @@ def _check_list(about: str, models: Sequence[str], asked: str) -> Iterator[Findi
         import difflib
 
         near = difflib.get_close_matches(asked, models, NEAREST, 0.4)
-        cure = f"near to it are {', '.join(near)}" if near else ""
+        cure = f"similar ones are {', '.join(near)}" if near else ""
         yield Finding(about, None, f"lists {len(models)} models, and {asked} is not among them", cure)
 
 

@@ -30,16 +30,16 @@ from understudy.errors import (
 
 CURES: dict[type[Failure], str] = {
     RateLimited: "wait {hint}, or let another provider take over: --fallback NAME",
-    QuotaExhausted: "raise the limit or the credit with the vendor, or ask another provider: --provider NAME",
+    QuotaExhausted: "raise the limit or add credit at the vendor's, or ask another provider: --provider NAME",
     RequestTooLarge: "shorten the prompt, or ask another provider: --provider NAME",
-    Timeout: "give it longer: --timeout SECONDS",
-    ConnectionFailed: "look at the network, the proxy and the provider's base URL, if one is set",
-    ServerError: "the trouble is at the vendor's: wait, or let another provider take over: --fallback NAME",
-    Overloaded: "the trouble is at the vendor's: wait, or let another provider take over: --fallback NAME",
-    AuthenticationFailed: "the vendor does not know this key: `understudy doctor` tells where it was found",
-    PermissionDenied: "the key may not do this: look at its rights with the vendor, or choose another --model",
+    Timeout: "give it more time: --timeout SECONDS",
+    ConnectionFailed: "check the network, the proxy and the provider's base URL, if one is set",
+    ServerError: "the problem is on the vendor's side: wait, or let another provider take over: --fallback NAME",
+    Overloaded: "the problem is on the vendor's side: wait, or let another provider take over: --fallback NAME",
+    AuthenticationFailed: "the vendor does not know this key: `understudy doctor` says where it was found",
+    PermissionDenied: "the key may not do this: check its permissions with the vendor, or choose another --model",
     ModelNotFound: "name a model that the vendor has: --model MODEL, or in a route {provider}:MODEL",
-    ProviderUnavailable: "`understudy doctor` looks at the whole configuration",
+    ProviderUnavailable: "`understudy doctor` checks the whole configuration",
     ContextTooLong: "shorten the prompt, or ask a model with a longer context: --model MODEL",
     CircuitOpen: "it kept failing: wait {hint}, or let another provider take over: --fallback NAME",
     CoolingDown: "its quota is used up: wait {hint}, or let another provider take over: --fallback NAME",
@@ -50,13 +50,13 @@ CURES: dict[type[Failure], str] = {
     MalformedResponse: "look for a proxy or a wrong base URL between here and the vendor",
     InvalidRequest: "correct the request as the message says",
     RequestRefused: "change the request as the vendor says, or ask another vendor: --fallback NAME",
-    ContentBlocked: "word the prompt differently",
+    ContentBlocked: "rephrase the prompt",
     StreamInterrupted: "ask again, or with --no-stream, where a broken answer is requested again",
 }
 
 
 def find_cure(failure: Failure) -> str:
-    """Say how to fix a failure; an empty text if nothing is known to help."""
+    """Say how to fix a failure; an empty string if nothing is known to help."""
     for kind in type(failure).__mro__:
         if kind in CURES:
             hint = "a little" if failure.retry_after is None else f"{round(failure.retry_after, 1):g} s"

@@ -110,7 +110,7 @@ def _show_live(stage: Stage) -> None:
     names = [f"{one.name} ({one.model})" if one.model else one.name for one in ready]
     stage.announce(
         f"About to ask the real {' and '.join(names)} with your own key: one short question each, which may cost a "
-        "little. The scenes after that run against stand-ins, because nobody can order a failure from a real vendor."
+        "little. The scenes after that run against stand-ins, because a real vendor does not fail on request."
     )
     for one in ready:
         stage.ask_live(one.name, PROMPT, settings)

@@ -20,18 +20,26 @@ STYLES = {"asked": "green", "only if": "", "skipped": "yellow"}
 
 def explain(
     prompt: Annotated[
-        str, typer.Argument(help="What would be asked; its length counts for the price. `-`: standard input.")
+        str, typer.Argument(help="What would be asked; its length affects the price. `-`: standard input.")
     ] = "Hello",
     primary: Annotated[
         str | None,
         typer.Option(
-            "--primary", "--provider", "-p", help="Who is asked first: a name, or NAME:MODEL.", metavar="NAME"
+            "--primary",
+            "--provider",
+            "-p",
+            help="The provider to ask first: a name, or NAME:MODEL.",
+            metavar="NAME",
         ),
     ] = None,
     fallbacks: Annotated[
         list[str] | None,
         typer.Option(
-            "--fallbacks", "--fallback", "-f", help="Who takes over; repeat it, or use commas.", metavar="NAME"
+            "--fallbacks",
+            "--fallback",
+            "-f",
+            help="The fallbacks, in order; repeat it, or use commas.",
+            metavar="NAME",
         ),
     ] = None,
     policy: Annotated[
@@ -40,17 +48,17 @@ def explain(
     model: Annotated[str | None, typer.Option("--model", "-m", help="The model of the first provider.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Most tokens of answer.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds for one attempt.")] = None,
-    deadline: Annotated[float | None, typer.Option(help="Seconds for the whole call, retries and all.")] = None,
+    deadline: Annotated[float | None, typer.Option(help="Seconds for the whole call, retries included.")] = None,
     max_retries: Annotated[int | None, typer.Option(help="Retries of one provider after a passing failure.")] = None,
     retry_delay: Annotated[
         float | None, typer.Option(help="Seconds before the first retry, doubled for each further one.")
     ] = None,
     full: Annotated[
-        bool, typer.Option("--full", help="Say also what comes of each failure, and the policy's times and limits.")
+        bool, typer.Option("--full", help="Also say what follows each failure, and show the policy's times and limits.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, which is full.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, always in full.")] = False,
 ) -> None:
-    """Say who would be asked now, in which order and why; with --full also what would come of each failure.
+    """Say who would be asked now, in which order and why; with --full also what each failure would lead to.
 
     Nothing is sent. The options are those of `understudy ask`.
 
@@ -78,7 +86,7 @@ def explain(
         _show(plan, full)
     if plan.first is None:
         if not as_json:
-            output.complain("nobody can be asked, so the call would fail at once; `understudy doctor` tells why")
+            output.complain("nobody can be asked, so the call would fail at once; `understudy doctor` says why")
         raise typer.Exit(output.FAILURE)
 
 
@@ -88,7 +96,7 @@ def _show(plan: Plan, full: bool) -> None:
     head = str(plan).partition("\n\n")[0]
     output.show(output.words(" ".join(head.split()), "dim"))
     if not full:
-        output.show(output.words("What comes of each failure: understudy explain --full", "dim"))
+        output.show(output.words("What follows each failure: understudy explain --full", "dim"))
         return
     output.show(output.words(""))
     before = ""

@@ -1,4 +1,4 @@
-"""Commands whose help shows a flag without a type: `--json`, and not `--json <bool>`, which would look like a value."""
+"""Commands whose help shows a flag without a type: `--json`, not `--json <bool>`, which would look like a value."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PlainGroup(TyperGroup):
 
 
 class PlainTyper(typer.Typer):
-    """A Typer all of whose commands are such, those that extensions add included."""
+    """A Typer whose commands are all of this kind, those that extensions add included."""
 
     def command(self, name: str | None = None, **options: Any) -> Any:
         """Add a command; the options are Typer's."""

@@ -21,7 +21,7 @@ FILE = "understudy.lock"
 def lock(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Providers, extensions or distributions; everybody with a plugin unless given."),
+        typer.Argument(help="Providers, extensions or distributions; by default every distribution with a plugin."),
     ] = None,
     route: Annotated[bool, typer.Option("--route", help="Lock those on the route and in LLM_EXTENSIONS.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Write nothing: compare, and end with 1 on a change.")] = False,
@@ -32,7 +32,7 @@ def lock(
 ) -> None:
     """Write which plugins may load, and what is in them, to understudy.lock; none of their code runs.
 
-    Where such a file is found, here or above, nothing loads that it does not hold, or that has changed since.
+    If there is such a file, here or in a folder above, a plugin loads only if it is in the file and unchanged.
     """
     from understudy import Settings
     from understudy.discovery import PluginLock
@@ -41,7 +41,7 @@ def lock(
     file = file or settings.lock_file or Path(FILE)
     if check:
         if names or route:
-            output.fail("expected --check alone: it compares everything that the lock holds", output.USAGE)
+            output.fail("expected --check alone: it compares everything in the lock", output.USAGE)
         if not file.is_file():
             named = "" if str(file) == FILE else f" --file {shlex.quote(str(file))}"
             output.fail(f"{file}: there is no lock to compare with; `understudy lock{named}` writes one", output.USAGE)
@@ -56,7 +56,7 @@ def lock(
     output.say(f"{file} holds {len(made.plugins)}: nothing else loads below {file.resolve().parent}", "green")
     for name, held in made.plugins.items():
         if held.editable:
-            output.say(f"warning: {name} is an editable install: what its files hold is not checked", "yellow")
+            output.say(f"warning: {name} is an editable install: what is in its files is not checked", "yellow")
 
 
 def _read_before(file: Path) -> Mapping[str, LockedPlugin]:
@@ -121,7 +121,7 @@ def _find_distributions(names: list[str], strict: bool = True) -> list[str]:
     for name in names:
         found = homes.get(name) or [home for home in known if home == canonicalize_name(name)]
         if strict and len(set(found)) != 1:
-            said = f"found it in {' and '.join(sorted(set(found)))}" if found else "nobody has that name"
+            said = f"found it in {' and '.join(sorted(set(found)))}" if found else "there is no such name"
             expected = "expected the name of an installed provider, extension or distribution"
             output.fail(f"{expected}, found {name!r}: {said}", output.USAGE)
         distributions += found

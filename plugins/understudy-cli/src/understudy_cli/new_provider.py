@@ -64,11 +64,11 @@ def _check_name(name: str) -> None:
         output.fail(f"expected a name of small letters, digits and single hyphens, found {name!r}{hint}", output.USAGE)
     home = _find_home(name)
     if home:
-        output.fail(f"expected a name that nobody has yet, found {name!r}: {home}", output.USAGE)
+        output.fail(f"expected a name that is not taken yet, found {name!r}: {home}", output.USAGE)
 
 
 def _find_home(name: str) -> str:
-    """Say what has taken a name; an empty text if it is free."""
+    """Say what has taken a name; an empty string if it is free."""
     from importlib import metadata
 
     from packaging.utils import canonicalize_name

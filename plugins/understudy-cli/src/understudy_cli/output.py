@@ -33,7 +33,7 @@ _CONTROLS = {code: None for code in (*range(32), 127, *range(128, 160)) if chr(c
 
 
 def prepare_streams() -> None:
-    """Let a character that the terminal cannot show be replaced instead of ending the program."""
+    """Replace characters that the terminal cannot show, instead of ending the program."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -72,7 +72,7 @@ def table(*headings: str) -> Table:
 
 
 def show(renderable: RenderableType, stderr: bool = False) -> None:
-    """Show a table; without a terminal, without trailing blanks."""
+    """Show a table; without a terminal, without trailing spaces."""
     shown = console(stderr)
     if shown.is_terminal:
         shown.print(renderable)
@@ -115,7 +115,7 @@ def fail(text: object, code: int) -> NoReturn:
 
 
 def write(text: str) -> None:
-    """Write a piece of an answer to standard output, at once; a terminal is spared its control characters."""
+    """Write a piece of an answer to standard output, at once; without control characters on a terminal."""
     sys.stdout.write(text.translate(_CONTROLS) if sys.stdout.isatty() else text)
     sys.stdout.flush()
 

@@ -14,12 +14,12 @@ STYLES = {"available": "green", "not available": "yellow", "not loaded": "dim", 
 def providers(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     everybody: Annotated[
-        bool, typer.Option("--all", help="Load those, too, that are neither on the route nor ours.")
+        bool, typer.Option("--all", help="Also load those that are neither on the route nor ours.")
     ] = False,
 ) -> None:
     """List the providers: who can be asked, what the others lack, and what else could be installed.
 
-    A provider of somebody else's is loaded only where it is on the route.
+    A third party's provider is loaded only if it is on the route.
     """
     from understudy import Settings
     from understudy.masking import conceal

@@ -15,7 +15,7 @@ from understudy_cli import output
 if TYPE_CHECKING:
     from understudy_sandbox import Fault, RecordedRequest, Sandbox
 
-LOOK_EVERY = 0.1  # seconds between two looks for new requests: soon enough for somebody who watches
+LOOK_EVERY = 0.1  # seconds between two checks for new requests: often enough for somebody who watches
 MISSING = "the stand-ins are not installed: they are in {}"
 
 
@@ -34,12 +34,12 @@ def sandbox(
         list[str] | None,
         typer.Option(
             metavar="FAULT",
-            help='What the next request meets, as in "gemini: rate_limited retry_after=30"; repeatable.',
+            help='The fault of the next request, as in "gemini: rate_limited retry_after=30"; repeatable.',
         ),
     ] = None,
     always: Annotated[
         list[str] | None,
-        typer.Option(metavar="FAULT", help='What every request meets, as in "claude: overloaded"; repeatable.'),
+        typer.Option(metavar="FAULT", help='The fault of every request, as in "claude: overloaded"; repeatable.'),
     ] = None,
     faults: Annotated[bool, typer.Option("--faults", help="List the faults and exit.")] = False,
 ) -> None:

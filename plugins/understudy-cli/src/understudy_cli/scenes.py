@@ -1,4 +1,4 @@
-"""The scenes of `understudy demo`: what the stand-ins are told to do, and what is asked."""
+"""The scenes of `understudy demo`: what the stand-ins will do, and what is asked."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ SCENES = (
     Scene(
         2,
         "A quota error",
-        "Gemini answers 429. Waiting would not help this call, so Claude takes the part at once.",
+        "Gemini answers 429. Waiting would not help this call, so Claude takes over at once.",
         "Why is the sky blue?",
         faults={"gemini": "rate_limited retry_after=30"},
     ),
@@ -67,7 +67,7 @@ SCENES = (
         3,
         "No answer in time",
         "Gemini takes the request and stays silent. That may pass, so it is asked again after 0.5 s, then after 1 s, "
-        "before Claude takes the part. (Short for the demo: unless told otherwise the first wait is 5 s, each further "
+        "before Claude takes over. (Short for the demo: unless told otherwise the first wait is 5 s, each further "
         "one twice as long, up to 60 s, and there are 5 retries.)",
         "Why is the sky blue?",
         options={"timeout": 0.4, "max_retries": 2, "retry_delay": 0.5},

@@ -27,7 +27,7 @@ WIDTH = 100  # columns of the pictures, and the most that a terminal is given
 
 
 class Stage:
-    """Shows a performance, and records it if it is to be saved.
+    """Shows the demo, and records it if it is to be saved.
 
     Args:
         recording: whether it will be saved.

@@ -17,9 +17,9 @@ def status(
 ) -> None:
     """Show the configured route, and the health of each target. The exit code is 1 when nobody on it can be asked.
 
-    Health lives in the process that makes the calls, and this one makes none: so every circuit is closed here.
+    Health is kept in the process that makes the calls, and this one makes none: so every circuit is closed here.
 
-    Only where an extension in LLM_EXTENSIONS brings a health store that processes share is it that of the others.
+    Only if an extension in LLM_EXTENSIONS provides a health store that processes share, it is that of the others.
     """
     from understudy import ConfigurationError, LLMFactory
     from understudy.masking import conceal
@@ -72,11 +72,11 @@ def _show(seats: list[dict[str, Any]], current: str | None) -> None:
         made.add_row(output.mark(seat["available"]), *cells, *(_numbers(seat["health"]) if measured else ()), last)
     output.show(made)
     if not any(seat["available"] for seat in seats):
-        output.complain("nobody on the route can be asked; `understudy doctor` tells why")
+        output.complain("nobody on the route can be asked; `understudy doctor` says why")
     elif current != seats[0]["name"]:
         output.say(f"the next call asks {current} first", "yellow")
     if len(seats) == 1:
-        output.say("There is no fallback: LLM_FALLBACK_PROVIDERS=NAME,NAME names who takes over.", "dim")
+        output.say("There is no fallback: LLM_FALLBACK_PROVIDERS=NAME,NAME names the providers that take over.", "dim")
 
 
 def _circuit(health: dict[str, Any]) -> Text:

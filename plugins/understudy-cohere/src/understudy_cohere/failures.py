@@ -1,7 +1,7 @@
 """The one table: what Cohere's API and its SDK report, and which of our failures it is.
 
-The HTTP status decides, or the error's own type in the few replies that have one. Where the API gives several failures
-one status and nothing else to tell them by, the message has to do; those few wordings stand in tables of their own.
+The HTTP status decides, or the error's own type in the few replies that have one. If the API gives several failures
+one status and nothing else to distinguish them, the message decides; those few wordings are in tables of their own.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _OF_WORDS: tuple[tuple[re.Pattern[str], type[Failure]], ...] = (
 _MENDABLE = (RequestRefused, UnsupportedRequest)
 _OF_A_MONTH = re.compile(r"(?:/ ?|per[ -])month")
 
-# The finish reasons that are no answer. The last three are of API v1, and of v2's own predecessors; others of their
+# The finish reasons that are not answers. The last three are of API v1, and of v2's own predecessors; others of their
 # kind are told by a word in them.
 _OF_FINISH_REASON: Mapping[str, type[Failure]] = {
     "ERROR": ServerError,
@@ -106,7 +106,7 @@ def error_in(document: Any) -> Mapping[str, Any] | None:
     """Return the error that a reply's JSON is, or that stands in it; None where there is none.
 
     The API's own has its words in `message`, where an answer has an object; servers in between have theirs in `error`
-    or `detail`, as a text or an object.
+    or `detail`, as a string or an object.
     """
     if not isinstance(document, Mapping):
         return None

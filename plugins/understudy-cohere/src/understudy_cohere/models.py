@@ -121,7 +121,7 @@ def level_of(request: Request, model: str, options: Mapping[str, Any]) -> str:
 
 
 def room(request: Request, model: str, options: Mapping[str, Any]) -> int:
-    """Return how many tokens are asked for besides those of the answer.
+    """Return how many tokens are requested in addition to those of the answer.
 
     Args:
         request: what is asked.
@@ -199,13 +199,14 @@ def leave_out_refused(body: dict[str, Any], model: str) -> Warnings:
     stop = body.get("stop_sequences", ())
     if len(stop) > MOST_STOP_SEQUENCES:
         body["stop_sequences"] = list(stop)[:MOST_STOP_SEQUENCES]
-        lost = f"{len(stop) - MOST_STOP_SEQUENCES} stop texts were left out: Cohere takes {MOST_STOP_SEQUENCES} at most"
+        surplus = len(stop) - MOST_STOP_SEQUENCES
+        lost = f"{surplus} stop sequences were left out: Cohere takes {MOST_STOP_SEQUENCES} at most"
         warnings.append(ResponseWarning("stop", lost))
     return tuple(warnings)
 
 
 def ending_warnings(model: str) -> Warnings:
-    """Return a warning that names the successor, for a model that has ended or may end any day."""
+    """Return a warning that names the successor, for a model that is retired or may be any day."""
     if model in _RETIRED:
         return (ResponseWarning("model", f"{model} was retired on 2026-04-04: ask {_RETIRED[model]} instead"),)
     if model not in _DEPRECATED:
@@ -272,7 +273,7 @@ def rules() -> tuple[ModelRule, ...]:
         ModelRule(
             "stop",
             "all",
-            f"of more than {MOST_STOP_SEQUENCES} stop texts the first are sent, with a warning",
+            f"of more than {MOST_STOP_SEQUENCES} stop sequences the first are sent, with a warning",
             "cohere 7.3.1, v2/client.py",
             "2026-11-23",
         ),

@@ -66,7 +66,7 @@ class CohereProvider(ChatProvider):
         return PROVIDER
 
     def unavailable_reason(self) -> str | None:
-        """Say that the key is missing, where it is."""
+        """Say that the key is missing, if it is."""
         return self._account.unavailable_reason
 
     # ---- the four calls ----
@@ -111,14 +111,14 @@ class CohereProvider(ChatProvider):
             reader_of=lambda headers: StreamReader(headers, request, model, warnings),
         )
 
-    # ---- what is known beforehand, or asked apart ----
+    # ---- what is known in advance, or asked separately ----
 
     def model_notice(self, model: str) -> str | None:
         """Say that a model may end, where that is known."""
         return "; ".join(map(str, ending_warnings(model))) or None
 
     def thinking_room(self, request: Request) -> int:
-        """Return how many tokens are asked for besides `max_tokens`: where the model thinks, that counts as well."""
+        """Return how many tokens are requested in addition to `max_tokens`, for thinking."""
         return room(request, request.model or self.default_model, options_of(request))
 
     def pace(self, request: Request) -> Pace:
@@ -136,7 +136,7 @@ class CohereProvider(ChatProvider):
     # ---- the life of the lane ----
 
     def warm_up(self) -> None:
-        """Do what takes long, so that the first question need not wait for it."""
+        """Do the slow preparation, so that the first request need not wait for it."""
         self._lane.prepare()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""How the same model may answer after all, where its refusal says so, and what is known to be refused.
+"""How the same model may still answer, if its refusal says so, and which requests are known to be refused.
 
 No SDK is imported and nothing is sent or read here. Sentences: Cohere's errors page, and
 https://github.com/OpenRouterTeam/openrouter-examples/issues/71 for fields that are not known. Read 2026-11-30.
@@ -13,10 +13,10 @@ from typing import Any
 
 from understudy import Request, ResponseWarning
 
-# Each completes "once more, ...", and stands in Request.adaptation of the attempt that follows; so does
+# Each completes "once more, ...", and is in Request.adaptation of the attempt that follows; so does
 # f"without {field}", for each field that a request can do without.
 WITHIN = "with a limit of at most"  # a number of tokens follows
-IN_JSON_MODE = "in JSON mode"  # the schema is told in words
+IN_JSON_MODE = "in JSON mode"  # the schema goes into the prompt
 WITHOUT_FORMAT = "without response_format"  # so is it then
 
 _OPTIONAL = (
@@ -31,13 +31,13 @@ _LIMIT = re.compile(r"max[_ ]tokens must be less than or equal to (\d+)")
 _OF_FORMAT = re.compile(r"response_?format\b.*not (?:supported|a valid)")
 _OF_SCHEMA = re.compile(r"\bschema\b|json_schema|response_?format|must have a type|not found in properties")
 
-_MOST = 4096  # refusals that are remembered: far more than the models that a process asks
-# By address, model and adaptation; single steps on it are safe in threads.
+_MOST = 4096  # remembered refusals: far more than the models that a process asks
+# By address, model and adaptation; single operations on it are thread-safe.
 _known: dict[tuple[str, str, str], None] = {}
 
 
 def remedy(told: str, sent: Mapping[str, Any]) -> str | None:
-    """Return how the same model may answer after all; None where its refusal does not say so.
+    """Return how the same model may still answer; None if its refusal does not say so.
 
     Args:
         told: the words of the refusal.
@@ -81,7 +81,7 @@ def adaptations_of(request: Request, address: str, model: str) -> tuple[str, ...
 
 
 def adapt(body: dict[str, Any], adaptations: Collection[str], request: Request) -> tuple[ResponseWarning, ...]:
-    """Change a request's body to one that is not refused, and return what is lost by it."""
+    """Change a request's body to one that is not refused, and return what is lost by that."""
     warnings: list[ResponseWarning] = []
 
     def lost(setting: str, how: str) -> None:
@@ -118,7 +118,7 @@ def _loosen(body: dict[str, Any], adaptation: str, request: Request, lost: Any) 
     words = f"Answer with JSON alone, which follows this JSON schema:\n{schema}"
     if not any(message.get("content") == words for message in body["messages"]):
         body["messages"].insert(0, {"role": "system", "content": words})
-        lost("output_schema", "the schema was told in words, and the answer need not follow it")
+        lost("output_schema", "the schema was put into the prompt, and may not be followed")
 
 
 def _names(words: str, field: str) -> bool:

@@ -32,7 +32,7 @@ def open_async_client(account: Account) -> Opened:
 
 
 def send(opened: Opened, ask: Ask) -> Any:
-    """Have the SDK send a request, and return the response, unread and whatever its status."""
+    """Send a request through the SDK, and return the response, unread and whatever its status."""
     client: ClientV2 = opened.client
     try:
         if ask.method == "GET":
@@ -45,7 +45,7 @@ def send(opened: Opened, ask: Ask) -> Any:
 
 
 async def asend(opened: Opened, ask: Ask) -> Any:
-    """Have the SDK send a request on the running event loop, as `send`."""
+    """Send a request through the SDK on the running event loop, as `send`."""
     client: AsyncClientV2 = opened.client
     try:
         if ask.method == "GET":

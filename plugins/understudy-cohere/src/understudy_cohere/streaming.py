@@ -1,4 +1,4 @@
-"""A stream's bytes cut into events, and the events put together to the message that they are about.
+"""Cuts a stream's bytes into events, and assembles the message from them.
 
 No SDK is imported and nothing is sent or read here. The SDK's own reader skips events that it cannot read or does not
 know, with a line in a log: text would be lost, and an error would look like a short answer.
@@ -48,14 +48,14 @@ class EventReader:
             yield from _parsed(event)
 
     def end(self) -> Iterator[Any]:
-        """Yield what stands at the end without its blank line, where it is whole."""
+        """Yield what is at the end without its blank line, if it is complete."""
         last = self._events.end()
         if last is not None:  # where it was cut, finish() says so
             yield from (event for event in _parsed(last) if not isinstance(event, MalformedResponse))
 
 
 class StreamReader:
-    """Puts a stream's events together to the message that it is about, and tells each piece on the way.
+    """Assembles a stream's events into the message that they make up, and yields each piece as it comes.
 
     Args:
         headers: the reply's headers.
@@ -104,17 +104,17 @@ class StreamReader:
             yield from self.feed(event)
 
     def feed(self, event: Any) -> list[StreamEvent]:
-        """Take the next event; what brings nothing to the caller (that a message starts, say) is a heartbeat.
+        """Take the next event; one with nothing for the caller (the start of a message, say) is a heartbeat.
 
-        So are kinds of events that are not known, which are passed over otherwise.
+        So are unknown kinds of events, which are ignored otherwise.
 
         Raises:
             Failure: the event is an error.
-            MalformedResponse: it has not the shape that the API promises.
+            MalformedResponse: it does not have the shape that the API promises.
         """
         if isinstance(event, MalformedResponse):
             if not self._given:
-                raise event  # another can take over, unseen
+                raise event  # another can take over, unnoticed
             self._broken.add(event)
             return [_ALIVE]
         try:

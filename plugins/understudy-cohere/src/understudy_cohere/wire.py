@@ -1,4 +1,4 @@
-"""Translation, and nothing else: a Request into the JSON of Cohere's chat API v2, its replies back.
+"""Only translation: a Request into the JSON of Cohere's chat API v2, its replies back.
 
 No SDK is imported and nothing is sent or read here.
 """
@@ -58,16 +58,16 @@ _FINISH_REASONS: Mapping[str, FinishReason] = {
     "MAX_TOKENS": FinishReason.LENGTH,
     "TOOL_CALL": FinishReason.TOOL_CALLS,
 }
-# What a reply, or a piece of one, raises here when it has not the shape that the API promises.
+# What reading a reply, or a piece of one, raises if it does not have the shape that the API promises.
 WRONG_SHAPE = (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
-_MOST_COUNTED = 10**12  # tokens of one reply: beyond it, a number is no count
+_MOST_COUNTED = 10**12  # tokens of one reply: a larger number is not a count
 
 
 # ---- the request ----
 
 
 def request_body(request: Request, model: str, adaptations: Collection[str] = ()) -> tuple[Json, Warnings]:
-    """Return a request as the API wants it, and what was left out of it.
+    """Return a request in the API's form, and what was left out of it.
 
     Args:
         request: what to ask.
@@ -81,7 +81,7 @@ def request_body(request: Request, model: str, adaptations: Collection[str] = ()
     options = options_of(request)
     messages, lost = _messages(request.messages, model)
     if not messages:
-        raise InvalidRequest("expected a message with some content, found only empty texts", provider=PROVIDER)
+        raise InvalidRequest("expected a message with some content, found only empty text", provider=PROVIDER)
     if request.system and request.system.strip():
         messages.insert(0, {"role": "system", "content": request.system})
     body: Json = {"model": model, "messages": messages}
@@ -107,7 +107,7 @@ def options_of(request: Request) -> Mapping[str, Any]:
     """Return options["cohere"].
 
     Raises:
-        InvalidRequest: they are no mapping, or hold what cannot be asked for so.
+        InvalidRequest: they are not a mapping, or hold what cannot be asked for so.
     """
     options = request.options.get(PROVIDER, {})
     if not isinstance(options, Mapping):
@@ -256,13 +256,13 @@ def response_of(
         request: what was asked.
         model: who was asked; the reply does not say it.
         warnings: what the request was sent without.
-        given: whether the caller of a stream holds some of it already.
+        given: whether the caller of a stream already has some of it.
 
     Raises:
         ServerError, Timeout: the model stopped by ERROR or TIMEOUT.
         EmptyResponse: neither text nor a tool call came.
         AnswerCutShort: thinking used up the limit before the text was complete.
-        MalformedResponse: it is not a message as the API promises it.
+        MalformedResponse: it is not a message as the API promises.
     """
     request_id = request_id_of(headers, body if isinstance(body, Mapping) else {})
     try:
@@ -365,7 +365,7 @@ def _parts(
 
 
 def _arguments(text: Any) -> Mapping[str, Any] | None:
-    """Return a call's arguments, none at all being none given; None where they are no JSON object."""
+    """Return a call's arguments, none at all being none given; None where they are not a JSON object."""
     if isinstance(text, Mapping):
         return text
     try:
@@ -403,7 +403,7 @@ def checked_text(value: Any) -> str:
         TypeError: it is none.
     """
     if not isinstance(value, str):
-        raise TypeError(f"expected a text, found {type(value).__name__}")
+        raise TypeError(f"expected a string, found {type(value).__name__}")
     return value
 
 

@@ -46,7 +46,7 @@ class Room(NamedTuple):
 
 
 def room_for(request: Request, model: str, own: Mapping[str, Any], today: date) -> Room:
-    """Return how many tokens to ask for besides those of the answer.
+    """Return how many tokens to request in addition to those of the answer.
 
     Args:
         request: what is asked.

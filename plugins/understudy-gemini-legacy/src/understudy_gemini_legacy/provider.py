@@ -119,18 +119,18 @@ class GeminiLegacyProvider(ChatProvider):
 
         return calls.Replies(self._name, failure_of, failure_of_exception, STREAMS)
 
-    # ---- what is known beforehand, or asked apart ----
+    # ---- what is known in advance, or asked separately ----
 
     def model_notice(self, model: str) -> str | None:
         """Say when a model ends, and who answers in its place, where that is known."""
         return "; ".join(map(str, ending_warnings(model, self._today()))) or None
 
     def takes_prefill(self, model: str) -> bool:
-        """Return whether a model is known to go on with a begun answer."""
+        """Return whether a model is known to continue a begun answer."""
         return takes_prefill(answering_model(model, self._today())) is True
 
     def thinking_room(self, request: Request) -> int:
-        """Return how many tokens are asked for besides those of the answer, so that thinking has room."""
+        """Return how many tokens are requested in addition to those of the answer, as room for thinking."""
         return self._room(request).tokens
 
     def pace(self, request: Request) -> Pace:
@@ -150,7 +150,7 @@ class GeminiLegacyProvider(ChatProvider):
     # ---- the life of the lane ----
 
     def warm_up(self) -> None:
-        """Do what takes long, so that the first question need not wait for it."""
+        """Do the slow preparation, so that the first request need not wait for it."""
         self._lane.prepare()
 
     def close(self) -> None:

@@ -126,7 +126,7 @@ open_client = Client
 
 
 def send(client: Client, ask: Ask) -> Response:
-    """Have the SDK send a request, and return the response, unread and whatever its status.
+    """Send a request through the SDK, and return the response, unread and whatever its status.
 
     Raises:
         InvalidRequest: the SDK has no place for something in the body.

@@ -39,7 +39,7 @@ def with_at_most(tokens: int) -> str:
     return f"with at most {tokens} tokens"
 
 
-# Each completes "once more, ...", and stands in Request.adaptation of the attempt that follows.
+# Each completes "once more, ...", and is in Request.adaptation of the attempt that follows.
 WITHOUT_SIGNATURES = "without thought signatures"  # its tool calls are marked as unsigned
 SIMPLER_SCHEMAS = "with simpler schemas"  # those of tools in the older dialect, that of the answer in words
 WITHOUT_JSON_MODE = "without JSON mode"  # the schema of the answer in words
@@ -152,7 +152,10 @@ def _tell_schema(body: Json, *, json_mode: bool) -> list[ResponseWarning]:
     _add_to_system(body, f"{when} with nothing but JSON{follow}")
     lack = "the schema" if json_mode else "JSON mode"
     return [
-        ResponseWarning("output_schema", f"the model refuses {lack}: the schema was sent in words, and binds nobody")
+        ResponseWarning(
+            "output_schema",
+            f"the model refuses {lack}: the schema was put into the prompt, and may not be followed",
+        )
     ]
 
 

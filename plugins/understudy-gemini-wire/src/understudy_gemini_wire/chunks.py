@@ -31,7 +31,7 @@ class _Cutter(Protocol):
 
 
 class ChunkReader:
-    """Cuts a stream's bytes into its chunks, each parsed: None for a sign of life, a failure for what is no JSON."""
+    """Cuts a stream's bytes into its chunks, each parsed: None for a sign of life, a failure for what is not JSON."""
 
     def __init__(self) -> None:
         self._head = b""
@@ -41,7 +41,7 @@ class ChunkReader:
         """Take the next bytes, and return the chunks that they complete.
 
         Raises:
-            MalformedResponse: the stream is none of Gemini's, or a chunk is too large.
+            MalformedResponse: the stream is not one of Gemini's, or a chunk is too large.
         """
         if self._cutter is None:
             data, self._head = self._head + data, b""
@@ -56,7 +56,7 @@ class ChunkReader:
         """Return the chunks that are left when the stream has ended; what was cut, the finish reason tells of.
 
         Raises:
-            MalformedResponse: the stream was none of Gemini's.
+            MalformedResponse: the stream was not one of Gemini's.
         """
         return () if self._cutter is None else self._cutter.end()
 

@@ -1,8 +1,8 @@
 """The one table: what Google's API and its libraries report, and which of our failures it is.
 
-The most exact thing decides: a quota's own name, then the reason among the error's details, then the code, then the
-HTTP status. The message decides only where the API gives several failures one status, one code and no details; those
-few wordings stand in a table of their own.
+The most specific thing decides: a quota's own name, then the reason among the error's details, then the code, then the
+HTTP status. The message decides only if the API gives several failures one status, one code and no details; those
+few wordings are in a table of their own.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ def takes_sampling(model: str) -> bool:
 
 
 def takes_prefill(model: str) -> bool | None:
-    """Return whether a model goes on from an assistant's message at the end; None where the name does not tell."""
+    """Return whether a model continues an assistant's message at the end; None if the name does not show it."""
     if not takes_sampling(model):
         return False
     return since(model, _PREFILL_SINCE) or None
@@ -184,7 +184,7 @@ def thinking_of(model: str) -> Thinking | None:
 
 
 def ending_warnings(model: str, today: date, *, on_vertex: bool = False) -> tuple[ResponseWarning, ...]:
-    """Return a warning that names the successor, for a model that has one: by a day that has come, or has been set."""
+    """Return a warning that names the successor, for a model that has one: by a date that has come, or is set."""
     name = bare(model)
     if not on_vertex and name in _ROUTED:
         day, successor = _ROUTED[name]
@@ -198,7 +198,7 @@ def ending_warnings(model: str, today: date, *, on_vertex: bool = False) -> tupl
     if ending is None:
         return ()
     day, successor = ending
-    return (ResponseWarning("model", f"{model} ends on {day}, or has ended: ask {successor} instead"),)
+    return (ResponseWarning("model", f"{model} retires on {day}, or has retired: ask {successor} instead"),)
 
 
 def since(model: str, version: tuple[int, int]) -> bool:

@@ -135,7 +135,7 @@ _REMEMBERED: dict[tuple[str, str, str], dict[str, None]] = {}
 
 
 def adaptation_of(message: str, sent: Json, unable: Collection[str] = ()) -> tuple[str, str] | None:
-    """Return how a refused request may be answered by the same model after all, and what that concerns.
+    """Return how the same model may still answer a refused request, and what that concerns.
 
     Args:
         message: the refusal's words.

@@ -1,4 +1,4 @@
-"""The chunks of Gemini's streams, put together to the answer that they are, each piece told on the way.
+"""Assembles the chunks of Gemini's streams into the answer, and yields each piece as it comes.
 
 How chunks are cut from bytes is the providers' own: one vendor's JSON comes as events, or as the elements of an array.
 """
@@ -70,7 +70,7 @@ class _NoChunks:
 class StreamReader:
     """Reads a stream: what each chunk adds, and in the end the whole answer, by the way that a whole reply is read.
 
-    A chunk that is no JSON is an error, unless nothing can have been in it: with the finish reason and the tokens told
+    A chunk that is not JSON is an error, unless nothing can have been in it: with the finish reason and the tokens told
     before it, or with no token more at the end than there were before it. Then the answer has a warning.
 
     Args:
@@ -84,7 +84,7 @@ class StreamReader:
         self._name = CallNames(asked.request, new_seed())
         self._calls = 0
         self._hollow = False  # whether a chunk had nothing in it
-        self._fault: MalformedResponse | None = None  # of a chunk that was no JSON
+        self._fault: MalformedResponse | None = None  # of a chunk that was not JSON
         self._tokens: int | None = None  # that were written before it
         self._given = False  # whether the caller holds a piece of the answer
         self._body: dict[str, Any] = {}
@@ -106,7 +106,7 @@ class StreamReader:
 
         Raises:
             StreamInterrupted: the stream broke off.
-            Failure: the answer is a refusal, or empty, or what came was no stream.
+            Failure: the answer is a refusal, or empty, or what came was not a stream.
         """
         for chunk in self._chunks.end():
             yield from self.feed(chunk)
@@ -125,7 +125,7 @@ class StreamReader:
         return "".join(texts)
 
     def feed(self, chunk: Any) -> list[StreamEvent]:
-        """Take one chunk of the stream; one that brings nothing to the caller (a signature alone, say) is a heartbeat.
+        """Take one chunk of the stream; one with nothing for the caller (a signature alone, say) is a heartbeat.
 
         Raises:
             Failure: the chunk is an error, or not what the API promises.

@@ -89,7 +89,7 @@ def contents_of(
 
     Args:
         messages: the conversation.
-        write: writes a part that is no result of a tool; None leaves it out.
+        write: writes a part that is not a result of a tool; None leaves it out.
         complete: changes the parts of an assistant's message, once all are written; None leaves them as they are.
     """
     contents: list[dict[str, Any]] = []
@@ -209,7 +209,7 @@ def response_of(
         body: the reply's JSON, parsed.
         headers: its headers.
         asked: how the request was sent.
-        given: whether the caller of a stream holds some of it already.
+        given: whether the caller of a stream already has some of it.
         name: gives ids to the tool calls.
         doubts: what there is to say of how it came.
 
@@ -288,7 +288,7 @@ def raw_parts(candidate: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the parts of a candidate as they came.
 
     Raises:
-        MalformedResponse: one of them is no JSON object.
+        MalformedResponse: one of them is not a JSON object.
     """
     parts = _mapping(candidate.get("content")).get("parts") or []
     if not isinstance(parts, list) or not all(isinstance(part, Mapping) for part in parts):
@@ -323,7 +323,7 @@ def names_in(document: Any) -> tuple[tuple[str, ...], str]:
     """Return the models in a list that can be asked for an answer, and what brings the next page; "" for the last.
 
     Raises:
-        MalformedResponse: it is no list of models.
+        MalformedResponse: it is not a list of models.
     """
     listed = next((document[name] for name in ("models", "publisherModels") if name in _mapping(document)), None)
     if not isinstance(listed, list) or not all(isinstance(one, Mapping) and text_of(one.get("name")) for one in listed):
@@ -333,7 +333,7 @@ def names_in(document: Any) -> tuple[tuple[str, ...], str]:
 
 
 def checked_call(call: Any) -> Mapping[str, Any]:
-    """Return a tool call with its arguments as an object: none and an empty text are no arguments.
+    """Return a tool call with its arguments as an object: none and an empty text count as no arguments.
 
     Raises:
         MalformedResponse: it has no name, or its arguments are none.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from understudy import ConfigurationError, Settings
 from understudy_gemini.models import DEFAULT_MODEL, VERTEX, misplaced
-from understudy_toolkit.account import Account, read_account
+from understudy_toolkit.account import Account, read_account, read_transport
 
 BASE_URL = "https://generativelanguage.googleapis.com"
 # Google's servers end an answer after the seconds in X-Server-Timeout, and refuse less than 10 with 400 "Minimum
@@ -91,6 +91,7 @@ class Connection:
             credential=_account(project, location, file) + settings.credential(None, base_url, default=default),
             missing=refusal or (None if project else settings.missing("GOOGLE_CLOUD_PROJECT")),
             is_vendor=base_url == default,
+            transport=read_transport(settings, None),
         )
         return cls(
             provider=VERTEX,

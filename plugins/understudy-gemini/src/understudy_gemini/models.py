@@ -59,7 +59,7 @@ def misplaced(model: str, location: str | None, variable: str) -> str | None:
 
 
 def ending_warnings(model: str, today: date, provider: str) -> tuple[ResponseWarning, ...]:
-    """Return a warning that names the successor, for a model that has one: by a day that has come, or has been set."""
+    """Return a warning that names the successor, for a model that has one: by a date that has come, or is set."""
     return shared.ending_warnings(model, today, on_vertex=provider == VERTEX)
 
 

@@ -128,7 +128,7 @@ class GeminiProvider(ChatProvider):
         if reason is not None:
             raise ProviderUnavailable(reason, provider=self._name)
 
-    # ---- what is known beforehand, or asked apart ----
+    # ---- what is known in advance, or asked separately ----
 
     def model_notice(self, model: str) -> str | None:
         """Say when a model ends, who answers in its place, and that it is not in the chosen region, where it is so."""
@@ -136,11 +136,11 @@ class GeminiProvider(ChatProvider):
         return "; ".join(filter(None, (*ending, self._connection.misplaced(model)))) or None
 
     def takes_prefill(self, model: str) -> bool:
-        """Return whether a model is known to go on with a begun answer."""
+        """Return whether a model is known to continue a begun answer."""
         return takes_prefill(answering_model(model, self._today(), self._name)) is True
 
     def thinking_room(self, request: Request) -> int:
-        """Return how many tokens are asked for besides those of the answer, so that thinking has room."""
+        """Return how many tokens are requested in addition to those of the answer, as room for thinking."""
         return self._plan(request).room
 
     def pace(self, request: Request) -> Pace:

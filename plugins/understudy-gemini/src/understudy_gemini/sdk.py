@@ -54,7 +54,7 @@ def open_async_client(signed: Signed) -> Opened:
 
 
 def send(opened: Opened, ask: Ask) -> httpx2.Response:
-    """Have the SDK send a request, and return the response, unread and whatever its status."""
+    """Send a request through the SDK, and return the response, unread and whatever its status."""
     models: Models = opened.client.models
     try:
         if ask.method == "GET":
@@ -69,7 +69,7 @@ def send(opened: Opened, ask: Ask) -> httpx2.Response:
 
 
 async def asend(opened: Opened, ask: Ask) -> httpx2.Response:
-    """Have the SDK send a request on the running event loop, as `send`."""
+    """Send a request through the SDK on the running event loop, as `send`."""
     models: AsyncModels = opened.client.aio.models
     try:
         if ask.method == "GET":

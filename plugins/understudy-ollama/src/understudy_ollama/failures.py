@@ -1,8 +1,8 @@
 """The one table: what Ollama's API and its SDK report, and which of our failures it is.
 
-The most exact thing decides: the error's type, where the model's own runner gave one, then the HTTP status. For most
-errors the API has nothing but a status and a sentence, so where one status stands for several failures, the sentence
-decides; those few wordings stand in a table of their own.
+The most specific thing decides: the error's type, where the model's own runner gave one, then the HTTP status. For most
+errors the API has nothing but a status and a sentence, so if one status stands for several failures, the sentence
+decides; those few wordings are in a table of their own.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ class Ending:
         sent: the request's JSON, as it was sent.
         reply: the reply's JSON.
         usage: what it cost.
-        given: whether the caller of a stream holds some of the answer already.
+        given: whether the caller of a stream already has some of the answer.
     """
 
     request: Request

@@ -129,7 +129,7 @@ def room_for(
     learned: Container[str] = (),
     adaptation: str | None = None,
 ) -> int:
-    """Return how many tokens to ask for besides `max_tokens`, so that thinking has room.
+    """Return how many tokens to request in addition to `max_tokens`, as room for thinking.
 
     Args:
         request: what to ask.

@@ -134,14 +134,14 @@ class OllamaProvider(ChatProvider):
 
         return calls.Replies(PROVIDER, failure_of, partial(failure_of_exception, url=self._url), STREAMS)
 
-    # ---- what is known beforehand, or asked apart ----
+    # ---- what is known in advance, or asked separately ----
 
     def takes_prefill(self, model: str) -> bool:
-        """Return whether a model is known to go on with a begun answer."""
+        """Return whether a model is known to continue a begun answer."""
         return takes_prefill(model) is True
 
     def thinking_room(self, request: Request) -> int:
-        """Return how many tokens are asked for besides `max_tokens`: none for models that are not known to think."""
+        """Return how many tokens are requested in addition to `max_tokens`: none for models not known to think."""
         return room(request, request.model or self.default_model, self._memory.thinking)
 
     def pace(self, request: Request) -> Pace:
@@ -176,7 +176,7 @@ class OllamaProvider(ChatProvider):
     # ---- the life of the lane ----
 
     def warm_up(self) -> None:
-        """Do what takes long, so that the first question need not wait for it."""
+        """Do the slow preparation, so that the first request need not wait for it."""
         self._lane.prepare()
 
     def close(self) -> None:

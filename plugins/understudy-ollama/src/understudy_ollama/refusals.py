@@ -1,4 +1,4 @@
-"""How the same model may answer after all, where its refusal says so, and what is known to be refused.
+"""How the same model may still answer, if its refusal says so, and which requests are known to be refused.
 
 No SDK is imported and nothing is sent or read here.
 """
@@ -12,10 +12,10 @@ from typing import Any
 
 from understudy import Request, ResponseWarning
 
-# Each completes "once more, ...", and stands in Request.adaptation of the attempt that follows.
+# Each completes "once more, ...", and is in Request.adaptation of the attempt that follows.
 WITHOUT_THINK = "without think"  # the field is left out: a model that can think then does, and others answer
-IN_JSON_MODE = "in JSON mode"  # format "json", the schema told in words
-WITHOUT_FORMAT = "without format"  # the schema told in words alone
+IN_JSON_MODE = "in JSON mode"  # format "json", the schema in the prompt
+WITHOUT_FORMAT = "without format"  # the schema in the prompt alone
 
 # A model without thinking, or without the level that is asked for: https://github.com/charmbracelet/crush/issues/2623,
 # https://github.com/ollama/ollama/issues/17859; read 2026-11-30.
@@ -28,13 +28,13 @@ _OF_FORMAT = re.compile(
     r"|struct field \w+\.format\b"
 )
 
-_MOST = 4096  # refusals that are remembered: far more than the models that a process asks
-# By address, model and adaptation; single steps on it are safe in threads.
+_MOST = 4096  # remembered refusals: far more than the models that a process asks
+# By address, model and adaptation; single operations on it are thread-safe.
 _known: dict[tuple[str, str, str], None] = {}
 
 
 def remedy(told: str, sent: Mapping[str, Any]) -> str | None:
-    """Return how the same model may answer after all; None where its refusal does not say so.
+    """Return how the same model may still answer; None if its refusal does not say so.
 
     Args:
         told: the words of the refusal.
@@ -76,7 +76,7 @@ def adaptations_of(request: Request, address: str, model: str) -> tuple[str, ...
 def adapt(
     body: dict[str, Any], adaptations: Collection[str], request: Request, options: Mapping[str, Any]
 ) -> tuple[ResponseWarning, ...]:
-    """Change a request's body to one that is not refused, and return what the caller loses by it.
+    """Change a request's body to one that is not refused, and return what the caller loses by that.
 
     Args:
         body: the request's JSON; it is changed.
@@ -96,7 +96,7 @@ def adapt(
         if schema is not None:
             words = f"Answer with JSON alone, which follows this JSON schema:\n{json.dumps(schema, default=dict)}"
             body["messages"].insert(0, {"role": "system", "content": words})
-        lost = "the schema was told in words, and the answer need not follow it" if schema else "format was left out"
+        lost = "the schema was put into the prompt, and may not be followed" if schema else "format was left out"
         setting = "format" if schema is None else "output_schema"
         warnings.append(ResponseWarning(setting, f"{lost}: {body['model']} refused it before"))
     return tuple(warnings)

@@ -88,12 +88,12 @@ def open_async_client(account: Account) -> AsyncClient:
 
 
 def send(client: Client, ask: Ask) -> httpx.Response:
-    """Have the SDK send a request, and return the response, unread and whatever its status."""
+    """Send a request through the SDK, and return the response, unread and whatever its status."""
     return client.open(ask)
 
 
 async def asend(client: AsyncClient, ask: Ask) -> httpx.Response:
-    """Have the SDK send a request on the running event loop, as `send`."""
+    """Send a request through the SDK on the running event loop, as `send`."""
     return await client.open(ask)
 
 

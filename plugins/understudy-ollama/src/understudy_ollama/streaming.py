@@ -1,4 +1,4 @@
-"""A stream's bytes cut into lines of JSON, and those put together to the answer, each piece told on the way.
+"""Cuts a stream's bytes into lines of JSON, assembles the answer from them, and yields each piece as it comes.
 
 No SDK is imported and nothing is sent or read here.
 """
@@ -32,7 +32,7 @@ _ALIVE = Heartbeat()
 
 
 class StreamReader:
-    """Puts a stream together to the answer that it is, and tells each piece on the way.
+    """Assembles a stream into the answer, and yields each piece as it comes.
 
     Args:
         headers: the reply's headers.
@@ -77,7 +77,7 @@ class StreamReader:
         try:
             told = self.feed(_parsed(line)) if line else told
         except MalformedResponse as failure:
-            if not self._last:  # it was no stream at all
+            if not self._last:  # it was not a stream at all
                 raise
             self._broken.add(failure)
         yield from told
@@ -94,7 +94,7 @@ class StreamReader:
             try:
                 chunk = _parsed(line)
             except MalformedResponse:
-                if not self._last:  # it was no stream at all
+                if not self._last:  # it was not a stream at all
                     raise
             else:
                 yield from self.feed(chunk)
@@ -110,11 +110,11 @@ class StreamReader:
         return self._last.get("done") is True  # nothing that comes after it is looked at
 
     def feed(self, chunk: Any) -> Iterator[StreamEvent]:
-        """Take one line's JSON; one that brings nothing to the caller is a heartbeat.
+        """Take one line's JSON; one with nothing for the caller is a heartbeat.
 
         Raises:
             Failure: it is an error.
-            MalformedResponse: it has not the shape that the API promises.
+            MalformedResponse: it does not have the shape that the API promises.
         """
         if error_of(chunk) is not None:
             raise failure_of_reply(200, self._headers, chunk)

@@ -1,4 +1,4 @@
-"""Translation, and nothing else: a Request into the JSON of /api/chat, its reply back. Streams: streaming.py.
+"""Only translation: a Request into the JSON of /api/chat, its reply back. Streams: streaming.py.
 
 No SDK is imported and nothing is sent or read here.
 """
@@ -51,9 +51,9 @@ _METADATA = (
     *("created_at", "done_reason", "remote_model", "remote_host", "logprobs"),
     *("total_duration", "load_duration", "prompt_eval_duration", "eval_duration"),  # nanoseconds
 )
-# What a reply, or a piece of one, raises here when it has not the shape that the API promises.
+# What reading a reply, or a piece of one, raises if it does not have the shape that the API promises.
 WRONG_SHAPE = (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
-_MOST_COUNTED = 10**12  # tokens of one reply: beyond it, a number is no count
+_MOST_COUNTED = 10**12  # tokens of one reply: a larger number is not a count
 
 
 # ---- the request ----
@@ -62,7 +62,7 @@ _MOST_COUNTED = 10**12  # tokens of one reply: beyond it, a number is no count
 def request_body(
     request: Request, model: str, learned: Container[str] = (), adaptations: Collection[str] = ()
 ) -> tuple[Json, Warnings]:
-    """Return a request as the API wants it, and what was left out of it.
+    """Return a request in the API's form, and what was left out of it.
 
     Args:
         request: what to ask.
@@ -102,7 +102,7 @@ def request_body(
 
 
 def thinking_room(request: Request, model: str, learned: Container[str] = ()) -> int:
-    """Return how many tokens are asked for besides `max_tokens`."""
+    """Return how many tokens are requested in addition to `max_tokens`."""
     return room_for(request, model, own_options(request), learned, request.adaptation)
 
 
@@ -270,12 +270,12 @@ def response_of(
         request: what was asked.
         warnings: what the request was sent without.
         sent: the request's JSON, as it was sent.
-        given: whether the caller of a stream holds some of the answer already.
+        given: whether the caller of a stream already has some of the answer.
 
     Raises:
         EmptyResponse: neither text nor a tool call came.
         AnswerCutShort: thinking left too few tokens for the answer.
-        MalformedResponse: it is not an answer as the API promises it.
+        MalformedResponse: it is not an answer as the API promises.
         Failure: it is an error.
     """
     request_id = headers.get("x-request-id")
@@ -364,12 +364,12 @@ def message_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
 
     Raises:
         KeyError: it has none.
-        TypeError: it is no object.
+        TypeError: it is not an object.
     """
     is_last = body.get("done") is True and "response" not in body
     message = (body.get("message") or {}) if is_last else body["message"]
     if not isinstance(message, Mapping):
-        raise TypeError(f"message {message!r:.50} is no object")
+        raise TypeError(f"message {message!r:.50} is not an object")
     return message
 
 
@@ -386,7 +386,7 @@ def checked(text: Any) -> str:
         TypeError: it is none.
     """
     if not isinstance(text, str):
-        raise TypeError(f"{text!r:.50} is not a text")
+        raise TypeError(f"{text!r:.50} is not a string")
     return text
 
 
@@ -394,7 +394,7 @@ def arguments_of(call: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the arguments of a tool call.
 
     Raises:
-        TypeError: they are no JSON object, or the call has no name.
+        TypeError: they are not a JSON object, or the call has no name.
     """
     function = call["function"]
     arguments = function.get("arguments")
@@ -430,7 +430,7 @@ def names_in(document: Any) -> tuple[str, ...]:
     """Return the names of the models in a list of the server's, as it writes them.
 
     Raises:
-        MalformedResponse: it is no such list.
+        MalformedResponse: it is not such a list.
     """
     try:
         return tuple(checked(one["name"]) for one in document["models"])

@@ -1,7 +1,7 @@
 """What a model at an address is known to refuse, and requests adapted to it.
 
 A refusal that says how it can be mended (remedies.py) is remembered while the process lives, so that the next request
-is right at once. What the caller loses by it is a warning on every answer.
+is right at once. Whatever the caller loses by that is a warning on every answer.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ from understudy_openai.remedies import (
 )
 from understudy_openai.shared import REASONING_FIELDS, Json, Warnings
 
-_MOST = 4096  # refusals that are remembered: far more than the models that a process asks
+_MOST = 4096  # remembered refusals: far more than the models that a process asks
 # Hosts that want the reasoning of every answer back while tools are used, be it empty:
 # https://api-docs.deepseek.com/guides/thinking_mode; kevincodex1 in Gitlawb/openclaude#828 of Moonshot;
 # https://platform.xiaomimimo.com/docs/zh-CN/usage-guide/passing-back-reasoning_content; read 2026-11-30.
 _WANT_REASONING = ("deepseek.com", "moonshot.ai", "moonshot.cn", "xiaomimimo.com")
 _OF_SCHEMAS = (IN_JSON_MODE, WITH_JSON_SCHEMA, WITHOUT_RESPONSE_FORMAT)  # refused perhaps only beside tools
-# What is no wish of the caller's unless the options say so, or is honoured where the answer is read.
+# What is not the caller's wish unless the options say so, or is honoured where the answer is read.
 _OURS = ("stream_options", "store", "stop", "reasoning_effort")
 # Google's word for a call that another model made: https://ai.google.dev/gemini-api/docs/thought-signatures,
 # read 2026-11-30.
 _DUMMY: Json = {"google": {"thought_signature": "skip_thought_signature_validator"}}
 
-_known: dict[tuple[str, str, str, bool], None] = {}  # single steps on it are safe in threads
+_known: dict[tuple[str, str, str, bool], None] = {}  # single operations on it are thread-safe
 
 
 def remember(adaptation: str | None, request: Request, model: str, endpoint: Endpoint) -> None:
@@ -90,7 +90,7 @@ def adaptations_of(request: Request, model: str, endpoint: Endpoint) -> tuple[st
 
 
 def adapt(body: Json, adaptations: Collection[str], request: Request, options: Mapping[str, Any]) -> Warnings:
-    """Adapt a request's body, of either API, and return what the caller loses by it.
+    """Adapt a request's body, of either API, and return what the caller loses by that.
 
     Args:
         body: the request's body; it is changed.
@@ -173,7 +173,7 @@ def _format(body: Json, adaptations: Collection[str], request: Request, lost: Lo
         del body["text"]
     if request.output_schema is not None:
         _instruct(body, f"Answer with JSON alone, which follows this JSON schema:\n{_json(request.output_schema)}")
-        lost("output_schema", "the schema was told in words, and the answer need not follow it")
+        lost("output_schema", "the schema was put into the prompt, and may not be followed")
     else:
         lost("response_format", "response_format was changed or left out")
 
@@ -211,7 +211,7 @@ def _messages(body: Json, adaptations: Collection[str], request: Request, lost: 
     if WITHOUT_REASONING_FIELDS in adaptations:
         found = [message.pop(field) for message in messages for field in REASONING_FIELDS if field in message]
         if any(found):
-            lost("messages", "reasoning of earlier answers was left out")
+            lost("messages", "reasoning from earlier answers was left out")
     elif WITH_REASONING_FIELDS in adaptations and any(message.get("tool_calls") for message in messages):
         for message in messages:
             if message.get("role") == "assistant":
@@ -364,7 +364,7 @@ _LASTING = frozenset(
 def _is_lasting(adaptation: str, endpoint: Endpoint) -> bool:
     """Return whether it is of the model and the server, and not of one request."""
     if adaptation == WITHOUT_STRICT and endpoint.is_openai:
-        return False  # OpenAI's own models take it: one schema was no strict one
+        return False  # OpenAI's own models take it: one schema was not a strict one
     return is_lasting(adaptation) and _is_known(adaptation)
 
 

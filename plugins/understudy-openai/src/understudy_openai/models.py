@@ -183,18 +183,18 @@ _ENDINGS: Mapping[str, tuple[date, str]] = {
 
 
 def ending_warnings(model: str, endpoint: Endpoint) -> tuple[ResponseWarning, ...]:
-    """Return a warning that names the successor, for a model of OpenAI's that has ended or has a day set for it."""
+    """Return a warning that names the successor, for a model of OpenAI's that is retired or has a date for it."""
     if not endpoint.is_openai or model not in _ENDINGS:  # elsewhere the same name may live longer
         return ()
     day, successor = _ENDINGS[model]
     instead = f"ask {successor} instead" if successor else f"what to ask instead is said on {_DEPRECATIONS}"
-    return (ResponseWarning("model", f"{model} ends on {day}, or has ended: {instead}"),)
+    return (ResponseWarning("model", f"{model} retires on {day}, or has retired: {instead}"),)
 
 
 def rules() -> tuple[ModelRule, ...]:
     """Return what is known of OpenAI's models, made from the tables that requests are worded by."""
     page = "https://developers.openai.com/ja-JP/api/docs/models/gpt-6-luna"
-    stop = "a stop text is not sent: the answer is cut at it where it is read"
+    stop = "a stop sequence is not sent: the answer is cut at it where it is read"
     return (
         ModelRule(
             "default model",
@@ -251,7 +251,7 @@ def rules() -> tuple[ModelRule, ...]:
         ModelRule("stop", "all that reason", stop, "https://github.com/bolna-ai/bolna/pull/1019", _READ),
         ModelRule("stop", "all, in Responses", stop, "openai 3.57.0, types/responses/response_create_params.py", _READ),
         *(
-            ModelRule("ending", model, f"ends on {day}" + (f": {successor}" if successor else ""), _DEPRECATIONS, _READ)
+            ModelRule("ending", model, f"retires on {day}" + (f": {successor}" if successor else ""), _DEPRECATIONS, _READ)
             for model, (day, successor) in _ENDINGS.items()
         ),
     )

@@ -80,7 +80,7 @@ class OpenAIProvider(ChatProvider):
         return self._endpoint.name
 
     def unavailable_reason(self) -> str | None:
-        """Say that the key is missing, where it is."""
+        """Say that the key is missing, if it is."""
         return self._account.unavailable_reason
 
     # ---- the four calls ----
@@ -135,14 +135,14 @@ class OpenAIProvider(ChatProvider):
         remember(failure.adaptation, request, model, self._endpoint)
         return failure
 
-    # ---- what is known beforehand, or asked apart ----
+    # ---- what is known in advance, or asked separately ----
 
     def model_notice(self, model: str) -> str | None:
-        """Say when a model ends, where its end is known."""
+        """Say when a model will be retired, if that is known."""
         return "; ".join(map(str, ending_warnings(model, self._endpoint))) or None
 
     def thinking_room(self, request: Request) -> int:
-        """Return how many tokens are asked for besides `max_tokens`: where the model reasons, that counts as well."""
+        """Return how many tokens are requested in addition to `max_tokens`, for reasoning."""
         return room(request, request.model or self.default_model, options_of(request, self._endpoint))
 
     def pace(self, request: Request) -> Pace:
@@ -163,7 +163,7 @@ class OpenAIProvider(ChatProvider):
     # ---- the life of the lane ----
 
     def warm_up(self) -> None:
-        """Do what takes long, so that the first question need not wait for it."""
+        """Do the slow preparation, so that the first request need not wait for it."""
         self._lane.prepare()
 
     def close(self) -> None:

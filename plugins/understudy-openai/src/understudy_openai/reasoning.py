@@ -181,7 +181,7 @@ def level_of(request: Request, model: str, options: Mapping[str, Any]) -> str:
 
 
 def room(request: Request, model: str, options: Mapping[str, Any]) -> int:
-    """Return how many tokens are asked for besides those of the answer.
+    """Return how many tokens are requested in addition to those of the answer.
 
     Another server's model gets room only once its reply has shown that it reasons; a limit in the options is the
     caller's own, as the API has it, and stays as it is.

@@ -1,6 +1,6 @@
 """The tables: names and sentences that OpenAI, and the servers that speak its API, refuse with.
 
-Nothing is decided here: failures.py looks things up in the order of how exact they are.
+Nothing is decided here: failures.py looks things up from the most specific to the least.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How the same model may answer after all, where its refusal says so: in the words of a Failure's adaptation.
+"""How the same model may still answer, if its refusal says so: in the words of a Failure's adaptation.
 
 What is done to the request is in adapting.py. No SDK is imported and nothing is sent or read here.
 """
@@ -9,14 +9,14 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-# Each completes "once more, ...", and stands in Request.adaptation of the attempt that follows.
+# Each completes "once more, ...", and is in Request.adaptation of the attempt that follows.
 WITHOUT_REASONING = "without reasoning items"  # they belong to one organization, and to one answer
 WITHOUT_TEMPERATURE = "without temperature"  # so for each field of _OPTIONAL: f"without {field}"
 WITH_COMPLETION_TOKENS = "with max_completion_tokens"  # in place of max_tokens
 WITH_MAX_TOKENS = "with max_tokens"  # in place of max_completion_tokens
-IN_JSON_MODE = "in JSON mode"  # response_format {"type": "json_object"}, the schema told in words
+IN_JSON_MODE = "in JSON mode"  # response_format {"type": "json_object"}, the schema in the prompt
 WITH_JSON_SCHEMA = "with a JSON schema"  # JSON mode is refused, a schema is taken: LM Studio
-WITHOUT_RESPONSE_FORMAT = "without a response format"  # the schema told in words alone
+WITHOUT_RESPONSE_FORMAT = "without a response format"  # the schema in the prompt alone
 WITHOUT_STRICT = "without strict"  # neither in the schema's envelope nor in a tool's
 WITHOUT_PARALLEL_CALLS = "without parallel_tool_calls"  # the field is left out
 ONE_CALL_AT_A_TIME = "one tool call at a time"  # parallel_tool_calls false; in the history a turn for each call
@@ -157,7 +157,7 @@ _CAN_BE_MENDED = frozenset([200, 400, 404, 422, 500, 501])
 
 
 def adaptation_of(status: int, error: Mapping[str, Any], known: Collection[str] = ()) -> str | None:
-    """Return how a refused request may be answered by the same model after all, in the words of a Failure's adaptation.
+    """Return how the same model may still answer a refused request, in the words of a Failure's adaptation.
 
     Args:
         status: the HTTP status.
@@ -209,7 +209,7 @@ def _plain(words: str) -> str:
 
 
 def _fields(error: Mapping[str, Any], words: str) -> Iterator[str]:
-    """Yield the last names of the fields that a refusal is about, the most exact source first."""
+    """Yield the last names of the fields that a refusal is about, the most specific source first."""
     for place in _places(error):
         yield str(place[-1])
     named = [_last_name(found[1]) for form in _NAMED for found in form.finditer(words) if _is_field(found)]

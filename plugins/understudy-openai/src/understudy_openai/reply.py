@@ -1,4 +1,4 @@
-"""Translation, and nothing else: Chat Completions' replies into answers. Requests are in wire.py.
+"""Only translation: Chat Completions' replies into answers. Requests are in wire.py.
 
 No SDK is imported and nothing is sent or read here.
 """
@@ -104,13 +104,13 @@ def response_of(
         request: what was asked, and of which model.
         endpoint: who was asked.
         warnings: what the request was sent without.
-        given: whether the caller of a stream holds some of it already.
+        given: whether the caller of a stream already has some of it.
 
     Raises:
         ContentBlocked: the model refused, or a filter stopped it.
         EmptyResponse: neither text nor a tool call came.
         AnswerCutShort: reasoning used up the limit before the text was complete.
-        MalformedResponse: it is not a completion as the API promises it.
+        MalformedResponse: it is not a completion as the API promises.
         Failure: the reply says that it failed, and why.
     """
     with reading(body, "choices", headers, endpoint):

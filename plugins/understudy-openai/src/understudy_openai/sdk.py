@@ -36,12 +36,12 @@ def open_async_client(connection: Connection) -> openai.AsyncOpenAI:
 
 
 def send(client: openai.OpenAI, ask: Ask) -> Any:
-    """Have the SDK send a request, and return the response, whatever its status."""
+    """Send a request through the SDK, and return the response, whatever its status."""
     return stainless.send(openai, httpx2, client, ask)
 
 
 async def asend(client: openai.AsyncOpenAI, ask: Ask) -> Any:
-    """Have the SDK send a request on the running event loop, as `send`."""
+    """Send a request through the SDK on the running event loop, as `send`."""
     return await stainless.asend(openai, httpx2, client, ask)
 
 

@@ -61,7 +61,7 @@ AROUND = ("api", "extra_headers", "extra_query")
 _OWN_HEADERS = ("authorization", "host", "connection", "transfer-encoding", "accept-encoding")
 _OF_THE_BODY = ("content-type", "content-length", "content-encoding")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-# What a reply, or a piece of one, raises here when it has not the shape that the API promises.
+# What reading a reply, or a piece of one, raises if it does not have the shape that the API promises.
 WRONG_SHAPE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
@@ -72,7 +72,7 @@ def options_of(request: Request, endpoint: Endpoint) -> Mapping[str, Any]:
     """Return the request's options for this endpoint: those under its own name, else those for openai.
 
     Raises:
-        InvalidRequest: they are no mapping, or hold what cannot be asked for so.
+        InvalidRequest: they are not a mapping, or hold what cannot be asked for so.
     """
     name = endpoint.name if endpoint.name in request.options else FAMILY
     options = request.options.get(name, {})
@@ -95,7 +95,7 @@ def options_of(request: Request, endpoint: Endpoint) -> Mapping[str, Any]:
 
 def nothing_to_send(endpoint: Endpoint) -> InvalidRequest:
     """Return the failure of a request whose messages are all empty."""
-    return InvalidRequest("expected a message with some content, found only empty texts", provider=endpoint.name)
+    return InvalidRequest("expected a message with some content, found only empty text", provider=endpoint.name)
 
 
 def attachment_warnings(parts: Iterable[Part]) -> Warnings:
@@ -153,13 +153,13 @@ def around(options: Mapping[str, Any], endpoint: Endpoint) -> tuple[dict[str, st
     """Return the headers and the query that the options add to a request: `extra_headers` and `extra_query`.
 
     Raises:
-        InvalidRequest: they are no mappings of texts, or would take the place of what the connection says itself.
+        InvalidRequest: they are not mappings of texts, or would take the place of what the connection says itself.
     """
     made = []
     for name in AROUND[1:]:
         told = options.get(name) or {}
         if not isinstance(told, Mapping) or not all(isinstance(one, str) for pair in told.items() for one in pair):
-            raise InvalidRequest(f"expected {name} as a mapping of texts, found {told!r:.80}", provider=endpoint.name)
+            raise InvalidRequest(f"expected {name} as a mapping of strings, found {told!r:.80}", provider=endpoint.name)
         made.append(dict(told))
     for name, value in made[0].items():
         if name.lower() in (*_OWN_HEADERS, *_OF_THE_BODY) or not _HEADER.fullmatch(name) or not value.isprintable():
@@ -266,12 +266,12 @@ def answer(
     warnings: Warnings,
     given: bool,
 ) -> LLMResponse:
-    """Return the parts of a reply as an answer, up to the first stop text.
+    """Return the parts of a reply as an answer, up to the first stop sequence.
 
     Raises:
         EmptyResponse: neither text nor a tool call is among them.
         AnswerCutShort: reasoning used up the limit before the text was complete, and more room may help.
-        MalformedResponse: it is no JSON, where a schema asked for some.
+        MalformedResponse: it is not JSON, where a schema asked for some.
     """
     thought = bool(usage and usage.thinking_tokens) or any(isinstance(part, Thinking) and part.text for part in parts)
     starved = thought and finish_reason is FinishReason.LENGTH
@@ -371,12 +371,12 @@ def models_of(body: Any, headers: Mapping[str, str], endpoint: Endpoint) -> tupl
 def read_arguments(name: str, arguments: Any, finish_reason: FinishReason) -> Mapping[str, Any] | ResponseWarning:
     """Return a tool call's arguments, parsed; or a warning that they were cut, after which the call is left out.
 
-    Nothing, null, an empty text and an empty list are no arguments. Some servers parse them, or write the JSON of an
-    object into a JSON text once more.
+    Nothing, null, an empty string and an empty list count as no arguments. Some servers parse them, or write the JSON
+    of an object into a JSON text once more.
 
     Raises:
-        ValueError: they are no JSON, although they were not cut.
-        TypeError: they are no object.
+        ValueError: they are not JSON, although they were not cut.
+        TypeError: they are not an object.
     """
     parsed: Any = arguments
     for _ in range(2):

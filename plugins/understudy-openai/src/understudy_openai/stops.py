@@ -1,7 +1,7 @@
-"""Stop texts, applied where an answer is read: OpenAI's models that reason take none, nor does the Responses API.
+"""Stop sequences, applied where an answer is read: OpenAI's models that reason take none, nor does the Responses API.
 
-A server that stops by itself leaves nothing to cut. Where it goes on, what comes after the stop text is paid for and
-not shown; a stream is read to its end all the same, which tells its tokens.
+A server that stops by itself leaves nothing to cut. Where it goes on, what comes after the stop sequence is paid for
+and not shown; a stream is read to its end all the same, which tells its tokens.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from understudy import Part, StreamEvent, Text, TextDelta, ToolCallDelta
 
 
 def find_stop(text: str, stops: Sequence[str]) -> tuple[int, str] | None:
-    """Return where the first stop text begins, and which it is; None where there is none.
+    """Return where the first stop sequence begins, and which it is; None where there is none.
 
     The first is the one that is complete first, as it is for who writes the text.
     """
@@ -25,7 +25,7 @@ def find_stop(text: str, stops: Sequence[str]) -> tuple[int, str] | None:
 
 
 def cut_parts(parts: Sequence[Part], stops: Sequence[str]) -> tuple[list[Part], str | None]:
-    """Return the parts of an answer up to the first stop text in its text, and that stop text."""
+    """Return the parts of an answer up to the first stop sequence in its text, and that stop sequence."""
     found = find_stop("".join(part.text for part in parts if isinstance(part, Text)), stops)
     if found is None:
         return list(parts), None
@@ -42,15 +42,15 @@ def cut_parts(parts: Sequence[Part], stops: Sequence[str]) -> tuple[list[Part], 
 
 
 class StopFilter:
-    """Holds a stream's text back from the first stop text on, and knows what the caller holds.
+    """Holds a stream's text back from the first stop sequence on, and knows what the caller holds.
 
     Args:
-        stops: the stop texts.
+        stops: the stop sequences.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = stops
-        self._held = ""  # the end of the text, as long as it may be the beginning of a stop text
+        self._held = ""  # the end of the text, as long as it may be the beginning of a stop sequence
         self._stopped = False
         self._shown: list[str] = []
         self.given = False  # whether the caller holds a piece of an answer: text, or a tool call
@@ -96,5 +96,5 @@ class StopFilter:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Return how many characters at the end of a text may be the beginning of a stop text."""
+    """Return how many characters at the end of a text may be the beginning of a stop sequence."""
     return next((size for size in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:size])), 0)

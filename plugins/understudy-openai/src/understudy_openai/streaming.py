@@ -1,4 +1,4 @@
-"""A stream's chunks put together to the completion that they are about, each piece told on the way.
+"""Assembles a stream's chunks into the completion, and yields each piece as it comes.
 
 No SDK is imported and nothing is sent or read here. The Responses API's events are in streaming_responses.py.
 """
@@ -39,7 +39,7 @@ _TEXTS = ("text", "summary", "thinking")  # of pieces of reasoning: what grows f
 
 
 class Events(Protocol):
-    """Puts the events of one API's streams together: a StreamReader."""
+    """Assembles the events of one API's streams: a StreamReader."""
 
     @property
     def ended(self) -> bool:
@@ -56,7 +56,7 @@ class Events(Protocol):
 
 
 class EventReader:
-    """Cuts the bytes of a stream into events, and has a reader put them together.
+    """Cuts the bytes of a stream into events, and passes them to a reader.
 
     Args:
         reader: of one of the two APIs.
@@ -78,7 +78,7 @@ class EventReader:
 
         Raises:
             Failure: as `feed` of the reader.
-            MalformedResponse: they are no text.
+            MalformedResponse: they are not text.
         """
         for event in self._events.feed(data):
             yield from self._fed(event)
@@ -111,7 +111,7 @@ class EventReader:
 
 
 class StreamReader:
-    """Puts a stream's chunks together to the completion that it is about, and tells each piece on the way.
+    """Assembles a stream's chunks into the completion, and yields each piece as it comes.
 
     Args:
         headers: the reply's headers.
@@ -148,7 +148,7 @@ class StreamReader:
     def feed(self, event: str, data: str) -> list[StreamEvent]:
         """Take the next event; what is not known in a chunk is passed over.
 
-        A chunk that brings nothing to the caller is a heartbeat.
+        A chunk with nothing for the caller is a heartbeat.
 
         Args:
             event: the event's name; chunks have none of their own.
@@ -156,8 +156,8 @@ class StreamReader:
 
         Raises:
             Failure: it is an error.
-            MalformedResponse: it has not the shape that the API promises, or cannot be read while the caller holds
-                nothing.
+            MalformedResponse: it does not have the shape that the API promises, or cannot be read while the caller
+                holds nothing.
         """
         if data.strip() == DONE:
             self._done = True
@@ -202,7 +202,7 @@ class StreamReader:
             chunk = parse_event(event, data, self._headers, self._endpoint)
         except MalformedResponse as failure:
             if not self._stops.given:
-                raise  # another can take over, unseen
+                raise  # another can take over, unnoticed
             if self._finish_reason is None:  # afterwards no more of the answer comes
                 self._broken.add(failure)
             return None
@@ -308,7 +308,7 @@ def parse_event(event: str, data: str, headers: Mapping[str, str], endpoint: End
 
     Raises:
         Failure: it is an error, in whatever shape.
-        MalformedResponse: it is no JSON object.
+        MalformedResponse: it is not a JSON object.
     """
     parsed: Any = None
     try:

@@ -1,4 +1,4 @@
-"""A stream's events put together to the response that they are about, each piece told on the way.
+"""Assembles a stream's events into the response, and yields each piece as it comes.
 
 No SDK is imported and nothing is sent or read here. The order is that of streaming.py, which is Chat Completions.
 """
@@ -29,7 +29,7 @@ from understudy_toolkit.tool_calls import CallNames
 
 
 class StreamReader:
-    """Puts a stream's events together to the response that it is about, and tells each piece on the way.
+    """Assembles a stream's events into the response, and yields each piece as it comes.
 
     Args:
         headers: the reply's headers.
@@ -75,9 +75,9 @@ class StreamReader:
         return self._response is not None
 
     def feed(self, event: str, data: str) -> list[StreamEvent]:
-        """Take the next event; what brings nothing to the caller (that a response was created, say) is a heartbeat.
+        """Take the next event; one with nothing for the caller (that a response was created, say) is a heartbeat.
 
-        So are kinds of events that are not known, and `keepalive`, which OpenAI sends and documents nowhere.
+        So are unknown kinds of events, and `keepalive`, which OpenAI sends and documents nowhere.
 
         Args:
             event: the event's name.
@@ -85,7 +85,7 @@ class StreamReader:
 
         Raises:
             Failure: it is an error.
-            MalformedResponse: it has not the shape that the API promises.
+            MalformedResponse: it does not have the shape that the API promises.
         """
         if data.strip() == DONE:
             return []  # some compatible servers end so here too
@@ -93,7 +93,7 @@ class StreamReader:
             body = parse_event(event, data, self._headers, self._endpoint)
         except MalformedResponse as failure:
             if not self._stops.given:
-                raise  # another can take over, unseen
+                raise  # another can take over, unnoticed
             self._broken.add(failure)
             return [ALIVE]
         if body is None:

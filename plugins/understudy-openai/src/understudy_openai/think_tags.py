@@ -87,7 +87,7 @@ class ThinkFilter:
         if closed:
             self._state, self._held = "after", rest
         else:
-            self._held = thought[len(told) :]  # white space at its end is no part of the thought
+            self._held = thought[len(told) :]  # white space at its end is not part of the thought
         if told:
             self._thought = True
             yield Piece(True, told)

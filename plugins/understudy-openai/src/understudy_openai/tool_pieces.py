@@ -1,4 +1,4 @@
-"""Tool calls put together from the pieces in which a stream brings them, whatever identifies each piece.
+"""Assembles tool calls from the pieces of a stream, whatever identifies each piece.
 
 OpenAI gives every call an index, and its id and name once. Compatible servers give several calls one index, a call an
 index or an id for every piece, no id, or no index at all, and some tell a whole call once more at the end. Read
@@ -36,7 +36,7 @@ class _Call:
 
 
 class CallPieces:
-    """Puts a stream's tool calls together.
+    """Assembles a stream's tool calls.
 
     Args:
         names: gives ids to calls that come without one, or with one that was there before.
@@ -51,7 +51,7 @@ class CallPieces:
         """Take the next piece, and yield what it brings.
 
         Raises:
-            TypeError: it is no piece of a call.
+            TypeError: it is not a piece of a call.
         """
         if not isinstance(piece, Mapping):
             raise TypeError(f"expected a piece of a tool call, found {type(piece).__name__}")

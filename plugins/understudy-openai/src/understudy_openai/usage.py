@@ -10,7 +10,7 @@ from typing import Any
 
 from understudy import Usage
 
-_MOST = 10**12  # of one reply: beyond it, a number is no count
+_MOST = 10**12  # of one reply: a larger number is not a count
 
 # Where the parts of a count stand, besides OpenAI's details. Read 2026-11-30:
 # DeepSeek, https://api-docs.deepseek.com/guides/kv_cache; Moonshot, vercel/ai#12425 and its neighbours; what LiteLLM

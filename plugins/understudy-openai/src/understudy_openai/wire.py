@@ -1,4 +1,4 @@
-"""Translation, and nothing else: a Request into Chat Completions' JSON. Its replies are read in reply.py.
+"""Only translation: a Request into Chat Completions' JSON. Its replies are read in reply.py.
 
 No SDK is imported and nothing is sent or read here. The Responses API's translation is in wire_responses.py.
 """
@@ -35,7 +35,7 @@ from understudy_openai.tool_pieces import CALL_FIELDS
 
 
 def request_body(request: Request, model: str, endpoint: Endpoint, *, stream: bool = False) -> tuple[Json, Warnings]:
-    """Return a request as Chat Completions wants it, and what was left out of it.
+    """Return a request in the form of Chat Completions, and what was left out of it.
 
     Args:
         request: what to ask.

@@ -1,4 +1,4 @@
-"""Translation, and nothing else: a Request into the Responses API's JSON, its replies back.
+"""Only translation: a Request into the Responses API's JSON, its replies back.
 
 No SDK is imported and nothing is sent or read here. The order is that of wire.py, which is Chat Completions.
 
@@ -72,15 +72,15 @@ _OPTION_PLACES: Mapping[str, tuple[str, str]] = {
     "verbosity": ("text", "verbosity"),
 }
 _ENCRYPTED = "reasoning.encrypted_content"
-_FOREIGN = "reasoning of another account was left out: it is encrypted for the account that it came from"
-_REFUSED = "reasoning of earlier answers was left out: the server could not use it"
+_FOREIGN = "reasoning from another account was left out: it is encrypted for the account that it came from"
+_REFUSED = "reasoning from earlier answers was left out: the server could not use it"
 
 
 # ---- the request ----
 
 
 def request_body(request: Request, model: str, endpoint: Endpoint, *, stream: bool = False) -> tuple[Json, Warnings]:
-    """Return a request as the Responses API wants it, and what was left out of it.
+    """Return a request in the form of the Responses API, and what was left out of it.
 
     Args:
         request: what to ask.
@@ -254,13 +254,13 @@ def response_of(
         request: what was asked, and of which model.
         endpoint: who was asked.
         warnings: what the request was sent without.
-        given: whether the caller of a stream holds some of it already.
+        given: whether the caller of a stream already has some of it.
 
     Raises:
         ContentBlocked: the model refused, or a filter stopped it.
         EmptyResponse: neither text nor a tool call came.
         AnswerCutShort: reasoning used up the limit before the text was complete.
-        MalformedResponse: it is not a response as the API promises it.
+        MalformedResponse: it is not a response as the API promises.
         Failure: the response says that it failed, and why.
     """
     with reading(body, "status" if isinstance(body, Mapping) and body.get("status") else "output", headers, endpoint):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-#: When everything here was made, in seconds since 1970 and as a text (the start of 2026): vendors have no clock here.
+#: When everything here was made, in seconds since 1970 and as a string (the start of 2026): vendors have no clock here.
 CREATED = 1_767_225_600
 CREATED_AT = "2026-01-01T00:00:00Z"
 #: Every reply of the sandbox carries this header, so that nobody takes it for the vendor's.
@@ -19,7 +19,7 @@ class RecordedRequest:
     """One request as it reached a stand-in.
 
     ``number`` counts from 1 since the last reset, ``headers`` has lower-case names, ``json`` is the parsed body (None
-    when it is no JSON), ``at`` is ``time.monotonic()`` when it was fully read, ``stream`` tells whether it asked for
+    when it is not JSON), ``at`` is ``time.monotonic()`` when it was fully read, ``stream`` tells whether it asked for
     a stream, ``fault`` is the fault it met, in text form. The representation shows no header and no query: they
     hold keys.
     """
@@ -65,7 +65,7 @@ def compact(document: Any) -> str:
 
 
 def spelled_out(arguments: Mapping[str, Any]) -> str:
-    """Write a tool's arguments as a text, with the spaces at which a stream is cut."""
+    """Write a tool's arguments as a string, with the spaces at which a stream is cut."""
     return json.dumps(dict(arguments), ensure_ascii=False)
 
 

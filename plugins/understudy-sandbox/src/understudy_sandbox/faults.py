@@ -1,8 +1,8 @@
 """Everything that can go wrong with a vendor, by name.
 
-Each function returns one :class:`Fault` for ``stand_in.next(...)`` or ``stand_in.always(...)``. A fault has a text form
-too, for headers, the command line and HTTP control: ``parse("rate_limited retry_after=30")``; ``str(fault)`` gives it
-back. ``ALL`` is the table of names.
+Each function returns one :class:`Fault` for ``stand_in.next(...)`` or ``stand_in.always(...)``. A fault has a string
+form too, for headers, the command line and HTTP control: ``parse("rate_limited retry_after=30")``; ``str(fault)`` gives
+it back. ``ALL`` is the table of names.
 
 ``after=k`` counts the content deltas of a stream: 0 is before the first byte of the body, k is right after the k-th
 delta. A plain reply has no deltas: there 0 is before the first byte too, and anything else is in the middle.
@@ -79,7 +79,7 @@ def _headers(headers: Any) -> None:
     if headers is None:
         return
     if not isinstance(headers, Mapping) or not all(isinstance(one, str) for pair in headers.items() for one in pair):
-        raise ValueError(f"headers must be a mapping of header names to texts; found {headers!r}")
+        raise ValueError(f"headers must be a mapping of header names to strings; found {headers!r}")
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name) or not (value.isascii() and value.isprintable() and value == value.strip()):
             raise ValueError(f"headers: {name!r}: {value!r} cannot be sent as an HTTP header")
@@ -91,7 +91,7 @@ def status(code: int, body: str | Mapping[str, Any] | None = None, headers: Mapp
     """Any HTTP status with any body and headers; without a body, the vendor's own error for that status."""
     _status(code)
     if body is not None and not isinstance(body, str | Mapping):
-        raise ValueError(f"body must be a text or a JSON object; found {body!r}")
+        raise ValueError(f"body must be a string or a JSON object; found {body!r}")
     _headers(headers)
     return _fault("status", code=code, body=body, headers=headers)
 
@@ -350,7 +350,7 @@ def parse(text: str) -> Fault:
 
 
 def _refused(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _value(text: str) -> Any:

@@ -198,7 +198,7 @@ class Sandbox:
             self._run(self._settle())
 
     def environment(self) -> dict[str, str]:
-        """The environment variables that point the providers' plugins at the stand-ins, with keys that are no keys."""
+        """The environment variables that point the providers' plugins at the stand-ins, with keys that are not keys."""
         variables = {"NO_PROXY": HOST, "no_proxy": HOST}
         for name, stand_in in self.vendors.items():
             variables |= VENDORS[name].environment(stand_in.url)

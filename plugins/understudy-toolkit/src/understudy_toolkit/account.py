@@ -101,7 +101,7 @@ def read_account(
         default_url: the vendor's own address.
         model: those of the model.
         default_model: the model where none is named.
-        transport: the variable that chooses the lane; None where there is only one.
+        transport: the variable that chooses the lane; None where there is only the SDK's.
         sdk: what carries the requests of the vendor's SDK.
 
     Raises:
@@ -119,7 +119,7 @@ def read_account(
         credential=settings.credential(found, base_url, default=default_url),
         missing=None if found or not settings.needs_key else settings.missing(*keys),
         is_vendor=base_url == default_url,
-        transport=read_transport(settings, transport) if transport is not None else DEFAULT_TRANSPORT,
+        transport=read_transport(settings, transport),
         sdk=sdk,
     )
 
@@ -130,25 +130,27 @@ def without_login(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def read_transport(settings: Settings, name: str) -> Transport:
+def read_transport(settings: Settings, name: str | None) -> Transport:
     """Return the lane that the settings choose.
 
     Args:
         settings: where the variable is; `transport` in a provider's table overrides it.
-        name: the variable.
+        name: the variable; None where there is only the SDK's lane.
 
     Raises:
-        ConfigurationError: it names something else.
+        ConfigurationError: they name something else.
     """
     table = settings.tables.get(settings.provider_name or "")
-    own: str | None = getattr(table, "transport", None)  # `transport = "sdk"` in a table of understudy.toml
-    value, what, origin = settings.find(name) or (None, name, "")
-    if own is not None and table is not None:
-        value, what, origin = own, "transport", table.origin
-    if value is None:
+    found = settings.find(name) if name else None
+    if table is not None and table.transport is not None:
+        found = (table.transport, "transport", table.origin)
+    if found is None:
         return DEFAULT_TRANSPORT
-    for known in get_args(Transport):
+    value, what, origin = found
+    lanes = get_args(Transport) if name else (DEFAULT_TRANSPORT,)
+    for known in lanes:
         if value.lower() == known:
             chosen: Transport = known
             return chosen
-    raise ConfigurationError(f'{what} in {origin}: expected "sdk" or "http", found {value[:40]!r}')
+    expected = " or ".join(f'"{lane}"' for lane in lanes)
+    raise ConfigurationError(f"{what} in {origin}: expected {expected}, found {value[:40]!r}")

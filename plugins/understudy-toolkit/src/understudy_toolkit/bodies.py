@@ -93,7 +93,7 @@ def read_json(content: bytes | str) -> Any:
     """Parse JSON, with a byte order mark or without.
 
     Raises:
-        ValueError: it is no JSON, no text, or nested too deep to be read.
+        ValueError: it is not JSON, no text, or nested too deep to be read.
     """
     try:
         return json.loads(content.removeprefix("\ufeff") if isinstance(content, str) else content)
@@ -103,7 +103,7 @@ def read_json(content: bytes | str) -> Any:
 
 
 def document_of(body: Any) -> Any:
-    """Return the JSON of a body that is text, bytes, or parsed already; None where it is no JSON."""
+    """Return the JSON of a body that is text, bytes, or parsed already; None where it is not JSON."""
     if not isinstance(body, str | bytes):
         return body
     try:
@@ -149,7 +149,7 @@ def _shown(value: Any) -> str:
 
 
 def write_json(document: Any) -> bytes:
-    """Return a document as JSON in UTF-8; what is no Unicode text (half of a surrogate pair) becomes "?".
+    """Return a document as JSON in UTF-8; what is not Unicode text (half of a surrogate pair) becomes "?".
 
     Raises:
         ValueError: it holds a number that JSON does not have, or a circle.

@@ -49,7 +49,7 @@ class Replies:
 
     Args:
         provider: the provider's name.
-        failure_of_reply: returns what a status, headers and a body that is no answer mean.
+        failure_of_reply: returns what a status, headers and a body that is not an answer mean.
         failure_of_exception: returns what an exception of the lane means.
         streams: the content types of the vendor's streams.
     """

@@ -152,7 +152,7 @@ class SyncLane(Protocol):
 
     @property
     def keeps_deadline(self) -> bool:
-        """Whether sync replies end within 50 ms of their time, a trickle of bytes included."""
+        """Whether sync replies end within 50 ms of their time, even if bytes only trickle in."""
         ...
 
     def prepare(self) -> None:

@@ -60,7 +60,7 @@ class Sdk(Protocol):
         ...
 
     def send(self, client: Any, ask: Ask) -> Any:
-        """Have the SDK send a request, and return httpx's response, whatever its status."""
+        """Send a request through the SDK, and return httpx's response, whatever its status."""
         ...
 
     async def asend(self, client: Any, ask: Ask) -> Any:

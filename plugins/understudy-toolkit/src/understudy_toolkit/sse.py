@@ -2,9 +2,9 @@
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream, read 2026-11-30. What servers
 really send makes six differences. A name without data is an event. A comment is one too, as a sign of life, and so is
-what says no more than that: blank data, a comment sent as data, a ping. JSON that is no field, and the field `error`,
-are data: some servers tell an error so. What stands at the end without its blank line is not lost; whether it is whole,
-its content tells. `id` and `retry` mean nothing, since there is no reconnection.
+what says no more than that: blank data, a comment sent as data, a ping. JSON that is not a field, and the field
+`error`, are data: some servers tell an error so. What stands at the end without its blank line is not lost; whether it
+is whole, its content tells. `id` and `retry` mean nothing, since there is no reconnection.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class SseReader:
         self._line_size = 0
         self._data: list[bytes] = []
         self._name = ""
-        self._bare = False  # whether the event is JSON that is no field
+        self._bare = False  # whether the event is JSON that is not a field
         self._first = True
         self._after_cr = False  # the line feed that may follow belongs to the line end before it
 

@@ -49,7 +49,7 @@ def _kept_alive() -> Iterator[tuple[int, int, int]]:
 
 
 def send(sdk: Any, http: Any, client: Any, ask: Ask) -> Any:
-    """Have the SDK send a request, and return the response, whatever its status.
+    """Send a request through the SDK, and return the response, whatever its status.
 
     Args:
         sdk: the SDK, a module.
@@ -65,7 +65,7 @@ def send(sdk: Any, http: Any, client: Any, ask: Ask) -> Any:
 
 
 async def asend(sdk: Any, http: Any, client: Any, ask: Ask) -> Any:
-    """Have the SDK send a request on the running event loop, as `send`."""
+    """Send a request through the SDK on the running event loop, as `send`."""
     call: Callable[..., Any] = client.get if ask.method == "GET" else client.post
     try:
         return await call(ask.path, cast_to=http.Response, stream_cls=sdk.AsyncStream[object], **_arguments(http, ask))

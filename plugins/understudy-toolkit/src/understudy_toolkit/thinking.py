@@ -36,7 +36,7 @@ _MORE = 4  # times the room, for that attempt
 
 
 def room_to_think(level: str, max_tokens: int | None, most: int | None, adaptation: str | None = None) -> int:
-    """Return how many tokens to ask for besides those of the answer.
+    """Return how many tokens to request in addition to those of the answer.
 
     Args:
         level: how much the model will think: a key of ROOM; one that is not known counts as "high".

@@ -44,7 +44,7 @@ class CallNames:
 
         Args:
             given: its own, where it has one.
-            name: the tool's name, which is no part of the id: it may be longer than an id may be.
+            name: the tool's name, which is not part of the id: it may be longer than an id may be.
         """
         made = given if isinstance(given, str) else "" if given is None else str(given)
         while not made or made in self._taken:

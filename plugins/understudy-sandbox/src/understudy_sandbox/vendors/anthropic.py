@@ -214,7 +214,7 @@ def _events(message: Mapping[str, Any]) -> Iterator[Frame]:
         if index == 0:
             yield event_frame({"type": "ping"})
         for delta in deltas:
-            # the signature is no content: faults that count deltas do not count it
+            # the signature is not content: faults that count deltas do not count it
             shown = delta["type"] != "signature_delta" and delta.get("partial_json") != ""
             yield event_frame({"type": "content_block_delta", "index": index, "delta": delta}, delta=shown)
         yield event_frame({"type": "content_block_stop", "index": index})

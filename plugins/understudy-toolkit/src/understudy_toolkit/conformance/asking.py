@@ -65,7 +65,8 @@ class Way:
         """Ask, and return the failure.
 
         Raises:
-            AssertionError: there is an answer, or an exception that is no Failure from a provider of the full contract.
+            AssertionError: there is an answer, or an exception that is not a Failure from a provider of the full
+                contract.
         """
         __tracebackhide__ = True  # pytest then points at the rule
         try:

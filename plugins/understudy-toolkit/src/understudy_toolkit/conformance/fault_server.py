@@ -94,7 +94,7 @@ class ReceivedRequest:
 
     @property
     def json(self) -> Any:
-        """The body parsed; None where it is no JSON."""
+        """The body parsed; None where it is not JSON."""
         try:
             return json.loads(self.body)
         except ValueError:

@@ -95,8 +95,8 @@ class IdentityRules(ContractSetup):
         caplog.set_level(logging.DEBUG)
         reason = self.make(**{self.key: BAD_KEY}).unavailable_reason()
         assert reason is not None, (
-            f"expected a key with blanks in it to be refused when the provider is made, found it taken: the SDK would "
-            f"fail with it as if there were no connection; read it with settings.secret({self.key!r})"
+            f"expected a key with white space in it to be refused when the provider is made, found it taken: the SDK "
+            f"would fail as if there were no connection; read it with settings.secret({self.key!r})"
         )
         assert self.key in reason, f"expected the complaint to name {self.key}, found {reason!r}"
         shown = BAD_KEY in reason or BAD_KEY.split()[0] + " " in reason or "with-blanks" in reason + caplog.text

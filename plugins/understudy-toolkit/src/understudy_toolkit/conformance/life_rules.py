@@ -256,7 +256,7 @@ def _leave_early(way: Way, provider: ChatProvider, request: Request, then: Calla
 
     async def leave() -> None:
         stream = provider.astream(request)
-        async with aclosing(stream):  # type: ignore[type-var]  # what is no generator fails here, as it should
+        async with aclosing(stream):  # type: ignore[type-var]  # what is not a generator fails here, as it should
             await anext(stream)
         await asyncio.to_thread(then)
 

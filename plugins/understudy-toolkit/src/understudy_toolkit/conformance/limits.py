@@ -40,7 +40,7 @@ def within(seconds: float, work: Callable[[], object]) -> None:
     def work_and_tell() -> None:
         try:
             work()
-        except BaseException as error:  # pytest's skips are none of Exception
+        except BaseException as error:  # pytest's skips are not Exceptions
             raised.append(error)
 
     thread = threading.Thread(target=copy_context().run, args=(work_and_tell,), name="understudy-rule", daemon=True)

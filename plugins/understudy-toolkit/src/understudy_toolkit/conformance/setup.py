@@ -22,7 +22,7 @@ class ContractSetup:
 
     Attributes:
         name: the provider's entry-point name, or the name under which a class was registered in this process.
-        settings: what the provider reads: its key (any text that is no key), its address. The environment and `.env`
+        settings: what the provider reads: its key (any text that is not a key), its address. The environment and `.env`
             are not read, so that the run is the same everywhere. None takes away what a stand-in sets.
         key: the variable among them that holds the key; None for a provider without one.
         sdk: modules that must not be loaded before the first request: ("openai", "httpx2").
@@ -149,7 +149,7 @@ class ContractSetup:
         if reason is not None:
             pytest.fail(
                 f"expected {self.name} to be available, found: {reason}; put what it needs into `settings` of "
-                f"{type(self).__name__}, with a text that is no key for its key",
+                f"{type(self).__name__}, with a text that is not a key for its key",
                 pytrace=False,
             )
         yield provider

@@ -33,7 +33,7 @@ class Address:
 
     @classmethod
     def of(cls, url: str) -> Address:
-        """Read an address; a name and a password in it are no part of it."""
+        """Read an address; a name and a password in it are not part of it."""
         parts = urlsplit(url)
         scheme = parts.scheme.lower()
         return cls(scheme, parts.hostname or "", parts.port or _PORTS[scheme], parts.path.rstrip("/"))

@@ -61,7 +61,7 @@ class Session:
         Raises:
             Timeout: it has not begun in time.
             ConnectionFailed: there is no connection, or it broke.
-            MalformedResponse: what came is no HTTP.
+            MalformedResponse: what came is not HTTP.
         """
         until = asyncio.get_running_loop().time() + ask.seconds
         connect = ask.connect_seconds if ask.connect_seconds < ask.seconds else None

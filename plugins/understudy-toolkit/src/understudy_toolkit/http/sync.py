@@ -50,7 +50,7 @@ class Connections:
         Raises:
             Timeout: it has not begun in time.
             ConnectionFailed: there is no connection, or it broke.
-            MalformedResponse: what came is no HTTP.
+            MalformedResponse: what came is not HTTP.
         """
         while True:
             wire = self._take()
