@@ -104,9 +104,9 @@ class Reach:
 
     def tests_of(self, mutation: Mutation) -> list[str]:
         """Return the tests that may notice a mistake, those that are likely to first."""
-        if not mutation.first:  # a constant or a default may be used anywhere
-            near = self.modules.get(mutation.module, set())
-            return [*(name for name in self.order if name in near), *(name for name in self.order if name not in near)]
+        if not mutation.first:  # a constant or a default: whoever reaches anything of its module
+            near = self.modules.get(mutation.module, set(self.order))
+            return [name for name in self.order if name in near]
         reached: set[str] = set(self.anywhere)
         for line in range(mutation.first, mutation.last + 1):
             reached |= self.lines.get((mutation.module, line), set())
