@@ -21,7 +21,8 @@ ROOT = TESTS.parent
 CORE = ROOT / "core" / "tests"
 ROOMS = ("engine", "health", "execution", "discovery")
 LONGEST = 1800.0  # seconds for all tests: only what hangs outside of a test takes as long
-FAILED, INTERRUPTED = 1, 2  # exit statuses of pytest: a test failed, a module could not be imported
+INTERRUPTED = 2  # pytest's exit status where a module could not be imported
+FEW = 3  # files whose tests run first
 PLAIN = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not timing")
 
 
@@ -40,23 +41,30 @@ class Shadow:
 
     def failing_test(self, mutation: Mutation, tests: list[str]) -> str | None:
         """Return the first of the tests that fails with a mistake; None where none does."""
-        if not tests:
-            return None
         path = self.source.joinpath(*mutation.module.split(".")).with_suffix(".py")
         right = path.read_text("utf-8")
+        forget_compiled(path)
+        path.write_text(mutation.applied_to(right), "utf-8")
+        try:
+            # Importing all files takes longer than the tests that notice most mistakes.
+            few = [name for name in tests if name.partition("::")[0] in set(files_of(tests)[:FEW])]
+            rest = [name for name in tests if name not in set(few)]
+            return self._first_failing(few) or self._first_failing(rest)
+        finally:
+            path.write_text(right, "utf-8")
+            forget_compiled(path)
+
+    def _first_failing(self, tests: list[str]) -> str | None:
+        if not tests:
+            return None
         for name in ("failed", "failing"):
             (self.folder / name).unlink(missing_ok=True)
         chosen = self.folder / "chosen"
         chosen.write_text("\n".join(tests), "utf-8")
-        forget_compiled(path)
-        path.write_text(mutation.applied_to(right), "utf-8")
         try:
             done = self.run("mutants.chosen", files_of(tests), UNDERSTUDY_CHOSEN=str(chosen))
         except subprocess.TimeoutExpired:
             return "something that does not end"
-        finally:
-            path.write_text(right, "utf-8")
-            forget_compiled(path)
         if done.returncode == 0:
             return None
         for name in ("failing", "failed"):
@@ -71,8 +79,9 @@ class Shadow:
         path = [str(self.source), str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
         command = [sys.executable, "-m", "pytest", *PLAIN, "-p", plugin, *paths]
         environment |= {"PYTHONPATH": os.pathsep.join(path), "UNDERSTUDY_SHADOW": str(self.source)}
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         return subprocess.run(
-            command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=LONGEST
+            command, cwd=ROOT, env=inherited | environment, capture_output=True, text=True, timeout=LONGEST
         )
 
 
@@ -80,7 +89,7 @@ class Reach:
     """Which tests reach which lines.
 
     Args:
-        found: of each test the lines by module, its seconds, and whether it starts processes: those may reach any line.
+        found: of each test the lines by module, its seconds, and whether it starts processes: in those it may reach any line.
     """
 
     def __init__(self, found: dict[str, dict[str, Any]]) -> None:
@@ -107,9 +116,11 @@ class Reach:
         if not mutation.first:  # a constant or a default: whoever reaches anything of its module
             near = self.modules.get(mutation.module, set(self.order))
             return [name for name in self.order if name in near]
-        reached: set[str] = set(self.anywhere)
+        reached: set[str] = set()
         for line in range(mutation.first, mutation.last + 1):
             reached |= self.lines.get((mutation.module, line), set())
+        if not reached or ".discovery." in mutation.module:  # what is found on a path is tried in processes of its own
+            reached |= self.anywhere
         return [name for name in self.order if name in reached]
 
 
@@ -144,8 +155,8 @@ def measure(path: Path) -> Reach:
 
 
 def files_of(tests: Iterable[str]) -> list[str]:
-    """Return the files that tests are in."""
-    return sorted({name.partition("::")[0] for name in tests})
+    """Return the files that tests are in, in that order."""
+    return list(dict.fromkeys(name.partition("::")[0] for name in tests))
 
 
 def forget_compiled(path: Path) -> None:
