@@ -1,37 +1,40 @@
 """Makes mistakes of one line in engine, health, execution and discovery, and runs the tests that should notice each.
 
-    python tests/mutants                    a sample of all that can be made
+    python tests/mutants                    a sample of all that can be made, the same each time
+    python tests/mutants --seed 2           another sample
     python tests/mutants --most 20 engine   twenty, in modules whose name has "engine"
+    python tests/mutants --state build/m    goes on where it was ended, and keeps what it found there
 
-A mistake that no test notices is named at the end, but for those that change nothing (see reasons.py). The exit status
-is 1 where more than the share that is allowed is left.
+Each mistake is made in a copy of the package, which comes first on the path: the sources stay as they are, and several
+runs can go on side by side. It is noticed if one of the core's tests that reach its line fails, or does not end. A
+mistake that no test notices is named at the end, with the reason why none can (see reasons.py). The exit status is 1
+where a mistake of named.py is not noticed, or where more than the share that is allowed is left, reason or not.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
+import json
+import signal
 import sys
+import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
-from random import Random
+from queue import SimpleQueue
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from mutants.mutation import Mutation, mutations_of  # only now it can be found
+from mutants.mutation import Mutation, mutations_of, whole_line  # only now it can be found
+from mutants.named import NAMED
 from mutants.reasons import REASONS
+from mutants.shadow import ROOMS, Reach, Shadow, measure
 
-TESTS = Path(__file__).resolve().parents[1]
-CORE = TESTS.parent / "core" / "tests"
-ALL = [CORE, TESTS / "simulation" / "test_simulation.py"]
-ROOMS = ("engine", "health", "execution", "discovery")
 MOST = 200
-ALLOWED = 0.03  # share of mistakes that may stay unnoticed
-LONGEST = 600.0  # seconds for the tests: a mistake with which they take longer is noticed, since something hangs
-NOTICED, UNNOTICED = "noticed", "not noticed"
+SEED = 1
+ALLOWED = 0.03  # share of mistakes that may stay unnoticed, with a reason or without
+NOTICED, UNNOTICED = "noticed", "NOT NOTICED"
 
 
 def main() -> int:
@@ -39,67 +42,105 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python tests/mutants", description=__doc__.partition("\n\n")[0])
     parser.add_argument("words", nargs="*", help="parts of modules' names; none is all")
     parser.add_argument("--most", type=int, default=MOST, help="how many (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="which of them (default: %(default)s)")
-    parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=SEED, help="which of them (default: %(default)s)")
+    parser.add_argument("--at-once", type=int, default=1, help="processes (default: %(default)s)")
+    parser.add_argument("--state", type=Path, help="a folder to keep results in, and to go on from")
+    parser.add_argument("--again", action="store_true", help="examine once more what was not noticed before")
     arguments = parser.parse_args()
-    chosen = choose(arguments.words, arguments.most, arguments.seed)
-    if run_tests(None, ALL):
-        sys.exit("The tests fail without a mistake, so they cannot notice one.")
-    start, results = time.monotonic(), {}
-    with ThreadPoolExecutor(arguments.at_once) as pool:
-        for mutation, result in zip(chosen, pool.map(examine, chosen), strict=True):
-            results[mutation] = result
-            print(f"{result:12} {mutation}", flush=True)
-    return report(results, time.monotonic() - start)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in a shell's background it is ignored, also by the tests
+    with tempfile.TemporaryDirectory() as temporary:
+        state = arguments.state or Path(temporary)
+        state.mkdir(parents=True, exist_ok=True)
+        named, chosen = named_mistakes(arguments.words), choose(arguments.words, arguments.most, arguments.seed)
+        print(f"seed {arguments.seed}: {len(chosen)} mistakes, and {len(named)} that are named", flush=True)
+        reach = measure(state / "reach.json")
+        results = examine_all([*named, *chosen], reach, state / "results.jsonl", arguments.at_once, arguments.again)
+    return report(named, chosen, results)
+
+
+def package() -> Path:
+    """Return the folder of the package."""
+    spec = find_spec("understudy")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0])
+
+
+def path_of(module: str) -> Path:
+    """Return the file of one of its modules."""
+    return package().parent.joinpath(*module.split(".")).with_suffix(".py")
+
+
+def named_mistakes(words: list[str]) -> list[Mutation]:
+    """Return those that must be noticed whatever the sample is."""
+    found = [whole_line(f"understudy.{place}", path_of(f"understudy.{place}"), *rest) for place, *rest in NAMED]
+    return [one for one in found if not words or any(word in one.module for word in words)]
 
 
 def choose(words: list[str], most: int, seed: int) -> list[Mutation]:
-    """Return a sample of the mistakes that can be made, always the same for a seed and a state of the code."""
-    found = []
+    """Return a sample of the mistakes that can be made; it stays the same for a seed where the code stays the same."""
+    found: list[Mutation] = []
     for room in ROOMS:
-        spec = find_spec(f"understudy.{room}")
-        assert spec is not None
-        assert spec.submodule_search_locations
-        for path in sorted(Path(spec.submodule_search_locations[0]).glob("[!_]*.py")):
+        for path in sorted((package() / room).glob("[!_]*.py")):
             module = f"understudy.{room}.{path.stem}"
             if not words or any(word in module for word in words):
                 found += mutations_of(module, path)
-    return sorted(Random(seed).sample(found, min(most, len(found))))
+    return sorted(found, key=lambda one: one.rank(seed))[:most]
 
 
-def examine(mutation: Mutation) -> str:
-    """Run the tests that should notice a mistake: those of its own room first, then those of all rooms."""
-    room = CORE / mutation.module.split(".")[1]
-    others = [CORE / name for name in ("engine", "health", "execution") if CORE / name != room]
-    for folders in ([room], others, ALL):
-        if run_tests(mutation, folders):
-            return NOTICED
-    return UNNOTICED
+def examine_all(
+    mutations: list[Mutation], reach: Reach, path: Path, at_once: int, again: bool
+) -> dict[tuple[str, ...], str]:
+    """Return what came of each by its key, and write it line by line to a file; what is there already is not repeated.
+
+    Args:
+        mutations: the mistakes.
+        reach: which tests reach which lines.
+        path: the file.
+        at_once: how many processes run tests.
+        again: whether those that were not noticed are examined once more.
+    """
+    results: dict[tuple[str, ...], str] = {}
+    for line in path.read_text("utf-8").splitlines() if path.exists() else []:
+        known = json.loads(line)
+        results[tuple(known["key"])] = known["result"]
+    left = [one for one in mutations if one.key not in results or (again and results[one.key] == UNNOTICED)]
+    shadows: SimpleQueue[Shadow] = SimpleQueue()
+
+    def examine(mutation: Mutation) -> None:
+        begun, shadow = time.monotonic(), shadows.get()
+        try:
+            tests = reach.tests_of(mutation)
+            failing = shadow.failing_test(mutation, tests)
+        finally:
+            shadows.put(shadow)
+        result, seconds = UNNOTICED if failing is None else NOTICED, round(time.monotonic() - begun, 1)
+        results[mutation.key] = result
+        entry = {"key": mutation.key, "result": result, "by": failing, "tests": len(tests), "seconds": seconds}
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+        print(f"{result:12} {mutation} ({len(tests)} tests, {seconds:.0f} s; {failing})", flush=True)
+
+    with ThreadPoolExecutor(at_once) as pool, tempfile.TemporaryDirectory() as folder:
+        for number in range(at_once):
+            shadows.put(Shadow(package(), Path(folder, str(number))))
+        list(pool.map(examine, left))
+    return results
 
 
-def run_tests(mutation: Mutation | None, folders: list[Path]) -> bool:
-    """Return whether a test fails, or the tests do not end."""
-    environment = os.environ | {"UNDERSTUDY_MUTATION": mutation.dump() if mutation else "", "PYTHONPATH": str(TESTS)}
-    plain = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "mutants.mutant_plugin", "-m", "not timing"]
-    command = [sys.executable, "-m", "pytest", *plain, *map(str, folders)]
-    try:
-        done = subprocess.run(command, cwd=TESTS.parent, env=environment, capture_output=True, timeout=LONGEST)
-    except subprocess.TimeoutExpired:
-        return True
-    return done.returncode != 0
-
-
-def report(results: dict[Mutation, str], seconds: float) -> int:
+def report(named: list[Mutation], chosen: list[Mutation], results: dict[tuple[str, ...], str]) -> int:
     """Print what came of it; return the exit status."""
-    rooms = Counter(mutation.module.split(".")[1] for mutation in results)
-    left = [mutation for mutation, result in results.items() if result == UNNOTICED]
-    unexplained = [mutation for mutation in left if (mutation.module, mutation.old, mutation.new) not in REASONS]
-    print(f"\n{len(results)} mistakes ({', '.join(f'{n} in {room}' for room, n in rooms.items())}) in {seconds:.0f} s")
-    print(f"{len(left)} not noticed, {len(left) - len(unexplained)} of them with a reason")
+    rooms = Counter(mutation.module.split(".")[1] for mutation in chosen)
+    left = [mutation for mutation in chosen if results[mutation.key] == UNNOTICED]
+    missed = [mutation for mutation in named if results[mutation.key] == UNNOTICED]
+    print(f"\n{len(chosen)} mistakes: {', '.join(f'{count} in {room}' for room, count in sorted(rooms.items()))}")
+    explained = sum(mutation.key in REASONS for mutation in left)
+    print(f"{len(left)} not noticed ({len(left) / max(len(chosen), 1):.1%}), {explained} of them with a reason")
     for mutation in left:
-        reason = REASONS.get((mutation.module, mutation.old, mutation.new), "NO REASON IS GIVEN")
-        print(f"  {mutation}\n    {reason}")
-    return 1 if len(unexplained) > ALLOWED * len(results) else 0
+        print(f"  {mutation}\n    {REASONS.get(mutation.key, 'NO REASON IS GIVEN')}")
+    for mutation in missed:
+        print(f"  {mutation}\n    IS NAMED, AND MUST BE NOTICED")
+    return 1 if missed or explained < len(left) or len(left) > ALLOWED * len(chosen) else 0
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 _OTHER: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -26,6 +26,7 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.Mult: ast.Div,
     ast.Div: ast.Mult,
 }
+_EXTREMES = {"min": "max", "max": "min"}
 _SAID = ("logger", "warnings")  # what is only said, its words have tests of their own where they are promised
 
 
@@ -39,6 +40,10 @@ class Mutation:
         column: where what is replaced begins in it, in bytes of UTF-8.
         old: what stands there.
         new: what stands there with the mistake.
+        within: the function or class, such as "Latencies.add".
+        text: the whole line, without its indentation.
+        first: the first line of the statement; 0 for what is carried out when the module is imported.
+        last: the last line of the statement, or of what stands before its block.
     """
 
     module: str
@@ -46,18 +51,22 @@ class Mutation:
     column: int
     old: str
     new: str
+    within: str
+    text: str
+    first: int
+    last: int
 
     def __str__(self) -> str:
         return f"{self.module}:{self.line}: {self.old} -> {self.new}"
 
-    def dump(self) -> str:
-        """Return it as a string, for another process."""
-        return json.dumps(asdict(self))
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What it is, wherever its line is now: module, function, line, and what is replaced by what."""
+        return self.module, self.within, self.text, f"{self.old} -> {self.new}"
 
-    @classmethod
-    def load(cls, text: str) -> Mutation:
-        """Return the mutation of such a text."""
-        return cls(**json.loads(text))
+    def rank(self, seed: int) -> bytes:
+        """Return its place in a sample: it stays the same while other code changes."""
+        return sha256(repr((seed, *self.key)).encode()).digest()
 
     def applied_to(self, source: str) -> str:
         """Return a module's source with the mistake.
@@ -76,32 +85,71 @@ class Mutation:
 def mutations_of(module: str, path: Path) -> list[Mutation]:
     """Return all mistakes that can be made in a module, by line."""
     source = path.read_text("utf-8")
+    lines = source.splitlines()
     found = set()
-    for node in _code(ast.parse(source)):
+    for node, within, statement in _code(ast.parse(source)):
         for part, new in _mistakes(node):
             old = ast.get_source_segment(source, part)
             if old is not None and "\n" not in old and part.lineno == part.end_lineno and old != new:
-                found.add(Mutation(module, part.lineno, part.col_offset, old, new))
+                text = lines[part.lineno - 1].strip()
+                first, last = _span(statement)
+                found.add(Mutation(module, part.lineno, part.col_offset, old, new, within, text, first, last))
     return sorted(found)
 
 
-def _code(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield what is carried out: no annotations, no checks for types alone, nothing that is only said."""
-    for child in ast.iter_child_nodes(tree):
-        if isinstance(child, ast.Assert | ast.Raise | ast.Import | ast.ImportFrom):
-            continue
-        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
-            continue
-        if isinstance(child, ast.Expr) and ast.unparse(child).startswith(_SAID):
-            continue
-        if isinstance(child, ast.arg) or (isinstance(tree, ast.AnnAssign) and child is tree.annotation):
-            continue
-        if isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef) and child is tree.returns:
-            continue
-        if isinstance(child, ast.JoinedStr):
-            continue
-        yield child
-        yield from _code(child)
+def whole_line(module: str, path: Path, within: str, text: str, new: str) -> Mutation:
+    """Return the mistake that replaces a line of a function; the indentation stays.
+
+    Raises:
+        ValueError: the function has no such line, or several.
+    """
+    source = path.read_text("utf-8")
+    lines = source.splitlines()
+    found = set()
+    for _, function, statement in _code(ast.parse(source)):
+        if function == within and statement is not None:
+            first, last = _span(statement)
+            found |= {(line, first, last) for line in range(first, last + 1) if lines[line - 1].strip() == text}
+    if len(found) != 1:
+        raise ValueError(f"expected one line {text!r} in {within} of {module}, found {len(found)}")
+    line, first, last = found.pop()
+    column = len(lines[line - 1]) - len(lines[line - 1].lstrip())
+    return Mutation(module, line, column, text, new, within, text, first, last)
+
+
+def _span(statement: ast.stmt | None) -> tuple[int, int]:
+    """Return the first and last line of a statement, without its block; zeros for what is carried out on import."""
+    if statement is None:
+        return 0, 0
+    body = getattr(statement, "body", None)
+    last = max(statement.lineno, body[0].lineno - 1) if body else statement.end_lineno or statement.lineno
+    return statement.lineno, last
+
+
+def _code(
+    tree: ast.AST, within: str = "", statement: ast.stmt | None = None, *, inside: bool = False
+) -> Iterator[tuple[ast.AST, str, ast.stmt | None]]:
+    """Yield what is carried out: no annotations, no checks for types alone, nothing that is only said.
+
+    With each node comes the function or class that it is in, and the statement; none for what is carried out on import.
+    """
+    for field, value in ast.iter_fields(tree):
+        for child in value if isinstance(value, list) else [value]:
+            if not isinstance(child, ast.AST) or isinstance(child, ast.Assert | ast.Raise | ast.Import | ast.ImportFrom):
+                continue
+            if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+                continue
+            if isinstance(child, ast.Expr) and ast.unparse(child).startswith(_SAID):
+                continue
+            if isinstance(child, ast.arg | ast.JoinedStr) or field in ("annotation", "returns"):
+                continue
+            place, inner, begun = within, statement, inside
+            if field == "body" and isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                place, begun = f"{within}.{tree.name}".lstrip("."), not isinstance(tree, ast.ClassDef)
+            if begun and isinstance(child, ast.stmt):
+                inner = child
+            yield child, place, inner
+            yield from _code(child, place, inner, inside=begun)
 
 
 def _mistakes(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
@@ -117,12 +165,14 @@ def _mistakes(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
         yield node, f"({ast.unparse(node.operand)})"
     elif isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         yield node, f"({ast.unparse(ast.BinOp(node.left, _OPERATORS[type(node.op)](), node.right))})"
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _EXTREMES:
+        yield node.func, _EXTREMES[node.func.id]
     elif isinstance(node, ast.If | ast.IfExp):
         for constant in ("True", "False"):
             yield node.test, constant
     elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
         yield node, repr(node.value + 1)
-    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call | ast.Await):
         yield node, "pass"
     elif isinstance(node, ast.Return) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, bool):
         yield node, f"return {not node.value.value}"

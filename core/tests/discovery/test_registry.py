@@ -75,6 +75,14 @@ def test_listing_imports_nothing(site: Site) -> None:
     assert not {"understudy_parrot", "understudy_magpie"} & sys.modules.keys()
 
 
+def test_what_is_known_is_not_looked_for_again(site: Site) -> None:
+    install(site, "parrot")
+    registry = ProviderRegistry()
+    assert list(registry) == ["parrot"]
+    with mock.patch.object(importlib.metadata, "distributions", side_effect=AssertionError("it was looked for again")):
+        assert registry["parrot"].name == "parrot"
+
+
 def test_asking_for_one_imports_that_one(site: Site) -> None:
     install(site, "parrot", "magpie")
     provider = ProviderRegistry().build("parrot", NOTHING)

@@ -39,6 +39,8 @@ CASES: dict[str, tuple[str | None, str, list[str]]] = {
     "syntax": ("def (:", MODULE, ["SyntaxError: invalid syntax (understudy_parrot.py"]),
     "raises": ("1 / 0", MODULE, ["ZeroDivisionError: division by zero", "upgrade understudy-parrot", "authors"]),
     "raises without words": ("raise RuntimeError", MODULE, ["found RuntimeError;"]),
+    "raises a novel": ("raise RuntimeError('x' * 1000)", MODULE, [f"found RuntimeError: {'x' * 283}...;"]),
+    "raises a long line": ("raise RuntimeError('x' * 286)", MODULE, [f"found RuntimeError: {'x' * 286};"]),
     "exits": ("import sys; sys.exit('no licence')", MODULE, ["SystemExit: no licence"]),
     "no module named at all": (GOOD, ":plugin", ["like 'package.module', found ':plugin'", "correct the entry point"]),
     "relative module": (GOOD, ".plugin", ["like 'package.module', found '.plugin'"]),

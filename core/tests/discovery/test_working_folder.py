@@ -16,7 +16,7 @@ import pytest
 from wheels import HOOK, build, install, record, refuse, trusting
 
 from understudy.discovery import hashed
-from understudy.discovery.distributions import list_imports
+from understudy.discovery.distributions import list_imports, read_contents
 from understudy.errors import UntrustedPlugin
 
 if TYPE_CHECKING:
@@ -158,6 +158,33 @@ def test_an_editable_one_is_imported_from_its_own_source_alone(site: Site, tmp_p
     (info / "direct_url.json").write_text(json.dumps(origin))
     expected = f"expected to import a file below {tmp_path / 'source'}, where understudy-parrot is installed from"
     refuse(trusting(site, "understudy-parrot"), expected)
+
+
+def test_an_editable_one_may_be_in_a_folder_without_code_that_several_share(site: Site, tmp_path: Path) -> None:
+    info = install(site)
+    source = tmp_path / "source"
+    (source / "birds").mkdir(parents=True)
+    (site.folder / "understudy_parrot").rename(source / "birds" / "understudy_parrot")
+    for file in (source / "birds" / "understudy_parrot").glob("*.py"):
+        file.write_text(file.read_text().replace("understudy_parrot", "birds.understudy_parrot"))
+    (info / "entry_points.txt").write_text("[understudy.providers]\nparrot = birds.understudy_parrot\n")
+    (info / "direct_url.json").write_text(json.dumps({"url": source.as_uri(), "dir_info": {"editable": True}}))
+    sys.path.append(str(source))
+    try:
+        assert build(trusting(site, "understudy-parrot")).get_provider_name() == "parrot"
+    finally:
+        for name in [name for name in sys.modules if name.startswith("birds")]:
+            del sys.modules[name]
+
+
+def test_a_file_without_a_suffix_is_no_module(site: Site) -> None:
+    info = install(site)
+    (site.folder / "understudy_parrot" / "words").write_text("hello\n")
+    with (info / "RECORD").open("a") as file:
+        file.write("understudy_parrot/words,,\n")
+    record(info)
+    files = hashed.hold(read_contents("understudy-parrot"))
+    assert sorted(files) == ["understudy_parrot", "understudy_parrot.bird"]
 
 
 def test_metadata_that_says_anything_is_refused_in_a_sentence(site: Site) -> None:

@@ -74,6 +74,14 @@ def test_an_adaptation_beside_a_quota_failure_does_not_keep_its_target(how):
     assert record(stage.ask(how)) == [("a", "failed"), ("a", "failed"), ("b", "succeeded")]
 
 
+@pytest.mark.parametrize("how", ["async", "astream"])
+def test_who_is_asked_beside_another_is_asked_once_more_while_that_one_is_under_way(how):
+    stage = Stage(Player("a", (50.0, "late")), Player("b", REFUSED, "fine"), policy=Policy.eager(deadline=60.0))
+    assert record(stage.ask(how)) == [("b", "failed"), ("a", "cancelled"), ("b", "succeeded")]
+    assert [request.adaptation for request in stage.players[1].requests] == [None, "without that setting"]
+    assert stage.clock.now == pytest.approx(40.0)
+
+
 def test_the_log_says_how_a_target_is_asked_once_more(caplog):
     caplog.set_level(logging.INFO, "understudy")
     Stage(Player("a", REFUSED, "fine")).ask()

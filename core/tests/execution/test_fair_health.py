@@ -109,6 +109,14 @@ def test_a_probe_is_leased_for_the_time_of_an_attempt_not_of_the_call():
     assert store.claims[0].lease == 21
 
 
+def test_late_in_a_call_a_target_is_leased_for_what_the_deadline_leaves():
+    policy = Policy.eager(deadline=2.0, quick_retries=0)
+    stage = Stage(Player("a", (1.2, ServerError("down"))), Player("b"), policy=policy)
+    stage.factory._admission.store = store = Recording(lambda: stage.clock.now)
+    stage.ask("async")
+    assert [claim.lease for claim in store.claims] == pytest.approx([3.0, 1.8])
+
+
 class Garbage(InMemoryHealthStore):
     """Returns nothing, where it should return a Lease, or how a target is."""
 

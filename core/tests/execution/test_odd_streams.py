@@ -3,7 +3,7 @@
 import pytest
 from timed import STREAMS, Player, Stage, answer, record
 
-from understudy import Policy, TextDelta, ThinkingDelta, Tool, Usage
+from understudy import Finish, Policy, TextDelta, ThinkingDelta, Tool, Usage
 from understudy.errors import MalformedResponse
 
 
@@ -28,6 +28,35 @@ def test_a_refused_answer_with_an_odd_usage_is_only_refused(how):
     response = stage.ask(how, validator=lambda response: response.content != "bad")
     assert record(response) == [("a", "failed"), ("b", "succeeded")]
     assert response.attempts[0].usage is None
+
+
+@pytest.mark.parametrize("how", STREAMS)
+def test_a_stream_that_cannot_be_closed_is_no_fault(how, caplog):
+    class Plain:
+        """Has no more than the protocol of an iterator asks for."""
+
+        def __init__(self, events):
+            self.events = events
+
+        def __iter__(self):
+            return self
+
+        __aiter__ = __iter__
+
+        def __next__(self):
+            return next(self.events)
+
+        async def __anext__(self):
+            return next(self.events)
+
+    class Lister(Player):
+        def stream(self, request):
+            return Plain(iter([TextDelta("fine"), Finish(answer("fine", "a"))]))
+
+        astream = stream
+
+    assert Stage(Lister("a")).ask(how).content == "fine"
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize("parameters", [{"type": object}, {"default": {1, 2}}])

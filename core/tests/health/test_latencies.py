@@ -138,6 +138,12 @@ def test_one_failure_counts_whole_and_fades():
     assert failing.look(1e9) == TRACE  # never wholly: nothing better has been heard of it
 
 
+def test_a_failure_counts_no_more_than_whole_where_another_thread_had_read_the_clock_before():
+    failing = Failing()
+    failing.fail(10.0)
+    assert failing.look(8.0) == 1.0
+
+
 def test_answers_make_up_for_failures():
     failing = Failing()
     failing.fail(0.0)

@@ -75,6 +75,14 @@ def test_a_clock_that_is_read_out_of_order_loses_nothing():
     assert window.used == 1
 
 
+def test_a_clock_that_is_read_out_of_order_lets_nobody_in_too_soon():
+    window = Window(2, MINUTE)
+    window.reserve(1, 100.0)
+    window.reserve(1, 98.0)  # another thread had read the clock before
+    assert window.wait_for(2, 100.0) == 61.0
+    assert window.wait_for(2, 159.5) > 0  # what was taken at 100 counts until 161
+
+
 moves = st.lists(
     st.tuples(st.floats(0, 40), st.floats(0.1, 6), st.sampled_from(["keep", "keep", "release", "late", "settle"])),
     max_size=150,
