@@ -8,12 +8,14 @@ import zlib
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from functools import cache
 from typing import Any
+
+from hypothesis import strategies as some
 
 from fuzz import trees
 from fuzz.corpus import KEY
 from fuzz.lane import Sent
-from hypothesis import strategies as some
 
 STATUSES = (200, 200, 200, 201, 204, 206, 207, 299, 300, 302, 304, 400, 401, 402, 403, 404, 405, 408, 409, 413, 418)
 STATUSES += (421, 422, 424, 425, 429, 431, 451, 498, 499, 500, 501, 502, 503, 504, 505, 520, 524, 529, 599, 600, 999)
@@ -34,6 +36,11 @@ OTHERS = ("request-id", "x-request-id", "location", "x-should-retry", "x-goog-re
 VALUES = ("", "true", "false", KEY, f"http://a:{KEY}@host/", "a" * 8_000, "\xff\xfe", "\x00", "\t", "0", "None")
 ENCODINGS = ("gzip", "x-gzip", "deflate", "br", "zstd", "identity", "gzip, gzip", "GZIP", "", "compress", "\xff")
 SPOILED = ("utf-16", "utf-16-be", "utf-32", "utf-8-sig", "latin-1", "cp1252")
+
+
+def rarely(draw: Callable[[Any], Any], times: int) -> bool:
+    """Return True once in so many times."""
+    return bool(draw(some.integers(1, times)) == times)
 
 
 def headers(draw: Callable[[Any], Any], sent: Sent) -> Sent:
@@ -96,37 +103,37 @@ def pieces(draw: Callable[[Any], Any], sent: Sent) -> Sent:
 
 def whole(draw: Callable[[Any], Any], sent: Sent, others: Sequence[Sent]) -> Sent:
     """Return a reply that is asked for as a whole, spoiled."""
-    found = [tree for tree in map(tree_of, others) if tree is not None]
-    tree = deepcopy(tree_of(sent))
-    if tree is None or draw(some.integers(0, 19)) == 0:
+    found = [tree for other in others if (tree := tree_of(other.body)) is not None]
+    tree = deepcopy(tree_of(sent.body))
+    if tree is None or rarely(draw, 20):
         body = draw(some.sampled_from((b"", b"<html>", b"null", b"[]", b"{}", b"0", b'"text"', sent.body)))
-    elif draw(some.integers(0, 9)) == 0:
+    elif rarely(draw, 10):
         body = sent.body
     else:
         body = trees.write(trees.spoil(draw, tree, found)).encode("utf-8", "surrogatepass")
     body = keyed(draw, body)
-    if draw(some.integers(0, 7)) == 0:
+    if rarely(draw, 8):
         body = body.decode("utf-8", "replace").encode(draw(some.sampled_from(SPOILED)), "replace")
-    if draw(some.integers(0, 5)) == 0:
+    if rarely(draw, 6):
         body = mangled(draw, body)
     sent = replace(sent, body=body)
-    if draw(some.integers(0, 3)) == 0:
+    if rarely(draw, 4):
         sent = replace(sent, status=draw(some.sampled_from(STATUSES)))
     return framed(draw, sent)
 
 
 def framed(draw: Callable[[Any], Any], sent: Sent) -> Sent:
     """Give a reply odd headers, encodings and pieces."""
-    if draw(some.integers(0, 2)) == 0:
+    if rarely(draw, 3):
         sent = headers(draw, sent)
-    if draw(some.integers(0, 9)) == 0:
+    if rarely(draw, 10):
         sent = encoded(draw, sent)
     return pieces(draw, sent)
 
 
 def keyed(draw: Callable[[Any], Any], body: bytes) -> bytes:
     """Have the server say the key, in one of the texts."""
-    if draw(some.integers(0, 4)):
+    if not rarely(draw, 5):
         return body
     found = [match.start(1) for match in _MESSAGES.finditer(body)]
     if not found:
@@ -138,10 +145,11 @@ def keyed(draw: Callable[[Any], Any], body: bytes) -> bytes:
 _MESSAGES = re.compile(rb'"(?:message|code|type|id|status|param|finish_reason|error|request_id|reason)" ?: ?"([^"]*)')
 
 
-def tree_of(sent: Sent) -> Any:
-    """Return the tree of a body; None where it is none."""
+@cache
+def tree_of(body: bytes) -> Any:
+    """Return the tree of a body, not to be changed; None where it is none."""
     try:
-        return trees.parse(sent.body)
+        return trees.parse(body)
     except ValueError:
         return None
 
@@ -180,7 +188,7 @@ FOREIGN = (
 def stream(draw: Callable[[Any], Any], sent: Sent, others: Sequence[Sent]) -> Sent:
     """Return a reply that is asked for as a stream, spoiled."""
     events, joint = events_of(sent.body)
-    found = [tree for other in others for event in events_of(other.body)[0] if (tree := _tree(event)) is not None]
+    found = [tree for other in others for tree in trees_of(other.body)]
     for _ in range(draw(some.integers(0, 3))):
         place = draw(some.integers(0, len(events) - 1)) if events else 0
         match draw(some.sampled_from(("spoil", "spoil", "spoil", "drop", "repeat", "swap", "foreign", "cut"))):
@@ -198,12 +206,12 @@ def stream(draw: Callable[[Any], Any], sent: Sent, others: Sequence[Sent]) -> Se
             case "cut":
                 del events[place:]
     body = keyed(draw, joint.join(events).encode("utf-8", "surrogatepass"))
-    if draw(some.integers(0, 3)) == 0:
+    if rarely(draw, 4):
         body = mangled(draw, body)
-    if draw(some.integers(0, 3)) == 0:
+    if rarely(draw, 4):
         body = ends(draw, body)
     sent = replace(sent, body=body)
-    if draw(some.integers(0, 19)) == 0:
+    if rarely(draw, 20):
         sent = replace(sent, status=draw(some.sampled_from(STATUSES)))
     return framed(draw, sent)
 
@@ -220,6 +228,12 @@ def events_of(body: bytes) -> tuple[list[str], str]:
     return text.split(joint), joint
 
 
+@cache
+def trees_of(body: bytes) -> list[Any]:
+    """Return the trees of a stream's events, not to be changed."""
+    return [tree for event in events_of(body)[0] if (tree := _tree(event)) is not None]
+
+
 def _tree(event: str) -> Any:
     start = event.find("{")
     try:
@@ -229,7 +243,7 @@ def _tree(event: str) -> Any:
 
 
 def _spoiled(draw: Callable[[Any], Any], event: str, others: Sequence[Any]) -> str:
-    tree = deepcopy(_tree(event))
+    tree = _tree(event)
     if tree is None:
         return event
     return event[: event.find("{")] + trees.write(trees.spoil(draw, tree, others))

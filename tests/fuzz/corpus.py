@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -78,7 +79,10 @@ ASKED = {
 }
 FAULTS = (
     *map(faults.parse, (*faults.FAILURES, "blocked", "empty", "out_of_tokens", "null_object", "html_page")),
-    *map(faults.parse, ("stream_error after=1", "blocked where=prompt", "heartbeats every=0.01 seconds=0.05", "status code=404")),
+    *map(
+        faults.parse,
+        ("stream_error after=1", "blocked where=prompt", "heartbeats every=0.01 seconds=0.05", "status code=404"),
+    ),
 )
 
 
@@ -146,10 +150,8 @@ class Corpus:
                 stand_in.reset()
                 stand_in.next(fault)
                 request = request_to(label, asked)
-                try:
+                with suppress(UnderstudyError):
                     list(provider.stream(request)) if stream else provider.generate(request)
-                except UnderstudyError:
-                    pass
                 if recorder.sent is not None and recorder.sent.body:
                     found[label].append((asked, recorder.sent))
         provider.close()

@@ -180,7 +180,7 @@ def check_answer(response: LLMResponse, sent: Sent | None = None) -> None:
         assert isinstance(call.arguments, dict), call
     assert len({call.id for call in response.tool_calls}) == len(response.tool_calls), "two calls have one id"
     assert all(KEY not in str(warning) for warning in response.warnings), "the key is in a warning"
-    assert pickle.loads(pickle.dumps(response)) == response
+    assert repr(pickle.loads(pickle.dumps(response))) == repr(copy.deepcopy(response)) == repr(response)
     assert response.message.role == "assistant"
     if sent is not None:
         _check_origin(response.content + response.thinking, sent)
@@ -273,15 +273,15 @@ def in_time(seconds: float = SECONDS) -> Iterator[None]:
 
 
 @contextmanager
-def within(size: int) -> Iterator[None]:
-    """Hold that the block needs no more memory than is stated for a reply of so many bytes."""
+def within(size: int, least: int = MOST_HELD) -> Iterator[None]:
+    """Hold that the block needs no more memory than is stated for a reply or a file of so many bytes."""
     tracemalloc.start()
     try:
         yield
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    most = max(MOST_HELD, HELD_A_BYTE * size)
+    most = max(least, HELD_A_BYTE * size)
     assert peak <= most, f"{peak:,} bytes for a reply of {size:,}; expected at most {most:,}"
 
 

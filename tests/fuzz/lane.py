@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, replace
 
-from understudy.errors import Failure
-from understudy_toolkit.bodies import Decoder, too_large
+from understudy.errors import InvalidRequest
+from understudy_toolkit.bodies import Decoder, too_large, write_json
 from understudy_toolkit.lanes import Ask, Headers
 
 
@@ -45,13 +45,14 @@ class PlayedLane:
     """Answers every request with one reply.
 
     Attributes:
-        sent: the reply, or the failure that stands in its place.
+        sent: the reply.
+        ask: the latest request.
     """
 
     keeps_deadline = True
 
     def __init__(self) -> None:
-        self.sent: Sent | Failure = Sent(200, (), b"")
+        self.sent = Sent(200, (), b"")
         self.ask: Ask | None = None
 
     def prepare(self) -> None:
@@ -59,16 +60,14 @@ class PlayedLane:
 
     def send(self, ask: Ask) -> PlayedReply:
         """Return the reply."""
+        _write(ask)
         self.ask = ask
-        if isinstance(self.sent, Failure):
-            raise self.sent
         return PlayedReply(self.sent, ask)
 
     async def asend(self, ask: Ask) -> PlayedAsyncReply:
         """Return the reply."""
+        _write(ask)
         self.ask = ask
-        if isinstance(self.sent, Failure):
-            raise self.sent
         return PlayedAsyncReply(self.sent, ask)
 
     def close(self) -> None:
@@ -76,6 +75,14 @@ class PlayedLane:
 
     async def aclose(self) -> None:
         """There is nothing to close."""
+
+
+def _write(ask: Ask) -> None:
+    """Write a request, as the http lane does before it sends it."""
+    try:
+        write_json(ask.body)
+    except (ValueError, TypeError) as error:
+        raise InvalidRequest(f"expected a request that JSON can hold, found one that it cannot: {error}") from None
 
 
 class PlayedReply:

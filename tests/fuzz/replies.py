@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
+from hypothesis import strategies as some
+
 from fuzz import bodies, held
 from fuzz.corpus import KEY, VENDORS, corpus, request_to
 from fuzz.lane import Sent
-from hypothesis import note
-from hypothesis import strategies as some
-from understudy import Message, Request
+from understudy import Failure, Message, Request
 from understudy.messages import in_whole_characters
 from understudy_toolkit.bodies import Decoder
 
@@ -76,7 +77,7 @@ def rewritten_streams(draw: Any, everything: bool = True) -> tuple[str, Request,
         events = body.replace(b"\r\n", b"\n").split(b"\n\n")
         for _ in range(draw(some.integers(0, 3))):
             events.insert(draw(some.integers(0, len(events) - 1)), draw(some.sampled_from((b": ping", b":", b"id: 7"))))
-        body = bodies.ends(draw, b"\n\n".join(events))
+        body = b"\n\n".join(events).replace(b"\n", draw(some.sampled_from((b"\n", b"\r\n", b"\r"))))
     if draw(some.booleans()):
         body = b"\xef\xbb\xbf" + body
     return label, request_to(label, asked), sent, bodies.pieces(draw, replace(sent, body=body))
@@ -110,7 +111,7 @@ def large_replies(draw: Any, everything: bool = True) -> tuple[str, Request, Sen
 
 STUFF = (
     *("a", "9", " ", "\n", "<", "(", "[", "{", "}", "://", "sk-", "sk-a@", ".", "-", "1.", "9m", "retry in 9", "'a'"),
-    *("a.b", "bearer ", "<think>", "</think>", "```", "```json ", "max_tokens: ", "tokens ", "models/", "a b", "\u0663"),
+    *("a.b", "bearer ", "<think>", "</think>", "```", "```json ", "max_tokens: ", "tokens ", "models/", "a b"),
     *("(9 of text input", "exceed context limit: 9 + ", "maximum context length is 9 tokens ", "9, ", "@", "a@", "\\"),
 )
 ENDS = ("a", " ", "9", "@", ">")
@@ -119,7 +120,6 @@ ENDS = ("a", " ", "9", "@", ">")
 def check_whole(example: tuple[str, Request, Sent], *, measured: bool = False) -> None:
     """Hold what is promised of a whole reply, sync and async, and that the conversation can go on."""
     label, request, sent = example
-    note(f"{label}: {shown(sent)}")
     known = corpus()
     provider, known.lanes[label].sent = known.providers[label], sent
     forget()
@@ -138,7 +138,6 @@ def check_whole(example: tuple[str, Request, Sent], *, measured: bool = False) -
 def check_stream(example: tuple[str, Request, Sent]) -> None:
     """Hold what is promised of a stream: sync and async, in these pieces and in one."""
     label, request, sent = example
-    note(f"{label}: {shown(sent)}")
     known = corpus()
     provider, lane = known.providers[label], known.lanes[label]
     with held.in_time(), held.listening():
@@ -147,9 +146,11 @@ def check_stream(example: tuple[str, Request, Sent]) -> None:
         outcome = held.stream(provider, request)
         held.check(outcome, plain(sent))
         forget()
-        lane.sent = replace(sent, cuts=())
-        at_once = held.stream(provider, request)
-        assert at_once.told() == outcome.told(), (at_once.told(), outcome.told())
+        if "content-encoding" not in dict(sent.headers):  # how far what is broken inflates depends on the cuts
+            lane.sent = replace(sent, cuts=())
+            at_once = held.stream(provider, request)
+            assert at_once.told() == outcome.told(), (at_once.told(), outcome.told())
+            lane.sent = sent
         if type(provider).astream is not _astream():
             forget()
             again = loop().run_until_complete(held.astream(provider, request))
@@ -161,7 +162,6 @@ def check_stream(example: tuple[str, Request, Sent]) -> None:
 def check_cut(example: tuple[str, Request, Sent, Sent]) -> None:
     """Hold that half a stream is never taken for an answer: a success has all that the whole stream has."""
     label, request, sent, cut = example
-    note(f"{label}: {shown(cut)}")
     known = corpus()
     provider, lane = known.providers[label], known.lanes[label]
     with held.in_time(), held.listening():
@@ -183,7 +183,6 @@ def check_cut(example: tuple[str, Request, Sent, Sent]) -> None:
 def check_rewritten(example: tuple[str, Request, Sent, Sent]) -> None:
     """Hold that the same stream, written in another way, has the same outcome."""
     label, request, sent, rewritten = example
-    note(f"{label}: {shown(rewritten)}")
     known = corpus()
     provider, lane = known.providers[label], known.lanes[label]
     with held.in_time(), held.listening():
@@ -200,7 +199,6 @@ def check_rewritten(example: tuple[str, Request, Sent, Sent]) -> None:
 def check_large(example: tuple[str, Request, Sent, bool]) -> None:
     """Hold that what is large needs no more than its share of memory and time."""
     label, request, sent, as_stream = example
-    note(f"{label}: {len(sent.body)} bytes, {shown(sent)}")
     known = corpus()
     provider, known.lanes[label].sent = known.providers[label], sent
     forget()
@@ -253,12 +251,10 @@ def plain(sent: Sent) -> Sent:
     from understudy_toolkit.lanes import Headers
 
     pieces: list[bytes] = []
-    try:
+    with suppress(Failure):  # it cannot be decoded to its end
         decoder = Decoder(Headers(sent.headers))
         for data in sent.pieces():
             pieces += decoder.feed(data)
-    except Exception:  # it cannot be decoded to its end
-        pass
     return replace(sent, body=b"".join(pieces))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from typing import Any
 
 from hypothesis import strategies as some
@@ -153,7 +154,7 @@ def _as_text(draw: Any, holder: list[Any], position: int, others: Any) -> None:
 def _graft(draw: Any, holder: list[Any], position: int, others: Sequence[Any]) -> None:
     if others:
         found = list(places([draw(some.sampled_from(others))]))
-        put(holder, position, value_at(*found[draw(some.integers(0, len(found) - 1))]))
+        put(holder, position, deepcopy(value_at(*found[draw(some.integers(0, len(found) - 1))])))
 
 
 def _add(draw: Any, holder: list[Any], position: int, others: Sequence[Any]) -> None:
@@ -161,4 +162,5 @@ def _add(draw: Any, holder: list[Any], position: int, others: Sequence[Any]) -> 
         holder.append((draw(some.sampled_from(NAMES)), Raw(draw(some.sampled_from(RAW[:24])))))
 
 
-CHANGES = (_drop, _null, _raw, _raw, _text, _text, _number, _rename, _twice, _wrap, _unwrap, _many, _as_text, _graft, _add)
+CHANGES = (_drop, _null, _raw, _raw, _text, _text, _number, _rename, _twice, _wrap, _unwrap, _many, _as_text, _graft)
+CHANGES += (_add,)

@@ -306,6 +306,8 @@ class Request:
         odd = False
         for turn in self.messages:
             for part in turn.parts:
+                if part.provider_data is not NOTHING:
+                    _check_provider_data(part.provider_data)
                 odd = odd or type(part) is not Text or not part.text.isascii()
         for name in _TEXTS if odd else _TEXTS[1:]:
             try:
@@ -415,6 +417,11 @@ def _check_number(name: str, value: float, low: float, high: float | None, words
     inside = low <= value <= high if high is not None else low < value < float("inf")
     if not inside:
         raise ValueError(f"expected {name} as {words or f'{low} to {high}'}, found {value!r}")
+
+
+def _check_provider_data(data: Any) -> None:
+    if not isinstance(data, Mapping) or not all(isinstance(own, Mapping) for own in data.values()):
+        raise TypeError(f"expected provider_data by provider family, such as {{'claude': {{...}}}}, found {data!r:.80}")
 
 
 def _check_attachment(kind: str, data: bytes | None, url: str | None, media_type: str | None) -> None:
