@@ -40,7 +40,7 @@ import copyreg
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from understudy.masking import conceal
+from understudy.masking import readable
 
 if TYPE_CHECKING:
     from understudy.response import Attempt
@@ -103,10 +103,10 @@ class Failure(UnderstudyError):
     """One attempt on one target failed.
 
     Args:
-        message: the vendor's words or ours; keys in it are masked.
+        message: the vendor's or our own words; keys in it are masked, and only the first 10,000 characters kept.
         provider: the provider's name.
         model: the model that was asked.
-        status: the HTTP status, 100 to 599, where there was a reply.
+        status: the HTTP status, where there was a reply; some servers send more than 599.
         code: the vendor's own code, for example "rate_limit_error".
         request_id: the vendor's id of the request.
         retry_after: seconds after which the vendor says to come back; 0 or more.
@@ -142,12 +142,12 @@ class Failure(UnderstudyError):
         adaptation: str | None = None,
         usage: Usage | None = None,
     ) -> None:
-        self.message = conceal(message)
+        self.message = readable(message)
         self.provider = provider
         self.model = model
         self.status = status
-        self.code = conceal(code) if isinstance(code, str) else code
-        self.request_id = conceal(request_id) if isinstance(request_id, str) else request_id
+        self.code = readable(code) if isinstance(code, str) else code
+        self.request_id = readable(request_id) if isinstance(request_id, str) else request_id
         self.retry_after = retry_after
         self.retryable = retryable
         self.adaptation = adaptation

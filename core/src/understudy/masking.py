@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+MOST_WORDS = 10_000  # characters of a failure: records and logs keep them, and a server may send megabytes
+
 _secrets: set[str] = set()
 _KEY_SHAPES = re.compile(
     r"\b(?:sk-[A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{10,}|AQ\.[A-Za-z0-9_-]{10,}|ya29\.[A-Za-z0-9_.-]+)"
@@ -24,3 +26,11 @@ def conceal(text: str) -> str:
         if secret in text:
             text = text.replace(secret, "***")
     return _KEY_SHAPES.sub("***", text)
+
+
+def readable(text: str) -> str:
+    """Mask keys in a text that came from elsewhere, and keep what can be read of it: whole characters, and not all."""
+    text = conceal(text)
+    if not text.isascii():
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # no log can write half a character
+    return text if len(text) <= MOST_WORDS else f"{text[:MOST_WORDS]}..."

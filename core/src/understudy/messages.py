@@ -9,15 +9,39 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from understudy.frozen import freeze, unfrozen
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+class _Nothing(Mapping[str, Any]):
+    """An empty mapping that nobody can fill, and that can be pickled and copied, unlike a mappingproxy."""
+
+    __slots__ = ()
+
+    def __getitem__(self, name: str) -> Any:
+        raise KeyError(name)
+
+    def get(self, name: str, default: Any = None) -> Any:  # often asked, and quicker than Mapping's own
+        return default
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __repr__(self) -> str:
+        return "{}"
+
+    def __reduce__(self) -> str:
+        return "NOTHING"
+
+
+NOTHING: Mapping[str, Any] = _Nothing()
 TOOL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")  # the form that every vendor in this project accepts
 TOOL_CHOICES = ("auto", "none", "required")
 
@@ -282,6 +306,8 @@ class Request:
         odd = False
         for turn in self.messages:
             for part in turn.parts:
+                if part.provider_data is not NOTHING:
+                    _check_provider_data(part.provider_data)
                 odd = odd or type(part) is not Text or not part.text.isascii()
         for name in _TEXTS if odd else _TEXTS[1:]:
             try:
@@ -391,6 +417,11 @@ def _check_number(name: str, value: float, low: float, high: float | None, words
     inside = low <= value <= high if high is not None else low < value < float("inf")
     if not inside:
         raise ValueError(f"expected {name} as {words or f'{low} to {high}'}, found {value!r}")
+
+
+def _check_provider_data(data: Any) -> None:
+    if not isinstance(data, Mapping) or not all(isinstance(own, Mapping) for own in data.values()):
+        raise TypeError(f"expected provider_data by provider family, such as {{'claude': {{...}}}}, found {data!r:.80}")
 
 
 def _check_attachment(kind: str, data: bytes | None, url: str | None, media_type: str | None) -> None:

@@ -41,7 +41,7 @@ from understudy_claude.models import traits_of
 from understudy_claude.wire import Asked, Warnings
 from understudy_toolkit.bodies import excerpt, read_json, text_of
 from understudy_toolkit.thinking import MORE_ROOM, check_room
-from understudy_toolkit.tool_calls import CallNames
+from understudy_toolkit.tool_calls import CallNames, checked_arguments
 
 # Anthropic's reasons (anthropic 2.14.0, types/stop_reason.py and types/beta/beta_stop_reason.py), and after them those
 # that other servers have: OpenAI's, Amazon's and Google's words. Read 2026-11-30.
@@ -240,6 +240,7 @@ class _Blocks:
             return
         if not isinstance(arguments, Mapping):
             raise TypeError(f"arguments of {name} are not an object")
+        checked_arguments(arguments)
         self.parts.append(ToolCall(id=self.names(block.get("id"), name), name=name, arguments=arguments))
 
 

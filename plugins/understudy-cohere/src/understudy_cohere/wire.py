@@ -48,7 +48,7 @@ from understudy_cohere.models import (
 from understudy_cohere.refusals import adapt
 from understudy_toolkit.bodies import excerpt, read_json, text_of
 from understudy_toolkit.thinking import MORE_ROOM, can_have_more_room, check_room
-from understudy_toolkit.tool_calls import CallNames
+from understudy_toolkit.tool_calls import CallNames, checked_arguments
 
 Json = dict[str, Any]
 
@@ -360,6 +360,7 @@ def _parts(
             continue
         if arguments is None:
             raise TypeError(f"arguments of {name} are not an object")
+        checked_arguments(arguments)
         parts.append(ToolCall(id=ids(call.get("id"), name), name=checked_text(name), arguments=arguments))
     return tuple(parts), tuple(warnings)
 

@@ -206,10 +206,7 @@ class StreamReader:
         if part.get("functionCall") is not None:
             call = checked_call(part["functionCall"])
             self._calls += 1
-            try:
-                arguments = json.dumps(call["args"], ensure_ascii=False)
-            except RecursionError:
-                raise unreadable(call["args"], "the arguments of a tool call") from None
+            arguments = json.dumps(call["args"], ensure_ascii=False)
             return ToolCallDelta(self._calls - 1, self._name(call.get("id")), call["name"], arguments)
         text = part.get("text")
         if not isinstance(text, str) or not text:

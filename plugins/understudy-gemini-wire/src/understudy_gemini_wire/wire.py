@@ -10,6 +10,7 @@ import base64
 import mimetypes
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -36,7 +37,7 @@ from understudy_gemini_wire.failures import error_of, failure_of_reply, unreadab
 from understudy_gemini_wire.options import FAMILY
 from understudy_toolkit.bodies import read_json, text_of
 from understudy_toolkit.thinking import check_room
-from understudy_toolkit.tool_calls import CallNames, new_seed
+from understudy_toolkit.tool_calls import CallNames, checked_arguments, new_seed
 
 __all__ = [
     "Asked",
@@ -340,13 +341,11 @@ def checked_call(call: Any) -> Mapping[str, Any]:
     """
     if isinstance(call, Mapping) and text_of(call.get("name")):
         arguments = call.get("args") or {}
-        if isinstance(arguments, str):  # relays write them so
-            try:
+        with suppress(ValueError):
+            if isinstance(arguments, str):  # relays write them so
                 arguments = read_json(arguments)
-            except ValueError:
-                arguments = None
-        if isinstance(arguments, Mapping):
-            return {"id": call.get("id"), "name": call["name"], "args": arguments}
+            if isinstance(arguments, Mapping):
+                return {"id": call.get("id"), "name": call["name"], "args": checked_arguments(arguments)}
     raise unreadable(call, "a tool call with a name and arguments")
 
 

@@ -33,8 +33,8 @@ from understudy_ollama.failures import PROVIDER, error_of, failure_of_done_reaso
 from understudy_ollama.lengths import Ending, check_length, empty_response
 from understudy_ollama.models import LOAD_SETTINGS, MODEL_SETTINGS, full_name, least_thinking, room_for
 from understudy_ollama.refusals import adapt
-from understudy_toolkit.bodies import excerpt, read_json
-from understudy_toolkit.tool_calls import CallNames
+from understudy_toolkit.bodies import excerpt, read_json, text_of
+from understudy_toolkit.tool_calls import CallNames, checked_arguments
 
 Json = dict[str, Any]
 Warnings = tuple[ResponseWarning, ...]
@@ -325,7 +325,7 @@ def _response(
         text,
         PROVIDER,
         metadata={name: body[name] for name in _METADATA if body.get(name) is not None},
-        model=body.get("model"),
+        model=text_of(body.get("model")),
         finish_reason=finish_reason,
         usage=usage,
         parts=parts,
@@ -404,7 +404,7 @@ def arguments_of(call: Mapping[str, Any]) -> Mapping[str, Any]:
         return {}
     if not isinstance(arguments, Mapping):
         raise TypeError(f"arguments of {checked(function['name'])} are not an object")
-    return arguments
+    return checked_arguments(arguments)
 
 
 def usage_of(body: Mapping[str, Any]) -> Usage | None:

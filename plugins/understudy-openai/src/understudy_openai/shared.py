@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,12 +37,12 @@ from understudy_openai.stops import cut_parts
 from understudy_openai.strict import is_strict
 from understudy_toolkit.bodies import excerpt, read_json, text_of
 from understudy_toolkit.thinking import MORE_ROOM, can_have_more_room, check_room
+from understudy_toolkit.tool_calls import checked_arguments
 
 Json = dict[str, Any]
 Warnings = tuple[ResponseWarning, ...]
 
 _GOOD_ID = re.compile(r"[A-Za-z0-9_.:-]{1,40}")  # longer ones are refused
-_DEEP = 200  # brackets: fewer cannot be nested too deep to be written again
 _GOOD_SHORT_ID = re.compile(r"[A-Za-z0-9]{9}")
 # What carries a model's reasoning in a message: its text, under the names that compatible servers give it (OpenAI
 # shows none here), and what only the server understands: OpenRouter and MiniMax, Google's endpoint, LiteLLM, Copilot.
@@ -382,7 +381,7 @@ def read_arguments(name: str, arguments: Any, finish_reason: FinishReason) -> Ma
     for _ in range(2):
         if isinstance(parsed, str) and parsed.strip():
             try:
-                parsed = _read_object(parsed)
+                parsed = read_json(parsed)
             except ValueError:
                 if finish_reason is not FinishReason.LENGTH:
                     raise
@@ -392,18 +391,4 @@ def read_arguments(name: str, arguments: Any, finish_reason: FinishReason) -> Ma
         return {}
     if not isinstance(parsed, Mapping):
         raise TypeError(f"arguments of {name} are not an object")
-    return parsed
-
-
-def _read_object(arguments: str) -> Any:
-    """Parse arguments; they are sent again in the next turn, so that they must not hold what cannot be written."""
-    if arguments.count("{") + arguments.count("[") > _DEEP:
-        json.dumps(read_json(arguments))
-    try:
-        return json.loads(arguments, parse_constant=_refuse)
-    except RecursionError:
-        raise ValueError("nested too deep to be read") from None
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"JSON has no {constant}")
+    return checked_arguments(parsed)

@@ -40,6 +40,7 @@ __all__ = [
 # servers send their streams as text/html, which is Flask's default.
 _DOCUMENTS = ("text/html", "application/xhtml+xml", "application/xml", "text/xml", "application/json")
 _BEGINNINGS = (b"<", b"{", b"[", b"")
+_BOM = b"\xef\xbb\xbf"
 _ENOUGH = 64 * 2**10  # bytes of such a document
 
 
@@ -364,7 +365,7 @@ def _may_be_a_document(reply: Reply | AsyncReply, replies: Replies) -> bool:
 
 def _begins_a_document(first: bytes, replies: Replies) -> bool:
     """Tell a page or an error from a stream by its first piece; a stream that is JSON itself begins like an error."""
-    start = first.lstrip()[:1]
+    start = first.removeprefix(_BOM).lstrip()[:1]
     return start in _BEGINNINGS and not (start and start in b"{[" and "application/json" in replies.streams)
 
 

@@ -1,14 +1,18 @@
-"""Ids for tool calls that come without one, or with one that was given before."""
+"""Tool calls: ids for those without one, or with one that was given before; arguments that can be sent again."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from hashlib import blake2b
+from math import isfinite
 from typing import Any
 
 from understudy.messages import Request, ToolCall
 
-__all__ = ["CallNames", "new_seed"]
+__all__ = ["CallNames", "checked_arguments", "new_seed"]
+
+_MOST_LEVELS = 100  # of arguments: far more than tools have, and few enough for every writer of JSON
 
 _SECRET = secrets.token_bytes(32)  # of this process: conversations are kept longer than a process lives, and joined
 
@@ -16,6 +20,23 @@ _SECRET = secrets.token_bytes(32)  # of this process: conversations are kept lon
 def new_seed() -> str:
     """Return what no other ids begin with."""
     return secrets.token_hex(8)
+
+
+def checked_arguments(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the arguments of a tool call as they are, if the next turn can send them again.
+
+    Raises:
+        ValueError: they hold a number that JSON does not have, or are nested too deep.
+    """
+    level: list[Any] = [arguments]
+    for _ in range(_MOST_LEVELS):
+        values = [value for one in level for value in (one.values() if isinstance(one, Mapping) else one)]
+        if any(isinstance(value, float) and not isfinite(value) for value in values):
+            raise ValueError("JSON has no such number")
+        level = [value for value in values if isinstance(value, Mapping | list)]
+        if not level:
+            return arguments
+    raise ValueError("nested too deep")
 
 
 class CallNames:
