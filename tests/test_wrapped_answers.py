@@ -90,8 +90,8 @@ def factory_of(name: str, lane: str, url: str) -> LLMFactory:
 
 
 # The content type, the status, and whether the answer is wrapped otherwise than it was asked for. NestJS answers each
-# POST with 201; one that streams alone: https://github.com/Alishahryar1/free-claude-code/pull/486, one that cannot:
-# https://github.com/NousResearch/hermes-agent/issues/72833. Read 2026-12-01.
+# POST with 201 (https://github.com/RainManGO/axios-mapper/pull/1); a server that only streams:
+# https://github.com/Alishahryar1/free-claude-code/pull/486. Read 2026-12-01.
 WRAPPINGS = (
     ("application/json", 200, True),
     ("text/event-stream", 200, True),

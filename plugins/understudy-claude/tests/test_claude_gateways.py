@@ -59,7 +59,7 @@ REFUSALS: list[tuple[int, Any, type[Failure], str | None]] = [
         errors.Overloaded,
         None,
     ),
-    # BerriAI/litellm#22802, ai4s-research/open-science#53; gadievron/raptor#791
+    # BerriAI/litellm#22802, ai4s-research/open-science#53; the third in tests of clients
     (
         400,
         {"message": "Malformed input request: #: extraneous key [output_config] is not permitted, please reformat"},

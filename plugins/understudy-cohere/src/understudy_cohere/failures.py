@@ -55,7 +55,7 @@ _OF_WORDS: tuple[tuple[re.Pattern[str], type[Failure]], ...] = (
     (re.compile(r"invalid tool generation"), MalformedResponse),
     (re.compile(r"no valid response"), EmptyResponse),
     (re.compile(r"blocked (?:in|out)put"), ContentBlocked),
-    (re.compile(r"\bnot supported?\b"), UnsupportedRequest),
+    (re.compile(r"\bnot support(?:ed)?\b"), UnsupportedRequest),
 )
 # Status 429 is a limit of some minutes, but for "1000 API calls / month" and "the per-month request limit".
 _MENDABLE = (RequestRefused, UnsupportedRequest)
