@@ -11,8 +11,8 @@ import pytest
 from understudy import Image, Message, Request, Text, Thinking, Tool, ToolCall, ToolResult
 from understudy_claude import ClaudeProvider
 from understudy_claude.failures import WITH_THOUGHTS
-from understudy_claude.history import turns_of
-from understudy_claude.pairing import ADDED, NO_CALL, NO_RESULT
+from understudy_claude.history import ADDED, NO_CALL, turns_of
+from understudy_toolkit.pairing import NO_RESULT
 
 if TYPE_CHECKING:
     from conftest import Ask

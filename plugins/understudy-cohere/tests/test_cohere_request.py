@@ -106,9 +106,10 @@ def test_what_cohere_cannot_take_is_refused_before_it_is_sent() -> None:
 
 def test_every_tool_result_is_a_message_of_its_own() -> None:
     failed = ToolResult(call_id="toolu_2", content=(Text("no"), Text(" luck")), is_error=True)
-    turns = _turns(HELLO, Message.assistant(CALL), Message.tool(RESULT, failed))
+    other = ToolCall(id="toolu_2", name=CALL.name, arguments=CALL.arguments)
+    turns = _turns(HELLO, Message.assistant(CALL, other), Message.tool(failed, RESULT))
     assert turns[1:] == [
-        {"role": "assistant", "tool_calls": [CALLED]},
+        {"role": "assistant", "tool_calls": [CALLED, {**CALLED, "id": "toolu_2"}]},
         {"role": "tool", "tool_call_id": "toolu_1", "content": "mild"},
         {"role": "tool", "tool_call_id": "toolu_2", "content": "Error: no luck"},
     ]

@@ -142,9 +142,9 @@ def test_what_the_sdk_has_no_place_for_stays_out() -> None:
     ]
 
 
-def test_a_turn_of_which_nothing_is_left_is_still_a_turn() -> None:
+def test_a_turn_of_which_nothing_is_left_is_left_out() -> None:
     answer = Message.assistant(Thinking("theirs", {"claude": {"signature": "x"}}))
-    assert parts_of(Message.user("a"), answer, Message.user("b"))[1] == [{"text": ""}]
+    assert parts_of(Message.user("a"), answer, Message.user("", "b"))[1] == [{"text": "b"}]
 
 
 @pytest.mark.parametrize(("model", "signed"), [(MODEL, True), ("models/gemini-3-pro", True), (OLDER, False)])

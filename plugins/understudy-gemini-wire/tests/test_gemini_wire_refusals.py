@@ -168,7 +168,6 @@ def test_signatures_are_left_out_and_calls_marked() -> None:
     body, told = changed(WITHOUT_SIGNATURES)
     mark = "skip_thought_signature_validator"
     assert [content["parts"] for content in body["contents"][1:]] == [
-        [{"text": ""}],
         [{"functionCall": {"name": "f", "args": {}}, "thoughtSignature": mark}],
     ]
     assert told == []

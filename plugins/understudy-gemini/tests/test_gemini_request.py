@@ -142,9 +142,9 @@ def test_signatures_go_back_as_they_came_and_thinking_of_others_stays_out() -> N
     ]
 
 
-def test_a_turn_of_which_nothing_is_left_is_still_a_turn() -> None:
+def test_a_turn_of_which_nothing_is_left_is_left_out() -> None:
     answer = Message.assistant(Thinking("theirs", {"claude": {"signature": "x"}}))
-    assert parts_of(Message.user("a"), answer, Message.user("b"))[1] == [{"text": ""}]
+    assert parts_of(Message.user("a"), answer, Message.user("", "b"))[1] == [{"text": "b"}]
 
 
 @pytest.mark.parametrize(("model", "signed"), [(MODEL, True), ("models/gemini-3-pro", True), ("gemini-2.5-pro", False)])

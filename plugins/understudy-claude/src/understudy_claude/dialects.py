@@ -56,6 +56,7 @@ OF_NAME: Mapping[str, type[Failure]] = {
         (
             *("accessdeniedexception", "access_terminated_error", "permission_denied", "service_disabled", "forbidden"),
             *("consumer_suspended", "user_project_denied", "unsupported_country_region_territory"),
+            *("key_model_access_denied", "team_model_access_denied"),
         ),
         PermissionDenied,
     ),
@@ -69,7 +70,7 @@ OF_NAME: Mapping[str, type[Failure]] = {
     **dict.fromkeys(
         (
             *("insufficient_quota", "insufficient_balance_error", "exceeded_current_quota_error", "billing_disabled"),
-            *("billing_not_active", "billing_hard_limit_reached", "servicequotaexceededexception"),
+            *("billing_not_active", "billing_hard_limit_reached", "servicequotaexceededexception", "budget_exceeded"),
         ),
         QuotaExhausted,
     ),
@@ -166,6 +167,9 @@ def _read(document: Any, deepest: int) -> Told:
     if not isinstance(document, Mapping):
         return Told()
     error, base = document.get("error"), _within(document, "base_resp")
+    errors = document.get("errors")  # of Cloudflare's: a list
+    if not error and isinstance(errors, list) and errors and isinstance(errors[0], Mapping):
+        error = errors[0]
     exception = _exception(document)
     if isinstance(error, str) and error:
         error = {**document, "message": error}

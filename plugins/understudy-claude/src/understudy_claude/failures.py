@@ -30,6 +30,7 @@ from understudy.errors import (
 )
 from understudy_claude.dialects import ABOUT_THE_REQUEST, OF_NAME, Told, read_error
 from understudy_toolkit.bodies import describe, document_of, text_of
+from understudy_toolkit.waits import told_wait
 
 PROVIDER = "claude"
 
@@ -92,7 +93,9 @@ _OF_TYPE: Mapping[str, type[Failure]] = {
 # anthropics/claude-code#11672, #49370. Amazon: UKGovernmentBEIS/inspect_ai#2058, https://www.repost.aws/es/
 # knowledge-center/bedrock-invokemodel-api-error. Google: yym68686/uni-api#41. Microsoft: anthropics/claude-code#13558.
 # Moonshot: MoonshotAI/kimi-cli#2011, https://www.kimi.com/code/docs/en/kimi-code/error-reference.html. vLLM:
-# vllm-project/vllm#20409. LM Studio: Gitlawb/openclaude#353. Read 2026-11-30.
+# vllm-project/vllm#20409. LM Studio: Gitlawb/openclaude#353. Read 2026-11-30. Subscriptions: anthropics/claude-code
+# #45048, earendil-works/pi#2943. LiteLLM: BerriAI/litellm#22726, #14144. Amazon's keys: ai4s-research/open-science#53;
+# its structured outputs: BerriAI/litellm#22802. Read 2026-12-01.
 _OF_WORDS: tuple[tuple[str, type[Failure], str | None], ...] = (
     ("blocked by content filtering policy", ContentBlocked, None),
     ("content management policy", ContentBlocked, None),
@@ -107,11 +110,19 @@ _OF_WORDS: tuple[tuple[str, type[Failure], str | None], ...] = (
     ("exceeds the maximum allowed number of bytes", ContextTooLong, None),
     ("credit balance is too low", QuotaExhausted, None),
     ("specified api usage limits", QuotaExhausted, None),
+    ("specified workspace api usage limits", QuotaExhausted, None),
+    ("out of extra usage", QuotaExhausted, None),
+    ("draw from your extra usage", QuotaExhausted, None),
+    ("budget has been exceeded", QuotaExhausted, None),
+    ("exceeded budget", QuotaExhausted, None),
+    ("over budget", QuotaExhausted, None),
+    ("invalid_payment_instrument", QuotaExhausted, None),
     ("insufficient balance", QuotaExhausted, None),
     ("too many tokens per day", QuotaExhausted, None),
     ("reached your usage limit", QuotaExhausted, None),
     ("required for long context requests", RequestTooLarge, None),
     ("organization has been disabled", PermissionDenied, None),
+    ("only authorized for use with claude code", PermissionDenied, None),
     ("not allowed to use publisher model", PermissionDenied, None),
     ("don't have access to the model", PermissionDenied, None),
     ("not available in your country", PermissionDenied, None),
@@ -119,8 +130,12 @@ _OF_WORDS: tuple[tuple[str, type[Failure], str | None], ...] = (
     ("unsupported country", PermissionDenied, None),
     ("api key not valid", AuthenticationFailed, None),
     ("invalid x-api-key", AuthenticationFailed, None),
+    ("bearer token has expired", AuthenticationFailed, None),
+    ("invalid api key format", AuthenticationFailed, None),
+    ("make sure your api key is valid", AuthenticationFailed, None),
     ("on-demand throughput isn", ModelNotFound, None),
     ("provided model identifier is invalid", ModelNotFound, None),
+    ("invalid model name passed", ModelNotFound, None),
     ("no models loaded", ModelNotFound, None),
     ("failed to load model", ModelNotFound, None),
     ("not support assistant message prefill", UnsupportedRequest, None),
@@ -128,7 +143,12 @@ _OF_WORDS: tuple[tuple[str, type[Failure], str | None], ...] = (
         (wording.format(name), UnsupportedRequest, WITHOUT_SAMPLING)
         for name in ("temperature", "top_p", "top_k")
         for wording in (
-            *("{}: extra inputs are not permitted", "`{}` is deprecated for this model", "key [{}] is not permitted"),
+            *(
+                "{}: extra inputs are not permitted",
+                "not support parameters: ['{}'",
+                "`{}` is deprecated for this model",
+                "key [{}] is not permitted",
+            ),
             *("`{}` may only be set to", "`{}` must be unset when", "`{}` must be greater than or equal to"),
         )
     ),
@@ -162,6 +182,7 @@ _OF_WORDS: tuple[tuple[str, type[Failure], str | None], ...] = (
     ("expected `thinking` or `redacted_thinking`, but found", UnsupportedRequest, WITHOUT_THINKING),
     ("output_config.format: extra inputs are not permitted", UnsupportedRequest, WITHOUT_SCHEMAS),
     ("output_config: extra inputs are not permitted", UnsupportedRequest, WITHOUT_SCHEMAS),
+    ("key [output_config] is not permitted", UnsupportedRequest, WITHOUT_SCHEMAS),
     ("not support output format", UnsupportedRequest, WITHOUT_SCHEMAS),
     ("not support structured output", UnsupportedRequest, WITHOUT_SCHEMAS),
     ("output_config.format.schema", UnsupportedRequest, WITHOUT_THAT_SCHEMA),
@@ -179,6 +200,8 @@ _OF_WORDS: tuple[tuple[str, type[Failure], str | None], ...] = (
     ("could not process pdf", UnsupportedRequest, None),
     ("unable to download the file", UnsupportedRequest, None),
     ("image does not match the provided media type", UnsupportedRequest, None),
+    (".media_type: input should be", UnsupportedRequest, None),
+    ("the pdf specified", UnsupportedRequest, None),
     ("too many images", UnsupportedRequest, None),
     ("pdf pages may be provided", UnsupportedRequest, None),
     ("does not support image", UnsupportedRequest, None),
@@ -215,6 +238,9 @@ _REGAINED = re.compile(r"regain access on (\d{4}-\d\d-\d\d) at (\d\d:\d\d) UTC")
 # anthropic-ratelimit-requests-remaining and its like, with -reset beside it, a date of RFC 3339:
 # https://platform.claude.com/docs/en/api/rate-limits#response-headers, read 2026-11-30
 _REMAINING = re.compile(r"anthropic-ratelimit-[a-z-]*remaining")
+# anthropic-ratelimit-unified-5h-status: rejected, with -reset beside it, of subscriptions:
+# router-for-me/CLIProxyAPI#3148, lidge-jun/opencodex#3809, read 2026-12-01
+_WINDOW_STATUS = re.compile(r"anthropic-ratelimit-unified-[a-z0-9_-]*status")
 
 # What may stand behind a status and a type that are too wide.
 _OPEN = (RequestRefused, ServerError, RateLimited, PermissionDenied)
@@ -229,15 +255,18 @@ def failure_of_reply(status: int, headers: Mapping[str, str], body: Any) -> Fail
         body: the reply's body, as text, bytes or parsed JSON.
     """
     lower = {name.lower(): value for name, value in headers.items()}
-    told = read_error(document_of(body), lower)
-    message = told.message or describe(status, headers, body)
     retry_after = parse_retry_after(lower)
+    document = document_of(body)
+    told = read_error(document, lower)
+    message = told.message or describe(status, headers, body)
     final = lower.get("x-should-retry") == "false"
     kind, adaptation = _kind(status, told)
     if kind is RateLimited and final and retry_after is None:
         kind = RequestTooLarge  # the API gives no time to wait and forbids another attempt: this request can never fit
     if retry_after is None and kind in (QuotaExhausted, RateLimited):
         retry_after = _until(message, lower)
+    if retry_after is None:
+        retry_after = told_wait(kind, lower, document, message)
     return kind(
         message,
         provider=PROVIDER,
@@ -301,5 +330,7 @@ def _until(message: str, headers: Mapping[str, str]) -> float | None:
     if found is not None:
         return read_reset(f"{found[1]}T{found[2]}:00+00:00", date)
     spent = [name for name, left in headers.items() if _REMAINING.fullmatch(name) and left.strip() == "0"]
-    hints = [read_reset(headers.get(name.replace("remaining", "reset")), date) for name in spent]
+    spent += [name for name, told in headers.items() if _WINDOW_STATUS.fullmatch(name) and told == "rejected"]
+    resets = [name.replace("remaining", "reset").replace("status", "reset") for name in spent]
+    hints = [read_reset(headers.get(name), date) for name in resets]
     return max((hint for hint in hints if hint), default=None)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from understudy import File, Image, Message, Part, ResponseWarning, Text, Thinking, ToolCall, ToolResult
 from understudy_claude.failures import PROVIDER, WITH_THOUGHTS, WITHOUT_THINKING
-from understudy_claude.pairing import paired
+from understudy_toolkit.pairing import paired, plain_name
 
 Json = dict[str, Any]
 
@@ -30,6 +30,8 @@ _PICTURE = "images and files in an assistant's message were left out: Claude tak
 _FOREIGN = "thinking from another Claude account was left out: it is sent only to the account that it came from"
 _BEGUN = "the conversation began with the assistant: a line from the user was put before it, since Claude needs one"
 _REFUSED = "thinking from earlier turns was left out: Claude refused it, since something before it has changed"
+NO_CALL = "results of tools that were not called were sent as text: Claude accepts a result only right after its call"
+ADDED = "a call without a result got one that says so: Claude accepts no call without a result"
 
 
 def account_mark(credential: str) -> str:
@@ -62,11 +64,13 @@ def turns_of(
         The turns, and what was left out of them.
     """
     turns: list[Json] = []
-    pairs, lost = paired(messages)
+    pairs, orphaned, added = paired(messages)
+    lost = [NO_CALL] * orphaned + [ADDED] * added
     for role, parts in pairs:
         if role == "assistant" and any(isinstance(part, Image | File) for part in parts):
             parts = [part for part in parts if not isinstance(part, Image | File)]
             lost.append(_PICTURE)
+        parts = [*parts, *_beside_errors(parts)]
         blocks = []
         for part in parts:
             own, why = _own(part, role, account, adapted)
@@ -136,7 +140,7 @@ def _source(part: Image | File) -> Json:
 
 
 def _tool_use_block(part: ToolCall, own: Mapping[str, Any]) -> Json:
-    return {"type": "tool_use", "id": part.id, "name": part.name, "input": dict(part.arguments), **own}
+    return {"type": "tool_use", "id": part.id, "name": plain_name(part.name), "input": dict(part.arguments), **own}
 
 
 def _tool_result_block(part: ToolResult, own: Mapping[str, Any]) -> Json:
@@ -145,13 +149,25 @@ def _tool_result_block(part: ToolResult, own: Mapping[str, Any]) -> Json:
     if isinstance(part.content, str):
         content = part.content if part.content.strip() else ""
     else:
-        inner = (_BLOCKS[type(piece)](piece, _own(piece, "user", "", ())[0]) for piece in part.content)
+        taken = [piece for piece in part.content if isinstance(piece, Text) or not part.is_error]
+        inner = (_BLOCKS[type(piece)](piece, _own(piece, "user", "", ())[0]) for piece in taken)
         content = [piece for piece in inner if piece is not None]
     if content or part.is_error:
         block["content"] = content or _SAID_NOTHING
     if part.is_error:
         block["is_error"] = True
     return {**block, **own}
+
+
+def _beside_errors(parts: Iterable[Part]) -> Iterator[Part]:
+    """Yield the pictures and files of failed results, which go after the results.
+
+    The API takes texts alone in them: 'all content must be type "text" if "is_error" is true'. Found in several
+    clients' guards against it, read 2026-12-01.
+    """
+    for part in parts:
+        if isinstance(part, ToolResult) and part.is_error and not isinstance(part.content, str):
+            yield from (piece for piece in part.content if not isinstance(piece, Text))
 
 
 def _thinking_block(part: Thinking, own: Mapping[str, Any]) -> Json | None:

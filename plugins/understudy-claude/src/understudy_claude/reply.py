@@ -6,7 +6,6 @@ other vendors' words: whatever can be understood is accepted.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,7 +38,7 @@ from understudy_claude.failures import PROVIDER, WITHOUT_SCHEMAS, failure_of_rep
 from understudy_claude.history import Json, marked
 from understudy_claude.models import traits_of
 from understudy_claude.wire import Asked, Warnings
-from understudy_toolkit.bodies import excerpt, read_json, text_of
+from understudy_toolkit.bodies import decode_base64, excerpt, kind_of_image, read_json, text_of
 from understudy_toolkit.thinking import MORE_ROOM, check_room
 from understudy_toolkit.tool_calls import CallNames, checked_arguments
 
@@ -70,7 +69,9 @@ _FAULTS: Mapping[str, type[Failure]] = {
     "overloaded": Overloaded,
     "model_overloaded": Overloaded,
 }
-_SIGNED = ("redacted_thinking",)
+# What goes back as it came: without its summary, a conversation that was compacted would be compacted again
+# (anthropic 2.14.0, types/beta/beta_compaction_block.py).
+_SIGNED = ("redacted_thinking", "compaction")
 # What reading a reply, or a piece of one, raises if it does not have the shape that the API promises.
 WRONG_SHAPE = (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 _MOST_COUNTED = 10**12  # tokens of one reply: a larger number is not a count
@@ -277,9 +278,9 @@ def _attachment(kind: str, block: Mapping[str, Any]) -> Part:
         raise ValueError(f"a block of type {kind} has neither data nor a url")
     if source.get("type") == "text" and isinstance(data, str):
         return File(data=data.encode("utf-8", "replace"), media_type="text/plain", name=text_of(block.get("title")))
-    held = None if url is not None else base64.b64decode(str(data), validate=True)
+    held = None if url is not None else decode_base64(data)
     if kind == "image":
-        return Image(data=held, url=url, media_type=media_type or ("image/png" if held is not None else None))
+        return Image(data=held, url=url, media_type=media_type or (kind_of_image(held) if held is not None else None))
     media_type = media_type or ("application/pdf" if held is not None else None)
     return File(data=held, url=url, media_type=media_type, name=text_of(block.get("title")))
 

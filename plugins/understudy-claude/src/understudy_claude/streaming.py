@@ -87,6 +87,8 @@ class EventReader:
             document = read_json(data or b"{}")
         except ValueError:
             document = data.decode("utf-8", "replace")
+        if isinstance(document, list) and says_error(document):
+            raise failure_of_reply(200, self._headers, document)  # Google's, in front of Claude
         if name == "error" and not isinstance(document, Mapping):
             raise failure_of_reply(200, self._headers, {"type": "error", "error": str(document)})
         if document is None:
@@ -114,6 +116,8 @@ class StreamReader:
         self._headers, self._asked = headers, asked
         self._events = EventReader(headers)
         self._message: Json = {}
+        self._begun = False
+        self._started: Any = None  # the id of the message that has begun
         self._blocks: list[Json] = []
         self._pieces: list[list[str]] = []
         self._place: dict[Any, int] = {}  # of each block by the index that the server gives it
@@ -210,7 +214,14 @@ class StreamReader:
 
     def _start(self, event: Json) -> Iterator[StreamEvent]:
         message = event.get("message")
-        self._message = dict(message) if isinstance(message, Mapping) else {}
+        told = dict(message) if isinstance(message, Mapping) else {}
+        before, self._started = self._started, told.get("id")
+        if self._begun and self._blocks:
+            if before != self._started:
+                raise ValueError("another message began before the end of the first")
+            return  # the same once more: MoonshotAI/Kimi-K2.5#33, BerriAI/litellm#33859, read 2026-12-01
+        self._begun = True
+        self._message |= told
         begun = self._message.pop("content", None)
         for index, block in enumerate(begun if isinstance(begun, list) else ()):
             yield from self._start_block({"index": f"begun {index}", "content_block": block})
@@ -270,6 +281,8 @@ class StreamReader:
                     yield ToolCallDelta(self._tool_calls[place], block["id"], block["name"], pieces[-1])
             case "signature_delta":
                 block["signature"] = text_in(delta, "signature")
+            case "compaction_delta":
+                block |= {name: value for name, value in delta.items() if name != "type"}
             case "citations_delta" if delta.get("citation") is not None:
                 block["citations"] = [*(block.get("citations") or ()), delta["citation"]]
 

@@ -30,6 +30,7 @@ from understudy.errors import (
 )
 from understudy_cohere.refusals import remedy
 from understudy_toolkit.bodies import describe, document_of, text_of
+from understudy_toolkit.waits import told_wait
 
 PROVIDER = "cohere"
 
@@ -54,7 +55,7 @@ _OF_WORDS: tuple[tuple[re.Pattern[str], type[Failure]], ...] = (
     (re.compile(r"invalid tool generation"), MalformedResponse),
     (re.compile(r"no valid response"), EmptyResponse),
     (re.compile(r"blocked (?:in|out)put"), ContentBlocked),
-    (re.compile(r"\bnot supported\b"), UnsupportedRequest),
+    (re.compile(r"\bnot support(?:ed)?\b"), UnsupportedRequest),
 )
 # Status 429 is a limit of some minutes, but for "1000 API calls / month" and "the per-month request limit".
 _MENDABLE = (RequestRefused, UnsupportedRequest)
@@ -84,7 +85,9 @@ def failure_of_reply(
         body: the reply's body, as text, bytes or parsed JSON.
         sent: the request's JSON, as it was sent, where it may be sent in another way.
     """
-    error = error_in(document_of(body)) or {}
+    document = document_of(body)
+    error = error_in(document) or {}
+    status = _own_status(error) or status if status == 200 else status
     code, told = text_of(error.get("error_type")), text_of(error.get("message"))
     message = told or describe(status, headers, body)
     kind = _OF_TYPE.get(code or "") or _of_status(status, told or "")
@@ -97,7 +100,7 @@ def failure_of_reply(
         status=status,
         code=code,
         request_id=request_id_of(headers, error),
-        retry_after=_retry_after(headers),
+        retry_after=_retry_after(headers) or told_wait(kind, headers, document, message),
         adaptation=mended,
     )
 
@@ -108,6 +111,8 @@ def error_in(document: Any) -> Mapping[str, Any] | None:
     The API's own has its words in `message`, where an answer has an object; servers in between have theirs in `error`
     or `detail`, as a string or an object.
     """
+    if isinstance(document, list) and document:
+        document = document[0]  # Google's, in front of a hosted model
     if not isinstance(document, Mapping):
         return None
     for name in ("error", "detail"):
@@ -153,6 +158,15 @@ def _of_status(status: int, told: str) -> type[Failure]:
     if status == 200 and told:  # an error inside a stream
         return _of_words(told) or ServerError
     return kind
+
+
+def _own_status(error: Mapping[str, Any]) -> int | None:
+    """Return the status that an error inside a reply with status 200 names itself."""
+    for name in ("code", "status", "status_code"):
+        told = error.get(name)
+        if isinstance(told, int) and 400 <= told <= 599:
+            return told
+    return None
 
 
 def _of_words(told: str) -> type[Failure] | None:

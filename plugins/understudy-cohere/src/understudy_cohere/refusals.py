@@ -24,8 +24,8 @@ _OPTIONAL = (
     *("tool_choice", "strict_tools", "safety_mode", "citation_options", "stop_sequences", "priority"),
 )
 _REFUSES = re.compile(
-    r"not supported|unsupported|not a valid field|not (?:available|allowed|permitted)|only one of|cannot specify both"
-    r"|must be (?:between|one of|at most)|is invalid|incompatible"
+    r"not supported|unsupported|extraneous key|not a valid field|not (?:available|allowed|permitted)|only one of"
+    r"|cannot specify both|must be (?:between|one of|at most)|is invalid|incompatible"
 )
 _LIMIT = re.compile(r"max[_ ]tokens must be less than or equal to (\d+)")
 _OF_FORMAT = re.compile(r"response_?format\b.*not (?:supported|a valid)")

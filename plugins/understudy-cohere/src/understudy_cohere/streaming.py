@@ -73,7 +73,8 @@ class StreamReader:
         self._end: Json | None = None
         self._blocks: dict[tuple[int, str], list[str]] = {}  # by place and kind: its pieces
         self._plan: list[str] = []
-        self._calls: dict[int, tuple[int, str, str, list[str]]] = {}  # of each: its place, id, name, and its pieces
+        self._calls: list[tuple[int, str, str, list[str]]] = []  # of each: its place, id, name, and its pieces
+        self._place: dict[int, int] = {}  # of the latest call with an index
         self._citations: list[Any] = []
         self._names = CallNames(request)
         self._broken = BrokenPieces()
@@ -162,7 +163,7 @@ class StreamReader:
         content = [{"type": kind, kind: "".join(pieces)} for (_, kind), pieces in self._blocks.items()]
         calls = [
             {"id": id_, "function": {"name": name, "arguments": "".join(pieces)}}
-            for _, id_, name, pieces in self._calls.values()
+            for _, id_, name, pieces in self._calls
         ]
         message = {"content": content, "tool_plan": "".join(self._plan), "tool_calls": calls}
         body = {**self._start, **self._end, "message": {**message, "citations": self._citations}}
@@ -171,7 +172,10 @@ class StreamReader:
         return Finish(response_of(body, *told, given=self._given and not self._request.whole))
 
     def _read_start(self, event: Json) -> Iterator[StreamEvent]:
-        self._start = {"id": event.get("id")}
+        told = event.get("id")
+        if self._start and (self._blocks or self._calls) and told != self._start.get("id"):
+            raise ValueError("another message began before the end of the first")
+        self._start = {"id": told}
         yield from ()
 
     def _read_content(self, event: Json) -> Iterator[StreamEvent]:
@@ -194,7 +198,8 @@ class StreamReader:
         call = event["delta"]["message"]["tool_calls"]
         sent = checked_text(call["function"]["name"])
         id_ = self._names(call.get("id"), sent)
-        self._calls[event["index"]] = (len(self._calls), id_, sent, [])
+        self._calls.append((len(self._calls), id_, sent, []))
+        self._place[event["index"]] = len(self._calls) - 1
         yield from self._continue_call(event["index"], _text_of(call["function"].get("arguments")), always=True)
 
     def _read_call(self, event: Json) -> Iterator[StreamEvent]:
@@ -202,7 +207,7 @@ class StreamReader:
         yield from self._continue_call(event["index"], _text_of(arguments))
 
     def _continue_call(self, index: int, piece: str, *, always: bool = False) -> Iterator[StreamEvent]:
-        place, id_, name, pieces = self._calls[index]
+        place, id_, name, pieces = self._calls[self._place[index]]
         pieces.append(piece)
         if piece or always:
             yield ToolCallDelta(place, id_, own_name(name, self._request), piece)

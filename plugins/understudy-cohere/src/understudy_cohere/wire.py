@@ -47,6 +47,7 @@ from understudy_cohere.models import (
 )
 from understudy_cohere.refusals import adapt
 from understudy_toolkit.bodies import excerpt, read_json, text_of
+from understudy_toolkit.pairing import paired, plain_name
 from understudy_toolkit.thinking import MORE_ROOM, can_have_more_room, check_room
 from understudy_toolkit.tool_calls import CallNames, checked_arguments
 
@@ -60,6 +61,7 @@ _FINISH_REASONS: Mapping[str, FinishReason] = {
 }
 # What reading a reply, or a piece of one, raises if it does not have the shape that the API promises.
 WRONG_SHAPE = (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
+_NOTHING = "(no output)"  # of a tool that returned nothing
 _MOST_COUNTED = 10**12  # tokens of one reply: a larger number is not a count
 
 
@@ -125,19 +127,22 @@ def options_of(request: Request) -> Mapping[str, Any]:
 def _messages(messages: Iterable[Message], model: str) -> tuple[list[Json], Warnings]:
     turns: list[Json] = []
     warnings: list[ResponseWarning] = []
-    ids: dict[str, str] = {}  # of the latest call with an id: the one that is sent
-    for message in messages:
-        if message.role == "tool":
-            turns += [_tool_turn(part, ids) for part in message.parts if isinstance(part, ToolResult)]
-        elif message.role == "assistant":
-            for part in message.parts:
-                if isinstance(part, ToolCall):
-                    ids[part.id] = _unique(part.id, turns)
-            turns += _assistant_turn(message.parts, ids, thinking=takes_thinking(model))
-            if any(isinstance(part, Image | File) for part in message.parts):
+    pairs, orphaned, added = paired(messages)
+    if orphaned or added:
+        how = (
+            "results without a call became texts, and calls without a result were given one: Cohere wants one for each"
+        )
+        warnings.append(ResponseWarning("messages", how))
+    for role, parts in pairs:
+        if role == "assistant":
+            turns += _assistant_turn(parts, thinking=takes_thinking(model))
+            if any(isinstance(part, Image | File) for part in parts):
                 lost = "images and files in an assistant's message were left out: Cohere takes them from the user only"
                 warnings.append(ResponseWarning("messages", lost))
-        elif content := [block for part in message.parts if (block := _user_block(part, model)) is not None]:
+            continue
+        turns += [_tool_turn(part) for part in parts if isinstance(part, ToolResult)]
+        said = [part for part in parts if not isinstance(part, ToolResult)]
+        if content := [block for part in said if (block := _user_block(part, model)) is not None]:
             turns.append({"role": "user", "content": content})
     return turns, tuple(warnings)
 
@@ -155,14 +160,7 @@ def _user_block(part: Part, model: str) -> Json | None:
     return {"type": "image_url", "image_url": {"url": url, **part.provider_data.get(PROVIDER, {})}}
 
 
-def _unique(call_id: str, turns: Sequence[Json]) -> str:
-    """Return an id that no call of an earlier turn has: the API refuses "duplicate tool ids"."""
-    taken = {call["id"] for turn in turns for call in turn.get("tool_calls", ())}
-    candidates = (call_id, *(f"{call_id}_{number}" for number in range(2, len(taken) + 3)))
-    return next(candidate for candidate in candidates if candidate not in taken)
-
-
-def _assistant_turn(parts: Sequence[Part], ids: Mapping[str, str], *, thinking: bool) -> list[Json]:
+def _assistant_turn(parts: Sequence[Part], *, thinking: bool) -> list[Json]:
     """Return what the model said before: one turn, or none where nothing of it can be said again.
 
     Beside tool calls the API takes no text, but thoughts where the model thinks, or else a plan.
@@ -172,7 +170,7 @@ def _assistant_turn(parts: Sequence[Part], ids: Mapping[str, str], *, thinking: 
     calls: list[Json] = []
     for part in parts:
         if isinstance(part, ToolCall):
-            calls.append(_tool_call(part, ids[part.id]))
+            calls.append(_tool_call(part))
         elif isinstance(part, Text) and part.text.strip():
             content.append({"type": "text", "text": part.text})
             plan.append(part.text)
@@ -191,16 +189,17 @@ def _assistant_turn(parts: Sequence[Part], ids: Mapping[str, str], *, thinking: 
     return [turn]
 
 
-def _tool_call(part: ToolCall, call_id: str) -> Json:
+def _tool_call(part: ToolCall) -> Json:
     arguments = json.dumps(dict(part.arguments), ensure_ascii=False)
-    return {"id": call_id, "type": "function", "function": {"name": _name(part.name), "arguments": arguments}}
+    return {"id": part.id, "type": "function", "function": {"name": _name(part.name), "arguments": arguments}}
 
 
-def _tool_turn(part: ToolResult, ids: Mapping[str, str]) -> Json:
+def _tool_turn(part: ToolResult) -> Json:
     if not isinstance(part.content, str) and any(not isinstance(piece, Text) for piece in part.content):
         raise UnsupportedRequest("Cohere takes no images and files from a tool, only text", provider=PROVIDER)
     content = f"Error: {part.text}" if part.is_error else part.text  # the API has no other place for it
-    return {"role": "tool", "tool_call_id": ids.get(part.call_id, part.call_id), "content": content}
+    # "message must not be empty in a turn": Cohere's errors page, read 2026-11-30
+    return {"role": "tool", "tool_call_id": part.call_id, "content": content if content.strip() else _NOTHING}
 
 
 def _tools(request: Request) -> Json:
@@ -224,7 +223,7 @@ def _tool(tool: Tool) -> Json:
 
 def _name(name: str) -> str:
     """Return a tool's name as the API takes it: "tool names can only contain certain characters (A-Za-z0-9_)"."""
-    return name.replace("-", "_")
+    return plain_name(name, "[^A-Za-z0-9_]")
 
 
 def _merge(body: Json, options: Mapping[str, Any]) -> None:

@@ -24,7 +24,15 @@ from understudy_gemini_wire.models import (
 )
 from understudy_gemini_wire.options import FAMILY, plain
 from understudy_gemini_wire.schema import translate
-from understudy_gemini_wire.wire import attachment_of, check_model, contents_of, ends_with_words, tool_config
+from understudy_gemini_wire.wire import (
+    NOT_IN_A_NAME,
+    attachment_of,
+    check_model,
+    contents_of,
+    ends_with_words,
+    tool_config,
+)
+from understudy_toolkit.pairing import plain_name
 
 _EXACT = 2**53  # the largest whole number up to which floating point knows them all
 
@@ -105,7 +113,13 @@ def _part(part: Part) -> dict[str, Any] | None:
         return attachment_of(part)
     if isinstance(part, ToolCall):
         identity = {"id": own["id"]} if "id" in own else {}
-        return {"functionCall": {**identity, "name": part.name, "args": _countable(part.arguments, part.name)}}
+        return {
+            "functionCall": {
+                **identity,
+                "name": plain_name(part.name, NOT_IN_A_NAME),
+                "args": _countable(part.arguments, part.name),
+            }
+        }
     return None  # thinking, which this SDK has no place for
 
 

@@ -118,7 +118,8 @@ def _leave_signatures_out(body: Json) -> list[ResponseWarning]:
         for part in parts:
             part.pop("thoughtSignature", None)
         sign_first_call(parts)
-        content["parts"] = [part for part in parts if part] or [{"text": ""}]
+        content["parts"] = [part for part in parts if part and part != {"text": ""}]
+    body["contents"] = [content for content in _dicts(body.get("contents")) if content.get("parts")]
     return []
 
 

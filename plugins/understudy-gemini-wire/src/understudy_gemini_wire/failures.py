@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from understudy import Failure, Secret
-from understudy.classify import classify_exception, classify_status, parse_retry_after, read_reset
+from understudy.classify import classify_exception, classify_status, read_reset
 from understudy.errors import (
     AuthenticationFailed,
     ContextTooLong,
@@ -24,7 +24,6 @@ from understudy.errors import (
     PermissionDenied,
     ProviderUnavailable,
     QuotaExhausted,
-    QuotaFailure,
     RateLimited,
     RequestRefused,
     ServerError,
@@ -33,6 +32,7 @@ from understudy.errors import (
     UnsupportedRequest,
 )
 from understudy_toolkit.bodies import describe, document_of, text_of
+from understudy_toolkit.waits import told_wait
 
 __all__ = [
     "MOST_SEARCHED",
@@ -188,7 +188,7 @@ _OF_WORDS: tuple[_Row, ...] = (
         *(_REFUSED, UnsupportedRequest),
         *("requests ending with a model turn", "thought[ _]?signature", "is not enabled for", "multiple candidates"),
         *(r"not supported (?:by|for|in|on|with) (?:this|the|that)\b.*model", "multi-?turn", "response modalit"),
-        *("mime type", "too many states", "nesting depth", "(?:function calling|tool use) with"),
+        *("mime ?type", "too many states", "nesting depth", "(?:function calling|tool use) with"),
         *("unable to process input image", "image .*too large", r"supports? up to \d+", r"fewer than \d+ images"),
         *("page limit", "has no pages"),
     ),
@@ -199,9 +199,6 @@ _OF_WORDS: tuple[_Row, ...] = (
     *_rows((RateLimited,), Overloaded, "no capacity available", "model is overloaded"),
 )
 
-# "Please retry in 29.019961092s.", "Resets in 9h22m20s.": https://github.com/BerriAI/litellm/issues/33421 and
-# https://github.com/google-gemini/gemini-cli/issues/29425, read 2026-11-30.
-_IN_WORDS = re.compile(r"(?:retry|resets?) (?:in|after) ((?:\d+(?:\.\d+)?(?:ms|[hms]))+)", re.IGNORECASE)
 _SOON = 600.0  # seconds
 _REQUEST_ID_HEADERS = ("x-goog-request-id", "x-request-id")
 _CREDENTIALS = frozenset(["DefaultCredentialsError", "RefreshError", "MalformedError", "UserAccessTokenError"])
@@ -358,9 +355,7 @@ def _retry_after(
     """Return when to come back, in seconds, by whatever tells the longest time."""
     told = [detail.get("retryDelay") for detail in details]
     told += [one.get("quotaResetDelay") for detail in details if isinstance(one := detail.get("metadata"), Mapping)]
-    if issubclass(kind, QuotaFailure):
-        told += _IN_WORDS.findall(message[:MOST_SEARCHED])
-    hints = [parse_retry_after(headers), *map(_seconds, told)]
+    hints = [told_wait(kind, headers, None, message), *map(_seconds, told)]
     longest = max((hint for hint in hints if hint is not None), default=None)
     # Google tells to come back in half a minute even where only tomorrow helps.
     return None if kind is QuotaExhausted and (longest or 0) < _SOON else longest

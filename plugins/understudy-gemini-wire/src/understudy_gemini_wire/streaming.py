@@ -22,13 +22,14 @@ from understudy import (
 from understudy.errors import MalformedResponse
 from understudy.response import Heartbeat
 from understudy_gemini_wire.failures import error_of, failure_of_reply, unreadable
-from understudy_gemini_wire.wire import Asked, checked_call, raw_parts, response_of, usage_of
+from understudy_gemini_wire.wire import Asked, candidate_of, checked_call, raw_parts, response_of, usage_of
 from understudy_toolkit.bodies import text_of
 from understudy_toolkit.tool_calls import CallNames, new_seed
 
 __all__ = ["Chunks", "StreamReader", "response_of_document"]
 
 _ALIVE = Heartbeat()
+_UNSAID = "FINISH_REASON_UNSPECIFIED"  # what a relay that knows the API's types has where nothing is said yet
 
 
 class Chunks(Protocol):
@@ -194,12 +195,12 @@ class StreamReader:
             counts = more.items() if isinstance(more, Mapping) else ()
             told["usageMetadata"] = {**usage, **{name: count for name, count in counts if count is not None}}
         self._body |= told
-        candidates = chunk.get("candidates")
-        if not isinstance(candidates, list) or not candidates or not isinstance(candidates[0], Mapping):
+        candidate = candidate_of(chunk, self._candidate.get("index", 0) if self._candidate else None)
+        if candidate is None:
             return []
-        known = candidates[0].items()
-        self._candidate |= {name: value for name, value in known if name != "content" and value is not None}
-        return [event for part in raw_parts(candidates[0]) if (event := self._take(part)) is not None]
+        known = [(name, value) for name, value in candidate.items() if name != "content" and value is not None]
+        self._candidate |= {"index": 0, **{name: value for name, value in known if value != _UNSAID}}
+        return [event for part in raw_parts(candidate) if (event := self._take(part)) is not None]
 
     def _take(self, part: Mapping[str, Any]) -> StreamEvent | None:
         self._add(dict(part))

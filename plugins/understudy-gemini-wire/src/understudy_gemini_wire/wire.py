@@ -35,13 +35,16 @@ from understudy.provider import structured_output
 from understudy_gemini_wire.endings import block_of, ending_of
 from understudy_gemini_wire.failures import error_of, failure_of_reply, unreadable
 from understudy_gemini_wire.options import FAMILY
-from understudy_toolkit.bodies import read_json, text_of
+from understudy_toolkit.bodies import decode_base64, kind_of_image, read_json, text_of
+from understudy_toolkit.pairing import plain_name
 from understudy_toolkit.thinking import check_room
 from understudy_toolkit.tool_calls import CallNames, checked_arguments, new_seed
 
 __all__ = [
+    "NOT_IN_A_NAME",
     "Asked",
     "attachment_of",
+    "candidate_of",
     "check_model",
     "checked_call",
     "contents_of",
@@ -55,6 +58,11 @@ __all__ = [
 
 _ROLES = {"user": "user", "assistant": "model", "tool": "user"}
 _MODES = {"auto": {"mode": "AUTO"}, "none": {"mode": "NONE"}, "required": {"mode": "ANY"}}
+# "Unable to submit request because it has an empty text parameter.": google-gemini/deprecated-generative-ai-python#697,
+# QuantumNous/new-api#1260, read 2026-12-01. An empty text that is signed goes back, with its signature.
+_EMPTY = {"text": ""}
+# What the name of a tool cannot hold: kaitranntt/ccs#25, read 2026-12-01.
+NOT_IN_A_NAME = r"[^A-Za-z0-9_.:-]"
 _MODEL = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.:_@-]*/)*[A-Za-z0-9][A-Za-z0-9._@-]*")
 
 
@@ -101,10 +109,11 @@ def contents_of(
             told = [part for result in results if not _answer(result, waiting) for part in _tell(result)]
             contents += [{"role": "user", "parts": told}] if told else []
             continue
-        parts = [written for part in message.parts if (written := write(part)) is not None]
+        parts = [written for part in message.parts if (written := write(part)) is not None and written != _EMPTY]
         if message.role == "assistant" and complete is not None:
             complete(parts)
-        contents.append({"role": _ROLES[message.role], "parts": parts or [{"text": ""}]})
+        if parts:
+            contents.append({"role": _ROLES[message.role], "parts": parts})
         calls = [part for part in message.parts if isinstance(part, ToolCall)]
         if calls:
             answers = [_tool_result(call, None) for call in calls]
@@ -112,7 +121,7 @@ def contents_of(
             waiting |= {call.id: [] for call in calls}
             for number, call in enumerate(calls):
                 waiting[call.id].append(_Place(call, answers, number))
-    return contents
+    return contents or [{"role": "user", "parts": [dict(_EMPTY)]}]
 
 
 class _Place(NamedTuple):
@@ -157,7 +166,10 @@ def tool_config(request: Request) -> dict[str, Any]:
 def _tool_result(call: ToolCall, result: ToolResult | None) -> dict[str, Any]:
     """Write what a call returned; None for one of which nothing is known."""
     own = call.provider_data.get(FAMILY, {})
-    response: dict[str, Any] = {"name": call.name, **({"id": own["id"]} if "id" in own else {})}
+    response: dict[str, Any] = {
+        "name": plain_name(call.name, NOT_IN_A_NAME),
+        **({"id": own["id"]} if "id" in own else {}),
+    }
     if result is None:
         return {"functionResponse": {**response, "response": {"error": "The tool returned no result."}}}
     response["response"] = {"error" if result.is_error else "output": result.text}
@@ -270,12 +282,32 @@ def _candidate(body: Any, headers: Mapping[str, str], asked: Asked) -> Mapping[s
     if blocked is not None:
         message = text_of(feedback.get("blockReasonMessage")) or "the prompt was blocked"
         raise blocked(message, status=200, code=str(feedback["blockReason"]), request_id=response_id)
-    candidates = body.get("candidates")
-    if isinstance(candidates, list) and candidates and isinstance(candidates[0], Mapping):
-        return candidates[0]
+    candidate = candidate_of(body)
+    if candidate is not None:
+        return candidate
     if "usageMetadata" in body or "promptFeedback" in body:
         raise EmptyResponse("expected a candidate, found none", status=200, request_id=response_id)
     raise unreadable(body, "a reply with candidates")
+
+
+def candidate_of(body: Mapping[str, Any], index: Any = None) -> Mapping[str, Any] | None:
+    """Return the candidate of a reply, or of a piece of one, that is the answer; None where it is not there.
+
+    Args:
+        body: the reply's JSON.
+        index: the candidate that pieces before were of; None for the first. Where several are asked for, each piece of
+            a stream is of one of them.
+    """
+    candidates = body.get("candidates")
+    found = [one for one in candidates if isinstance(one, Mapping)] if isinstance(candidates, list) else []
+    if index is not None:
+        found = [one for one in found if _index(one) == index]
+    return min(found, key=_index, default=None)
+
+
+def _index(candidate: Mapping[str, Any]) -> int:
+    index = candidate.get("index")
+    return index if isinstance(index, int) else 0
 
 
 def _parts_of(candidate: Mapping[str, Any], name: CallNames) -> Iterator[Part]:
@@ -351,11 +383,12 @@ def checked_call(call: Any) -> Mapping[str, Any]:
 
 def _inline_data(blob: Any, data: Mapping[str, Any]) -> Image | File:
     try:
-        media_type, content = str(blob["mimeType"]), base64.b64decode(blob["data"])
+        content = decode_base64(blob["data"])
+        media_type = text_of(blob.get("mimeType")) or kind_of_image(content)
         kind = Image if media_type.startswith("image/") else File
         return kind(data=content, media_type=media_type, **data)
-    except (TypeError, KeyError, ValueError):
-        raise unreadable(blob, "data in base64 with its type") from None
+    except (AttributeError, TypeError, KeyError, ValueError):
+        raise unreadable(blob, "data in base64") from None
 
 
 def _finish_reason(

@@ -13,7 +13,15 @@ from understudy_gemini.thinking import Plan, plan_thinking
 from understudy_gemini_wire.adaptations import sign_first_call
 from understudy_gemini_wire.models import takes_prefill, takes_sampling, wants_signed_calls
 from understudy_gemini_wire.options import FAMILY, plain
-from understudy_gemini_wire.wire import attachment_of, check_model, contents_of, ends_with_words, tool_config
+from understudy_gemini_wire.wire import (
+    NOT_IN_A_NAME,
+    attachment_of,
+    check_model,
+    contents_of,
+    ends_with_words,
+    tool_config,
+)
+from understudy_toolkit.pairing import plain_name
 
 
 def request_body(
@@ -67,7 +75,10 @@ def _part(part: Part) -> dict[str, Any] | None:
         return {**attachment_of(part), **signature}
     if isinstance(part, ToolCall):
         identity = {"id": own["id"]} if "id" in own else {}
-        return {"functionCall": {**identity, "name": part.name, "args": plain(part.arguments)}, **signature}
+        return {
+            "functionCall": {**identity, "name": plain_name(part.name, NOT_IN_A_NAME), "args": plain(part.arguments)},
+            **signature,
+        }
     if isinstance(part, Thinking) and signature:
         return {"text": part.text, "thought": True, **signature}
     return None  # thinking of another vendor, or without a signature, which Gemini makes nothing of

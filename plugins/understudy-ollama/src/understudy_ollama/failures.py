@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from understudy import Failure
-from understudy.classify import classify_exception, classify_status, parse_retry_after
+from understudy.classify import classify_exception, classify_status
 from understudy.errors import (
     AuthenticationFailed,
     ConnectionFailed,
@@ -34,6 +34,7 @@ from understudy_ollama.refusals import is_of_format, remedy
 from understudy_toolkit.bodies import describe, document_of, text_of
 from understudy_toolkit.clients import is_this_machine
 from understudy_toolkit.lanes import REFUSED
+from understudy_toolkit.waits import told_wait
 
 PROVIDER = "ollama"
 
@@ -66,6 +67,13 @@ _OF_WORDS: tuple[tuple[type[Failure], str, type[Failure]], ...] = (
     (RequestRefused, "think value", UnsupportedRequest),
     (ServerError, "does not support", UnsupportedRequest),  # of the runner: a picture for a model that sees none
     (ServerError, "missing data required for image input", UnsupportedRequest),
+    (ServerError, "image: unknown format", UnsupportedRequest),
+    # What the model has written is no call of a tool: ollama/ollama#17638, #18563, #14492, continuedev/continue#10896;
+    # read 2026-12-01.
+    (ServerError, "error parsing tool call", MalformedResponse),
+    (ServerError, "xml syntax error", MalformedResponse),
+    (ServerError, "failed to parse json", MalformedResponse),
+    (ServerError, "expected element type", MalformedResponse),
     (RequestRefused, "invalid model name", ModelNotFound),
     (RequestRefused, "no compatible manifest", ModelNotFound),
     (RequestRefused, "cannot run this remote model", ModelNotFound),
@@ -137,7 +145,7 @@ def failure_of_reply(
         status=status,
         code=type_,
         request_id=lower.get("x-request-id"),
-        retry_after=parse_retry_after(lower),
+        retry_after=told_wait(kind, lower, document, message),
         retryable=False if any(words in message for words in _LASTING) else None,
         adaptation=mended,
     )
@@ -175,7 +183,13 @@ def error_of(document: Any) -> Mapping[str, Any] | None:
 
     It is a sentence, or the error of the model's runner: an object, or the text of one.
     """
-    error = document.get("error") if isinstance(document, Mapping) else None
+    if not isinstance(document, Mapping):
+        return None
+    error = document.get("error")
+    if error is None and "message" not in document and (said := document.get("error parsing tool call")):
+        error = f"error parsing tool call: {said}"  # it stands under its own words: ollama/ollama#11781
+    if error is None and not {"message", "done"} & document.keys():
+        error = document.get("detail")  # of what stands in front of it, or in its place
     if isinstance(error, str) and error.startswith("{"):
         inner = document_of(error)
         error = (error_of(inner) or inner) if isinstance(inner, Mapping) else error
@@ -197,8 +211,8 @@ def _kind(status: int, told: bool, type_: str | None, message: str) -> type[Fail
     in_stream = status == 200 and told
     kind = _OF_TYPE.get(type_ or "") or _OF_STATUS.get(status)
     kind = kind or (ServerError if in_stream else classify_status(status))
-    if kind in (RequestRefused, ModelNotFound) and not told:
-        return MalformedResponse  # not from Ollama's API: its errors are JSON
+    if kind is ModelNotFound and not told:
+        return RequestRefused  # not from Ollama's API, whose errors are JSON: it says nothing of a model
     words = message.lower()
     fitting = (meant for given, said, meant in _OF_WORDS if (in_stream or given is kind) and said in words)
     return next(fitting, kind)

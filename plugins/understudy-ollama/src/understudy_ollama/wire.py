@@ -6,7 +6,6 @@ No SDK is imported and nothing is sent or read here.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -33,7 +32,8 @@ from understudy_ollama.failures import PROVIDER, error_of, failure_of_done_reaso
 from understudy_ollama.lengths import Ending, check_length, empty_response
 from understudy_ollama.models import LOAD_SETTINGS, MODEL_SETTINGS, full_name, least_thinking, room_for
 from understudy_ollama.refusals import adapt
-from understudy_toolkit.bodies import excerpt, read_json, text_of
+from understudy_toolkit.bodies import decode_base64, excerpt, kind_of_image, read_json, text_of
+from understudy_toolkit.pairing import paired
 from understudy_toolkit.tool_calls import CallNames, checked_arguments
 
 Json = dict[str, Any]
@@ -45,8 +45,6 @@ _FINISH_REASONS: Mapping[str, FinishReason] = {
     "max_tokens": FinishReason.LENGTH,  # this and the next of servers that stand in for Ollama
     "tool_calls": FinishReason.TOOL_CALLS,
 }
-# What an image begins with, by its kind: the API gives its bytes alone.
-_IMAGES = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"RIFF", "image/webp"), (b"GIF8", "image/gif"))
 _METADATA = (
     *("created_at", "done_reason", "remote_model", "remote_host", "logprobs"),
     *("total_duration", "load_duration", "prompt_eval_duration", "eval_duration"),  # nanoseconds
@@ -74,7 +72,7 @@ def request_body(
         InvalidRequest: nothing is left to send, or options["ollama"] cannot be merged.
         UnsupportedRequest: there is an image by URL, or a file.
     """
-    messages = _messages(request.messages)
+    messages, paired_up = _messages(request.messages)
     if not messages:
         raise InvalidRequest("expected a message with some content, found only foreign thinking", provider=PROVIDER)
     if request.system and request.system.strip():
@@ -98,7 +96,7 @@ def request_body(
         body["options"] = settings
     if level := least_thinking(request, model, body.get("think")):
         body["think"] = level
-    return body, warnings + adapt(body, adaptations, request, own_options(request))
+    return body, warnings + paired_up + adapt(body, adaptations, request, own_options(request))
 
 
 def thinking_room(request: Request, model: str, learned: Container[str] = ()) -> int:
@@ -122,46 +120,35 @@ def own_options(request: Request) -> Mapping[str, Any]:
     return {**(settings if isinstance(settings, Mapping) else {}), **options}
 
 
-def _messages(messages: Iterable[Message]) -> list[Json]:
+def _messages(messages: Iterable[Message]) -> tuple[list[Json], Warnings]:
+    """Write the turns, and each turn's results right after its calls, in their order: templates tell them apart by it.
+
+    Models of ollama.com refuse a result without a call: continuedev/continue#11756, read 2026-12-01.
+    """
+    pairs, orphaned, added = paired(messages)
+    names = {part.id: part.name for _, parts in pairs for part in parts if isinstance(part, ToolCall)}
     written: list[Json] = []
-    calls: dict[str, str] = {}
-    for message in messages:
-        if message.role == "tool":
-            written += [_tool_result(part, calls) for part in message.parts if isinstance(part, ToolResult)]
-            continue
-        calls |= {part.id: part.name for part in message.parts if isinstance(part, ToolCall)}
-        turn = _turn(message)
+    for role, parts in pairs:
+        written += [_tool_result(part, names) for part in parts if isinstance(part, ToolResult)]
+        turn = _turn(role, [part for part in parts if not isinstance(part, ToolResult)])
         if turn is not None:
             written.append(turn)
-    return _in_order_of_calls(written)
+    if not (orphaned or added):
+        return written, ()
+    how = "results without a call became texts, and calls without a result were given one that says so"
+    return written, (ResponseWarning("messages", how),)
 
 
-def _in_order_of_calls(written: list[Json]) -> list[Json]:
-    """Return the messages with each turn's results in the order of its calls, by which templates tell them apart."""
-    ordered: list[Json] = []
-    places: dict[str, int] = {}
-    results: list[Json] = []
-    for turn in [*written, {"role": "end"}]:
-        if turn["role"] == "tool":
-            results.append(turn)
-            continue
-        ordered += sorted(results, key=lambda result: places.get(result["tool_call_id"], len(places)))
-        ordered.append(turn)
-        places = {call["id"]: place for place, call in enumerate(turn.get("tool_calls", ()))}
-        results = []
-    return ordered[:-1]
-
-
-def _turn(message: Message) -> Json | None:
+def _turn(role: str, parts: Sequence[Part]) -> Json | None:
     """Write a turn of the user or the assistant; None where nothing of it is for Ollama."""
-    texts = [part.text for part in message.parts if isinstance(part, Text)]
-    images = _images(message.parts)
-    thinking = [part.text for part in message.parts if isinstance(part, Thinking) and PROVIDER in part.provider_data]
-    calls = [_tool_call(part) for part in message.parts if isinstance(part, ToolCall)]
+    texts = [part.text for part in parts if isinstance(part, Text)]
+    images = _images(parts)
+    thinking = [part.text for part in parts if isinstance(part, Thinking) and PROVIDER in part.provider_data]
+    calls = [_tool_call(part) for part in parts if isinstance(part, ToolCall)]
     if not (texts or images or thinking or calls):
         return None
     # An answer may have come in several pieces; what a user gives in several is meant to stand apart.
-    turn: Json = {"role": message.role, "content": ("\n\n" if message.role == "user" else "").join(texts)}
+    turn: Json = {"role": role, "content": ("\n\n" if role == "user" else "").join(texts)}
     if thinking:
         turn["thinking"] = "".join(thinking)
     if images:
@@ -352,11 +339,10 @@ def _parts(message: Mapping[str, Any], names: CallNames) -> tuple[Part, ...]:
 
 def _image(encoded: str) -> Image:
     try:
-        data = base64.b64decode(encoded, validate=True)
-    except binascii.Error as error:
+        data = decode_base64(encoded)
+    except ValueError as error:
         raise ValueError(f"an image is not in base64: {error}") from None
-    kind = next((kind for start, kind in _IMAGES if data.startswith(start)), "application/octet-stream")
-    return Image(data=data, media_type=kind)
+    return Image(data=data, media_type=kind_of_image(data))
 
 
 def message_of(body: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import zlib
 from collections.abc import Iterator, Mapping
@@ -12,9 +13,11 @@ from understudy.errors import MalformedResponse
 __all__ = [
     "ENCODINGS",
     "Decoder",
+    "decode_base64",
     "describe",
     "document_of",
     "excerpt",
+    "kind_of_image",
     "read_json",
     "text_of",
     "too_large",
@@ -22,6 +25,13 @@ __all__ = [
 ]
 
 ENCODINGS = "gzip, deflate"  # what requests accept: other encodings can grow more than a thousandfold in one step
+_FOR_URLS = str.maketrans("-_", "+/")
+_IMAGES = (
+    (b"\x89PNG", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"RIFF", "image/webp"),
+)
 _STEP = 2**20  # bytes that are inflated at a time; the clock is checked between two steps
 _AUTOMATIC, _RAW = zlib.MAX_WBITS | 32, -zlib.MAX_WBITS  # zlib or gzip, by the header; deflate without any
 
@@ -110,6 +120,28 @@ def document_of(body: Any) -> Any:
         return read_json(body)
     except ValueError:
         return None
+
+
+def decode_base64(data: Any) -> bytes:
+    """Decode base64 in either alphabet, with its padding or without, alone or as a data URL.
+
+    Relays that are made with pydantic write the alphabet for URLs: pixeltable/pixeltable#1312,
+    pydantic/pydantic-ai-harness#511, read 2026-12-01.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(data, str):
+        raise ValueError(f"expected base64, found {type(data).__name__}")
+    if data.startswith("data:"):
+        data = data.partition(",")[2]
+    plain = "".join(data.split()).rstrip("=").translate(_FOR_URLS)
+    return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+
+
+def kind_of_image(data: bytes) -> str:
+    """Return the media type of a picture by its first bytes; "application/octet-stream" for what is not known."""
+    return next((kind for start, kind in _IMAGES if data.startswith(start)), "application/octet-stream")
 
 
 def text_of(value: Any) -> str | None:

@@ -7,6 +7,7 @@ traceback, hold the request with the key among its headers.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
@@ -14,10 +15,20 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from understudy.classify import classify_exception
-from understudy.errors import Failure, MalformedResponse, UnsupportedRequest
+from understudy.errors import Failure, UnsupportedRequest
 from understudy.response import LLMResponse, StreamEvent
 from understudy_toolkit.bodies import read_json
 from understudy_toolkit.lanes import Ask, AsyncReply, Headers, Lane, Reply, SyncLane
+from understudy_toolkit.wrappings import (
+    ResponseOf,
+    begins_document,
+    events_of,
+    is_stream,
+    is_success,
+    response_of_document,
+    response_of_stream,
+    unexpected,
+)
 
 __all__ = [
     "Answer",
@@ -36,12 +47,10 @@ __all__ = [
     "stream",
 ]
 
-# A reply of one of these types may be a page or an error instead of a stream: it is, where it begins like one. Some
-# servers send their streams as text/html, which is Flask's default.
-_DOCUMENTS = ("text/html", "application/xhtml+xml", "application/xml", "text/xml", "application/json")
-_BEGINNINGS = (b"<", b"{", b"[", b"")
-_BOM = b"\xef\xbb\xbf"
-_ENOUGH = 64 * 2**10  # bytes of such a document
+_ENOUGH = 64 * 2**10  # bytes of a page that came in place of a stream
+# Seconds for a connection to be closed after the end of an answer. Some gateways keep it open, for minutes, with
+# heartbeats: https://github.com/earendil-works/pi/issues/5592, read 2026-12-01.
+LINGER = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +109,7 @@ class Call:
     model: str
     ask: Ask
     replies: Replies
-    response_of: Callable[[Any, Mapping[str, str]], LLMResponse]
+    response_of: ResponseOf
     reader_of: Callable[[Mapping[str, str]], Reader]
 
 
@@ -111,13 +120,13 @@ def generate(lane: SyncLane, call: Call) -> LLMResponse:
         Failure: there is no answer.
     """
     with failures_of(call.model, call.replies):
-        return call.response_of(*answer(lane, call.ask, call.replies))
+        return _response(call, *_fetch(lane, call.ask, call.replies))
 
 
 async def agenerate(lane: Lane, call: Call) -> LLMResponse:
     """Answer a request on the running event loop, as `generate`."""
     with failures_of(call.model, call.replies):
-        return call.response_of(*await aanswer(lane, call.ask, call.replies))
+        return _response(call, *await _afetch(lane, call.ask, call.replies))
 
 
 def events(lane: SyncLane, prepare: Callable[[], Call]) -> Generator[StreamEvent, None, None]:
@@ -132,14 +141,14 @@ def events(lane: SyncLane, prepare: Callable[[], Call]) -> Generator[StreamEvent
     """
     call = prepare()
     with failures_of(call.model, call.replies):
-        yield from stream(lane, call.ask, call.replies, call.reader_of)
+        yield from stream(lane, call.ask, call.replies, call.reader_of, call.response_of)
 
 
 async def aevents(lane: Lane, prepare: Callable[[], Call]) -> AsyncGenerator[StreamEvent, None]:
     """Answer a request piece by piece on the running event loop, as `events`."""
     call = prepare()
     with failures_of(call.model, call.replies):
-        told = astream(lane, call.ask, call.replies, call.reader_of)
+        told = astream(lane, call.ask, call.replies, call.reader_of, call.response_of)
         async with aclosing(told):
             async for event in told:
                 yield event
@@ -196,6 +205,15 @@ def answer(lane: SyncLane, ask: Ask, replies: Replies) -> Answer:
     Raises:
         Failure: there is none.
     """
+    return _answer(*_fetch(lane, ask, replies), replies)
+
+
+async def aanswer(lane: Lane, ask: Ask, replies: Replies) -> Answer:
+    """Ask for a whole answer on the running event loop, as `answer`."""
+    return _answer(*await _afetch(lane, ask, replies), replies)
+
+
+def _fetch(lane: SyncLane, ask: Ask, replies: Replies) -> tuple[Reply, bytes]:
     failed: list[Failure] = []
     try:
         reply = lane.send(ask)
@@ -207,11 +225,10 @@ def answer(lane: SyncLane, ask: Ask, replies: Replies) -> Answer:
         failed.append(_failure_of(exception, replies))
     if failed:
         raise failed.pop()  # not kept in a variable: that would be a reference cycle with this frame
-    return _answer(reply, content, replies)
+    return reply, content
 
 
-async def aanswer(lane: Lane, ask: Ask, replies: Replies) -> Answer:
-    """Ask for a whole answer on the running event loop, as `answer`."""
+async def _afetch(lane: Lane, ask: Ask, replies: Replies) -> tuple[AsyncReply, bytes]:
     failed: list[Failure] = []
     try:
         reply = await lane.asend(ask)
@@ -223,11 +240,15 @@ async def aanswer(lane: Lane, ask: Ask, replies: Replies) -> Answer:
         failed.append(_failure_of(exception, replies))
     if failed:
         raise failed.pop()
-    return _answer(reply, content, replies)
+    return reply, content
 
 
 def stream(
-    lane: SyncLane, ask: Ask, replies: Replies, reader_of: Callable[[Mapping[str, str]], Reader]
+    lane: SyncLane,
+    ask: Ask,
+    replies: Replies,
+    reader_of: Callable[[Mapping[str, str]], Reader],
+    response_of: ResponseOf | None = None,
 ) -> Iterator[StreamEvent]:
     """Ask for a stream, and yield its events.
 
@@ -236,6 +257,7 @@ def stream(
         ask: the request, with `stream` set.
         replies: how the vendor says that something failed.
         reader_of: returns what reads the stream of a reply with these headers.
+        response_of: makes an answer of JSON that comes in place of a stream; None to take none.
 
     Raises:
         Failure: there is no answer, or no more of it.
@@ -243,26 +265,35 @@ def stream(
     failed: list[Failure] = []
     reply: Reply | None = None
     data: bytes | None = b""
+    until: float | None = None
     try:
         try:
             reply = lane.send(ask)
             pieces, content = reply.pieces(), None
-            if reply.status != 200:
+            if not is_success(reply):
                 content = _read(reply)
-            elif _may_be_a_document(reply, replies):
+            else:
                 data = first = next(pieces, b"")
-                if _begins_a_document(first, replies):
-                    content = first + b"".join(_beginning(pieces, ask))
+                if begins_document(first, reply.headers.get("content-type", ""), replies.streams):
+                    content = first + b"".join(_beginning(first, pieces, ask))
         except Exception as exception:
             failed.append(_failure_of(exception, replies))
         if failed:
             raise failed.pop()
         assert reply is not None
         if content is not None:
-            raise _unexpected(reply, content, replies)
+            response = response_of_document(reply, content, replies, response_of)
+            if response is not None:
+                yield from events_of(response)
+                return
+            data = content  # an object of JSON, and then a stream
         reader = reader_of(reply.headers)
         while data is not None:
             yield from reader.read(data)
+            if reader.ended:
+                until = until or time.monotonic() + LINGER
+                if time.monotonic() > until:
+                    break
             try:
                 data = next(pieces, None)
             except Exception as exception:
@@ -278,23 +309,28 @@ def stream(
 
 
 async def astream(
-    lane: Lane, ask: Ask, replies: Replies, reader_of: Callable[[Mapping[str, str]], Reader]
+    lane: Lane,
+    ask: Ask,
+    replies: Replies,
+    reader_of: Callable[[Mapping[str, str]], Reader],
+    response_of: ResponseOf | None = None,
 ) -> AsyncGenerator[StreamEvent, None]:
     """Ask for a stream on the running event loop, as `stream`. Close it where it is left early: contextlib.aclosing."""
     failed: list[Failure] = []
     reply: AsyncReply | None = None
     pieces: AsyncGenerator[bytes, None] | None = None
     data: bytes | None = b""
+    until: float | None = None
     try:
         try:
             reply = await lane.asend(ask)
             pieces, content = reply.pieces(), None
-            if reply.status != 200:
+            if not is_success(reply):
                 content = await _aread(reply)
-            elif _may_be_a_document(reply, replies):
+            else:
                 data = first = await anext(pieces, b"")
-                if _begins_a_document(first, replies):
-                    content = first + b"".join([piece async for piece in _abeginning(pieces, ask)])
+                if begins_document(first, reply.headers.get("content-type", ""), replies.streams):
+                    content = first + b"".join([piece async for piece in _abeginning(first, pieces, ask)])
         except Exception as exception:
             failed.append(_failure_of(exception, replies))
         if failed:
@@ -302,13 +338,21 @@ async def astream(
         assert reply is not None
         assert pieces is not None
         if content is not None:
-            raise _unexpected(reply, content, replies)
+            response = response_of_document(reply, content, replies, response_of)
+            if response is not None:
+                for event in events_of(response):
+                    yield event
+                return
+            data = content
         reader = reader_of(reply.headers)
         while data is not None:
             for event in reader.read(data):
                 yield event
+            if reader.ended:
+                until = until or asyncio.get_running_loop().time() + LINGER
             try:
-                data = await anext(pieces, None)
+                async with asyncio.timeout_at(until):
+                    data = await anext(pieces, None)
             except Exception as exception:
                 if not reader.ended:
                     failed.append(_failure_of(exception, replies))
@@ -333,7 +377,7 @@ def _read(reply: Reply) -> bytes:
     try:
         return reply.read()
     except Exception:
-        if reply.status == 200:
+        if is_success(reply):
             raise
     return b""
 
@@ -342,36 +386,31 @@ async def _aread(reply: AsyncReply) -> bytes:
     try:
         return await reply.read()
     except Exception:
-        if reply.status == 200:
+        if is_success(reply):
             raise
     return b""
 
 
 def _answer(reply: Reply | AsyncReply, content: bytes, replies: Replies) -> Answer:
-    if reply.status == 200:
+    fault = ""
+    if is_success(reply):
         try:
             return Answer(read_json(content), reply.headers)
         except ValueError as error:
             fault = str(error)
-    else:
-        fault = ""
-    raise _unexpected(reply, content, replies, fault)
+    raise unexpected(reply, content, replies, fault)
 
 
-def _may_be_a_document(reply: Reply | AsyncReply, replies: Replies) -> bool:
-    kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return kind in _DOCUMENTS and kind not in replies.streams
+def _response(call: Call, reply: Reply | AsyncReply, content: bytes) -> LLMResponse:
+    """Return the answer that a body is, whether it came as JSON or as a stream."""
+    if is_success(reply) and is_stream(content):
+        return response_of_stream(content, reply.headers, call.reader_of)
+    return call.response_of(*_answer(reply, content, call.replies))
 
 
-def _begins_a_document(first: bytes, replies: Replies) -> bool:
-    """Tell a page or an error from a stream by its first piece; a stream that is JSON itself begins like an error."""
-    start = first.removeprefix(_BOM).lstrip()[:1]
-    return start in _BEGINNINGS and not (start and start in b"{[" and "application/json" in replies.streams)
-
-
-def _beginning(pieces: Iterator[bytes], ask: Ask) -> Iterator[bytes]:
-    """Yield as much of a document as tells what it is, and comes in time."""
-    until, left = time.monotonic() + ask.seconds, _ENOUGH
+def _beginning(first: bytes, pieces: Iterator[bytes], ask: Ask) -> Iterator[bytes]:
+    """Yield the rest of a document that comes in time: JSON as far as an answer may go, of a page what tells of it."""
+    until, left = time.monotonic() + ask.seconds, _most(first, ask)
     for piece in pieces:
         yield piece
         left -= len(piece)
@@ -379,8 +418,8 @@ def _beginning(pieces: Iterator[bytes], ask: Ask) -> Iterator[bytes]:
             return
 
 
-async def _abeginning(pieces: AsyncIterator[bytes], ask: Ask) -> AsyncIterator[bytes]:
-    until, left = time.monotonic() + ask.seconds, _ENOUGH
+async def _abeginning(first: bytes, pieces: AsyncIterator[bytes], ask: Ask) -> AsyncIterator[bytes]:
+    until, left = time.monotonic() + ask.seconds, _most(first, ask)
     async for piece in pieces:
         yield piece
         left -= len(piece)
@@ -388,18 +427,8 @@ async def _abeginning(pieces: AsyncIterator[bytes], ask: Ask) -> AsyncIterator[b
             return
 
 
-def _unexpected(reply: Reply | AsyncReply, content: bytes, replies: Replies, fault: str = "") -> Failure:
-    failure = replies.failure_of_reply(reply.status, reply.headers, content)
-    if type(failure) is not MalformedResponse:
-        return failure
-    told = "; ".join(filter(None, (reply.headers.get("content-type", "no content type"), fault[:100])))
-    return MalformedResponse(
-        f"{failure.message} ({told})",
-        provider=replies.provider,
-        status=failure.status,
-        code=failure.code,
-        request_id=failure.request_id,
-    )
+def _most(first: bytes, ask: Ask) -> int:
+    return ask.most_bytes if b"{" in first.lstrip()[:4] else _ENOUGH
 
 
 def _failure_of(exception: Exception, replies: Replies) -> Failure:

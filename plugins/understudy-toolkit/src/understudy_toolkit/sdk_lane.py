@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 from understudy.concurrency.out_of_time import next_by
-from understudy.errors import ProviderUnavailable, Timeout
+from understudy.errors import MalformedResponse, ProviderUnavailable, Timeout
 from understudy_toolkit.bodies import ENCODINGS, Decoder, too_large
 from understudy_toolkit.clients import Clients, follow_connection, unwind
 from understudy_toolkit.lanes import CONNECT_SECONDS, Ask, Headers
@@ -389,7 +389,9 @@ def _seconds_of(request: Any) -> float:
 
 def _read_response(response: Any, pieces: list[bytes]) -> Any:
     """Return an error's response with as much of its body as was read."""
-    decoder = Decoder(Headers(response.headers.items()))
-    content = b"".join(piece for raw in pieces for piece in decoder.feed(raw))
+    content = b""
+    with suppress(MalformedResponse):  # what cannot be decoded is left out: the status says enough
+        decoder = Decoder(Headers(response.headers.items()))
+        content = b"".join(piece for raw in pieces for piece in decoder.feed(raw))
     headers = [pair for pair in response.headers.multi_items() if pair[0].lower() not in _OF_THE_BODY]
     return type(response)(response.status_code, headers=headers, content=content, request=response.request)
