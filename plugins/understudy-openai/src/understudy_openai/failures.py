@@ -146,7 +146,7 @@ def _told(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the outermost error of a document."""
     error = _first(document.get("error")) or _mapping(document.get("x_groq")).get("error")
     answered = bool(document.get("choices"))
-    if isinstance(error, Mapping) and (any(error.values()) or not answered):
+    if isinstance(error, Mapping) and (any(error.values()) or not answered):  # some say that there is none by blanks
         return error
     if isinstance(error, str) and error.strip():
         words = next((document[name] for name in _WORDS if text_of(document.get(name))), error)
@@ -157,12 +157,9 @@ def _told(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
         return {"message": base.get("status_msg"), "code": base["status_code"], "type": "base_resp"}
     if answered:
         choices = document["choices"]
-        found = (
-            [choice.get("error") for choice in choices if isinstance(choice, Mapping)]
-            if isinstance(choices, list)
-            else ()
-        )
-        return next((_told({"error": inner}) for inner in found if inner and isinstance(inner, Mapping | str)), None)
+        found = [one.get("error") for one in choices if isinstance(one, Mapping)] if isinstance(choices, list) else []
+        told = (_told({"error": inner, "choices": True}) for inner in found if isinstance(inner, Mapping | str))
+        return next(filter(None, told), None)
     listed = _first(document.get("errors"))
     if listed and isinstance(listed, Mapping | str):
         return {"type": "errors", **(listed if isinstance(listed, Mapping) else {"message": listed})}

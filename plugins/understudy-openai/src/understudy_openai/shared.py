@@ -36,7 +36,7 @@ from understudy_openai.models import FAMILY, Endpoint
 from understudy_openai.reasoning import room
 from understudy_openai.stops import cut_parts
 from understudy_openai.strict import is_strict
-from understudy_toolkit.bodies import excerpt, read_json, text_of
+from understudy_toolkit.bodies import excerpt, text_of
 from understudy_toolkit.thinking import MORE_ROOM, can_have_more_room, check_room
 
 Json = dict[str, Any]
@@ -341,7 +341,7 @@ def read_arguments(name: str, arguments: Any, finish_reason: FinishReason) -> Ma
     """Return a tool call's arguments, parsed; or a warning that they were cut, after which the call is left out.
 
     Nothing, null, an empty text and an empty list are no arguments. Some servers parse them, or write the JSON of an
-    object into a JSON text once more.
+    object into a JSON text once more; models write line breaks into its texts as they are (earendil-works/pi#2981).
 
     Raises:
         ValueError: they are no JSON, although they were not cut.
@@ -366,10 +366,11 @@ def read_arguments(name: str, arguments: Any, finish_reason: FinishReason) -> Ma
 
 def _read_object(arguments: str) -> Any:
     """Parse arguments; they are sent again in the next turn, so that they must not hold what cannot be written."""
-    if arguments.count("{") + arguments.count("[") > _DEEP:
-        json.dumps(read_json(arguments))
     try:
-        return json.loads(arguments, parse_constant=_refuse)
+        read = json.loads(arguments, strict=False, parse_constant=_refuse)
+        if arguments.count("{") + arguments.count("[") > _DEEP:
+            json.dumps(read)
+        return read
     except RecursionError:
         raise ValueError("nested too deep to be read") from None
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 from understudy.classify import classify_exception
 from understudy.errors import Failure, MalformedResponse, UnsupportedRequest
-from understudy.response import LLMResponse, StreamEvent
+from understudy.response import Finish, LLMResponse, ResponseWarning, StreamEvent
 from understudy_toolkit.bodies import read_json
 from understudy_toolkit.lanes import Ask, AsyncReply, Headers, Lane, Reply, SyncLane
 
@@ -40,6 +40,9 @@ __all__ = [
 # servers send their streams as text/html, which is Flask's default.
 _DOCUMENTS = ("text/html", "application/xhtml+xml", "application/xml", "text/xml", "application/json")
 _BEGINNINGS = (b"<", b"{", b"[", b"")
+# Some servers stream where no stream was asked for: unslothai/unsloth#6570, open-webui/computer#193, read 2026-12-01.
+_STREAMS = (b"data:", b"event:", b": ")
+_STREAMED = ResponseWarning("stream", "a stream came instead of a whole answer: it was put together")
 _ENOUGH = 64 * 2**10  # bytes of such a document
 
 
@@ -110,13 +113,13 @@ def generate(lane: SyncLane, call: Call) -> LLMResponse:
         Failure: there is no answer.
     """
     with failures_of(call.model, call.replies):
-        return call.response_of(*answer(lane, call.ask, call.replies))
+        return _response_of(call, *_ask(lane, call.ask, call.replies))
 
 
 async def agenerate(lane: Lane, call: Call) -> LLMResponse:
     """Answer a request on the running event loop, as `generate`."""
     with failures_of(call.model, call.replies):
-        return call.response_of(*await aanswer(lane, call.ask, call.replies))
+        return _response_of(call, *await _aask(lane, call.ask, call.replies))
 
 
 def events(lane: SyncLane, prepare: Callable[[], Call]) -> Generator[StreamEvent, None, None]:
@@ -195,6 +198,10 @@ def answer(lane: SyncLane, ask: Ask, replies: Replies) -> Answer:
     Raises:
         Failure: there is none.
     """
+    return _answer(*_ask(lane, ask, replies), replies)
+
+
+def _ask(lane: SyncLane, ask: Ask, replies: Replies) -> tuple[Reply, bytes]:
     failed: list[Failure] = []
     try:
         reply = lane.send(ask)
@@ -206,11 +213,15 @@ def answer(lane: SyncLane, ask: Ask, replies: Replies) -> Answer:
         failed.append(_failure_of(exception, replies))
     if failed:
         raise failed.pop()  # not kept in a variable: that would be a reference cycle with this frame
-    return _answer(reply, content, replies)
+    return reply, content
 
 
 async def aanswer(lane: Lane, ask: Ask, replies: Replies) -> Answer:
     """Ask for a whole answer on the running event loop, as `answer`."""
+    return _answer(*await _aask(lane, ask, replies), replies)
+
+
+async def _aask(lane: Lane, ask: Ask, replies: Replies) -> tuple[AsyncReply, bytes]:
     failed: list[Failure] = []
     try:
         reply = await lane.asend(ask)
@@ -222,7 +233,7 @@ async def aanswer(lane: Lane, ask: Ask, replies: Replies) -> Answer:
         failed.append(_failure_of(exception, replies))
     if failed:
         raise failed.pop()
-    return _answer(reply, content, replies)
+    return reply, content
 
 
 def stream(
@@ -349,12 +360,26 @@ async def _aread(reply: AsyncReply) -> bytes:
 def _answer(reply: Reply | AsyncReply, content: bytes, replies: Replies) -> Answer:
     if reply.status == 200:
         try:
-            return Answer(read_json(content), reply.headers)
+            return Answer(read_json(_without_end_marker(content)), reply.headers)
         except ValueError as error:
             fault = str(error)
     else:
         fault = ""
     raise _unexpected(reply, content, replies, fault)
+
+
+def _without_end_marker(content: bytes) -> bytes:
+    """Return a body without a stream's end marker, which some gateways put after JSON (decolua/9router#3492)."""
+    return content.rstrip().removesuffix(b"[DONE]").rstrip().removesuffix(b"data:")
+
+
+def _response_of(call: Call, reply: Reply | AsyncReply, content: bytes) -> LLMResponse:
+    if reply.status != 200 or not content.lstrip().startswith(_STREAMS):
+        return call.response_of(*_answer(reply, content, call.replies))
+    reader = call.reader_of(reply.headers)
+    *_, last = (*reader.read(content), *reader.end())
+    assert isinstance(last, Finish)  # a reader's last event
+    return replace(last.response, warnings=(*last.response.warnings, _STREAMED))
 
 
 def _may_be_a_document(reply: Reply | AsyncReply, replies: Replies) -> bool:
