@@ -139,7 +139,9 @@ def measure(path: Path) -> Reach:
         known = {"sources": sources + shared, "files": {}, "tests": {}}
     files = {str(file.relative_to(ROOT)): hashed([file]) for file in sorted(CORE.rglob("test_*.py"))}
     changed = [name for name, digest in files.items() if known["files"].get(name) != digest]
-    tests = {name: test for name, test in known["tests"].items() if name.partition("::")[0] in set(files) - set(changed)}
+    tests = {
+        name: test for name, test in known["tests"].items() if name.partition("::")[0] in set(files) - set(changed)
+    }
     if changed:
         print(f"running the tests of {len(changed)} files without a mistake", flush=True)
         with tempfile.TemporaryDirectory() as folder:

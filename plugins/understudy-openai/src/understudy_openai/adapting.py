@@ -19,6 +19,7 @@ from understudy_openai.remedies import (
     AND,
     IN_JSON_MODE,
     ONE_CALL_AT_A_TIME,
+    WITH_ANSWERED_RESULTS,
     WITH_COMPLETION_TOKENS,
     WITH_DUMMY_SIGNATURES,
     WITH_JSON_SCHEMA,
@@ -50,6 +51,8 @@ _OURS = ("stream_options", "store", "stop", "reasoning_effort")
 # Google's word for a call that another model made: https://ai.google.dev/gemini-api/docs/thought-signatures,
 # read 2026-11-30.
 _DUMMY: Json = {"google": {"thought_signature": "skip_thought_signature_validator"}}
+
+_NOTED = "I have the results."  # an empty string is refused in its turn
 
 _known: dict[tuple[str, str, str, bool], None] = {}  # single operations on it are thread-safe
 
@@ -222,6 +225,11 @@ def _messages(body: Json, adaptations: Collection[str], request: Request, lost: 
                 call.setdefault("extra_content", _DUMMY)
     if ONE_CALL_AT_A_TIME in adaptations:
         messages[:] = _calls_apart(messages)
+    if WITH_ANSWERED_RESULTS in adaptations:
+        told = _answered(messages)
+        if len(told) > len(messages):
+            lost("messages", "a word of the assistant's was put between the results of tools and the user's message")
+        messages[:] = told
     if WITHOUT_SYSTEM_ROLE in adaptations and _without_system(messages):
         lost("system", "the instructions were put at the beginning of the first message")
     if WITH_PLAIN_TEXTS in adaptations:
@@ -297,6 +305,16 @@ def _calls_apart(messages: list[Json]) -> list[Json]:
     return apart
 
 
+def _answered(messages: list[Json]) -> list[Json]:
+    """Return the messages with a word of the assistant's where the user's follows upon the results of tools."""
+    answered: list[Json] = []
+    for message in messages:
+        if message.get("role") == "user" and answered and answered[-1].get("role") == "tool":
+            answered.append({"role": "assistant", "content": _NOTED})
+        answered.append(message)
+    return answered
+
+
 def _joined(messages: list[Json]) -> list[Json]:
     """Return the messages with neighbours of one role as one."""
     joined: list[Json] = []
@@ -357,6 +375,7 @@ _LASTING = frozenset(
         *ADAPTATIONS.values(),
         *(WITH_JSON_SCHEMA, WITHOUT_FORCED_TOOL, WITHOUT_TOOL_CHOICE, WITHOUT_SYSTEM_ROLE, WITHOUT_THINKING),
         *(WITH_PLAIN_TEXTS, WITH_ROLES_JOINED, WITH_REASONING_FIELDS, WITH_DUMMY_SIGNATURES, ONE_CALL_AT_A_TIME),
+        WITH_ANSWERED_RESULTS,
     ]
 )
 

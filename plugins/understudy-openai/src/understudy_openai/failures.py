@@ -1,8 +1,8 @@
 """What OpenAI's API, its SDK and compatible servers report, and which of our failures it is.
 
 The most specific thing decides: the error's own type where it is about the account, then its code, its type, and the
-HTTP status. The message decides only where nothing else tells failures apart. The tables are in refusals.py; how a
-request can be mended is in remedies.py.
+HTTP status. The message decides only where nothing else tells failures apart. The tables are in refusals.py and
+sentences.py; how a request can be mended is in remedies.py.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from understudy.errors import (
     TransientFailure,
     UnsupportedRequest,
 )
-from understudy_openai.refusals import OF_CODE, OF_NAME_IN_200, OF_NUMBER, OF_TYPE, OF_WORDS, UNUSABLE_REASONING
+from understudy_openai.refusals import OF_CODE, OF_NAME_IN_200, OF_NUMBER, OF_TYPE
 from understudy_openai.remedies import LONGEST, WITHOUT_REASONING, adaptation_of, room_left, told_limit
+from understudy_openai.sentences import OF_WORDS, UNUSABLE_REASONING
 from understudy_toolkit.bodies import describe, document_of, text_of
 
 __all__ = [
@@ -43,14 +44,19 @@ __all__ = [
 
 _REQUEST_IDS = ("x-request-id", "request-id", "apim-request-id", "mistral-correlation-id")
 _STATUSES = ("code", "status", "status_code", "http_code", "statusCode", "http_status_code")
-# Where servers put their words: OpenAI, FastAPI, SiliconFlow and MindIE, Baidu, OAuth, NVIDIA.
-_WORDS = ("message", "detail", "msg", "error_msg", "error_description", "errorMessage", "title")
+# Where servers put their words: OpenAI, FastAPI, SiliconFlow and MindIE, Baidu, OAuth, NVIDIA, gateways.
+_WORDS = (
+    *("message", "detail", "msg", "error_msg", "error_description", "error_message", "errorMessage", "err_msg"),
+    *("title", "fault", "faultstring"),
+)
+# What an answer has, or an event of one, and no error: what words stand beside these is no error's.
+_OF_AN_ANSWER = ("output", "usage", "delta", "response", "item", "part", "logprobs")
 # Types of errors that the places they stand in stand for, for want of one: Cloudflare and MiniMax.
 _OF_PLACES = ("errors", "base_resp")
 _NESTED = 3  # errors within an error: a gateway's, its provider's, and one more
 
 # Fields that say when to come back: gateways, OpenRouter, Hugging Face while a model is loaded.
-_HINTS = ("retry_after", "retry_after_seconds", "retryAfter", "resets_at", "estimated_time")
+_HINTS = (*("retry_after", "retry_after_seconds", "retryAfter", "resets_in_seconds", "resets_at", "estimated_time"),)
 # "Please try again in 6m30.5s" (OpenAI, Groq), "Please retry after 34 seconds" (Azure), "Please retry in 37.5s"
 # (Google), "Please wait 120 seconds before retrying" (GitHub Models), "Try again in 5 seconds" (LiteLLM). Public
 # reports, read 2026-11-30.
@@ -60,6 +66,8 @@ _COME_BACK = re.compile(
     r"|\d+(?:\.\d+)?(?:h|m(?=\d)))+)",
     re.IGNORECASE,
 )
+# Azure's API management, which counts in days, hours, minutes and seconds: goferito/node-bing-api#34, read 2026-12-01.
+_REPLENISHED = re.compile(r"quota will be replenished in (?:(\d+)\.)?(\d+):(\d+):(\d+)", re.IGNORECASE)
 _UNIT = re.compile(r"(ms|milli|[smhd])[a-z]*\s*", re.IGNORECASE)
 
 
@@ -79,9 +87,12 @@ def failure_of_reply(
     error = error_in(document) or {}
     code, type_ = _text(error.get("code")), _text(error.get("type"))
     lower = {name.lower(): value for name, value in headers.items()}
+    if "x-ms-retry-after-ms" in lower:  # Azure
+        lower.setdefault("retry-after-ms", lower["x-ms-retry-after-ms"])
     if status == 200:
         status = numeric_status(error) or status
-    message = _message(error) or (f"no words, but {code or type_}" if code or type_ else "")
+    named = code or (type_ if type_ != "error" else None)
+    message = _message(error) or (f"no words, but {named}" if named else "")
     message = message or describe(status, headers, body)
     kind, adaptation = _kind_and_remedy(status, error, message, known)
     if kind is RateLimited and (status == 413 or (type_ == "tokens" and _is_full(lower))):
@@ -133,32 +144,31 @@ def error_in(document: Any) -> Mapping[str, Any] | None:
 
 def _told(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the outermost error of a document."""
-    error = _first(document.get("error"))
+    error = _first(document.get("error")) or _mapping(document.get("x_groq")).get("error")
     answered = bool(document.get("choices"))
-    if isinstance(error, Mapping) and (error or not answered):
+    if isinstance(error, Mapping) and (any(error.values()) or not answered):  # some say that there is none by blanks
         return error
     if isinstance(error, str) and error.strip():
-        words = next((document[name] for name in _WORDS if text_of(document.get(name))), None)
-        named = words is not None and " " not in error and not document.get("code")
-        return {**document, "code": error} if named else {**document, "message": error}
+        words = next((document[name] for name in _WORDS if text_of(document.get(name))), error)
+        named = " " not in error and not document.get("code")
+        return {**document, "code": error, "message": words} if named else {**document, "message": error}
     base = document.get("base_resp")
     if isinstance(base, Mapping) and base.get("status_code") not in (None, 0):
         return {"message": base.get("status_msg"), "code": base["status_code"], "type": "base_resp"}
     if answered:
         choices = document["choices"]
-        found = (
-            [choice.get("error") for choice in choices if isinstance(choice, Mapping)]
-            if isinstance(choices, list)
-            else ()
-        )
-        return next((_told({"error": inner}) for inner in found if inner and isinstance(inner, Mapping | str)), None)
+        found = [one.get("error") for one in choices if isinstance(one, Mapping)] if isinstance(choices, list) else []
+        told = (_told({"error": inner, "choices": True}) for inner in found if isinstance(inner, Mapping | str))
+        return next(filter(None, told), None)
     listed = _first(document.get("errors"))
     if listed and isinstance(listed, Mapping | str):
         return {"type": "errors", **(listed if isinstance(listed, Mapping) else {"message": listed})}
     if document.get("success") is True or document.get("code") in (0, 200, "0", "200", "success"):
         return None
-    is_error = document.get("object") == "error" or document.get("type") == "error"
-    return document if is_error or any(_words(document.get(name)) for name in _WORDS) else None
+    if "error" in (document.get("object"), document.get("type"), document.get("status")):
+        return document
+    is_answer = any(document.get(name) for name in _OF_AN_ANSWER)
+    return document if not is_answer and any(_words(document.get(name)) for name in _WORDS) else None
 
 
 def _first(value: Any) -> Any:
@@ -183,7 +193,8 @@ def _wrapped(error: Mapping[str, Any], message: str) -> tuple[int | None, Mappin
     """Return the error that an error wraps, and where in its message it begins, if it is there."""
     details = _mapping(error.get("details"))
     held = details.get("response") or details.get("error")
-    for place in (_mapping(error.get("metadata")).get("raw"), held, error.get("param")):
+    places = (_mapping(error.get("metadata")).get("raw"), held, error.get("external_model_message"))  # Databricks
+    for place in (*places, _mapping(error.get("message")), error.get("param")):
         if isinstance(place, str) and place.lstrip().startswith(("{", "[")):
             place = document_of(place)
         elif isinstance(place, str) and place is not error.get("param") and place.strip():
@@ -364,6 +375,10 @@ def _retry_after(
     if found is not None:
         span = _UNIT.sub(lambda unit: {"milli": "ms"}.get(unit[1].lower(), unit[1].lower()), found[1])
         told = read_reset("".join(span.split()))
+    found = _REPLENISHED.search(message[:LONGEST]) if told is None else None
+    if found is not None:
+        days, hours, minutes, seconds = (int(number or 0) for number in found.groups())
+        told = float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
     if told is None and issubclass(kind, QuotaFailure):
         told = _reset_alone(headers)
     return told

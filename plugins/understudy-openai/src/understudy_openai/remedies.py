@@ -28,6 +28,7 @@ WITHOUT_EFFORT = "without reasoning_effort"
 WITHOUT_THINKING = "without thinking"  # enable_thinking false: DashScope thinks in streams only
 WITH_PLAIN_TEXTS = "with each content as one text"  # no list of pieces, and "" for null
 WITH_ROLES_JOINED = "with messages of one role joined"
+WITH_ANSWERED_RESULTS = "with a word after the results of tools"  # an assistant's, before the user's next message
 WITHOUT_REASONING_FIELDS = "without reasoning in messages"  # reasoning, reasoning_content, reasoning_details
 WITH_REASONING_FIELDS = "with reasoning_content in every message"  # "" where none is known
 WITH_DUMMY_SIGNATURES = "with dummy thought signatures"  # Gemini's calls that another model made
@@ -39,7 +40,7 @@ _OPTIONAL = (
     *("temperature", "top_p", "top_k", "min_p", "stop", "seed", "n", "frequency_penalty", "presence_penalty"),
     *("repetition_penalty", "logit_bias", "logprobs", "top_logprobs", "user", "metadata", "store", "service_tier"),
     *("verbosity", "modalities", "prediction", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"),
-    *("parallel_tool_calls", "stream_options", "tool_choice", "reasoning_effort"),
+    *("parallel_tool_calls", "stream_options", "tool_choice", "reasoning_effort", "enable_thinking"),
 )
 # What a refusal of each field is mended by; the key is the last name of the field's path.
 ADAPTATIONS: Mapping[str, str] = {
@@ -50,10 +51,10 @@ ADAPTATIONS: Mapping[str, str] = {
     "response_format": WITHOUT_RESPONSE_FORMAT,
     "json_schema": IN_JSON_MODE,
     "strict": WITHOUT_STRICT,
-    "enable_thinking": WITHOUT_THINKING,
-    "reasoning": WITHOUT_REASONING_FIELDS,
-    "reasoning_content": WITHOUT_REASONING_FIELDS,
-    "reasoning_details": WITHOUT_REASONING_FIELDS,
+    **dict.fromkeys(
+        ("reasoning", "reasoning_content", "reasoning_text", "reasoning_details"), WITHOUT_REASONING_FIELDS
+    ),
+    **dict.fromkeys(("reasoning_opaque", "thinking_blocks", "provider_specific_fields"), WITHOUT_REASONING_FIELDS),
 }
 # What is done where that adaptation is in force already, and refused too.
 _NEXT: Mapping[str, str] = {
@@ -91,6 +92,7 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
         WITHOUT_RESPONSE_FORMAT,
     ),
     (r"(\btools?\b|function calling).{0,60}(json mode|response mime type|response_format)", WITHOUT_RESPONSE_FORMAT),
+    (rf"json_object.{{0,3}} (is|are) ({_REFUSED})", WITHOUT_RESPONSE_FORMAT),  # Volcengine
     (r"must contain the word .?json|json mode is not (enabled|supported)", WITHOUT_RESPONSE_FORMAT),  # OpenAI, DeepSeek
     (r"single tool[- ]calls? at once", ONE_CALL_AT_A_TIME),  # templates of Llama 3
     (rf"({_REFUSED}|incompatible|invalid).{{0,60}}tool_choice", WITHOUT_FORCED_TOOL),  # DeepSeek, LM Studio
@@ -102,20 +104,33 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
     (rf"system (role|message|instruction|prompt)s?.{{0,20}} ({_REFUSED})", WITHOUT_SYSTEM_ROLE),  # Gemma's template
     (r"developer instruction is not enabled|not support .?system\b|unexpected role .?system", WITHOUT_SYSTEM_ROLE),
     (r"only user(, assistant|,? and).{0,30}roles", WITHOUT_SYSTEM_ROLE),  # templates of Mistral's models
+    (r"invalid message role: .?system|\brole\b.{0,60} should be 'user' or 'assistant'", WITHOUT_SYSTEM_ROLE),  # MiniMax
     (r"roles must alternate|should alternate with", WITH_ROLES_JOINED),  # templates, Perplexity
+    (r"cannot have 2 or more assistant messages", WITH_ROLES_JOINED),  # llama.cpp
+    (r"unexpected role .?user.? after role .?tool", WITH_ANSWERED_RESULTS),  # Mistral
     (r"content.{0,60} (must|should) be (a |an )?(valid )?str(ing)?\b|content must be string", WITH_PLAIN_TEXTS),
-    (r"sequence, expected a string|expected (a )?string, got (list|array|null)|content type: <nil>", WITH_PLAIN_TEXTS),
+    (r"sequence, expected a string|content type: <nil>", WITH_PLAIN_TEXTS),
+    (r"expected (a )?string, (but )?got .?(list|array|null|\[)", WITH_PLAIN_TEXTS),  # OpenAI, Volcengine
+    (r"content', '(array|null)' not in 'string'", WITH_PLAIN_TEXTS),  # Cloudflare
+    (r"(string_type|input should be a valid string).{0,80}content", WITH_PLAIN_TEXTS),  # Fireworks, FastAPI
     (r"concatenate str \(not .list", WITH_PLAIN_TEXTS),
 )
 _MENDED = tuple((re.compile(sentence, re.IGNORECASE | re.DOTALL), adaptation) for sentence, adaptation in _SENTENCES)
-# The most that a model takes: Groq, DeepSeek and DashScope, OpenAI, Anthropic.
+# The most that a model takes: Groq, DeepSeek and DashScope, OpenAI, Anthropic; Volcengine, SambaNova and Novita,
+# Bedrock, Google, whose number is the first that is too large.
 _LIMITS = re.compile(
     r"max_(?:completion_)?tokens.{0,60} less than or equal to [`']?(?P<a>\d+)"
     r"|range of max_tokens (?:is|should be) \[\d+, ?(?P<b>\d+)\]"
     r"|supports at most (?P<c>\d+) completion tokens"
-    r"|max_tokens: \d+ > (?P<d>\d+)",
+    r"|max_tokens: \d+ > (?P<d>\d+)"
+    r"|max_(?:completion_)?tokens\b.{0,100} expected a value <= (?P<e>\d+)"
+    r"|max_tokens\b.{0,40} must be between \d+ and (?P<f>\d+)"
+    r"|maximum tokens you requested exceeds? the model limit of (?P<g>\d+)"
+    r"|maxoutputtokens value of \d+ but the supported range is from 1 \(inclusive\) to (?P<beyond>\d+) \(exclusive\)",
     re.IGNORECASE | re.DOTALL,
 )
+# The most that is taken where no stream is asked for: Fireworks, nextlevelbuilder/goclaw#660, read 2026-12-01.
+_MOST_AT_ONCE = re.compile(r"max_tokens > (\d+) must have stream", re.IGNORECASE)
 # What leaves room, if less than was asked for: vLLM; OpenAI, DeepSeek, OpenRouter; SGLang; Anthropic; TGI; OpenRouter
 # again, of the money. "left" is the room itself.
 _ROOM = re.compile(
@@ -124,7 +139,11 @@ _ROOM = re.compile(
     r".*?(?P<asked_2>\d+) (?:tokens )?(?:in|for) the (?:completion|output)"
     r"|context limit: (?P<read_3>\d+) \+ (?P<asked_3>\d+) > (?P<window_3>\d+)"
     r"|must be <= (?P<window_4>\d+)\. given: (?P<read_4>\d+) `inputs` tokens and (?P<asked_4>\d+)"
-    r"|requested up to (?P<asked_5>\d+) tokens, but can only afford (?P<left_5>\d+)",
+    r"|requested up to (?P<asked_5>\d+) tokens, but can only afford (?P<left_5>\d+)"
+    r"|context length is (?P<window_6>\d+) tokens\. however, you requested (?P<asked_6>\d+) output tokens and your "
+    r"prompt contains (?:at least )?(?P<read_6>\d+) input"
+    r"|passed (?P<read_7>\d+) input tokens and requested (?P<asked_7>\d+) output tokens\. however, the model's context "
+    r"length is only (?P<window_7>\d+)",
     re.IGNORECASE | re.DOTALL,
 )
 LONGEST = 4000  # characters of a message that are searched for sentences
@@ -137,7 +156,13 @@ _NAMED = tuple(
     re.compile(form, re.IGNORECASE)
     for form in (
         r"(?:unsupported|unknown|unrecognized|unexpected|extra|invalid|disallowed)\b[\w\s]{0,30}"
-        r"(?:parameters?|params?|arguments?|fields?|name|property|option)\b(?: supplied)?[:\s]*" + _NAME.format("a"),
+        r"(?:parameters?|params?|arguments?|fields?|name|property|option)\b(?:\(s\))?(?: supplied)?[:\s]*"
+        r"(?:parameter )?" + _NAME.format("a"),
+        r"(?:property|parameter|argument|field) " + _NAME.format("i") + r"['\"`\])]*\s+is "
+        r"(?:not (?:supported|allowed|permitted|available|a valid|recognized)|unsupported|unknown)",
+        r"extra_forbidden['\"], ['\"]loc['\"]: [(\[][^)\]]*['\"]"
+        + _NAME.format("j")
+        + r"['\"],?[)\]]",  # as Python writes it
         r"(?:parameters?|arguments?|propert(?:y|ies)|fields?) not (?:supported|allowed|permitted)[\w\s]{0,30}:\s*"
         + _NAME.format("b"),
         r"not permitted, field:\s*" + _NAME.format("c"),
@@ -169,7 +194,9 @@ def adaptation_of(status: int, error: Mapping[str, Any], known: Collection[str] 
         return None
     words, told = message[:LONGEST], None
     if limit := _LIMITS.search(_plain(words)):
-        told = f"{WITHIN} {next(filter(None, limit.groups()))}"
+        told = f"{WITHIN} {int(next(filter(None, limit.groups()))) - (limit.lastgroup == 'beyond')}"
+    elif at_once := _MOST_AT_ONCE.search(words):
+        told = f"{ROOM_LEFT} {at_once[1]}"
     else:
         told = next((adaptation for sentence, adaptation in _MENDED if sentence.search(words)), None)
     if told is None and status not in (200, 500, 501):
@@ -187,6 +214,8 @@ def room_left(words: str) -> str | None:
     told = {name.partition("_")[0]: int(number) for name, number in found.groupdict().items() if number}
     asked = told["asked"]
     left = told.get("left", told.get("window", 0) - told.get("read", told.get("total", asked) - asked))
+    if left == asked - 1:  # vLLM reads no more of a prompt than shows that it is too long: how long it is, nobody knows
+        left = min(asked // 2, _ENOUGH)
     return f"{ROOM_LEFT} {left}" if left >= min(asked / 2, _ENOUGH) and left > 0 else None
 
 

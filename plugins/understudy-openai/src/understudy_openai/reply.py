@@ -24,7 +24,6 @@ from understudy import (
 )
 from understudy.errors import ContentBlocked, MalformedResponse, Overloaded, RequestRefused, ServerError, Timeout
 from understudy_openai import think_tags
-from understudy_openai.failures import failure_of_reply
 from understudy_openai.models import Endpoint
 from understudy_openai.shared import (
     OPAQUE_FIELDS,
@@ -59,6 +58,7 @@ _FINISH_REASONS: Mapping[str, FinishReason] = {
     "function_call": FinishReason.TOOL_CALLS,
     "content_filter": FinishReason.BLOCKED,
 }
+_NO_REASONS = ("", "null", "none")  # KoboldCpp writes null as a text: PowerShell/AIShell#350, read 2026-12-01
 # A reply that ends so is none, by a word in the reason; the first that is found counts.
 _FAULTS: tuple[tuple[str, type[Failure]], ...] = (
     ("malformed", MalformedResponse),  # Google's: "function_call_filter: MALFORMED_FUNCTION_CALL"
@@ -115,18 +115,18 @@ def response_of(
     """
     with reading(body, "choices", headers, endpoint):
         choice, *others = body["choices"]
-        if choice.get("error"):  # OpenRouter
-            raise failure_of_reply(endpoint.name, 200, headers, {"error": choice["error"]})
-        message, reason = _message(choice), choice.get("finish_reason")
+        message, reason = _message(choice), reason_of(choice)
+        if options_of(request, endpoint).get("n") in (None, 1):
+            message = _with_the_rest(message, others)
         finish_reason = _finish_reason(reason)
         if message.get("refusal"):
             raise ContentBlocked(f"the model refused: {message['refusal']}", code="refusal")
         if finish_reason is FinishReason.BLOCKED:
             raise ContentBlocked("a content filter stopped the answer", code="content_filter")
         parts, cut = _parts(message, request, finish_reason, endpoint)
-        unsaid = () if isinstance(reason, str) and reason else (_UNSAID,)
+        unsaid = () if isinstance(reason, str) else (_UNSAID,)
         told = {name: value for name, value in body.items() if name not in _TOLD}
-        told |= {"finish_reason": reason or None, "logprobs": choice.get("logprobs"), "choices": others or None}
+        told |= {"finish_reason": reason, "logprobs": choice.get("logprobs"), "choices": others or None}
         return answer(
             body,
             parts,
@@ -149,6 +149,24 @@ def _message(choice: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(found, Mapping):
         raise TypeError("a choice without a message")
     return found
+
+
+def _with_the_rest(message: Mapping[str, Any], others: Sequence[Any]) -> Mapping[str, Any]:
+    """Return a message with what other choices hold of it, although one was asked for.
+
+    GitHub Copilot tells an answer of Claude's so, its text in one and its tool calls in the next:
+    zeroclaw-labs/zeroclaw#2136 and HKUDS/nanobot#1555, read 2026-12-01.
+    """
+    rest = [other["message"] for other in others if isinstance(other, Mapping) and other.get("message")]
+    lacks = [field for field in ("content", "tool_calls") if not message.get(field)]
+    found = {field: next((other[field] for other in rest if other.get(field)), None) for field in lacks}
+    return {**message, **{field: value for field, value in found.items() if value}}
+
+
+def reason_of(choice: Mapping[str, Any]) -> Any:
+    """Return why the model stopped, as the server says it; None where it does not say."""
+    reason = choice.get("finish_reason")
+    return None if not reason or (isinstance(reason, str) and reason.lower() in _NO_REASONS) else reason
 
 
 def _finish_reason(reason: Any) -> FinishReason:
@@ -230,13 +248,30 @@ def _tagged(tags: Any, endpoint: Endpoint) -> dict[str, Json]:
 
 
 def calls_in(message: Mapping[str, Any]) -> list[Any]:
-    """Return a message's tool calls, or the one in the form that came before them."""
+    """Return a message's tool calls, or the one in the form that came before them.
+
+    What some servers' models write without the object around it, or with "parameters", gets their usual form.
+    """
     calls = message.get("tool_calls") or ()
     if isinstance(calls, Mapping):
         calls = [calls]
     if not calls and isinstance(message.get("function_call"), Mapping):
         calls = [{"function": message["function_call"]}]
-    return list(calls)
+    return [_usual(call) if isinstance(call, Mapping) else call for call in calls]
+
+
+def _usual(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    function = call.get("function")
+    if function is None and call.get("type") != "custom" and any(name in call for name in _OF_A_FUNCTION):
+        function = {name: call[name] for name in _OF_A_FUNCTION if name in call}
+    if not isinstance(function, Mapping) or ("function" in call and "parameters" not in function):
+        return call
+    arguments = function.get("arguments", function.get("parameters"))
+    outer = {name: value for name, value in call.items() if name not in _OF_A_FUNCTION}
+    return {**outer, "function": {"name": function.get("name"), "arguments": arguments}}
+
+
+_OF_A_FUNCTION = ("name", "arguments", "parameters")
 
 
 def pieces_of(content: Any) -> Iterator[tuple[bool, str]]:
@@ -248,7 +283,8 @@ def pieces_of(content: Any) -> Iterator[tuple[bool, str]]:
         if isinstance(piece, str):
             yield False, piece
         elif piece.get("type") in ("thinking", "reasoning"):
-            yield from ((True, text) for _, text in pieces_of(piece.get("thinking") or piece.get("text")))
+            told = piece.get("thinking") or piece.get("text") or piece.get("summary")  # the last: Databricks
+            yield from ((True, text) for _, text in pieces_of(told))
         elif isinstance(piece.get("text"), str):
             yield False, piece["text"]
 

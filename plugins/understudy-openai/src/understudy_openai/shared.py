@@ -30,7 +30,7 @@ from understudy import (
 )
 from understudy.errors import AnswerCutShort, EmptyResponse, InvalidRequest, MalformedResponse
 from understudy.provider import structured_output
-from understudy_openai.failures import failure_of_reply, request_id_of
+from understudy_openai.failures import error_in, failure_of_reply, request_id_of
 from understudy_openai.models import FAMILY, Endpoint
 from understudy_openai.reasoning import room
 from understudy_openai.stops import cut_parts
@@ -210,38 +210,7 @@ def failure_in(body: Any, headers: Mapping[str, str], endpoint: Endpoint) -> Fai
         headers: the reply's headers.
         endpoint: who was asked.
     """
-    error = _error_told(body)
-    return None if error is None else failure_of_reply(endpoint.name, 200, headers, {"error": error})
-
-
-def _error_told(body: Any) -> Json | None:
-    """Return the error that a document tells: for certain under its own name, else where nothing of an answer is."""
-    if isinstance(body, list):
-        body = body[0] if len(body) == 1 else None
-    if not isinstance(body, Mapping):
-        return None
-    given = next((body[name] for name in ("error", "errors") if body.get(name)), None)
-    base = body.get("base_resp")  # MiniMax
-    if isinstance(base, Mapping) and base.get("status_code") not in (None, 0):
-        return {"message": str(base.get("status_msg") or excerpt(dict(base))), "code": base["status_code"]}
-    if given is None and any(body.get(name) for name in _OF_AN_ANSWER):
-        return None
-    is_told = given is not None or "error" in (body.get("object"), body.get("type"), body.get("status"))
-    if isinstance(given, list):
-        given = given[0]
-    error = dict(given) if isinstance(given, Mapping) else {name: body[name] for name in body if name not in _ERRORS}
-    words = given if isinstance(given, str) else next((error[name] for name in _WORDS if error.get(name)), None)
-    if words is None and not is_told:
-        return None
-    code = next((error[name] for name in ("code", "error_code", "errorCode", "status_code") if error.get(name)), None)
-    return {**error, "message": words if isinstance(words, str) else shown(words or body), "code": code}
-
-
-# What an answer has, and no error; and where errors hold their words. DashScope, Baidu (error_msg), z.AI, FastAPI
-# (detail), gateways (fault).
-_OF_AN_ANSWER = ("choices", "output", "usage", "delta", "response", "item", "part", "logprobs")
-_ERRORS = ("error", "errors")
-_WORDS = ("message", "msg", "error_msg", "error_message", "errorMessage", "err_msg", "detail", "fault")
+    return None if error_in(body) is None else failure_of_reply(endpoint.name, 200, headers, body)
 
 
 def shown(value: Any) -> str:
@@ -371,7 +340,8 @@ def read_arguments(name: str, arguments: Any, finish_reason: FinishReason) -> Ma
     """Return a tool call's arguments, parsed; or a warning that they were cut, after which the call is left out.
 
     Nothing, null, an empty string and an empty list count as no arguments. Some servers parse them, or write the JSON
-    of an object into a JSON text once more.
+    of an object into a JSON text once more; models write line breaks into its strings as they are
+    (earendil-works/pi#2981).
 
     Raises:
         ValueError: they are not JSON, although they were not cut.
@@ -381,7 +351,7 @@ def read_arguments(name: str, arguments: Any, finish_reason: FinishReason) -> Ma
     for _ in range(2):
         if isinstance(parsed, str) and parsed.strip():
             try:
-                parsed = read_json(parsed)
+                parsed = read_json(parsed, strict=False)
             except ValueError:
                 if finish_reason is not FinishReason.LENGTH:
                     raise

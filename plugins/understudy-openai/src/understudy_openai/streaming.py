@@ -19,22 +19,23 @@ from understudy import (
 )
 from understudy.errors import MalformedResponse
 from understudy.response import Heartbeat
-from understudy_openai.broken import BrokenChunks
 from understudy_openai.failures import failure_of_reply, request_id_of
 from understudy_openai.models import Endpoint
-from understudy_openai.reply import calls_in, details_text, images_in, pieces_of, response_of
+from understudy_openai.reply import calls_in, details_text, images_in, pieces_of, reason_of, response_of
 from understudy_openai.shared import OPAQUE_FIELDS, THINKING_FIELDS, WRONG_SHAPE, Json, failure_in, shown
 from understudy_openai.stops import StopFilter
 from understudy_openai.think_tags import Piece, ThinkFilter
 from understudy_openai.tool_pieces import CallPieces
 from understudy_openai.usage import count_tokens, usage_in
 from understudy_toolkit.bodies import read_json
+from understudy_toolkit.broken import BrokenPieces
 from understudy_toolkit.sse import SseEvent, SseReader
 from understudy_toolkit.tool_calls import CallNames
 
 DONE = "[DONE]"
 ALIVE = Heartbeat()
 WHOLE = ResponseWarning("stream", "a whole answer came instead of a stream: it was taken as it is")
+_APART = ("choices", "usage")  # of a chunk: put together on their own
 _TEXTS = ("text", "summary", "thinking")  # of pieces of reasoning: what grows from chunk to chunk
 
 
@@ -133,11 +134,11 @@ class StreamReader:
         self._message: Json = {}
         self._content: list[Json] = []
         self._logprobs: Json = {}
-        self._calls = CallPieces(CallNames(request))
+        self._calls = CallPieces(CallNames(request), [tool.name for tool in request.tools])
         self._finish_reason: str | None = None
         self._think = ThinkFilter(off=endpoint.is_openai)
         self._stops = StopFilter(request.stop)
-        self._broken = BrokenChunks()
+        self._broken = BrokenPieces()
         self._whole = self._done = False
 
     @property
@@ -201,8 +202,8 @@ class StreamReader:
         try:
             chunk = parse_event(event, data, self._headers, self._endpoint)
         except MalformedResponse as failure:
-            if not self._stops.given:
-                raise  # another can take over, unnoticed
+            if failure.status is not None or not self._stops.given:
+                raise  # the server says so itself, or another can take over, unnoticed
             if self._finish_reason is None:  # afterwards no more of the answer comes
                 self._broken.add(failure)
             return None
@@ -213,7 +214,7 @@ class StreamReader:
         return self._stops.shown(told, ended=self._done or self._finish_reason is not None)
 
     def _read(self, chunk: Json) -> Iterator[StreamEvent]:
-        self._body |= {name: value for name, value in chunk.items() if value is not None and name != "choices"}
+        self._body |= {name: value for name, value in chunk.items() if value is not None and name not in _APART}
         if (usage := usage_in(chunk)) is not None:
             self._body["usage"] = usage
         for choice in chunk.get("choices") or ():
@@ -221,8 +222,6 @@ class StreamReader:
                 yield from self._read_choice(choice)
 
     def _read_choice(self, choice: Json) -> Iterator[StreamEvent]:
-        if choice.get("error"):
-            raise failure_of_reply(self._endpoint.name, 200, self._headers, {"error": choice["error"]})
         if choice.get("message") and not choice.get("delta") and not self._whole:
             self._whole = True
             self._warnings.append(WHOLE)
@@ -235,7 +234,7 @@ class StreamReader:
             for name, told in choice["logprobs"].items():
                 joined = isinstance(told, list) and isinstance(self._logprobs.get(name), list)
                 self._logprobs[name] = [*self._logprobs[name], *told] if joined else told
-        self._finish_reason = choice.get("finish_reason") or self._finish_reason
+        self._finish_reason = reason_of(choice) or self._finish_reason
         if self._finish_reason is not None or self._whole:
             yield from self._let_go()
 

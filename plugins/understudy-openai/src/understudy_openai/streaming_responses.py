@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from understudy import (
     Finish,
@@ -18,13 +19,13 @@ from understudy import (
     ToolCallDelta,
 )
 from understudy.errors import MalformedResponse
-from understudy_openai.broken import BrokenChunks
 from understudy_openai.failures import failure_of_reply
 from understudy_openai.models import Endpoint
 from understudy_openai.shared import WRONG_SHAPE, Json, shown
 from understudy_openai.stops import StopFilter
 from understudy_openai.streaming import ALIVE, DONE, WHOLE, interrupted, parse_event, unexpected_event
-from understudy_openai.wire_responses import response_of
+from understudy_openai.wire_responses import TEXTS, response_of
+from understudy_toolkit.broken import BrokenPieces
 from understudy_toolkit.tool_calls import CallNames
 
 
@@ -49,15 +50,18 @@ class StreamReader:
         self._warnings = list(warnings)
         self._names = CallNames(request)
         self._texts: list[str] = []
-        self._broken = BrokenChunks()
+        self._broken = BrokenPieces()
         self._response: Json | None = None
         self._items: dict[int, Json] = {}
+        self._spoken: set[tuple[int, int]] = set()  # which pieces of which items have been told
+        self._places: dict[Any, int] = {}  # of items without an index, by their ids
         self._calls: dict[int, tuple[int, Json]] = {}
         self._stops = StopFilter(request.stop)
         self._readers: Mapping[str, Callable[[Json], Iterator[StreamEvent]]] = {
             "response.output_item.added": self._begin_item,
             "response.output_item.done": self._end_item,
             "response.output_text.delta": self._say,
+            "response.output_text.done": self._say_all,
             "response.reasoning_summary_part.added": self._begin_summary,
             "response.reasoning_summary_text.delta": self._think,
             "response.reasoning_text.delta": self._think,
@@ -92,8 +96,8 @@ class StreamReader:
         try:
             body = parse_event(event, data, self._headers, self._endpoint)
         except MalformedResponse as failure:
-            if not self._stops.given:
-                raise  # another can take over, unnoticed
+            if failure.status is not None or not self._stops.given:
+                raise  # the server says so itself, or another can take over, unnoticed
             self._broken.add(failure)
             return [ALIVE]
         if body is None:
@@ -121,8 +125,10 @@ class StreamReader:
         if self._response is None:
             raise interrupted("response.completed", self._stops.text, self._headers, self._endpoint)
         body = self._response
-        if not body.get("output"):  # some servers tell the items only on the way
-            body = {**body, "output": [self._items[index] for index in sorted(self._items)]}
+        if not body.get("output"):  # some servers tell the items only on the way, or nothing but their text
+            items = [self._items[index] for index in sorted(self._items)]
+            said = {"type": "message", "role": "assistant", "content": "".join(self._texts)}
+            body = {**body, "output": items or [said]}
         told = self._headers, self._request, self._endpoint
         given = self._stops.given and not self._request.whole
         response = response_of(body, *told, self._warnings, given=given)
@@ -132,27 +138,51 @@ class StreamReader:
     def _has_all_of(self, body: Json) -> bool:
         """Return whether the pieces that came are all of the text at the end, with no tool call beside it."""
         items = [item for item in body["output"] if item.get("type") in ("message", "function_call")]
-        pieces = [piece for item in items for piece in item.get("content") or ()]
-        return "".join(str(piece.get("text")) for piece in pieces) == "".join(self._texts) and not self._calls
+        return "".join(text for item in items for text in _texts_of(item)) == "".join(self._texts) and not self._calls
 
     def _begin_item(self, event: Json) -> Iterator[StreamEvent]:
         item = event["item"]
         if item.get("type") == "function_call":
             item = {**item, "call_id": self._names(item.get("call_id"), item["name"])}
-            self._calls[event["output_index"]] = len(self._calls), item
+            self._calls[self._place(event)] = len(self._calls), item
             yield ToolCallDelta(len(self._calls) - 1, item["call_id"], item["name"], "")
 
     def _end_item(self, event: Json) -> Iterator[StreamEvent]:
-        self._items[event["output_index"]] = event["item"]
-        yield from ()
+        place, item = self._place(event), event["item"]
+        self._items[place] = item
+        for number, text in enumerate(_texts_of(item)):
+            yield from self._said(place, number, text)
 
     def _say(self, event: Json) -> Iterator[StreamEvent]:
         if event["delta"]:
+            self._spoken.add((self._place(event), event.get("content_index") or 0))
             self._texts.append(event["delta"])
             yield TextDelta(event["delta"])
 
+    def _say_all(self, event: Json) -> Iterator[StreamEvent]:
+        yield from self._said(self._place(event), event.get("content_index") or 0, event.get("text"))
+
+    def _said(self, place: int, number: int, text: Any) -> Iterator[StreamEvent]:
+        """Tell a whole piece of text that did not come in deltas: Meta's models behind OpenCode have none.
+
+        ltmoerdani/opencode-copilot-chat#201, read 2026-12-01.
+        """
+        if text and isinstance(text, str) and (place, number) not in self._spoken:
+            self._spoken.add((place, number))
+            self._texts.append(text)
+            yield TextDelta(text)
+
+    def _place(self, event: Json) -> int:
+        """Return which item an event is about, also without its index: lemonade-sdk/lemonade#3607, read 2026-12-01."""
+        index = event.get("output_index")
+        if isinstance(index, int):
+            return index
+        item = event.get("item")
+        told = event.get("item_id") or (item.get("id") if isinstance(item, Mapping) else None)
+        return self._places.setdefault(told, len(self._places)) if told else max(len(self._places) - 1, 0)
+
     def _begin_summary(self, event: Json) -> Iterator[StreamEvent]:
-        if event["summary_index"] > 0:
+        if event.get("summary_index"):
             yield ThinkingDelta("\n\n")  # as the parts stand apart in the whole answer
 
     def _think(self, event: Json) -> Iterator[StreamEvent]:
@@ -160,13 +190,25 @@ class StreamReader:
             yield ThinkingDelta(event["delta"])
 
     def _call(self, event: Json) -> Iterator[StreamEvent]:
-        index, item = self._calls.get(event["output_index"], (0, None))
+        index, item = self._calls.get(self._place(event), (0, None))
         if item is not None and event.get("delta"):  # else the item at its end holds the whole call
             yield ToolCallDelta(index, item["call_id"], item["name"], event["delta"])
 
     def _end(self, event: Json) -> Iterator[StreamEvent]:
         self._response = dict(event["response"])
-        yield from ()
+        output = self._response.get("output")
+        for place, item in enumerate(output if isinstance(output, list) and not self._texts else ()):
+            for number, text in enumerate(_texts_of(item)):
+                yield from self._said(place, number, text)
 
     def _fail(self, event: Json) -> Iterator[StreamEvent]:
         raise failure_of_reply(self._endpoint.name, 200, self._headers, {"error": {"message": shown(event)}})
+
+
+def _texts_of(item: Any) -> list[str]:
+    """Return the texts of a message; none of anything else."""
+    content = item.get("content") if isinstance(item, Mapping) and item.get("type") == "message" else None
+    if isinstance(content, str):
+        return [content]
+    pieces = (piece for piece in content if isinstance(piece, Mapping)) if isinstance(content, list) else ()
+    return [text for piece in pieces if piece.get("type") in TEXTS and isinstance(text := piece.get("text"), str)]

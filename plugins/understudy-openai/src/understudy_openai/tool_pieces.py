@@ -2,7 +2,9 @@
 
 OpenAI gives every call an index, and its id and name once. Compatible servers give several calls one index, a call an
 index or an id for every piece, no id, or no index at all, and some tell a whole call once more at the end. Read
-2026-11-30: mudler/LocalAI#9722, BerriAI/litellm#20480, lidge-jun/opencodex#361, langchain4j/langchain4j#4544.
+2026-11-30: mudler/LocalAI#9722, BerriAI/litellm#20480, lidge-jun/opencodex#361, langchain4j/langchain4j#4544. Gemini's
+models behind some of them tell a name in pieces, which only the names of the tools tell from two calls:
+continuedev/continue#5849, read 2026-12-01.
 
 No SDK is imported and nothing is sent or read here.
 """
@@ -10,7 +12,7 @@ No SDK is imported and nothing is sent or read here.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,10 +42,11 @@ class CallPieces:
 
     Args:
         names: gives ids to calls that come without one, or with one that was there before.
+        tools: the names of the tools that may be called.
     """
 
-    def __init__(self, names: Callable[[Any, str], str]) -> None:
-        self._names = names
+    def __init__(self, names: Callable[[Any, str], str], tools: Collection[str] = ()) -> None:
+        self._names, self._tools = names, tools
         self._calls: list[_Call] = []
         self._at: dict[str, int] = {}  # by index
 
@@ -60,16 +63,18 @@ class CallPieces:
             return  # a custom tool of the options'
         name, arguments = function.get("name") or "", function.get("arguments")
         told = arguments if isinstance(arguments, str) else "" if arguments is None else json.dumps(arguments)
-        known = len(self._calls)
+        known, before = len(self._calls), ""
         position = self._position(piece, str(name), told)
         call = self._calls[position]
         if call.arguments and told and _whole(call.arguments) and _same(call.arguments, told):
             told = ""  # the whole call once more
+        if call.name and name and name != call.name:
+            before, call.name = call.name, call.name + str(name)
         call.name = call.name or str(name)
         if told:
             call.pieces.append(told)
         call.own |= {name: value for name, value in piece.items() if name not in CALL_FIELDS and value is not None}
-        if told or len(self._calls) > known:
+        if told or ((before or len(self._calls) > known) and not self._begins_a_name(call.name)):
             yield ToolCallDelta(position, call.id, call.name, told)
 
     @property
@@ -102,7 +107,10 @@ class CallPieces:
         if not name or not (call.name or call.pieces):
             return False  # goes on, under whatever new id
         if call.name and name != call.name:
-            return True
+            known = not call_id or call_id in call.ids
+            return not (
+                known and not call.pieces and self._begins_a_name(call.name) and self._goes_on(call.name + name)
+            )
         if call_id in call.ids:  # the same call, or the same id for another one
             other = _whole(told) and not _same(call.arguments, told) if told else fresh
             return _whole(call.arguments) and other
@@ -110,13 +118,20 @@ class CallPieces:
             return bool(call_id)
         return _whole(call.arguments)
 
+    def _begins_a_name(self, name: str) -> bool:
+        """Return whether a name is but the beginning of a tool's."""
+        return bool(name) and name not in self._tools and self._goes_on(name)
+
+    def _goes_on(self, name: str) -> bool:
+        return any(tool.startswith(name) for tool in self._tools)
+
 
 def _whole(arguments: str) -> bool:
     """Return whether arguments are complete, an object in JSON."""
     if not arguments.rstrip().endswith("}"):
         return False
     try:
-        return isinstance(json.loads(arguments), dict)
+        return isinstance(json.loads(arguments, strict=False), dict)
     except (ValueError, RecursionError):
         return False
 
@@ -124,8 +139,8 @@ def _whole(arguments: str) -> bool:
 def _same(arguments: str, others: str) -> bool:
     """Return whether two arguments say the same; the others may be JSON within a JSON text."""
     try:
-        first, second = json.loads(arguments), json.loads(others)
-        return bool(first == (json.loads(second) if isinstance(second, str) else second))
+        first, second = json.loads(arguments, strict=False), json.loads(others, strict=False)
+        return bool(first == (json.loads(second, strict=False) if isinstance(second, str) else second))
     except (ValueError, RecursionError):
         return False
 

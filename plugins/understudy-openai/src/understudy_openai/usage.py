@@ -31,13 +31,13 @@ def count_tokens(counted: Any, read: str, written: str) -> Usage | None:
     if not isinstance(counted, Mapping):
         return None
     total = _number(counted.get("total_tokens"))
-    prompt = _first(counted, (f"{read}_tokens", "input_tokens"))
-    answered = _first(counted, (f"{written}_tokens", "output_tokens"))
+    prompt = _first(counted, (f"{read}_tokens", "input_tokens", "prompt_tokens"))
+    answered = _first(counted, (f"{written}_tokens", "output_tokens", "completion_tokens"))
     if prompt is None and answered is not None and total is not None and total >= answered:
         prompt = total - answered
     if answered is None and prompt is not None and total is not None and total >= prompt:
         answered = total - prompt
-    if prompt is None or answered is None:
+    if prompt is None or answered is None or not _says_something(counted):
         return None
     details, thought = _details(counted, read, "input"), _details(counted, written, "output")
     reasoned = _first(thought, _REASONED, counted)
@@ -60,7 +60,16 @@ def usage_in(body: Mapping[str, Any]) -> Any:
     """Return the usage of a reply, or of a chunk: at the top, in its choice (Moonshot), or in `x_groq` (Groq)."""
     choices = body.get("choices")
     places: list[Any] = [body, *(choices if isinstance(choices, list) else ()), body.get("x_groq")]
-    return next((place["usage"] for place in places if isinstance(place, Mapping) and place.get("usage")), None)
+    told = (place.get("usage") for place in places if isinstance(place, Mapping))
+    return next((usage for usage in told if usage and _says_something(usage)), None)
+
+
+def _says_something(usage: Any) -> bool:
+    """Return whether a usage is more than zeros, which servers send that do not count, or have not yet.
+
+    mudler/LocalAI#1609, router-for-me/CLIProxyAPI#4053 and Gitlawb/openclaude#1444, read 2026-12-01.
+    """
+    return not isinstance(usage, Mapping) or any(map(_number, usage.values()))
 
 
 def _details(counted: Mapping[str, Any], *names: str) -> Mapping[str, Any]:

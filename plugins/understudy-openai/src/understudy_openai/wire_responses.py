@@ -71,6 +71,7 @@ _OPTION_PLACES: Mapping[str, tuple[str, str]] = {
     "reasoning_effort": ("reasoning", "effort"),
     "verbosity": ("text", "verbosity"),
 }
+TEXTS = ("output_text", "text")  # what a message's text is called: by OpenAI, and by servers that forget it
 _ENCRYPTED = "reasoning.encrypted_content"
 _FOREIGN = "reasoning from another account was left out: it is encrypted for the account that it came from"
 _REFUSED = "reasoning from earlier answers was left out: the server could not use it"
@@ -326,7 +327,7 @@ def _said(item: Mapping[str, Any], endpoint: Endpoint) -> Iterator[Text]:
     for piece in [{"type": "output_text", "text": content}] if isinstance(content, str) else content:
         if piece.get("type") == "refusal":
             raise ContentBlocked(f"the model refused: {piece.get('refusal')}", code="refusal")
-        if piece.get("type") == "output_text" and piece["text"]:
+        if piece.get("type") in TEXTS and piece["text"]:
             cited = {"annotations": piece["annotations"]} if piece.get("annotations") else {}
             yield Text(piece["text"], {endpoint.name: {"item": kept, **cited}})
 

@@ -99,14 +99,18 @@ def too_large(most_bytes: int) -> MalformedResponse:
     return MalformedResponse(f"expected an answer of at most {most_bytes:,} bytes, found a larger one")
 
 
-def read_json(content: bytes | str) -> Any:
+def read_json(content: bytes | str, *, strict: bool = True) -> Any:
     """Parse JSON, with a byte order mark or without.
+
+    Args:
+        content: the JSON.
+        strict: whether a line break within a string is refused, as JSON has it.
 
     Raises:
         ValueError: it is not JSON, no text, or nested too deep to be read.
     """
     try:
-        return json.loads(content.removeprefix("\ufeff") if isinstance(content, str) else content)
+        return json.loads(content.removeprefix("\ufeff") if isinstance(content, str) else content, strict=strict)
     except RecursionError:
         pass
     raise ValueError("lists and objects nested too deep to be read")
