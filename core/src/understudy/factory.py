@@ -98,6 +98,11 @@ class LLMFactory:
     def __repr__(self) -> str:
         return f"LLMFactory({' -> '.join(target.label for target in self._route.targets)})"
 
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError(
+            f"{self!r} is not pickled or copied, as it holds keys and connections: make one where it is used"
+        )
+
     @classmethod
     def register_provider(cls, name: str, provider_class: type[LLMProvider]) -> None:
         """Make a provider class selectable by name in this process; it overrides an installed one of that name.

@@ -212,6 +212,32 @@ fork(child)
 """)
 
 
+@forking
+def test_the_child_is_told_that_a_stream_goes_on_in_its_parent_alone():
+    run("""
+from understudy.concurrency import portal
+
+async def pieces():
+    yield 1
+    yield 2
+
+stream = portal.iterate(pieces)
+assert next(stream) == 1
+
+def child():
+    try:
+        next(stream)
+    except RuntimeError as error:
+        assert "in the parent alone" in str(error)
+    else:
+        raise AssertionError("the child was given a piece")
+    assert list(portal.iterate(pieces)) == [1, 2]
+
+fork(child)
+assert list(stream) == [2]
+""")
+
+
 def test_nothing_is_kept_alive_for_a_fork():
     bulkhead, store = Bulkhead(1), InMemoryHealthStore()
     kept = weakref.ref(bulkhead), weakref.ref(store)

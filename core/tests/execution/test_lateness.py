@@ -79,7 +79,7 @@ def test_the_factorys_own_timeout_is_no_hurry(how):
 
 
 @pytest.mark.parametrize("how", ["async", "astream"])
-def test_who_was_slow_and_answered_others_meanwhile_is_not_asked_again(how):
+def test_who_was_slow_and_answered_others_meanwhile_is_asked_again_only_as_the_last(how):
     import asyncio
 
     stage = stage_of(Player("a", (20.0, SLOW), (1.0, "fine")), Player("b", "quick"), max_retries=5)
@@ -95,9 +95,37 @@ def test_who_was_slow_and_answered_others_meanwhile_is_not_asked_again(how):
 
     slow, other = stage.clock.run(both())
     assert record(slow) == [("a", "failed"), ("b", "succeeded")]
-    assert slow.attempts[0].decision == "no retry: it is slow, and answered other calls meanwhile"
+    assert slow.attempts[0].decision == "retried last: it is slow, and answered others meanwhile"
     assert record(other) == [("a", "succeeded")]
     assert failures(stage) == 0
+
+
+@pytest.mark.parametrize("how", ["async", "astream"])
+@pytest.mark.parametrize("preset", [Policy.patient, Policy.eager])
+@pytest.mark.parametrize("others", [(), (ServerError("down"),)], ids=["alone", "the other is down"])
+def test_who_was_slow_once_and_is_well_is_asked_again_while_there_is_time(how, preset, others):
+    import asyncio
+
+    down = [Player("b", *(others * 9))] if others else []
+    policy = preset(deadline=40, hedge_after=None, quick_retries=0, max_retries=2)
+    stage = Stage(Player("a", (5.0, SLOW), (1.0, "fine"), "well"), *down, policy=policy, extensions=[])
+
+    async def call(delay):
+        await asyncio.sleep(delay)
+        if how == "async":
+            return await stage.factory.agenerate_content("hello")
+        return [event async for event in stage.factory.astream_content("hello")][-1].response
+
+    async def both():
+        return await asyncio.gather(call(0.0), call(2.0))
+
+    slow, other = stage.clock.run(both())
+    assert record(other) == [("a", "succeeded")]
+    assert slow.content == "well"
+    asked = [target for target, _ in record(slow)]
+    assert asked == ["a", *["b"] * (len(asked) - 2), "a"]
+    assert ("b" in asked) == bool(others)
+    assert slow.attempts[-1].reason.startswith("retry 1 of 2 after timeout")
 
 
 @every_way

@@ -87,6 +87,7 @@ class _Background:
         self.calls: set[_Call] = set()  # those that somebody waits for
         self.blocked = False  # by a sync call, on this loop, that waits for another one
         self.ending = False
+        self.lost = False  # its thread is the parent's, and this a forked process
         self.thread = threading.Thread(target=self._run, name="understudy", daemon=True)
         try:
             self.thread.start()
@@ -254,6 +255,8 @@ def _free() -> _Background:
 
 def _wait(background: _Background, callback: Callable[[], None], gate: threading.Lock) -> None:
     """Run a callback on a loop, and wait at a gate."""
+    if background.lost:
+        raise RuntimeError("this stream was begun before the process was forked: it goes on in the parent alone")
     here = _backgrounds.get(threading.get_ident())
     if here is not None:
         here.blocked = True
@@ -295,7 +298,7 @@ def _forget() -> None:
     global _lock
     _lock = threading.Lock()
     for one in _backgrounds.values():
-        one.ending = True
+        one.ending = one.lost = True
         with suppress(AttributeError):  # of a loop that is not written in Python
             one.loop.is_closed = lambda: True  # type: ignore[method-assign]  # on purpose, see above
     _lost.extend(_backgrounds.values())

@@ -189,13 +189,16 @@ class _Run(CallState):
             return None, ""
         if state.tries - state.adapted > self.policy.max_retries:
             return None, ""
-        if isinstance(failure, Timeout) and outcome.alive:
-            return None, "no retry: it is slow, and answered other calls meanwhile"
-        if isinstance(failure, Timeout) and outcome.took >= self.policy.max_delay and self.fresh() is not None:
+        late, fresh = isinstance(failure, Timeout), self.fresh() is not None
+        if late and fresh and not outcome.alive and outcome.took >= self.policy.max_delay:
             return None, "no retry: it took as long as the longest wait, and another target is left"
         if passing and self._is_quick(state, outcome, failure):
             return None, ""
-        return None, self._set_due(state, outcome, failure)
+        decision = self._set_due(state, outcome, failure)
+        if late and fresh and outcome.alive and state.due is not None:
+            state.rest = failure  # it is well, and slow for this request
+            return None, "retried last: it is slow, and answered others meanwhile"
+        return None, decision
 
     def _is_final(self, failure: BaseException | None) -> bool:
         """Whether the call ends here: the request is at fault, or its caller gave up."""
@@ -442,7 +445,7 @@ class _Run(CallState):
 
     def _retry_reason(self, index: int) -> str:
         state = self.states[index]
-        if state.rest is not None:
+        if state.rest is not None and not isinstance(state.rest, Timeout):
             return f"free again after {state.rest.brief}"
         assert state.failure is not None
         return f"retry {state.tries - state.adapted} of {self.policy.max_retries} after {state.failure.brief}"

@@ -177,9 +177,9 @@ def _times(fate: Fate, policy: Policy) -> str:
 
 def _slowness_words(policy: Policy) -> str:
     """Say when a target that was slow is not asked again."""
-    words = "Not again where it answered others meanwhile"
+    words = "Only as the last target where it answered others meanwhile"
     if _slow(rehearse_failures(_playable(policy), Timeout("played"), None)):
-        words += f", nor where it took {policy.max_delay:g} s or more and another target is left"
+        words += f", and not where it took {policy.max_delay:g} s or more and another target is left"
     return f"{words}."
 
 

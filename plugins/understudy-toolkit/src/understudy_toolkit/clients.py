@@ -4,11 +4,14 @@ Connections belong to the event loop on which they were opened, so async calls o
 is closed with its loop: before asyncio.run closes a loop, it closes the asynchronous generators that were begun on it,
 and one of those, waiting at its yield until then, closes the client. A loop that was closed by hand can close nothing
 any more: its client and its sockets are let go of with the next call.
+
+A forked process begins without clients: two processes that read from one connection would take each other's answers.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import threading
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
@@ -17,10 +20,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
+from understudy.concurrency.fork_safety import begin_anew_in_child
+
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-__all__ = ["Clients", "follow_connection", "is_this_machine", "note_socket", "unwind"]
+__all__ = ["Clients", "close_in_child", "follow_connection", "is_this_machine", "note_socket", "unwind"]
 
 Client = TypeVar("Client")
 AsyncClient = TypeVar("AsyncClient")
@@ -69,6 +74,18 @@ class Clients(Generic[Client, AsyncClient]):
         self._opening = threading.Lock()  # held for as long as an import or a client takes: never on an event loop
         self._client: Client | None = None
         self._of_loops: dict[AbstractEventLoop, _Kept[AsyncClient]] = {}
+        begin_anew_in_child(self)
+
+    def begin_anew(self) -> None:
+        """Begin without clients, in a forked process. Theirs are not closed: another thread may have held their locks.
+
+        So they are kept, and only their sockets are closed, here and where these were noted.
+        """
+        self._lock, self._opening = threading.Lock(), threading.Lock()
+        _inherited.extend([self._client, *self._of_loops.values()])
+        for loop in self._of_loops:
+            _close_sockets(loop)
+        self._client, self._of_loops = None, {}
 
     def prepare(self) -> None:
         """Do the slow preparation once, without making a client. Otherwise it is done before the first client."""
@@ -224,6 +241,30 @@ def _close_sockets(loop: AbstractEventLoop) -> None:
         if transport is not None:
             with suppress(Exception):  # what waits for it would be called back
                 transport._call_connection_lost(None)
+
+
+def close_in_child(socket: Any) -> None:
+    """Note a socket of sync calls: every process that is forked from this one closes its copy, which sends nothing.
+
+    Args:
+        socket: the socket.
+    """
+    _of_sync_calls.add(socket)
+
+
+_of_sync_calls: weakref.WeakSet[Any] = weakref.WeakSet()
+_inherited: list[Any] = []  # clients of the parent, in a forked process
+
+
+def _close_inherited() -> None:
+    for socket in list(_of_sync_calls):
+        with suppress(OSError):
+            socket.close()
+    _of_sync_calls.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_inherited)
 
 
 @lru_cache(maxsize=64)

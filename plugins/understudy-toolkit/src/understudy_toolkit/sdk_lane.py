@@ -7,6 +7,7 @@ httpx's response as it is, unread. Everything else about a lane is here.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, cast
 from understudy.concurrency.out_of_time import next_by
 from understudy.errors import MalformedResponse, ProviderUnavailable, Timeout
 from understudy_toolkit.bodies import ENCODINGS, Decoder, too_large
-from understudy_toolkit.clients import Clients, follow_connection, unwind
+from understudy_toolkit.clients import Clients, close_in_child, follow_connection, unwind
 from understudy_toolkit.lanes import CONNECT_SECONDS, Ask, Headers
 from understudy_toolkit.machine import HTTPX, find_proxy
 from understudy_toolkit.tls import context_for
@@ -99,7 +100,9 @@ class SdkLane:
 
     def _open(self) -> Opened:
         client = self._sdk.open_client(self._prepared)
-        return Opened(client, weakref.finalize(self, client.close))  # at the latest on garbage collection
+        return Opened(
+            client, weakref.finalize(self, _close, os.getpid(), client)
+        )  # at the latest on garbage collection
 
     def prepare(self) -> None:
         """Import the SDK; what is wrong with the machine's settings is told by the first request."""
@@ -135,6 +138,12 @@ class Opened(NamedTuple):
     close: Callable[[], Any]
 
 
+def _close(process: int, client: Any) -> None:
+    """Close a client, but never in a forked process, where it is not used: its locks may be held there for ever."""
+    if process == os.getpid():
+        client.close()
+
+
 async def _aclose(client: Any) -> None:
     await (client.aclose if hasattr(client, "aclose") else client.close)()
 
@@ -152,6 +161,9 @@ class HttpxReply:
         self.status: int = response.status_code
         self.headers = Headers(response.headers.items())
         self._response, self._ask, self._until = response, ask, until
+        stream = getattr(response, "extensions", {}).get("network_stream")
+        if stream is not None:
+            close_in_child(stream.get_extra_info("socket"))
 
     def read(self) -> bytes:
         """Return the whole body."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 import time
-import weakref
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -39,7 +37,6 @@ class Connections:
     def __init__(self, address: Address, proxy: Proxy | None, context: ssl.SSLContext) -> None:
         self._address, self._proxy, self._context = address, proxy, context
         self._idle: deque[Wire] = deque()  # most recently used last; deque methods need no lock
-        _known.add(self)
 
     def send(self, request: bytes, ask: Ask, until: float) -> HttpReply:
         """Send a request, and return its reply once that has begun.
@@ -198,16 +195,3 @@ def _raise(error: OSError | HTTPException, words: str) -> NoReturn:
     if type(error).__name__ == "IncompleteRead":
         raise ConnectionFailed("the connection was closed before the end of the answer") from None
     raise MalformedResponse(f"expected HTTP, found something else: {told[:200]}") from None
-
-
-_known: weakref.WeakSet[Connections] = weakref.WeakSet()
-
-
-def _begin_anew() -> None:
-    """Close the child's copies of connections that the parent still uses: closing sends nothing, even with TLS."""
-    for connections in list(_known):
-        connections.close()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)

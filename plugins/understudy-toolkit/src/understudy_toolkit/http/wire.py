@@ -11,6 +11,7 @@ from typing import Any
 
 from understudy.concurrency.threads import start
 from understudy.errors import ConnectionFailed
+from understudy_toolkit.clients import close_in_child
 from understudy_toolkit.http.address import Address, write_head
 from understudy_toolkit.machine import Proxy
 
@@ -70,6 +71,7 @@ class Wire:
         self._sock = sock
         self._incoming = _Incoming(sock)
         self._reader = _Kept(self._incoming, _AT_ONCE)
+        close_in_child(sock)
 
     def end_by(self, until: float) -> None:
         """Let every wait end at this moment (time.monotonic), with a TimeoutError."""
