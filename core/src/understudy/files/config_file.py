@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Entry = TypeVar("Entry")
 
-_KEYS = ("uses", "base_url", "api_key_env", "model")
+_KEYS = ("uses", "base_url", "api_key_env", "model", "transport")
 # Where a vendor's key may be sent whoever says so: to that vendor (genai-prices 0.2.3, data.py, the api_pattern of each
 # provider, read 2026-11-30).
 _HOSTS = {
@@ -59,6 +59,7 @@ class ProviderTable:
         base_url: where it is reached; None for that provider's own address.
         api_key_env: the variable that holds the key; "" for a server without keys; None where nothing is said.
         model: the default model; None for that provider's own.
+        transport: the lane on which it is asked, where its plugin has several; None where nothing is said.
         rank: how far the file is trusted: 0 as the arguments are, 1 as the environment, 2 as a file.
     """
 
@@ -68,6 +69,7 @@ class ProviderTable:
     base_url: str | None = field(default=None, repr=False)  # it may hold a password
     api_key_env: str | None = None
     model: str | None = None
+    transport: str | None = None
     rank: int = field(default=0, repr=False)
 
 
