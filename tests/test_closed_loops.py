@@ -80,29 +80,28 @@ class _Held(importlib.abc.MetaPathFinder):
             self.gate.wait(60)
 
 
-MODULES = {
-    "claude": "understudy_claude.sdk",
-    "openai": "understudy_openai.sdk",
-    "gemini": "understudy_gemini.sdk",
-    "cohere": "understudy_cohere.sdk",
-    "ollama": "understudy_ollama.sdk",
-    "gemini-legacy": "understudy_gemini_legacy.sdk",
-}
+MODULES = [
+    *((name, "sdk", f"understudy_{name}.sdk") for name in NAMES),
+    ("gemini-legacy", "sdk", "understudy_gemini_legacy.sdk"),
+    ("claude", "http", "understudy_toolkit.http.on_loop"),
+]
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize(("name", "lane", "module"), MODULES)
 def test_closing_does_not_wait_for_an_import(
-    name: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    name: str, lane: str, module: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    held = _Held(MODULES[name])
+    held = _Held(module)
     monkeypatch.delitem(sys.modules, held.module, raising=False)
     monkeypatch.setattr(sys, "meta_path", [held, *sys.meta_path])
     request.addfinalizer(held.gate.set)
 
     async def close_meanwhile() -> None:
-        factory = LLMFactory(name, [], settings=sandbox.environment(), policy=ONCE, extensions=[])
+        settings = {**sandbox.environment(), f"{name.upper()}_TRANSPORT": lane}
+        factory = LLMFactory(name, [], settings=settings, policy=ONCE, extensions=[])
         call = asyncio.create_task(_whole(factory))
         while not held.begun.is_set():
+            assert not call.done(), "it was answered without the import"
             await asyncio.sleep(0.001)
         await factory.aclose()  # on the loop's own thread: that it comes back is what is tested
         assert not held.gate.is_set()

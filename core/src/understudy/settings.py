@@ -322,6 +322,7 @@ class Settings:
             base_url,
             api_key_env,
             model,
+            table.transport if table else None,
         )
         return own
 

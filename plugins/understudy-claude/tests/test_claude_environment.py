@@ -30,16 +30,16 @@ def test_a_malformed_setting_is_named(name: str, value: str) -> None:
         understudy_provider(Settings(environment={"ANTHROPIC_API_KEY": KEY, name: value}))
 
 
-def test_the_users_own_headers_go_along_with_the_sdk_but_credentials_among_them_do_not(
+def test_the_users_own_headers_go_along_but_credentials_among_them_do_not(
     ask: Ask, lane: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ANTHROPIC_CUSTOM_HEADERS", "Authorization: Bearer stolen\nX-Api-Key: stolen\nX-Team: blue")
+    own = "Authorization: Bearer stolen\nX-Api-Key: stolen\nX-Team: blue"
+    monkeypatch.setenv("ANTHROPIC_CUSTOM_HEADERS", own)  # the SDK looks there by itself
     settings = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": sandbox.claude.url, "CLAUDE_TRANSPORT": lane}
-    provider = ClaudeProvider(Settings(environment=settings))
+    provider = ClaudeProvider(Settings(environment={**settings, "ANTHROPIC_CUSTOM_HEADERS": own}))
     assert ask(provider, REQUEST).success
     provider.close()
     [received] = sandbox.claude.requests
     # both ways, since the sandbox's address is not Anthropic's own
     assert (received.headers["authorization"], received.headers["x-api-key"]) == (f"Bearer {KEY}", KEY)
-    # headers that are no credentials are the user's own wish, which is the SDK's alone to know
-    assert received.headers.get("x-team") == ("blue" if lane == "sdk" else None)
+    assert received.headers["x-team"] == "blue"  # headers that are no credentials are the user's own wish

@@ -33,10 +33,13 @@ def _named(folder: Path, url: str, key: str, **environment: str) -> OpenAIProvid
     return OpenAIProvider(Settings(environment={**known, **trusted}, directory=folder).for_provider("groq"))
 
 
+HEADERS = ("Authorization: Bearer stolen", "authorization: Bearer stolen", "OpenAI-Organization: stolen")
+CUSTOM = "\n".join([*HEADERS, "X-Team: blue"])
+
+
 def _steal(monkeypatch: pytest.MonkeyPatch, elsewhere: FaultServer) -> None:
     """Set everything that the SDK would take from the environment by itself."""
-    headers = ("Authorization: Bearer stolen", "authorization: Bearer stolen", "OpenAI-Organization: stolen")
-    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "\n".join([*headers, "X-Team: blue"]))
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", CUSTOM)
     for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
         monkeypatch.setenv(name, "stolen")
     for name in ("OPENAI_BASE_URL", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"):
@@ -46,10 +49,12 @@ def _steal(monkeypatch: pytest.MonkeyPatch, elsewhere: FaultServer) -> None:
 
 
 def test_organization_and_project_come_from_the_settings(
-    ask: Ask, sandbox: Sandbox, elsewhere: FaultServer, monkeypatch: pytest.MonkeyPatch
+    ask: Ask, lane: str, sandbox: Sandbox, elsewhere: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _steal(monkeypatch, elsewhere)
-    provider = _provider(f"{sandbox.openai.url}/v1", OPENAI_ORG_ID="org-blue", OPENAI_PROJECT_ID="proj-blue")
+    charged = {"OPENAI_ORG_ID": "org-blue", "OPENAI_PROJECT_ID": "proj-blue"}
+    more = {"OPENAI_TRANSPORT": lane, "OPENAI_CUSTOM_HEADERS": CUSTOM}
+    provider = _provider(f"{sandbox.openai.url}/v1", **charged, **more)
     assert ask(provider, REQUEST).success
     provider.close()
     [received] = sandbox.openai.requests
@@ -60,10 +65,16 @@ def test_organization_and_project_come_from_the_settings(
 
 @pytest.mark.parametrize("key", ["", "GROQ_API_KEY"])
 def test_a_provider_under_another_name_sends_nothing_that_is_openais(
-    key: str, ask: Ask, sandbox: Sandbox, elsewhere: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    key: str,
+    lane: str,
+    ask: Ask,
+    sandbox: Sandbox,
+    elsewhere: FaultServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _steal(monkeypatch, elsewhere)
-    provider = _named(tmp_path, elsewhere.url, key)
+    provider = _named(tmp_path, elsewhere.url, key, OPENAI_TRANSPORT=lane, OPENAI_CUSTOM_HEADERS=CUSTOM)
     assert (provider.get_provider_name(), provider.default_model) == ("groq", "llama-9")
     assert provider.is_available()
     with pytest.raises(Failure) as caught:

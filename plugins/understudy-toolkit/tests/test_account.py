@@ -8,7 +8,8 @@ import pytest
 
 from understudy.errors import ConfigurationError
 from understudy.settings import Settings
-from understudy_toolkit.account import Account, read_account, read_transport, without_login
+from understudy_toolkit import account as account_module
+from understudy_toolkit.account import DEFAULT_TRANSPORT, Account, read_account, read_transport, without_login
 
 KEY = "not-a-real-key-1234"
 
@@ -23,12 +24,14 @@ def account(directory: Path | None = None, name: str = "parrot", **environment: 
         model="PARROT_MODEL",
         default_model="parrot-1",
         transport="PARROT_TRANSPORT",
+        headers="PARROT_CUSTOM_HEADERS",
+        credentials=("Authorization", "X-Parrot"),
     )
 
 
 def test_a_key_is_all_that_is_needed() -> None:
     read = account(BIRD_API_KEY=KEY)
-    assert (read.base_url, read.model, read.transport) == ("https://api.parrot.example", "parrot-1", "sdk")
+    assert (read.base_url, read.model, read.transport) == ("https://api.parrot.example", "parrot-1", DEFAULT_TRANSPORT)
     assert (read.key is not None and read.key.reveal(), read.unavailable_reason, read.is_vendor) == (KEY, None, True)
 
 
@@ -58,27 +61,64 @@ def test_a_lane_that_does_not_exist_is_a_mistake() -> None:
         account(PARROT_TRANSPORT="pigeon")
 
 
-@pytest.mark.parametrize(("written", "lane"), [("sdk", "sdk"), ("http", "http"), ("HTTP", "http")])
-def test_a_table_of_the_file_chooses_the_lane_above_the_variable(tmp_path: Path, written: str, lane: str) -> None:
-    (tmp_path / "understudy.toml").write_text(
-        f'[providers.mine]\nuses = "parrot"\ntransport = "{written}"\n[providers.other]\nuses = "parrot"\n'
-    )
-    other = "http" if lane == "sdk" else "sdk"
-    assert account(tmp_path, "mine", PARROT_TRANSPORT=other).transport == lane
-    assert account(tmp_path, "other", PARROT_TRANSPORT=other).transport == other  # which says nothing of it
+def table(folder: Path, *lines: str) -> Path:
+    (folder / "understudy.toml").write_text("\n".join(["[providers.near]", 'uses = "parrot"', *lines]), "utf-8")
+    return folder
 
 
-def test_a_lane_that_does_not_exist_is_a_mistake_in_the_table_too(tmp_path: Path) -> None:
-    (tmp_path / "understudy.toml").write_text('[providers.mine]\nuses = "parrot"\ntransport = "pigeon"\n')
-    with pytest.raises(ConfigurationError, match=r"transport in \[providers.mine\] in .*, found 'pigeon'"):
-        account(tmp_path, "mine", PARROT_TRANSPORT="sdk")
+@pytest.mark.parametrize("lane", ["sdk", "http"])
+def test_a_table_chooses_the_lane_over_the_variable(lane: str, tmp_path: Path) -> None:
+    other = {"sdk": "http", "http": "sdk"}[lane]
+    near = table(tmp_path, f'transport = "{lane}"')
+    assert account(near, "near", PARROT_TRANSPORT=other).transport == lane
+    assert account(near, PARROT_TRANSPORT=other).transport == other  # another provider's table says nothing of it
+    with pytest.raises(ConfigurationError, match=r'transport in \[providers.near\] .*: expected "sdk" or "http"'):
+        account(table(tmp_path, 'transport = "pigeon"'), "near")
 
 
-def test_where_there_is_only_the_lane_of_the_sdk_no_table_chooses_another(tmp_path: Path) -> None:
-    (tmp_path / "understudy.toml").write_text('[providers.mine]\nuses = "parrot"\ntransport = "http"\n')
-    settings = Settings(environment={}, directory=tmp_path).for_provider("mine")
-    with pytest.raises(ConfigurationError, match="expected \"sdk\", found 'http'"):
-        read_transport(settings, None)
+def test_what_the_sdk_alone_can_ask_is_asked_through_it(tmp_path: Path) -> None:
+    def chosen(*lines: str) -> str:
+        return read_transport(
+            Settings(environment={}, directory=table(tmp_path, *lines)).for_provider("near"), None, ""
+        )
+
+    assert chosen() == chosen('transport = "sdk"') == "sdk"
+    with pytest.raises(ConfigurationError, match=r'transport in .*: expected "sdk", found .http.'):
+        chosen('transport = "http"')
+
+
+@pytest.mark.parametrize(
+    ("proxy", "lane"),
+    [
+        ("http://proxy.example:3128", "http"),
+        ("https://proxy.example:3128", "sdk"),  # httpx speaks to it, and we do not
+        ("gopher://proxy.example", "http"),  # nobody does: the fault is told
+    ],
+)
+def test_where_no_lane_is_chosen_the_one_is_taken_that_can_use_the_proxy(
+    proxy: str, lane: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account_module, "DEFAULT_TRANSPORT", "http")
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    read = account(PARROT_API_KEY=KEY)
+    assert read.transport == lane
+    assert (read.unavailable_reason is None) == (not proxy.startswith("gopher"))
+    assert account(PARROT_API_KEY=KEY, PARROT_TRANSPORT="http").transport == "http"
+
+
+def test_the_users_own_headers_are_read_without_credentials() -> None:
+    own = "X-Team: blue:green\nauthorization: Bearer stolen\nX-PARROT: stolen\nno header\n : none\nContent-Length: 5"
+    with pytest.raises(ConfigurationError, match="PARROT_CUSTOM_HEADERS in the environment: expected lines such as"):
+        account(PARROT_API_KEY=KEY, PARROT_CUSTOM_HEADERS=own)
+    read = account(PARROT_API_KEY=KEY, PARROT_CUSTOM_HEADERS=own.replace(" : none\n", ""))
+    assert read.headers == {"X-Team": "blue:green"}
+    assert "blue" not in repr(read)
+    with pytest.raises(ConfigurationError, match="expected lines such as"):
+        account(PARROT_API_KEY=KEY, PARROT_CUSTOM_HEADERS="X-Team: bläu")
+
+
+def test_a_server_with_a_table_of_its_own_gets_none_of_the_users_headers(tmp_path: Path) -> None:
+    assert account(table(tmp_path), "near", PARROT_CUSTOM_HEADERS="X-Team: blue").headers == {}
 
 
 def test_a_login_is_taken_out_of_an_address() -> None:

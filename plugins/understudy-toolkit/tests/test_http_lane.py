@@ -14,6 +14,8 @@ import pytest
 from peers import KEY, Peer, Server, Way, answers, chunked, lane_to, whole
 
 from understudy.errors import ConnectionFailed, InvalidRequest, MalformedResponse
+from understudy_toolkit.conformance.asking import unclosed
+from understudy_toolkit.http import HttpLane
 from understudy_toolkit.lanes import MOST_BYTES, REFUSED, Ask
 
 FINE = whole(b'{"fine": true}')
@@ -78,6 +80,18 @@ def test_half_of_a_character_never_reaches_a_socket(way: Way) -> None:
     with Server(answers(FINE)) as server, lane_to(server.url) as lane:
         assert way(lane, way.ask(body={"a": "\ud800 \U0001f600"})).status == 200
     assert server.requests[0].endswith('{"a":"? 😀"}'.encode())
+
+
+def test_a_lane_that_is_let_go_of_closes_its_connections_and_nobody_is_warned() -> None:
+    with Server(answers(FINE)) as server:
+        with unclosed() as left:
+            lane = HttpLane(server.url, dict)
+            ring: list[object] = [lane]
+            ring.append(ring)  # only the garbage collector ends it, in an order of its own
+            assert lane.send(Ask(path="/", seconds=5, body={})).read() == b'{"fine": true}'
+            del lane, ring
+        assert server.ended.acquire(timeout=20)
+    assert left == []
 
 
 def test_a_redirection_is_handed_back(way: Way) -> None:

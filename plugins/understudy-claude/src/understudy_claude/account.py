@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from understudy_toolkit.account import Account
 
+CREDENTIALS = ("Authorization", "X-Api-Key")  # ANTHROPIC_CUSTOM_HEADERS must not send others in their place
+
 
 def credentials(account: Account) -> dict[str, str]:
     """Return the headers that carry the key: to Anthropic as its SDK sends it, and in both forms to other addresses.

@@ -10,7 +10,7 @@ from understudy import Capabilities, ChatProvider, Failure, LLMResponse, Request
 from understudy.classify import classify_exception
 from understudy.provider import Pace
 from understudy_claude import refusals
-from understudy_claude.account import credentials
+from understudy_claude.account import CREDENTIALS, credentials
 from understudy_claude.failures import PROVIDER, failure_of_reply
 from understudy_claude.history import account_mark
 from understudy_claude.models import DEFAULT_MODEL, NEWEST_VERSION, ending_warnings, heartbeat, takes_prefill
@@ -55,6 +55,8 @@ class ClaudeProvider(ChatProvider):
             model="CLAUDE_MODEL",
             default_model=DEFAULT_MODEL,
             transport="CLAUDE_TRANSPORT",
+            headers="ANTHROPIC_CUSTOM_HEADERS",
+            credentials=CREDENTIALS,
         )
         self.default_model: str = self._account.model
         self.credential = self._account.credential

@@ -7,13 +7,11 @@ from typing import Any
 import anthropic
 import httpx2
 
-from understudy_claude.account import credentials
+from understudy_claude.account import CREDENTIALS, credentials
 from understudy_toolkit import stainless
 from understudy_toolkit.account import Account
 from understudy_toolkit.lanes import Ask
 from understudy_toolkit.sdk_lane import with_headers
-
-_CREDENTIALS = ("Authorization", "X-Api-Key")  # ANTHROPIC_CUSTOM_HEADERS must not send others in their place
 
 
 def open_client(account: Account) -> anthropic.Anthropic:
@@ -22,7 +20,7 @@ def open_client(account: Account) -> anthropic.Anthropic:
     client = anthropic.Anthropic(
         api_key=_key(account), base_url=account.base_url, max_retries=0, http_client=http_client
     )
-    http_client.auth = with_headers(client.auth_headers if account.is_vendor else credentials(account), *_CREDENTIALS)
+    http_client.auth = with_headers(client.auth_headers if account.is_vendor else credentials(account), *CREDENTIALS)
     return client
 
 
@@ -32,7 +30,7 @@ def open_async_client(account: Account) -> anthropic.AsyncAnthropic:
     client = anthropic.AsyncAnthropic(
         api_key=_key(account), base_url=account.base_url, max_retries=0, http_client=http_client
     )
-    http_client.auth = with_headers(client.auth_headers if account.is_vendor else credentials(account), *_CREDENTIALS)
+    http_client.auth = with_headers(client.auth_headers if account.is_vendor else credentials(account), *CREDENTIALS)
     return client
 
 

@@ -19,8 +19,12 @@ from understudy_toolkit.lanes import Ask
 from understudy_toolkit.transport import lane_of
 
 BASE_URL = "https://api.cohere.com"
+# The versions of the API, chosen here and not by the SDK: 2 is the default for chat, and models are listed by 1 alone.
+# https://docs.cohere.com/v2/docs/streaming.md, https://docs.cohere.com/reference/list-models, read 2026-12-01
 PATH = "/v2/chat"
 MODELS_PATH = "/v1/models"
+# As the SDK asks (cohere 7.3.1): this header may choose the form of a stream.
+ACCEPT = {"accept": "*/*"}
 MOST_LISTED = 1000  # models on one page, where 20 are the default (cohere 7.3.1, models/client.py)
 TIMEOUT = 60.0  # seconds, where a request gives none: the attempt timeout of every policy preset
 
@@ -55,7 +59,7 @@ class CohereProvider(ChatProvider):
         )
         self.default_model: str = self._account.model
         self.credential = self._account.credential
-        self._lane = lane_of(self._account, "understudy_cohere.sdk", lambda: self._account.bearer)
+        self._lane = lane_of(self._account, "understudy_cohere.sdk", lambda: self._account.bearer, headers=ACCEPT)
         self.capabilities = replace(self.capabilities, keeps_deadline=self._lane.keeps_deadline)
 
     def __repr__(self) -> str:

@@ -31,7 +31,9 @@ from understudy_toolkit.machine import REQUESTS
 from understudy_toolkit.sdk_lane import SdkLane
 
 BASE_URL = "https://generativelanguage.googleapis.com"
-MODELS_PATH = "/v1beta/models"
+# The only version that google-generativeai speaks (0.8.6, google.ai.generativelanguage_v1beta).
+API_VERSION = "v1beta"
+MODELS_PATH = f"/{API_VERSION}/models"
 TIMEOUT = 60.0  # seconds, where a request gives none: the attempt timeout of every policy preset
 MODELS_AT_ONCE = 1000  # the most that a page of a list may have: https://ai.google.dev/api/models, read 2026-11-30
 
@@ -100,7 +102,7 @@ class GeminiLegacyProvider(ChatProvider):
             warnings += self._refusals.adapt(body, model, request)
         mend = self._refusals.mender(model, body)
         ask = Ask(
-            path=f"/v1beta/{body['model']}:{'streamGenerateContent' if stream else 'generateContent'}",
+            path=f"/{API_VERSION}/{body['model']}:{'streamGenerateContent' if stream else 'generateContent'}",
             seconds=TIMEOUT if request.timeout is None else request.timeout,
             stream=stream,
             body=body,

@@ -12,6 +12,12 @@ from understudy_gemini.models import DEFAULT_MODEL, VERTEX, misplaced
 from understudy_toolkit.account import Account, read_account, read_transport
 
 BASE_URL = "https://generativelanguage.googleapis.com"
+# The version of each API, chosen here and not by the SDK, whose own became v1 for Google AI Studio with 3.0.0. Names
+# such as gemini-pro-latest are only on v1beta; Vertex AI's v1beta1 is the SDK's own still. Both have thinking, tools
+# and schemas for every model.
+# google-genai 3.6.1, README and _api_client.py; https://ai.google.dev/gemini-api/docs/api-versions, read 2026-12-01
+API_VERSION = "v1beta"
+VERTEX_API_VERSION = "v1beta1"
 # Google's servers end an answer after the seconds in X-Server-Timeout, and refuse less than 10 with 400 "Minimum
 # allowed deadline is 10s" (https://github.com/livekit/agents/issues/3723, read 2026-11-30). The client keeps shorter
 # times by itself. A stream's time is meant for each piece, so the whole gets half an hour: without the header Vertex AI
@@ -33,7 +39,7 @@ class Connection:
     Args:
         provider: "gemini" or "vertex".
         account: the address up to the version, the key for Google AI Studio, the model, and what is missing.
-        api_version: the version in the path. v1beta and v1beta1 have thinking, tools and schemas for every model.
+        api_version: the version in the path.
         project: the Google Cloud project, for Vertex AI.
         location: the region, for Vertex AI.
         location_variable: the setting that names the region.
@@ -64,7 +70,7 @@ class Connection:
             default_model=DEFAULT_MODEL,
             transport="GEMINI_TRANSPORT",
         )
-        return cls(provider="gemini", account=account, api_version="v1beta")
+        return cls(provider="gemini", account=account, api_version=API_VERSION)
 
     @classmethod
     def to_vertex(cls, settings: Settings) -> Connection:
@@ -91,12 +97,12 @@ class Connection:
             credential=_account(project, location, file) + settings.credential(None, base_url, default=default),
             missing=refusal or (None if project else settings.missing("GOOGLE_CLOUD_PROJECT")),
             is_vendor=base_url == default,
-            transport=read_transport(settings, None),
+            transport=read_transport(settings, None, base_url),
         )
         return cls(
             provider=VERTEX,
             account=account,
-            api_version="v1beta1",
+            api_version=VERTEX_API_VERSION,
             project=project,
             location=location,
             location_variable=variable,

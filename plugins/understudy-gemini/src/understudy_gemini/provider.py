@@ -32,6 +32,7 @@ MODELS_AT_ONCE = 1000  # the most that a page of a list may have: https://ai.goo
 
 # A JSON array is read as a stream too: somebody on the way may have dropped `alt=sse`.
 STREAMS = ("text/event-stream", "application/json")
+ACCEPT = {"accept": "*/*"}  # as the SDK asks (google-genai 3.6.1): `alt` says what is wanted
 
 
 class GeminiProvider(ChatProvider):
@@ -54,7 +55,9 @@ class GeminiProvider(ChatProvider):
         self.credential = connection.account.credential
         self._failure_of_reply = partial(failure_of_reply, key_form=key_form(connection.account.key))
         self._refusals = Refusals(connection.account.base_url)
-        self._lane = lane_of(connection.account, "understudy_gemini.sdk", lambda: connection.credentials, connection)
+        self._lane = lane_of(
+            connection.account, "understudy_gemini.sdk", lambda: connection.credentials, connection, ACCEPT
+        )
         self.capabilities = replace(
             self.capabilities,
             prefill=self.takes_prefill(self.default_model),
@@ -162,7 +165,9 @@ class GeminiProvider(ChatProvider):
             while token != "":
                 query = {"pageSize": str(MODELS_AT_ONCE)} | ({} if token is None else {"pageToken": token})
                 left = max(until - time.monotonic(), 0.001)
-                ask = Ask(path=self._connection.models_path, seconds=left, method="GET", query=query)
+                headers = server_timeout(left, stream=False)
+                path = self._connection.models_path
+                ask = Ask(path=path, seconds=left, method="GET", query=query, headers=headers)
                 found, token = names_in(calls.answer(self._lane, ask, replies).document)
                 names += found
         return tuple(names)

@@ -24,5 +24,5 @@ def account_of(settings: Settings) -> Account:
         key=key,
         credential=settings.credential(key, url, default=DEFAULT_URL),
         missing=settings.missing("OLLAMA_API_KEY") if wanted and key is None else None,
-        transport=read_transport(settings, "OLLAMA_TRANSPORT"),
+        transport=read_transport(settings, "OLLAMA_TRANSPORT", url),
     )

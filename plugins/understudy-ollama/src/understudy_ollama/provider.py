@@ -25,6 +25,7 @@ from understudy_toolkit.clients import is_this_machine
 from understudy_toolkit.lanes import Ask
 from understudy_toolkit.transport import lane_of
 
+# Ollama's API has no version in a path or a header (ollama 0.6.3, _client.py).
 PATH = "/api/chat"
 MODELS_PATH = "/api/tags"
 VERSION_PATH = "/api/version"

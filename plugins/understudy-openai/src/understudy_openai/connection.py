@@ -9,7 +9,10 @@ from understudy import Settings
 from understudy_openai.models import DEFAULT_MODEL
 from understudy_toolkit.account import Account, read_account
 
+# With the version of the API, which has no header of its own (openai 3.57.0, _data_residency.py).
 BASE_URL = "https://api.openai.com/v1"
+# Credentials and accounts that the SDK takes from the environment by itself; others are set on purpose or not at all.
+ACCOUNT = ("Authorization", "OpenAI-Organization", "OpenAI-Project")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class Connection:
             model="OPENAI_MODEL",
             default_model=DEFAULT_MODEL,
             transport="OPENAI_TRANSPORT",
+            headers="OPENAI_CUSTOM_HEADERS",
+            credentials=ACCOUNT,
         )
         if settings.provider_name is not None:
             return cls(account, {}, has_own_name=True)

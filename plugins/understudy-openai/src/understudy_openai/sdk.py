@@ -7,13 +7,11 @@ from typing import Any
 import httpx2
 import openai
 
-from understudy_openai.connection import Connection
+from understudy_openai.connection import ACCOUNT, Connection
 from understudy_toolkit import stainless
 from understudy_toolkit.lanes import Ask
 from understudy_toolkit.sdk_lane import with_headers
 
-# Credentials and accounts that the SDK takes from the environment by itself; others are set on purpose or not at all.
-_ACCOUNT = ("Authorization", "OpenAI-Organization", "OpenAI-Project")
 _OF_THE_SDK = ("accept", "content-type", "user-agent", "x-stainless-")
 
 
@@ -22,7 +20,7 @@ def open_client(connection: Connection) -> openai.OpenAI:
     url = connection.account.base_url
     http_client = stainless.open_http(openai, httpx2, url)
     client = openai.OpenAI(api_key="none", base_url=url, max_retries=0, http_client=http_client)
-    http_client.auth = with_headers(connection.credentials, *_ACCOUNT, *_foreign_headers(connection, client))
+    http_client.auth = with_headers(connection.credentials, *ACCOUNT, *_foreign_headers(connection, client))
     return client
 
 
@@ -31,7 +29,7 @@ def open_async_client(connection: Connection) -> openai.AsyncOpenAI:
     url = connection.account.base_url
     http_client = stainless.open_async_http(openai, httpx2, url)
     client = openai.AsyncOpenAI(api_key="none", base_url=url, max_retries=0, http_client=http_client)
-    http_client.auth = with_headers(connection.credentials, *_ACCOUNT, *_foreign_headers(connection, client))
+    http_client.auth = with_headers(connection.credentials, *ACCOUNT, *_foreign_headers(connection, client))
     return client
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 from urllib.parse import unquote, urlsplit
 
@@ -30,6 +32,7 @@ class Account:
         is_vendor: whether the address is the vendor's own.
         transport: the lane: "sdk" or "http".
         sdk: what carries the requests of the vendor's SDK.
+        headers: the user's own, which some SDKs read from a variable by themselves; no credentials.
     """
 
     base_url: str
@@ -40,6 +43,7 @@ class Account:
     is_vendor: bool = True
     transport: Transport = DEFAULT_TRANSPORT
     sdk: Carrier = HTTPX
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def unavailable_reason(self) -> str | None:
@@ -91,6 +95,8 @@ def read_account(
     default_model: str,
     transport: str | None = None,
     sdk: Carrier = HTTPX,
+    headers: str | None = None,
+    credentials: tuple[str, ...] = ("Authorization",),
 ) -> Account:
     """Read an account from the settings, each value from the first of some variables that is set.
 
@@ -103,14 +109,19 @@ def read_account(
         default_model: the model where none is named.
         transport: the variable that chooses the lane; None where there is only the SDK's.
         sdk: what carries the requests of the vendor's SDK.
+        headers: the variable of the user's own headers, lines such as "X-Team: blue", where the vendor's SDK has one;
+            they go to no server with a table of its own.
+        credentials: the headers that are not sent as they stand there.
 
     Raises:
         ConfigurationError: a value is malformed, or the address comes from a place that is trusted less than the key's.
     """
     settings = settings.for_account()
     keys, urls, models = ((names,) if isinstance(names, str) else names for names in (key, url, model))
-    if settings.provider_name is None:  # the vendors' SDKs read it by themselves
-        settings.sends(urls[0].removesuffix("_BASE_URL") + "_CUSTOM_HEADERS")
+    own = None
+    if headers is not None and settings.provider_name is None:
+        settings.sends(headers)
+        own = settings.find(headers)
     found, base_url = settings.api_key(*keys), settings.base_url(*urls, default=default_url)
     return Account(
         base_url=base_url,
@@ -119,8 +130,9 @@ def read_account(
         credential=settings.credential(found, base_url, default=default_url),
         missing=None if found or not settings.needs_key else settings.missing(*keys),
         is_vendor=base_url == default_url,
-        transport=read_transport(settings, transport),
+        transport=read_transport(settings, transport, base_url, sdk),
         sdk=sdk,
+        headers={} if own is None else _read_headers(*own, credentials),
     )
 
 
@@ -130,27 +142,48 @@ def without_login(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def read_transport(settings: Settings, name: str | None) -> Transport:
-    """Return the lane that the settings choose.
+def read_transport(settings: Settings, name: str | None, url: str, sdk: Carrier = HTTPX) -> Transport:
+    """Return the lane that the settings choose, or the one that can be used where they choose none.
 
     Args:
         settings: where the variable is; `transport` in a provider's table overrides it.
-        name: the variable; None where there is only the SDK's lane.
+        name: the variable; None where only the SDK can ask.
+        url: the address.
+        sdk: what carries the requests of the vendor's SDK.
 
     Raises:
         ConfigurationError: they name something else.
     """
     table = settings.tables.get(settings.provider_name or "")
-    found = settings.find(name) if name else None
+    value, what, origin = (settings.find(name) if name else None) or (None, "transport", "")
     if table is not None and table.transport is not None:
-        found = (table.transport, "transport", table.origin)
-    if found is None:
-        return DEFAULT_TRANSPORT
-    value, what, origin = found
-    lanes = get_args(Transport) if name else (DEFAULT_TRANSPORT,)
+        value, what, origin = table.transport, "transport", table.origin
+    if value is None:
+        return _transport_to(url, sdk) if name else "sdk"
+    lanes = get_args(Transport) if name else ("sdk",)  # whose sign-in, or whole protocol, is the SDK's own
     for known in lanes:
         if value.lower() == known:
             chosen: Transport = known
             return chosen
     expected = " or ".join(f'"{lane}"' for lane in lanes)
     raise ConfigurationError(f"{what} in {origin}: expected {expected}, found {value[:40]!r}")
+
+
+def _transport_to(url: str, sdk: Carrier) -> Transport:
+    """Return the usual lane, or the SDK's where only that can use the proxy that the machine names."""
+    is_barred = DEFAULT_TRANSPORT == "http" and fault_of(url, OURS) is not None and fault_of(url, sdk) is None
+    return "sdk" if is_barred else DEFAULT_TRANSPORT
+
+
+def _read_headers(value: str, name: str, origin: str, credentials: tuple[str, ...]) -> dict[str, str]:
+    """Return the headers in a variable, one a line, as the SDKs read it (anthropic 2.14.0, _client.py)."""
+    passed_over = {credential.lower() for credential in (*credentials, *_OF_THE_REQUEST)}
+    lines = (line.partition(":") for line in value.split("\n") if ":" in line)
+    found = {header.strip(): text.strip() for header, _, text in lines if header.strip().lower() not in passed_over}
+    if not all(_HEADER.fullmatch(header) and (text.isascii() and text.isprintable()) for header, text in found.items()):
+        raise ConfigurationError(f"{name} in {origin}: expected lines such as X-Team: blue, found other characters")
+    return found
+
+
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_OF_THE_REQUEST = ("connection", "transfer-encoding", "content-length", "content-type", "accept-encoding")

@@ -13,7 +13,13 @@ from understudy_toolkit.sdk_lane import SdkLane
 __all__ = ["lane_of"]
 
 
-def lane_of(account: Account, module: str, credentials: Callable[[], Mapping[str, str]], given: Any = None) -> Lane:
+def lane_of(
+    account: Account,
+    module: str,
+    credentials: Callable[[], Mapping[str, str]],
+    given: Any = None,
+    headers: Mapping[str, str] | None = None,
+) -> Lane:
     """Return the lane that an account is asked on.
 
     Args:
@@ -21,7 +27,8 @@ def lane_of(account: Account, module: str, credentials: Callable[[], Mapping[str
         module: the name of the plugin's `sdk.py`.
         credentials: returns the headers that carry the key, for the http lane.
         given: what the functions of `sdk.py` are given where that is more than the account.
+        headers: what every request carries besides on the http lane, as the SDK has it.
     """
     if account.transport == "http":
-        return HttpLane(account.base_url, credentials)
+        return HttpLane(account.base_url, credentials, {**(headers or {}), **account.headers})
     return SdkLane(module, account if given is None else given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -37,6 +38,7 @@ class Connections:
     def __init__(self, address: Address, proxy: Proxy | None, context: ssl.SSLContext) -> None:
         self._address, self._proxy, self._context = address, proxy, context
         self._idle: deque[Wire] = deque()  # most recently used last; deque methods need no lock
+        weakref.finalize(self, _close_all, self._idle)  # at the latest on garbage collection, as on the SDK's lane
 
     def send(self, request: bytes, ask: Ask, until: float) -> HttpReply:
         """Send a request, and return its reply once that has begun.
@@ -70,16 +72,11 @@ class Connections:
         wire.last_used = time.monotonic()
         self._idle.append(wire)
         if len(self._idle) > MOST_IDLE:
-            self._close_first()
+            _close_first(self._idle)
 
     def close(self) -> None:
         """Close the connections that are idle."""
-        while self._idle:
-            self._close_first()
-
-    def _close_first(self) -> None:
-        with suppress(IndexError):  # another thread was quicker
-            self._idle.popleft().close()
+        _close_all(self._idle)
 
     def _take(self) -> Wire | None:
         """Return an idle connection that can be used, where there is one."""
@@ -195,3 +192,13 @@ def _raise(error: OSError | HTTPException, words: str) -> NoReturn:
     if type(error).__name__ == "IncompleteRead":
         raise ConnectionFailed("the connection was closed before the end of the answer") from None
     raise MalformedResponse(f"expected HTTP, found something else: {told[:200]}") from None
+
+
+def _close_all(idle: deque[Wire]) -> None:
+    while idle:
+        _close_first(idle)
+
+
+def _close_first(idle: deque[Wire]) -> None:
+    with suppress(IndexError):  # another thread was quicker
+        idle.popleft().close()
