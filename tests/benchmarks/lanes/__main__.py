@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from _environments import HOME, ROOT, python_for
+from _environments import ROOT, python_for
 from contestants import CONTESTANTS, REFERENCE, Contestant
 from figures import Cell
 from page import Played, page
@@ -52,7 +52,6 @@ def main() -> None:
 
 def play(rows: list[Row], contestants: list[Contestant], rounds: int, *, renew: bool) -> Played:
     """Play all rounds: in each, every row has a turn of every contestant, who begin in another order each time."""
-    HOME.mkdir(parents=True, exist_ok=True)
     played = Played(rows, contestants, rounds)
     with upstream() as url:
         workers = _workers(contestants, url, played, renew=renew)
@@ -96,7 +95,7 @@ def _workers(contestants: list[Contestant], url: str, played: Played, *, renew: 
             print(error, file=sys.stderr)
             continue
         made.add(one.requirements)
-        workers.append(WorkerProcess(one, python, url, HOME / f"lanes-{one.key}.log"))
+        workers.append(WorkerProcess(one, python, url))
     return workers
 
 

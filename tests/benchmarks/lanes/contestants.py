@@ -37,7 +37,7 @@ def _ours(lane: str, preset: str) -> Contestant:
         f"understudy-{lane}-{preset}",
         "with_understudy",
         f"`LLMFactory('primary', ['backup'], policy=Policy.{preset}())` and `OPENAI_TRANSPORT={lane}`. Where a call "
-        " fails over, the circuit breaker and the cooldown after refusals are switched off: else it would soon "
+        "fails over, the circuit breaker and the cooldown after refusals are switched off: else it would soon "
         "leave the primary out.",
         f"{lane} {preset}",
     )

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -67,8 +68,9 @@ def counts(url: str) -> dict[str, int]:
 class WorkerProcess:
     """The worker of one contestant: it is started when it is needed, and stays."""
 
-    def __init__(self, contestant: Contestant, python: str, url: str, log: Path) -> None:
-        self.contestant, self.python, self.url, self.log = contestant, python, url, log
+    def __init__(self, contestant: Contestant, python: str, url: str) -> None:
+        self.contestant, self.python, self.url = contestant, python, url
+        self.said = tempfile.TemporaryFile()  # noqa: SIM115  # to standard error, by all processes; `stop` closes it
         self.process: subprocess.Popen[bytes] | None = None
         self.versions: dict[str, str] = {}
         self.played: set[str] = set()
@@ -84,7 +86,7 @@ class WorkerProcess:
         if self.process is None:
             self.process = self._start("warm")
             self.versions = self._hear(self.process)["versions"]
-        warm = 0 if row.key in self.played else 2 if row.at_once else 5
+        warm = 0 if row.key in self.played else 2 if row.at_once or row.stream else 5
         self.played.add(row.key)
         assert self.process.stdin is not None  # a pipe
         self.process.stdin.write(json.dumps({"play": row.told(warm=warm)}).encode() + b"\n")
@@ -95,6 +97,7 @@ class WorkerProcess:
     def stop(self) -> None:
         """End the process."""
         process, self.process = self.process, None
+        self.said.close()
         if process is not None:
             process.kill()
             process.communicate()
@@ -120,8 +123,13 @@ class WorkerProcess:
         environment = {name: os.environ[name] for name in kept if name in os.environ} | QUIET
         script = HERE / "workers" / f"{self.contestant.worker}.py"
         command = [self.python, script, kind, self.contestant.variant, self.url]
-        with self.log.open("ab") as log:
-            return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment)
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said, env=environment
+        )
+
+    def _last_words(self) -> str:
+        self.said.seek(0)
+        return " ".join(self.said.read().decode("utf-8", "replace").split())[-300:]
 
     def _hear(self, process: subprocess.Popen[bytes]) -> dict[str, Any]:
         assert process.stdout is not None  # a pipe
@@ -132,8 +140,9 @@ class WorkerProcess:
         finally:
             limit.cancel()
         if not line:
-            self.stop()
-            raise Failed(f"the worker of {self.contestant.name} has ended or hung, see {self.log}")
+            raise Failed(
+                f"its worker has ended, or hung for {LONGEST:.0f} s; the last that it said: {self._last_words()}"
+            )
         told: dict[str, Any] = json.loads(line)
         if "failure" in told:
             raise Failed(told["failure"])
