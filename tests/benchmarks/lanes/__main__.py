@@ -2,7 +2,7 @@
 
 Arguments choose contestants (such as tensorzero, or understudy for all four of ours); none is all of them, and the raw
 SDK plays always. `--rows` chooses rows, `--rounds` how many rounds. With all rows and contestants the page
-docs/lanes.md is written. `--renew` makes the libraries' environments anew. Nothing is asserted.
+docs/lanes.md is written. Ctrl-C ends it early, with what it has until then. `--renew` makes the libraries' environments anew. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ def main() -> None:
     print(text)
     if not wanted and not arguments.names:
         PAGE.write_text(text + "\n", "utf-8")
-    print(f"\n{arguments.rounds} rounds in {time.monotonic() - begun:.0f} s", file=sys.stderr)
+    print(f"\n{played.rounds} rounds in {time.monotonic() - begun:.0f} s", file=sys.stderr)
 
 
 def play(rows: list[Row], contestants: list[Contestant], rounds: int, *, renew: bool) -> Played:
     """Play all rounds: in each, every row has a turn of every contestant, who begin in another order each time."""
-    played = Played(rows, contestants, rounds)
+    played = Played(rows, contestants)
     with upstream() as url:
         workers = _workers(contestants, url, played, renew=renew)
         try:
@@ -62,6 +62,9 @@ def play(rows: list[Row], contestants: list[Contestant], rounds: int, *, renew: 
                     for worker in [*workers[first:], *workers[:first]]:
                         _play_turn(worker, row, number, url, played)
                     print(".", end="", file=sys.stderr, flush=True)
+                played.rounds = number + 1
+        except KeyboardInterrupt:
+            print("\nended early: what follows is of the rounds until now", file=sys.stderr)
         finally:
             for worker in workers:
                 worker.stop()

@@ -59,7 +59,7 @@ class Played:
     Args:
         rows: what was played.
         contestants: who played.
-        rounds: how often.
+        rounds: how many rounds were played to their end.
         cells: by key of the row and of the contestant.
         versions: of each contestant's distributions.
         absent: why a contestant has no environment.
@@ -67,7 +67,7 @@ class Played:
 
     rows: Sequence[Row]
     contestants: Sequence[Contestant]
-    rounds: int
+    rounds: int = 0
     cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
