@@ -2,7 +2,8 @@
 
 Arguments choose contestants (such as tensorzero, or understudy for all four of ours); none is all of them, and the raw
 SDK plays always. `--rows` chooses rows, `--rounds` how many rounds. With all rows and contestants the page
-docs/lanes.md is written. Ctrl-C ends it early, with what it has until then. `--renew` makes the libraries' environments anew. Nothing is asserted.
+docs/lanes.md is written. Ctrl-C ends it early, with what it has until then. `--renew` makes the libraries'
+environments anew. Nothing is asserted.
 """
 
 from __future__ import annotations
