@@ -17,11 +17,11 @@ from typing import Any
 
 from contestants import Contestant
 from figures import Turn
-from rows import Row
+from rows import ROWS, Row
 from upstream import whole_text
 
 HERE = Path(__file__).parent
-LONGEST = 120.0  # seconds for a turn, or for a library to be imported: a limit for what hangs
+LONGEST = 240.0  # seconds for a turn, or for a library to be imported: a limit for what hangs
 KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "SYSTEMROOT", "TEMP", "TMP", "LD_LIBRARY_PATH")
 OURS_KEPT = ("PYTHONPATH",)  # with it a tree that is not installed can be measured
 QUIET = {
@@ -140,6 +140,10 @@ class WorkerProcess:
         finally:
             limit.cancel()
         if not line:
+            process.kill()
+            process.communicate()
+            self.process = None  # the next row begins with a new one
+            self.played -= {row.key for row in ROWS if not row.cold}
             raise Failed(
                 f"its worker has ended, or hung for {LONGEST:.0f} s; the last that it said: {self._last_words()}"
             )

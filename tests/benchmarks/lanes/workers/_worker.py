@@ -88,7 +88,7 @@ class Worker:
         library = self.library(row["manner"])
         prompt = (QUESTION * (row["prompt"] // len(QUESTION) + 1))[: row["prompt"]]
         for _ in range(row["warm"]):
-            self.turn(library, row, prompt, row["calls"] if row["at_once"] else 1)
+            self.turn(library, row, prompt, row["calls"] if row["at_once"] and not row["stream"] else 1)
         gc.collect()
         _forget_peak()
         cpu, wall = cpu_seconds(), time.perf_counter()
