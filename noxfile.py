@@ -210,6 +210,13 @@ def failover(session: nox.Session) -> None:
 
 
 @nox.session
+def lanes(session: nox.Session) -> None:
+    """Measure what calls cost on each lane beside the raw SDK and other libraries; arguments select who plays."""
+    prepare(session, *group("test"))
+    session.run("python", "tests/benchmarks/lanes", *session.posargs, env=installer_settings())
+
+
+@nox.session
 def simulation(session: nox.Session) -> None:
     """Simulate a million outages on all cores; arguments: `--outages` how many, `--first` seed, or `--seed` for one."""
     prepare(session, *group("test"))

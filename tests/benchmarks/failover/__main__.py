@@ -13,9 +13,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import crash
+from _environments import HOME, ROOT, python_for
 from driver_process import DriverProcess, Ended
-from environments import HOME, ROOT, python_for
 from libraries import LIBRARIES, OURS, Library, Variant
 from report import Results, Versions, page
 from scenarios import SCENARIOS, Result, Scenario, play, warm_up
@@ -81,7 +82,7 @@ def _environments(libraries: list[Library], renew: bool) -> tuple[dict[str, str]
     missing, pythons = {}, {}
     for library in libraries:
         try:
-            pythons[library.name] = python_for(library, renew)
+            pythons[library.name] = python_for(library.requirements, renew)
         except RuntimeError as error:
             missing[library.name] = str(error)
             print(error, file=sys.stderr)

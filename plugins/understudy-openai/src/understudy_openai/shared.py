@@ -183,7 +183,6 @@ def reading(body: Any, promised: str, headers: Mapping[str, str], endpoint: Endp
         headers: the reply's headers.
         endpoint: who was asked.
     """
-    request_id = request_id_of({name.lower(): value for name, value in headers.items()})
     try:
         failure = failure_in(body, headers, endpoint)
         if failure is not None:
@@ -192,14 +191,18 @@ def reading(body: Any, promised: str, headers: Mapping[str, str], endpoint: Endp
             raise MalformedResponse(f"expected an answer with {promised}, found {shown(body)}", status=200)
         yield
     except Failure as failure:
-        failure.provider, failure.request_id = endpoint.name, request_id
+        failure.provider, failure.request_id = endpoint.name, _request_id_in(headers)
         raise
     except WRONG_SHAPE as error:
         raise MalformedResponse(
             f"expected an answer, found another shape ({type(error).__name__}: {error}) in {shown(body)}",
             provider=endpoint.name,
-            request_id=request_id,
+            request_id=_request_id_in(headers),
         ) from error
+
+
+def _request_id_in(headers: Mapping[str, str]) -> str | None:
+    return request_id_of({name.lower(): value for name, value in headers.items()})
 
 
 def failure_in(body: Any, headers: Mapping[str, str], endpoint: Endpoint) -> Failure | None:
@@ -265,7 +268,7 @@ def answer(
         parts=tuple(parts),
         structured=structured_output(request, text, finish_reason),
         warnings=warnings,
-        request_id=request_id_of({name.lower(): value for name, value in headers.items()}),
+        request_id=_request_id_in(headers),
     )
 
 
@@ -305,9 +308,11 @@ def _room_warnings(
     Raises:
         AnswerCutShort: it did, and more room may help.
     """
+    if finish_reason is not FinishReason.LENGTH:
+        return ()
     more = not given and _can_have_more_room(request, endpoint)
     is_counted = usage is not None and usage.thinking_tokens > 0
-    cut = thought and finish_reason is FinishReason.LENGTH and request.max_tokens is not None
+    cut = thought and request.max_tokens is not None
     if not cut or is_counted or room(request, request.model or "", options_of(request, endpoint)):
         return check_room(request, finish_reason, usage, thought=thought, given=not more)
     words = f"reasoning took a part of the limit: the answer was cut before it had {request.max_tokens} tokens"
@@ -330,7 +335,7 @@ def models_of(body: Any, headers: Mapping[str, str], endpoint: Endpoint) -> tupl
         raise MalformedResponse(
             f"expected a list of models under data, found {excerpt(body)}",
             provider=endpoint.name,
-            request_id=request_id_of({name.lower(): value for name, value in headers.items()}),
+            request_id=_request_id_in(headers),
         )
     names = (model.get("id") or model.get("name") for model in listed)
     return tuple(name for name in names if isinstance(name, str))

@@ -228,8 +228,12 @@ class StreamReader:
         delta = choice.get("delta") or choice.get("message") or {}
         if not delta and isinstance(choice.get("text"), str):
             delta = {"content": choice["text"]}
-        self._broken.count(sum(bool(delta.get(name)) for name in ("content", "tool_calls", *THINKING_FIELDS)))
-        yield from self._read_delta(delta)
+        if len(delta) == 1 and isinstance(text := delta.get("content"), str):  # as most are
+            self._broken.count(len(text))
+            yield from self._told(self._think.feed(text))
+        else:
+            self._broken.count(sum(bool(delta.get(name)) for name in ("content", "tool_calls", *THINKING_FIELDS)))
+            yield from self._read_delta(delta)
         if isinstance(choice.get("logprobs"), Mapping):
             for name, told in choice["logprobs"].items():
                 joined = isinstance(told, list) and isinstance(self._logprobs.get(name), list)
@@ -252,7 +256,7 @@ class StreamReader:
             yield ThinkingDelta(thought)
         for is_thinking, text in pieces_of(delta.get("content")):
             pieces = [Piece(True, text)] if is_thinking else self._think.feed(text)
-            yield from map(self._say, filter(lambda piece: piece.text, pieces))
+            yield from self._told(pieces)
         for field, told in (("images", images_in(delta)), ("annotations", delta.get("annotations"))):
             if told:
                 self._message[field] = [*self._message.get(field, ()), *told]
@@ -262,6 +266,9 @@ class StreamReader:
             self._message["audio"] = grown(self._message.get("audio"), delta["audio"])
         for piece in calls_in(delta):
             yield from self._calls.feed(piece)
+
+    def _told(self, pieces: Iterable[Piece]) -> Iterator[StreamEvent]:
+        return (self._say(piece) for piece in pieces if piece.text)
 
     def _say(self, piece: Piece) -> StreamEvent:
         if piece.thinking:

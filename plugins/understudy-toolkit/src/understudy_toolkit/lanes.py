@@ -7,7 +7,7 @@ the vendor's SDK do it. A provider writes and reads the vendor's JSON above eith
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, ItemsView, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -81,6 +81,10 @@ class Headers(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def items(self) -> ItemsView[str, str]:
+        """Return all names, in lower case, with their values: what Mapping has for it asks for each of them."""
+        return self._values.items()
 
     def __repr__(self) -> str:
         return f"Headers({sorted(self._values)})"  # values may identify an account

@@ -8,15 +8,16 @@ import weakref
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from http.client import HTTPException, HTTPResponse, RemoteDisconnected
+from http.client import HTTPException, RemoteDisconnected
 from typing import NoReturn
 
 from understudy.concurrency.out_of_time import next_by
 from understudy.errors import ConnectionFailed, MalformedResponse, Timeout
 from understudy_toolkit.bodies import Decoder, too_large
 from understudy_toolkit.http.address import Address
+from understudy_toolkit.http.response import Response
 from understudy_toolkit.http.wire import Wire, connect
-from understudy_toolkit.lanes import REFUSED, Ask, Headers
+from understudy_toolkit.lanes import REFUSED, Ask
 from understudy_toolkit.machine import Proxy
 
 __all__ = ["KEEP_SECONDS", "MOST_IDLE", "Connections", "HttpReply"]
@@ -109,9 +110,9 @@ class HttpReply:
         until: the moment (time.monotonic) by which a whole answer must be there.
     """
 
-    def __init__(self, connections: Connections, wire: Wire, response: HTTPResponse, ask: Ask, until: float) -> None:
+    def __init__(self, connections: Connections, wire: Wire, response: Response, ask: Ask, until: float) -> None:
         self.status: int = response.status
-        self.headers = Headers(response.getheaders())
+        self.headers = response.fields
         self._connections, self._response = connections, response
         self._wire: Wire | None = wire
         self._ask, self._until = ask, until
@@ -167,10 +168,10 @@ class HttpReply:
         return b""
 
 
-def _begin(wire: Wire, method: str) -> HTTPResponse:
+def _begin(wire: Wire, method: str) -> Response:
     """Read the head of a response; those that only say that another will come are passed over."""
     while True:
-        response = HTTPResponse(wire, method=method)  # type: ignore[arg-type]  # it has what is needed of a socket
+        response = Response(wire, method=method)  # type: ignore[arg-type]  # it has what is needed of a socket
         try:
             response.begin()
         except BaseException:

@@ -1,4 +1,4 @@
-"""An environment for every library, made once and kept in .nox/failover-peers/."""
+"""An environment for every library that is not ours, made once and kept in .nox/failover-peers/."""
 
 import hashlib
 import shutil
@@ -6,33 +6,31 @@ import subprocess
 import sys
 from pathlib import Path
 
-from libraries import Library
-
-ROOT = Path(__file__).parents[3]
-HOME = ROOT / ".nox" / "failover-peers"  # nox has its own environment for the session in .nox/failover
+ROOT = Path(__file__).parents[2]
+HOME = ROOT / ".nox" / "failover-peers"  # shared by the benchmarks; nox has its own for the session in .nox/failover
 
 
-def python_for(library: Library, renew: bool = False) -> str:
+def python_for(requirements: tuple[str, ...], renew: bool = False) -> str:
     """Return the Python of a library's environment, which is made where it is missing.
 
     Args:
-        library: whose environment.
+        requirements: what it holds; nothing for ours, which runs where the benchmark does.
         renew: make it anew, with the newest versions.
 
     Raises:
         RuntimeError: it cannot be made; the text is the end of what the installer said.
     """
-    if not library.requirements:
-        return sys.executable  # ours: installed where the benchmark runs
-    key = hashlib.sha256("\n".join([sys.version, *library.requirements]).encode()).hexdigest()[:12]
-    home = HOME / f"{library.requirements[0].partition('>')[0].partition('[')[0]}-{key}"
+    if not requirements:
+        return sys.executable
+    key = hashlib.sha256("\n".join([sys.version, *requirements]).encode()).hexdigest()[:12]
+    home = HOME / f"{requirements[0].partition('>')[0].partition('[')[0]}-{key}"
     python = home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     complete = home / "complete"  # written last: an environment without it was interrupted
     if renew or not complete.is_file():
         shutil.rmtree(home, ignore_errors=True)
         home.parent.mkdir(parents=True, exist_ok=True)
-        print(f"Installing {', '.join(library.requirements)} ...", file=sys.stderr, flush=True)
-        _make(home, python, library.requirements)
+        print(f"Installing {', '.join(requirements)} ...", file=sys.stderr, flush=True)
+        _make(home, python, requirements)
         complete.touch()
     return str(python)
 
