@@ -69,8 +69,8 @@ class TestClaude(OurFaults, ProviderContract):
     thinking_options = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
 
 
-class TestClaudeOverHTTP(TestClaude):
-    settings = {"CLAUDE_TRANSPORT": "http"}
+class TestClaudeThroughItsSDK(TestClaude):
+    settings = {"CLAUDE_TRANSPORT": "sdk"}
 
 
 class TestGemini(OurFaults, ProviderContract):
@@ -86,8 +86,8 @@ class TestGemini(OurFaults, ProviderContract):
     thinking_options = {"thinkingConfig": {"includeThoughts": True}}
 
 
-class TestGeminiOverHTTP(TestGemini):
-    settings = {"GEMINI_TRANSPORT": "http"}
+class TestGeminiThroughItsSDK(TestGemini):
+    settings = {"GEMINI_TRANSPORT": "sdk"}
 
 
 class TestVertex(OurFaults, ProviderContract):
@@ -135,8 +135,8 @@ class TestOpenAI(OurFaults, ProviderContract):
     thinking_options = {"api": "responses", "reasoning": {"effort": "low", "summary": "auto"}}
 
 
-class TestOpenAIOverHTTP(TestOpenAI):
-    settings = {"OPENAI_TRANSPORT": "http"}
+class TestOpenAIThroughItsSDK(TestOpenAI):
+    settings = {"OPENAI_TRANSPORT": "sdk"}
 
 
 class TestCohere(OurFaults, ProviderContract):
@@ -153,8 +153,8 @@ class TestCohere(OurFaults, ProviderContract):
     thinking_options = {"thinking": {"type": "enabled"}}
 
 
-class TestCohereOverHTTP(TestCohere):
-    settings = {**TestCohere.settings, "COHERE_TRANSPORT": "http"}
+class TestCohereThroughItsSDK(TestCohere):
+    settings = {**TestCohere.settings, "COHERE_TRANSPORT": "sdk"}
 
 
 class TestOllama(OurFaults, ProviderContract):
@@ -170,8 +170,8 @@ class TestOllama(OurFaults, ProviderContract):
     thinking_options = {"think": True}
 
 
-class TestOllamaOverHTTP(TestOllama):
-    settings = {"OLLAMA_TRANSPORT": "http"}
+class TestOllamaThroughItsSDK(TestOllama):
+    settings = {"OLLAMA_TRANSPORT": "sdk"}
 
 
 class TestGeminiLegacy(OurFaults, ProviderContract):

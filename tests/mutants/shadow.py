@@ -89,7 +89,8 @@ class Reach:
     """Which tests reach which lines.
 
     Args:
-        found: of each test the lines by module, its seconds, and whether it starts processes: in those it may reach any line.
+        found: of each test the lines by module, its seconds, and whether it starts processes, in which it may reach
+            any line.
     """
 
     def __init__(self, found: dict[str, dict[str, Any]]) -> None:

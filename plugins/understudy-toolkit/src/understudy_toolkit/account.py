@@ -16,7 +16,7 @@ from understudy_toolkit.machine import HTTPX, OURS, Carrier, fault_of
 __all__ = ["Account", "Transport", "read_account", "read_transport", "without_login"]
 
 Transport = Literal["sdk", "http"]
-DEFAULT_TRANSPORT: Transport = "sdk"
+DEFAULT_TRANSPORT: Transport = "http"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
