@@ -185,9 +185,8 @@ class _Run(CallState):
         limited = isinstance(failure, RateLimited) and (failure.retry_after is not None or self.policy.switch_first)
         passing = failure.scope is Scope.TRANSIENT or isinstance(failure, StreamInterrupted)
         state.forced = state.forced and limited  # a target that rests is waited for only because of a hint
-        if not (passing or limited) or failure.retryable is False:
-            return None, ""
-        if state.tries - state.adapted > self.policy.max_retries:
+        spent = state.tries - state.adapted > self.policy.max_retries
+        if spent or not (passing or limited) or failure.retryable is False:
             return None, ""
         late, fresh = isinstance(failure, Timeout), self.fresh() is not None
         if late and fresh and not outcome.alive and outcome.took >= self.policy.max_delay:
