@@ -42,6 +42,7 @@ _DOCUMENTS = ("text/html", "application/xhtml+xml", "application/xml", "text/xml
 _BEGINNINGS = (b"<", b"{", b"[", b"")
 # Some servers stream where no stream was asked for: unslothai/unsloth#6570, open-webui/computer#193, read 2026-12-01.
 _STREAMS = (b"data:", b"event:", b": ")
+_BOM = b"\xef\xbb\xbf"
 _STREAMED = ResponseWarning("stream", "a stream came instead of a whole answer: it was put together")
 _ENOUGH = 64 * 2**10  # bytes of such a document
 
@@ -374,7 +375,7 @@ def _without_end_marker(content: bytes) -> bytes:
 
 
 def _response_of(call: Call, reply: Reply | AsyncReply, content: bytes) -> LLMResponse:
-    if reply.status != 200 or not content.lstrip().startswith(_STREAMS):
+    if reply.status != 200 or not content.removeprefix(_BOM).lstrip().startswith(_STREAMS):
         return call.response_of(*_answer(reply, content, call.replies))
     reader = call.reader_of(reply.headers)
     *_, last = (*reader.read(content), *reader.end())
