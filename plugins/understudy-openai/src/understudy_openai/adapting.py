@@ -17,6 +17,7 @@ from understudy_openai.reasoning import LIMITS
 from understudy_openai.remedies import (
     ADAPTATIONS,
     AND,
+    IN_A_STREAM,
     IN_JSON_MODE,
     ONE_CALL_AT_A_TIME,
     WITH_ANSWERED_RESULTS,
@@ -201,6 +202,11 @@ def _without_choice(choice: Any, body: Json, lost: Lost) -> None:
         lost("tool_choice", "tool_choice was left out")
 
 
+def _stream(body: Json, adaptations: Collection[str], request: Request, lost: Lost) -> None:
+    if IN_A_STREAM in adaptations and not body.get("stream"):
+        body |= {"stream": True} | ({"stream_options": {"include_usage": True}} if "messages" in body else {})
+
+
 def _thinking(body: Json, adaptations: Collection[str], request: Request, lost: Lost) -> None:
     if WITHOUT_THINKING in adaptations:
         body["enable_thinking"] = False
@@ -243,6 +249,7 @@ _STEPS: tuple[Callable[[Json, Collection[str], Request, Lost], None], ...] = (
     _names_of_limits,
     _format,
     _tools,
+    _stream,
     _thinking,
     _messages,
 )
@@ -375,7 +382,7 @@ _LASTING = frozenset(
         *ADAPTATIONS.values(),
         *(WITH_JSON_SCHEMA, WITHOUT_FORCED_TOOL, WITHOUT_TOOL_CHOICE, WITHOUT_SYSTEM_ROLE, WITHOUT_THINKING),
         *(WITH_PLAIN_TEXTS, WITH_ROLES_JOINED, WITH_REASONING_FIELDS, WITH_DUMMY_SIGNATURES, ONE_CALL_AT_A_TIME),
-        WITH_ANSWERED_RESULTS,
+        *(WITH_ANSWERED_RESULTS, IN_A_STREAM),
     ]
 )
 

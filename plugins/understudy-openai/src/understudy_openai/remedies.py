@@ -24,6 +24,7 @@ WITHOUT_FORCED_TOOL = "without a forced tool"  # tool_choice "auto" in place of 
 WITHOUT_TOOL_CHOICE = "without tool_choice"  # the field is left out
 WITHOUT_SYSTEM_ROLE = "without a system role"  # the instructions begin the first message of the user's
 WITHOUT_STREAM_OPTIONS = "without stream_options"
+IN_A_STREAM = "in a stream"  # which is put together to the whole answer that was asked for
 WITHOUT_EFFORT = "without reasoning_effort"
 WITHOUT_THINKING = "without thinking"  # enable_thinking false: DashScope thinks in streams only
 WITH_PLAIN_TEXTS = "with each content as one text"  # no list of pieces, and "" for null
@@ -41,6 +42,7 @@ _OPTIONAL = (
     *("repetition_penalty", "logit_bias", "logprobs", "top_logprobs", "user", "metadata", "store", "service_tier"),
     *("verbosity", "modalities", "prediction", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"),
     *("parallel_tool_calls", "stream_options", "tool_choice", "reasoning_effort", "enable_thinking"),
+    "max_output_tokens",  # the Responses API has no other name for it
 )
 # What a refusal of each field is mended by; the key is the last name of the field's path.
 ADAPTATIONS: Mapping[str, str] = {
@@ -76,6 +78,10 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
     ),
     (r"enable_thinking.{0,20}(must be set to false|only support stream)|enable thinking can not", WITHOUT_THINKING),
     (r"reasoning_content.{0,40}(must be passed back|is missing)", WITH_REASONING_FIELDS),  # DeepSeek, Moonshot
+    (
+        r"must have stream ?= ?true|stream must be set to true|only supports? stream mode",
+        IN_A_STREAM,
+    ),  # Fireworks, Codex
     (r"missing a .?thought_signature", WITH_DUMMY_SIGNATURES),  # Google
     (r"temperature.{0,20}top_p.{0,20}(cannot both|not both)", "without top_p"),  # Anthropic
     (
@@ -129,8 +135,6 @@ _LIMITS = re.compile(
     r"|maxoutputtokens value of \d+ but the supported range is from 1 \(inclusive\) to (?P<beyond>\d+) \(exclusive\)",
     re.IGNORECASE | re.DOTALL,
 )
-# The most that is taken where no stream is asked for: Fireworks, nextlevelbuilder/goclaw#660, read 2026-12-01.
-_MOST_AT_ONCE = re.compile(r"max_tokens > (\d+) must have stream", re.IGNORECASE)
 # What leaves room, if less than was asked for: vLLM; OpenAI, DeepSeek, OpenRouter; SGLang; Anthropic; TGI; OpenRouter
 # again, of the money. "left" is the room itself.
 _ROOM = re.compile(
@@ -195,8 +199,6 @@ def adaptation_of(status: int, error: Mapping[str, Any], known: Collection[str] 
     words, told = message[:LONGEST], None
     if limit := _LIMITS.search(_plain(words)):
         told = f"{WITHIN} {int(next(filter(None, limit.groups()))) - (limit.lastgroup == 'beyond')}"
-    elif at_once := _MOST_AT_ONCE.search(words):
-        told = f"{ROOM_LEFT} {at_once[1]}"
     else:
         told = next((adaptation for sentence, adaptation in _MENDED if sentence.search(words)), None)
     if told is None and status not in (200, 500, 501):

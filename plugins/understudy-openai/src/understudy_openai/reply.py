@@ -157,7 +157,9 @@ def _with_the_rest(message: Mapping[str, Any], others: Sequence[Any]) -> Mapping
     GitHub Copilot tells an answer of Claude's so, its text in one and its tool calls in the next:
     zeroclaw-labs/zeroclaw#2136 and HKUDS/nanobot#1555, read 2026-12-01.
     """
-    rest = [other["message"] for other in others if isinstance(other, Mapping) and other.get("message")]
+    rest = [
+        told for other in others if isinstance(other, Mapping) and isinstance(told := other.get("message"), Mapping)
+    ]
     lacks = [field for field in ("content", "tool_calls") if not message.get(field)]
     found = {field: next((other[field] for other in rest if other.get(field)), None) for field in lacks}
     return {**message, **{field: value for field, value in found.items() if value}}
@@ -262,7 +264,7 @@ def calls_in(message: Mapping[str, Any]) -> list[Any]:
 
 def _usual(call: Mapping[str, Any]) -> Mapping[str, Any]:
     function = call.get("function")
-    if function is None and call.get("type") != "custom" and any(name in call for name in _OF_A_FUNCTION):
+    if function is None and call.get("type") in (None, "function") and any(name in call for name in _OF_A_FUNCTION):
         function = {name: call[name] for name in _OF_A_FUNCTION if name in call}
     if not isinstance(function, Mapping) or ("function" in call and "parameters" not in function):
         return call
