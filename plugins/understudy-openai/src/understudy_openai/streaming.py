@@ -19,7 +19,6 @@ from understudy import (
 )
 from understudy.errors import MalformedResponse
 from understudy.response import Heartbeat
-from understudy_openai.broken import BrokenChunks
 from understudy_openai.failures import failure_of_reply, request_id_of
 from understudy_openai.models import Endpoint
 from understudy_openai.reply import calls_in, details_text, images_in, pieces_of, response_of
@@ -29,6 +28,7 @@ from understudy_openai.think_tags import Piece, ThinkFilter
 from understudy_openai.tool_pieces import CallPieces
 from understudy_openai.usage import count_tokens, usage_in
 from understudy_toolkit.bodies import read_json
+from understudy_toolkit.broken import BrokenPieces
 from understudy_toolkit.sse import SseEvent, SseReader
 from understudy_toolkit.tool_calls import CallNames
 
@@ -137,7 +137,7 @@ class StreamReader:
         self._finish_reason: str | None = None
         self._think = ThinkFilter(off=endpoint.is_openai)
         self._stops = StopFilter(request.stop)
-        self._broken = BrokenChunks()
+        self._broken = BrokenPieces()
         self._whole = self._done = False
 
     @property

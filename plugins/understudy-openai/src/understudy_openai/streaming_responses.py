@@ -18,13 +18,13 @@ from understudy import (
     ToolCallDelta,
 )
 from understudy.errors import MalformedResponse
-from understudy_openai.broken import BrokenChunks
 from understudy_openai.failures import failure_of_reply
 from understudy_openai.models import Endpoint
 from understudy_openai.shared import WRONG_SHAPE, Json, shown
 from understudy_openai.stops import StopFilter
 from understudy_openai.streaming import ALIVE, DONE, WHOLE, interrupted, parse_event, unexpected_event
 from understudy_openai.wire_responses import response_of
+from understudy_toolkit.broken import BrokenPieces
 from understudy_toolkit.tool_calls import CallNames
 
 
@@ -49,7 +49,7 @@ class StreamReader:
         self._warnings = list(warnings)
         self._names = CallNames(request)
         self._texts: list[str] = []
-        self._broken = BrokenChunks()
+        self._broken = BrokenPieces()
         self._response: Json | None = None
         self._items: dict[int, Json] = {}
         self._calls: dict[int, tuple[int, Json]] = {}

@@ -1,6 +1,6 @@
 """A piece in the middle of a stream that cannot be read: passed over only with proof that nothing is missing.
 
-Half an answer must not look like a whole one. Nothing is sent or read here.
+docs/decisions/0047-a-broken-chunk-is-passed-over-only-with-proof.md. Nothing is sent or read here.
 """
 
 from __future__ import annotations
@@ -33,18 +33,19 @@ class BrokenPieces:
         """Take in that text, thinking or a piece of a tool call came, in so many events."""
         self._pieces += pieces > 0
 
-    def judge(self, usage: Usage | None) -> tuple[ResponseWarning, ...]:
+    def judge(self, usage: Usage | None, *, complete: bool = False) -> tuple[ResponseWarning, ...]:
         """Return a warning where a piece was passed over, once the stream has ended with a finish reason.
 
         Args:
             usage: what the server counted: a piece came for every token that was written, and so none is missing.
+            complete: whether it is proved otherwise: the end of the stream holds the whole answer once more.
 
         Raises:
             MalformedResponse: something may be missing.
         """
         if self.failure is None:
             return ()
-        if usage is None or usage.output_tokens != self._pieces:
+        if not complete and (usage is None or usage.output_tokens != self._pieces):
             raise self.failure
         pieces = "a piece" if self._number == 1 else f"{self._number} pieces"
         words = f"{pieces} of the stream could not be read and was passed over: nothing of the answer is missing"
