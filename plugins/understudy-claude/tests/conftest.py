@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from understudy import Finish, LLMFactory, LLMResponse, Request, Settings
-from understudy_claude import ClaudeProvider, refusals
+from understudy_claude import ClaudeProvider
 
 if TYPE_CHECKING:
     from understudy_sandbox import Sandbox
@@ -105,14 +105,6 @@ def own(server: Server, lane: str) -> Iterator[ClaudeProvider]:
     made = ClaudeProvider(Settings(environment={**server.environment, "CLAUDE_TRANSPORT": lane}))
     yield made
     made.close()
-
-
-@pytest.fixture(autouse=True)
-def _nothing_known() -> Iterator[None]:
-    """What a model has refused in one test is not known in the next, at the same address."""
-    refusals.forget()
-    yield
-    refusals.forget()
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from understudy_claude.failures import (
     WITHOUT_SETTINGS,
     WITHOUT_TOP_P,
 )
+from understudy_toolkit.refused import forget
 
 if TYPE_CHECKING:
     from conftest import Ask, Call, Server
@@ -171,7 +172,7 @@ def test_what_the_window_leaves_is_asked_for_and_not_remembered(ask: Ask, own: C
 
 def test_a_budget_stays_below_the_limit(own: ClaudeProvider, server: Server) -> None:
     for most, budget in ((8000, 4000), (1500, None)):
-        refusals.forget()
+        forget()
         _answering(server, _limit(most))
         options = {"claude": {"thinking": {"type": "enabled", "budget_tokens": 9000}}}
         asked = Request(messages=(HELLO,), max_tokens=1000, options=options)

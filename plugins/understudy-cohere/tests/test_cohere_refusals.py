@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from understudy import LLMFactory, Message, Request, Tool, ToolCall, ToolResult
 from understudy.errors import RequestRefused, UnsupportedRequest
-from understudy_cohere.refusals import forget, remedy
+from understudy_cohere.refusals import remedy
 from understudy_cohere.wire import request_body
 from understudy_toolkit.conformance.fault_server import FaultServer, ReceivedRequest, Reply
 
@@ -79,13 +78,6 @@ REFUSALS: list[tuple[str, int, dict[str, Any], str, str, dict[str, Any]]] = [
         *(400, {"output_schema": SCHEMA}, "without response_format", "output_schema", {"response_format": None}),
     ),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _forgotten() -> Iterator[None]:
-    forget()
-    yield
-    forget()
 
 
 def _answer(text: str, asked: ReceivedRequest) -> Reply:

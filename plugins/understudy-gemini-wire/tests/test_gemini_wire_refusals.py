@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,8 +23,9 @@ from understudy_gemini_wire.adaptations import (
     without,
 )
 from understudy_gemini_wire.failures import failure_of_reply
-from understudy_gemini_wire.refusals import MOST_REMEMBERED, Refusals, adaptation_of, forget
+from understudy_gemini_wire.refusals import Refusals, adaptation_of
 from understudy_gemini_wire.schema import translate
+from understudy_toolkit.refused import MOST_MODELS
 
 ASKED = Request(messages=(Message.user("hi"),), max_tokens=1024)
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}}
@@ -94,13 +94,6 @@ TOLD: list[tuple[str, str, str]] = [
     ("function parameters schema should be of type OBJECT.", SIMPLER_SCHEMAS, "schemas"),
     ("one or more response schemas specified unsupported field min_length", SIMPLER_SCHEMAS, "schemas"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def nothing_remembered() -> Iterator[None]:
-    forget()
-    yield
-    forget()
 
 
 @pytest.mark.parametrize(("message", "adaptation", "of"), TOLD, ids=[message[:60] for message, _, _ in TOLD])
@@ -222,12 +215,10 @@ def test_a_schema_that_is_too_large_is_remembered_alone_and_what_is_this_request
 
 def test_what_is_remembered_is_bounded() -> None:
     refusals = Refusals("http://here")
-    for number in range(MOST_REMEMBERED + 5):
+    for number in range(MOST_MODELS + 5):
         refusals.mend(RequestRefused("JSON mode is not enabled"), str(number), BODY)
-    remembered = [
-        bool(refusals.adapt(copy.deepcopy(BODY), str(number), ASKED)) for number in range(MOST_REMEMBERED + 5)
-    ]
-    assert remembered == [False] * 5 + [True] * MOST_REMEMBERED
+    remembered = [bool(refusals.adapt(copy.deepcopy(BODY), str(number), ASKED)) for number in range(MOST_MODELS + 5)]
+    assert remembered == [False] * 5 + [True] * MOST_MODELS
 
 
 TEXT = {"type": "string"}

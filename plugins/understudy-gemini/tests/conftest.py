@@ -9,20 +9,11 @@ import pytest
 
 from understudy import LLMResponse, Request, Settings
 from understudy_gemini import GeminiProvider, understudy_provider
-from understudy_gemini_wire.refusals import forget
 
 if TYPE_CHECKING:
     from understudy_sandbox import Sandbox
 
 Ask = Callable[[GeminiProvider, Request], LLMResponse]
-
-
-@pytest.fixture(autouse=True)
-def nothing_remembered() -> Iterator[None]:
-    """What models refused in one test is forgotten in the next."""
-    forget()
-    yield
-    forget()
 
 
 @pytest.fixture

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from understudy import LLMFactory, Message, Request, ToolCall, ToolResult
-from understudy_ollama.refusals import forget, remedy
+from understudy_ollama.refusals import remedy
 from understudy_ollama.wire import request_body
 from understudy_toolkit.conformance.fault_server import FaultServer, ReceivedRequest, Reply
 
@@ -37,13 +36,6 @@ REFUSALS: list[tuple[str, int, dict[str, Any], str, set[str], dict[str, Any]]] =
         *(500, {"options": {"ollama": {"format": "json"}}}, "without format", {"format"}, {"format": None}),
     ),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _forgotten() -> Iterator[None]:
-    forget()
-    yield
-    forget()
 
 
 def _answer(text: str, asked: ReceivedRequest) -> Reply:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,14 +20,12 @@ from understudy_claude.failures import (
     limit_of,
     most_tokens,
 )
+from understudy_toolkit.refused import remember, remembered
 
 _KEPT = (
     *(OLDER_VERSION, WITH_THOUGHTS, WITHOUT_FORCING, WITHOUT_SAMPLING, WITHOUT_SCHEMAS, WITHOUT_SETTINGS),
     *(WITHOUT_THAT_SCHEMA, WITHOUT_TOP_P),
 )
-_MOST_KEPT = 1000  # facts, a few for each model that is asked; the oldest are forgotten first
-
-Fact = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +52,6 @@ class Known:
 
 NOTHING_KNOWN = Known()
 
-_lock = threading.Lock()
-_facts: OrderedDict[Fact, None] = OrderedDict()
-_limits: OrderedDict[tuple[str, str], int] = OrderedDict()
-
 
 def note(address: str, model: str, request: Request, failure: Failure) -> None:
     """Remember what a failure says about a model, if that holds for other requests too.
@@ -70,34 +62,16 @@ def note(address: str, model: str, request: Request, failure: Failure) -> None:
         request: what it was asked.
         failure: what came of it.
     """
-    adaptation, most = failure.adaptation, limit_of(failure.adaptation)
-    if adaptation is None or (most is None and adaptation not in _KEPT):
-        return
-    with _lock:
-        if most is not None:
-            _limits[address, model] = most
-        else:
-            _facts[address, model, adaptation, _concerns(adaptation, request)] = None
-        while len(_facts) > _MOST_KEPT:
-            _facts.popitem(last=False)
-        while len(_limits) > _MOST_KEPT:
-            _limits.popitem(last=False)
+    adaptation = failure.adaptation
+    if adaptation in _KEPT or limit_of(adaptation) is not None:
+        remember(address, model, str(adaptation), _concerns(str(adaptation), request))
 
 
 def known(address: str, model: str, request: Request) -> Known:
     """Return what a model is known to refuse of a request."""
-    if not _facts and not _limits:
-        return NOTHING_KNOWN
-    with _lock:
-        facts = frozenset(one for one in _KEPT if (address, model, one, _concerns(one, request)) in _facts)
-        return Known(facts, _limits.get((address, model)))
-
-
-def forget() -> None:
-    """Forget everything."""
-    with _lock:
-        _facts.clear()
-        _limits.clear()
+    facts = frozenset(one for one in _KEPT if one in remembered(address, model, _concerns(one, request)))
+    told = (limit_of(one) for one in remembered(address, model))
+    return Known(facts, min((limit for limit in told if limit is not None), default=None))
 
 
 def _concerns(adaptation: str, request: Request) -> str:

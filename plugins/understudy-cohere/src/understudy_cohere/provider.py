@@ -10,7 +10,7 @@ from understudy import Capabilities, ChatProvider, Failure, LLMResponse, Request
 from understudy.provider import Pace
 from understudy_cohere.failures import PROVIDER, failure_of_reply
 from understudy_cohere.models import DEFAULT_MODEL, ending_warnings, level_of, room
-from understudy_cohere.refusals import adaptations_of, remember
+from understudy_cohere.refusals import adaptations_of, keep
 from understudy_cohere.streaming import StreamReader
 from understudy_cohere.wire import models_of, options_of, request_body, response_of
 from understudy_toolkit import calls
@@ -100,7 +100,7 @@ class CohereProvider(ChatProvider):
 
         def failure_of(status: int, headers: Mapping[str, str], reply: Any) -> Failure:
             failure = failure_of_reply(status, headers, reply, sent=body)
-            remember(address, model, failure.adaptation)
+            keep(address, model, failure.adaptation)
             return failure
 
         ask = Ask(

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from understudy import Request, ResponseWarning
+from understudy_toolkit.refused import remember, remembered
 
 # Each completes "once more, ...", and is in Request.adaptation of the attempt that follows; so does
 # f"without {field}", for each field that a request can do without.
@@ -30,10 +31,6 @@ _REFUSES = re.compile(
 _LIMIT = re.compile(r"max[_ ]tokens must be less than or equal to (\d+)")
 _OF_FORMAT = re.compile(r"response_?format\b.*not (?:supported|a valid)")
 _OF_SCHEMA = re.compile(r"\bschema\b|json_schema|response_?format|must have a type|not found in properties")
-
-_MOST = 4096  # remembered refusals: far more than the models that a process asks
-# By address, model and adaptation; single operations on it are thread-safe.
-_known: dict[tuple[str, str, str], None] = {}
 
 
 def remedy(told: str, sent: Mapping[str, Any]) -> str | None:
@@ -58,26 +55,16 @@ def remedy(told: str, sent: Mapping[str, Any]) -> str | None:
     return f"without {named[-1]}" if named else None
 
 
-def remember(address: str, model: str, adaptation: str | None) -> None:
-    """Remember that a model at an address has to be asked in another way."""
-    if adaptation is None or not _is_own(adaptation):
-        return
-    if len(_known) >= _MOST:
-        _known.clear()
-    _known[(address, model, adaptation)] = None
-
-
-def forget() -> None:
-    """Forget all refusals: the API may take tomorrow what it refuses today."""
-    _known.clear()
+def keep(address: str, model: str, adaptation: str | None) -> None:
+    """Keep that a model at an address has to be asked in another way."""
+    if adaptation is not None and _is_own(adaptation):
+        remember(address, model, adaptation)
 
 
 def adaptations_of(request: Request, address: str, model: str) -> tuple[str, ...]:
     """Return how a request has to be adapted to a model, as far as that is known."""
-    found = [adaptation for (where, name, adaptation) in tuple(_known) if (where, name) == (address, model)]
-    if request.adaptation is not None and _is_own(request.adaptation):
-        found.append(request.adaptation)
-    return tuple(dict.fromkeys(found))
+    own = (request.adaptation,) if request.adaptation is not None and _is_own(request.adaptation) else ()
+    return tuple(dict.fromkeys((*remembered(address, model), *own)))
 
 
 def adapt(body: dict[str, Any], adaptations: Collection[str], request: Request) -> tuple[ResponseWarning, ...]:

@@ -25,10 +25,9 @@ from understudy_gemini_wire.adaptations import (
 )
 from understudy_gemini_wire.failures import MOST_SEARCHED
 from understudy_gemini_wire.options import plain
+from understudy_toolkit.refused import remember, remembered
 
-__all__ = ["Refusals", "adaptation_of", "forget"]
-
-MOST_REMEMBERED = 1000  # refusals of all models: more would come of made-up names only
+__all__ = ["Refusals", "adaptation_of"]
 
 
 class _Row(NamedTuple):
@@ -130,9 +129,6 @@ _RANGE = re.compile(
 # the API, that does not have a member. https://github.com/agentjido/req_llm/pull/517
 _UNKNOWN_MEMBER = re.compile(r"unknown name \W?(\w+)\W? at 'generation_?config(?:\.(\w+))?", re.I)
 
-# (address, model, schemas or "") and what is changed because of what was refused there, in order.
-_REMEMBERED: dict[tuple[str, str, str], dict[str, None]] = {}
-
 
 def adaptation_of(message: str, sent: Json, unable: Collection[str] = ()) -> tuple[str, str] | None:
     """Return how the same model may still answer a refused request, and what that concerns.
@@ -184,7 +180,7 @@ class Refusals:
 
     def refuses_thinking_config(self, model: str, request: Request) -> bool:
         """Return whether a model is not to be told how much to think."""
-        known = _REMEMBERED.get((self._address, model, ""), {})
+        known = remembered(self._address, model)
         return WITHOUT_THINKING_CONFIG in known or request.adaptation == WITHOUT_THINKING_CONFIG
 
     def adapt(self, body: Json, model: str, request: Request) -> tuple[ResponseWarning, ...]:
@@ -198,8 +194,8 @@ class Refusals:
         Returns:
             A warning for each thing that is sent otherwise than it was asked for.
         """
-        words = dict(_REMEMBERED.get((self._address, model, ""), {}))
-        words |= _REMEMBERED.get((self._address, model, _schemas_of(body)), {}) if _REMEMBERED else {}
+        words = dict.fromkeys(remembered(self._address, model))
+        words |= dict.fromkeys(remembered(self._address, model, _schemas_of(body)))
         if request.adaptation is not None and request.adaptation not in self._unable:
             words[request.adaptation] = None
         return adapt(body, words, request) if words else ()
@@ -221,17 +217,12 @@ class Refusals:
         if found is not None:
             failure.adaptation, of = found
             if of != "request":
-                self._remember(model, _schemas_of(sent) if of == "schemas" else "", failure.adaptation)
+                remember(self._address, model, failure.adaptation, _schemas_of(sent) if of == "schemas" else "")
         return failure
 
     def mender(self, model: str, sent: Json) -> Callable[[Failure], Failure]:
         """Return `mend` for one request."""
         return lambda failure: self.mend(failure, model, sent)
-
-    def _remember(self, model: str, schemas: str, adaptation: str) -> None:
-        while len(_REMEMBERED) >= MOST_REMEMBERED:
-            _REMEMBERED.pop(next(iter(_REMEMBERED)), None)
-        _REMEMBERED.setdefault((self._address, model, schemas), {})[adaptation] = None
 
 
 def _schemas_of(body: Json) -> str:
@@ -242,8 +233,3 @@ def _schemas_of(body: Json) -> str:
     if not any(schemas):
         return ""
     return blake2b(json.dumps(schemas, default=dict, sort_keys=True).encode("utf-8", "replace")).hexdigest()
-
-
-def forget() -> None:
-    """Forget what was refused, as a new process does."""
-    _REMEMBERED.clear()

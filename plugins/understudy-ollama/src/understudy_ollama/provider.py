@@ -16,7 +16,7 @@ from understudy_ollama.failures import PROVIDER, failure_of_exception, failure_o
 from understudy_ollama.loading import LoadingLane
 from understudy_ollama.memory import Memory
 from understudy_ollama.models import level_of, runs_elsewhere, takes_prefill
-from understudy_ollama.refusals import adaptations_of, remember
+from understudy_ollama.refusals import adaptations_of, keep
 from understudy_ollama.streaming import StreamReader
 from understudy_ollama.wire import names_in, own_options, request_body, response_of, thinking_in, thought_in
 from understudy_ollama.wire import thinking_room as room
@@ -130,7 +130,7 @@ class OllamaProvider(ChatProvider):
     def _replies(self, model: str | None, sent: Mapping[str, Any] | None = None) -> calls.Replies:
         def failure_of(status: int, headers: Mapping[str, str], reply: Any) -> Failure:
             failure = failure_of_reply(status, headers, reply, model=model, sent=sent)
-            remember(self._url, model or "", failure.adaptation)
+            keep(self._url, model or "", failure.adaptation)
             return failure
 
         return calls.Replies(PROVIDER, failure_of, partial(failure_of_exception, url=self._url), STREAMS)

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from understudy import Request, ResponseWarning
+from understudy_toolkit.refused import remember, remembered
 
 # Each completes "once more, ...", and is in Request.adaptation of the attempt that follows.
 WITHOUT_THINK = "without think"  # the field is left out: a model that can think then does, and others answer
@@ -27,10 +28,6 @@ _OF_FORMAT = re.compile(
     r"invalid json schema|invalid format\b|pars\w+ grammar|failed to (?:load|initialize) (?:grammar|samplers)"
     r"|struct field \w+\.format\b"
 )
-
-_MOST = 4096  # remembered refusals: far more than the models that a process asks
-# By address, model and adaptation; single operations on it are thread-safe.
-_known: dict[tuple[str, str, str], None] = {}
 
 
 def remedy(told: str, sent: Mapping[str, Any]) -> str | None:
@@ -53,24 +50,15 @@ def is_of_format(told: str) -> bool:
     return _OF_FORMAT.search(told.lower()) is not None
 
 
-def remember(address: str, model: str, adaptation: str | None) -> None:
-    """Remember that a model at an address has to be asked in another way."""
-    if adaptation not in (WITHOUT_THINK, IN_JSON_MODE, WITHOUT_FORMAT):
-        return
-    if len(_known) >= _MOST:
-        _known.clear()
-    _known[(address, model, adaptation)] = None
-
-
-def forget() -> None:
-    """Forget all refusals: a model that is pulled anew may take what it refused before."""
-    _known.clear()
+def keep(address: str, model: str, adaptation: str | None) -> None:
+    """Keep that a model at an address has to be asked in another way."""
+    if adaptation in (WITHOUT_THINK, IN_JSON_MODE, WITHOUT_FORMAT):
+        remember(address, model, adaptation)
 
 
 def adaptations_of(request: Request, address: str, model: str) -> tuple[str, ...]:
     """Return how a request has to be adapted to a model, as far as that is known."""
-    found = [adaptation for (where, name, adaptation) in tuple(_known) if (where, name) == (address, model)]
-    return (*found, *([request.adaptation] if request.adaptation is not None else []))
+    return (*remembered(address, model), *([request.adaptation] if request.adaptation is not None else []))
 
 
 def adapt(

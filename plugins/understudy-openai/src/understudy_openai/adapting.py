@@ -40,8 +40,8 @@ from understudy_openai.remedies import (
     told_limit,
 )
 from understudy_openai.shared import REASONING_FIELDS, Json, Warnings
+from understudy_toolkit import refused
 
-_MOST = 4096  # remembered refusals: far more than the models that a process asks
 # Hosts that want the reasoning of every answer back while tools are used, be it empty:
 # https://api-docs.deepseek.com/guides/thinking_mode; kevincodex1 in Gitlawb/openclaude#828 of Moonshot;
 # https://platform.xiaomimimo.com/docs/zh-CN/usage-guide/passing-back-reasoning_content; read 2026-11-30.
@@ -54,23 +54,15 @@ _OURS = ("stream_options", "store", "stop", "reasoning_effort")
 _DUMMY: Json = {"google": {"thought_signature": "skip_thought_signature_validator"}}
 
 _NOTED = "I have the results."  # an empty string is refused in its turn
-
-_known: dict[tuple[str, str, str, bool], None] = {}  # single operations on it are thread-safe
+_BESIDE_TOOLS = "beside tools"
 
 
 def remember(adaptation: str | None, request: Request, model: str, endpoint: Endpoint) -> None:
     """Remember that a model at an address has to be asked in another way; of other adaptations nothing is kept."""
     if adaptation is None or not _is_lasting(adaptation, endpoint):
         return
-    if len(_known) >= _MOST:
-        _known.clear()
     for each in adaptation.split(AND):
-        _known[_place(each, request, model, endpoint)] = None
-
-
-def forget() -> None:
-    """Forget all refusals: a server may take today what it refused yesterday."""
-    _known.clear()
+        refused.remember(endpoint.address, model, each, _BESIDE_TOOLS if each in _OF_SCHEMAS and request.tools else "")
 
 
 def adaptations_of(request: Request, model: str, endpoint: Endpoint) -> tuple[str, ...]:
@@ -81,11 +73,9 @@ def adaptations_of(request: Request, model: str, endpoint: Endpoint) -> tuple[st
         model: the model's name.
         endpoint: who is asked.
     """
-    found = [
-        known
-        for (address, name, known, beside) in tuple(_known)
-        if (address, name) == (endpoint.address, model) and beside in (False, bool(request.tools))
-    ]
+    found = [*refused.remembered(endpoint.address, model)]
+    if request.tools:
+        found += refused.remembered(endpoint.address, model, _BESIDE_TOOLS)
     if _host_wants_reasoning(endpoint):
         found.append(WITH_REASONING_FIELDS)
     if request.adaptation is not None and _is_known(request.adaptation):
@@ -392,10 +382,6 @@ def _is_lasting(adaptation: str, endpoint: Endpoint) -> bool:
     if adaptation == WITHOUT_STRICT and endpoint.is_openai:
         return False  # OpenAI's own models take it: one schema was not a strict one
     return is_lasting(adaptation) and _is_known(adaptation)
-
-
-def _place(adaptation: str, request: Request, model: str, endpoint: Endpoint) -> tuple[str, str, str, bool]:
-    return endpoint.address, model, adaptation, adaptation in _OF_SCHEMAS and bool(request.tools)
 
 
 def _host_wants_reasoning(endpoint: Endpoint) -> bool:
