@@ -234,7 +234,9 @@ def test_a_temperature_is_left_out_while_claude_thinks() -> None:
 def test_a_model_that_ends_is_still_asked_with_a_warning_that_names_its_successor() -> None:
     body, [warning] = _fitted(Request(messages=(HELLO,)), "claude-3-sonnet-20240229")
     assert body["model"] == "claude-3-sonnet-20240229"
-    assert str(warning) == "claude-3-sonnet-20240229 retires on 2025-07-21, or has retired: ask claude-sonnet-5-5 instead"
+    assert (
+        str(warning) == "claude-3-sonnet-20240229 retires on 2025-07-21, or has retired: ask claude-sonnet-5-5 instead"
+    )
     assert ending_warnings(DEFAULT_MODEL) == ()
 
 

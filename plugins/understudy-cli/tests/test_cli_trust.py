@@ -226,7 +226,10 @@ def test_names_of_ones_own_are_listed_asked_and_looked_at_like_others(understudy
     assert "base_url in [providers.crooked] in" in found["fallback 3"][1]
     assert "did you mean 'office', [providers.office] in" in found["fallback 4"][1]
     assert found["understudy.toml"][1].endswith("is in force, and names quick, office, typo, crooked")
-    assert found["model of quick"] == ("problem", "parrot-1 retires on 2020-01-01, or has retired: ask parrot-2 instead")
+    assert found["model of quick"] == (
+        "problem",
+        "parrot-1 retires on 2020-01-01, or has retired: ask parrot-2 instead",
+    )
     assert (status.returncode, "found 'parot'" in status.stderr) == (2, True)
     assert answer.stdout == "parrot heard: hello\n"
 

@@ -150,7 +150,9 @@ def test_a_model_that_ends_is_still_asked_with_a_warning_that_names_its_successo
     [warning] = ending_warnings("gpt-4", OPENAI)
     assert str(warning) == "gpt-4 retires on 2026-10-23, or has retired: ask gpt-6.1-sol instead"
     [unnamed] = ending_warnings("gpt-audio-mini", OPENAI)
-    assert str(unnamed).startswith("gpt-audio-mini retires on 2027-01-20, or has retired: what to ask instead is said on")
+    assert str(unnamed).startswith(
+        "gpt-audio-mini retires on 2027-01-20, or has retired: what to ask instead is said on"
+    )
     for model in (DEFAULT_MODEL, "gpt-6.1-sol", "gpt-6.1-terra"):
         assert ending_warnings(model, OPENAI) == ()
     assert ending_warnings("gpt-4", OTHER) == ()

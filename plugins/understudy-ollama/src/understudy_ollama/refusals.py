@@ -63,7 +63,7 @@ def remember(address: str, model: str, adaptation: str | None) -> None:
 
 
 def forget() -> None:
-    """Forget all refusals: a model that is pulled anew may take what it refused before."""
+    """Forget all refusals: a model that is pulled again may take what it refused before."""
     _known.clear()
 
 

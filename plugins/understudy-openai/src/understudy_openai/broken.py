@@ -1,4 +1,4 @@
-"""A chunk in the middle of a stream that cannot be read: passed over only with proof that nothing is missing.
+"""An unreadable chunk in the middle of a stream: skipped only with proof that nothing is missing.
 
 docs/decisions/0047-a-broken-chunk-is-passed-over-only-with-proof.md. No SDK is imported and nothing is sent or read.
 """
@@ -18,12 +18,12 @@ class BrokenChunks:
         self._pieces = 0
 
     def add(self, failure: MalformedResponse) -> None:
-        """Take in that a chunk could not be read."""
+        """Record that a chunk could not be read."""
         self._first = self._first or failure
         self._number += 1
 
     def count(self, pieces: int) -> None:
-        """Take in that a chunk brought text, thinking or a piece of a tool call, in so many pieces."""
+        """Record that a chunk had text, thinking or a piece of a tool call, in so many pieces."""
         self._pieces += pieces > 0
 
     def judge(self, usage: Usage | None, *, complete: bool = False) -> tuple[ResponseWarning, ...]:
@@ -41,5 +41,5 @@ class BrokenChunks:
         if not complete and (usage is None or usage.output_tokens != self._pieces):
             raise self._first
         chunks = "a chunk" if self._number == 1 else f"{self._number} chunks"
-        words = f"{chunks} of the stream could not be read and was passed over: nothing of the answer is missing"
+        words = f"{chunks} of the stream could not be read and was skipped: nothing of the answer is missing"
         return (ResponseWarning("stream", words),)

@@ -1,4 +1,4 @@
-"""Who is asked and through which API, which model by default, what a model refuses, and when models end."""
+"""Which server is asked through which API, the default model, what models refuse, and when they are retired."""
 
 from __future__ import annotations
 
@@ -251,7 +251,9 @@ def rules() -> tuple[ModelRule, ...]:
         ModelRule("stop", "all that reason", stop, "https://github.com/bolna-ai/bolna/pull/1019", _READ),
         ModelRule("stop", "all, in Responses", stop, "openai 3.57.0, types/responses/response_create_params.py", _READ),
         *(
-            ModelRule("ending", model, f"retires on {day}" + (f": {successor}" if successor else ""), _DEPRECATIONS, _READ)
+            ModelRule(
+                "ending", model, f"retires on {day}" + (f": {successor}" if successor else ""), _DEPRECATIONS, _READ
+            )
             for model, (day, successor) in _ENDINGS.items()
         ),
     )

@@ -1,6 +1,6 @@
-"""Asking and reading: whole answers and streams, sync and async, with every failure typed and every time kept.
+"""Requests and replies: whole answers and streams, sync and async, with every failure typed and every timeout kept.
 
-A provider hands in what only it knows: how its vendor says that something failed (`Replies`), and how a reply becomes
+A provider passes in what only it knows: how its vendor says that something failed (`Replies`), and how a reply becomes
 an answer (`Call`, `Reader`). Failures raised here keep no SDK exception: it, and the frames of its
 traceback, hold the request with the key among its headers.
 """
@@ -324,7 +324,7 @@ async def astream(
                 await pieces.aclose()
 
 
-# ---- what came back ----
+# ---- replies ----
 
 
 def _read(reply: Reply) -> bytes:
@@ -363,13 +363,13 @@ def _may_be_a_document(reply: Reply | AsyncReply, replies: Replies) -> bool:
 
 
 def _begins_a_document(first: bytes, replies: Replies) -> bool:
-    """Tell a page or an error from a stream by its first piece; a stream that is JSON itself begins like an error."""
+    """Distinguish a page or an error from a stream by its first piece; a stream of JSON begins like an error."""
     start = first.lstrip()[:1]
     return start in _BEGINNINGS and not (start and start in b"{[" and "application/json" in replies.streams)
 
 
 def _beginning(pieces: Iterator[bytes], ask: Ask) -> Iterator[bytes]:
-    """Yield as much of a document as tells what it is, and comes in time."""
+    """Yield as much of a document as is needed to recognise it, and comes in time."""
     until, left = time.monotonic() + ask.seconds, _ENOUGH
     for piece in pieces:
         yield piece
@@ -402,7 +402,7 @@ def _unexpected(reply: Reply | AsyncReply, content: bytes, replies: Replies, fau
 
 
 def _failure_of(exception: Exception, replies: Replies) -> Failure:
-    """Return the failure that an exception of the lane means, with nothing of the request hanging on it."""
+    """Return the failure that an exception of the lane means, without any reference to the request."""
     failure = replies.failure_of_exception(exception)
     failure.__cause__ = failure.__context__ = None
     return failure.with_traceback(None)
