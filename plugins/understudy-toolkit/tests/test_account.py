@@ -1,4 +1,4 @@
-"""What the settings say of an account."""
+"""What the settings say about an account."""
 
 from __future__ import annotations
 

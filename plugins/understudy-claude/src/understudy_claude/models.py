@@ -320,7 +320,9 @@ def rules() -> tuple[ModelRule, ...]:
         ),
         *(ModelRule("limit", _of_most(most), f"{most:,} tokens, thinking included", _LIMITS, _READ) for most in _MOST),
         *(
-            ModelRule("ending", model, f"retires on {day}, or has: ask {successor} instead", _DEPRECATIONS, _READ)
+            ModelRule(
+                "ending", model, f"retires on {day}, or has retired: ask {successor} instead", _DEPRECATIONS, _READ
+            )
             for model, (day, successor) in _ENDINGS.items()
         ),
     )

@@ -1,7 +1,7 @@
 """The bytes of Gemini's streams, cut into the JSON of their chunks: events, or the elements of an array. No I/O.
 
-Google sends events where it is asked for them (`alt=sse`), and one JSON array otherwise; what stands between may have
-dropped the question, or answer an error in place of a stream. The first byte tells.
+Google sends events if it is asked for them (`alt=sse`), and one JSON array otherwise; a proxy may have dropped that
+parameter, or may send an error instead of a stream. The first byte shows which it is.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class ChunkReader:
         return self._cutter.feed(data)
 
     def end(self) -> Iterable[Any]:
-        """Return the chunks that are left when the stream has ended; what was cut, the finish reason tells of.
+        """Return the chunks that are left when the stream has ended; the finish reason shows whether it was cut.
 
         Raises:
             MalformedResponse: the stream was not one of Gemini's.
@@ -119,7 +119,7 @@ def _read_error(data: bytes) -> Any:
 class _Elements:
     """One JSON array, each element as soon as it is whole; or one JSON object.
 
-    What comes outside of objects and is no punctuation of an array, a page of HTML for example, is kept and told of.
+    What comes outside of objects and is no punctuation of an array, a page of HTML for example, is kept and reported.
     """
 
     def __init__(self) -> None:

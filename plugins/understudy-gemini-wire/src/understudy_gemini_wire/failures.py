@@ -311,7 +311,7 @@ def _kind(status: int, code: str | None, reason: str | None, quotas: list[str], 
 
 
 def _unknown(exception: BaseException, failure: Failure) -> Failure:
-    """Tell apart what came out of the SDK before anything was sent."""
+    """Classify what the SDK raised before anything was sent."""
     if isinstance(exception, ImportError):
         return ProviderUnavailable(failure.message)
     if isinstance(exception, RuntimeError) and "closed" in str(exception):
@@ -352,12 +352,12 @@ def _quotas(details: list[Mapping[str, Any]]) -> list[str]:
 def _retry_after(
     kind: type[Failure], details: list[Mapping[str, Any]], headers: Mapping[str, str], message: str
 ) -> float | None:
-    """Return when to come back, in seconds, by whatever tells the longest time."""
+    """Return when to come back, in seconds, by by whatever gives the longest time."""
     told = [detail.get("retryDelay") for detail in details]
     told += [one.get("quotaResetDelay") for detail in details if isinstance(one := detail.get("metadata"), Mapping)]
     hints = [told_wait(kind, headers, None, message), *map(_seconds, told)]
     longest = max((hint for hint in hints if hint is not None), default=None)
-    # Google tells to come back in half a minute even where only tomorrow helps.
+    # Google says to come back in half a minute even if only tomorrow helps.
     return None if kind is QuotaExhausted and (longest or 0) < _SOON else longest
 
 

@@ -1,4 +1,4 @@
-"""What is known of Gemini's models, whoever asks them: who answers for whom, what each takes, when it ends."""
+"""What is known of Gemini's models, for all providers: which answers for which, what each supports, when it ends."""
 
 from __future__ import annotations
 

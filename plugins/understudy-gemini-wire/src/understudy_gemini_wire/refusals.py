@@ -1,4 +1,4 @@
-"""Refusals that tell how the same model may answer after all, and what models have refused while the process lives."""
+"""Refusals that show how the same model may still answer, and what models have refused while the process lives."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["Refusals", "adaptation_of"]
 
 
 class _Row(NamedTuple):
-    """A refusal that tells how it can be mended.
+    """A refusal that shows how the request can be changed.
 
     Args:
         words: of its message.
@@ -201,7 +201,7 @@ class Refusals:
         return adapt(body, words, request) if words else ()
 
     def mend(self, failure: Failure, model: str, sent: Json) -> Failure:
-        """Say on a refusal how it can be mended, where its words tell, and remember that.
+        """Add to a refusal how the request can be changed, if its words show it, and remember that.
 
         Args:
             failure: what the vendor said.

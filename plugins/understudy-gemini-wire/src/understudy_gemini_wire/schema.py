@@ -1,9 +1,9 @@
 """JSON schemas in the older dialect of Gemini's API: a part of OpenAPI 3.0. No SDK, no I/O.
 
 It knows types, descriptions, lists of texts to choose from, and little else (the message Schema of
-google-ai-generativelanguage 0.6.15). What only narrows an answer is left out and told. What changes the shape of an
-answer, such as a choice between two types, cannot be left out: strictly, the request is refused, for another target to
-take; leniently, where the full schema was refused already, the nearest form takes its place, and is told too.
+google-ai-generativelanguage 0.6.15). What only narrows an answer is left out and reported. What changes the shape of an
+answer, such as a choice between two types, cannot be left out: in strict mode the request is refused, so that another
+target is asked; in lenient mode, if the full schema was refused already, the nearest form replaces it, also reported.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def translate(
         schema: the schema; it is not changed.
         where: what to call it in a failure.
         carrier: what cannot carry more than the dialect, in a failure.
-        lenient: whether what the dialect has no words for is put as near as it can be, rather than refused. The limits
+        lenient: whether what the dialect cannot express is approximated rather than refused. The limits
             of numbers and lists and the depth are left out then too: they are what makes a schema too large.
 
     Returns:
@@ -49,7 +49,7 @@ def translate(
         left out.
 
     Raises:
-        UnsupportedRequest: the dialect has no words for the shape of the schema.
+        UnsupportedRequest: the dialect cannot express the shape of the schema.
     """
     translation = _Translation(schema, f"{carrier} cannot carry", where, lenient)
     if _is_free(schema):
@@ -191,7 +191,7 @@ class _Translation:
         return written
 
     def _near(self, what: str, schema: Any, kind: str = "string") -> dict[str, Any]:
-        """Return the nearest form of what the dialect has no words for, with the schema in its description.
+        """Return the nearest form of what the dialect cannot express, with the schema in its description.
 
         Raises:
             UnsupportedRequest: it is not asked for.

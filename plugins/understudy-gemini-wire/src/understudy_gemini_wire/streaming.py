@@ -163,13 +163,13 @@ class StreamReader:
                 raise self._fault
             if self._hollow and not self._body and not self._candidate:
                 raise unreadable("{}", "a stream of chunks")
-            message = f"the stream ended without a finish reason, after {len(text)} characters"
+            message = f"the stream endedwithout a finish reason, after {len(text)} characters"
             raise StreamInterrupted(message, partial=text)
         doubts: tuple[ResponseWarning, ...] = ()
         if self._fault is not None:
             if self._tokens != self._written():
                 raise self._fault
-            doubts = (ResponseWarning("stream", f"a piece of the stream was passed over: {self._fault.message}"),)
+            doubts = (ResponseWarning("stream", f"a piece of the stream was skipped: {self._fault.message}"),)
         body = dict(self._body)
         if self._candidate:
             body["candidates"] = [{**self._candidate, "content": {"parts": self._parts}}]

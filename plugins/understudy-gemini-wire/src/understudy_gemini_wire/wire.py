@@ -70,7 +70,7 @@ _MODEL = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.:_@-]*/)*[A-Za-z0-9][A-Za-z0-9._@
 
 
 def check_model(model: str, example: str) -> None:
-    """See whether a text can be a model's name: it becomes part of a path.
+    """Check whether a string can be a model's name: it becomes part of a path.
 
     Args:
         model: the name, with or without what may stand before it.
@@ -196,7 +196,7 @@ class Asked:
         model: the model that was asked.
         warnings: what the request was sent without.
         adaptation: how the answer may come after all where thinking used up its tokens; None where nothing helps.
-        mend: says on a refusal how it can be mended.
+        mend: adds to a refusal how the request can be changed.
     """
 
     request: Request
@@ -224,7 +224,7 @@ def response_of(
         asked: how the request was sent.
         given: whether the caller of a stream already has some of it.
         name: gives ids to the tool calls.
-        doubts: what there is to say of how it came.
+        doubts: warnings about how it came.
 
     Raises:
         Failure: the reply is an error, a refusal, empty, cut short by thinking, or not what the API promises.

@@ -1,4 +1,4 @@
-"""Where Gemini is reached and how one signs in there: Google AI Studio with a key, Vertex AI with credentials."""
+"""Where Gemini is reached, and how to sign in: Google AI Studio with a key, Vertex AI with credentials."""
 
 from __future__ import annotations
 

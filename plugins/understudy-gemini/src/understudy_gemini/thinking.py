@@ -1,4 +1,4 @@
-"""How much a model is let think for a request, and how many tokens it gets for that besides those of the answer."""
+"""How much a model may think for a request, and how many tokens it gets for that in addition to those of the answer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Plan(NamedTuple):
 
 
 def plan_thinking(request: Request, model: str, provider: str, today: date, *, refuses_config: bool = False) -> Plan:
-    """Decide how much a model shall think for a request.
+    """Decide how much a model should think for a request.
 
     Thoughts are not asked to be shown, although they cost nothing then (https://ai.google.dev/gemini-api/docs/thinking
     prices all of them, shown or not): whoever holds the first of a stream holds a piece of it, and nobody can answer in

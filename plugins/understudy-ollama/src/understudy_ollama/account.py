@@ -1,4 +1,4 @@
-"""Whose requests go where: a server of one's own, mostly without a key."""
+"""Which server is asked, and with which key: usually one's own server, without a key."""
 
 from __future__ import annotations
 

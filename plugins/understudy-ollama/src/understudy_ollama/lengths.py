@@ -103,7 +103,7 @@ def check_length(ending: Ending, text: str, finish_reason: FinishReason) -> tupl
     """See whether thinking or a full context window cut an answer that has some text.
 
     Returns:
-        A warning, where one did and nothing is to be done about it; nothing where neither did.
+        A warning, if one did and nothing can be done about it; nothing if neither did.
 
     Raises:
         AnswerCutShort: thinking did, and more room may help.

@@ -1,4 +1,4 @@
-"""The lane to a server that loads a model when it is asked: where nothing comes in time, the reason is asked for."""
+"""The lane to a server that loads a model on request: if nothing comes in time, the server is asked why."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _REPLIES = calls.Replies(PROVIDER, failure_of_reply)
 
 
 class LoadingLane:
-    """Carries requests as another lane does, and tells a model that is being loaded from a server that is gone.
+    """Carries requests as another lane does, and distinguishes a model that is being loaded from a server that is gone.
 
     Args:
         lane: what carries them.
-        memory: takes note of what the server says of its memory.
+        memory: records what the server says about its memory.
         url: the server's address, as it may be shown.
     """
 
@@ -109,7 +109,7 @@ class LoadingLane:
         await self._lane.aclose()
 
     def _told(self, model: str, document: Any) -> bool:
-        """Keep in mind what the server has said of its memory."""
+        """Record what the server has said about its memory."""
         loaded = full_name(model) in map(full_name, names_in(document))
         if not loaded:
             self._memory.is_gone()

@@ -1,4 +1,4 @@
-"""Which model is in the server's memory, as far as its answers tell: the server itself is not asked here."""
+"""Which model is in the server's memory, as far as its answers show: the server itself is not asked here."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _UNITS: Mapping[str, float] = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, 
 class Memory:
     """Remembers which model answered last, and until when the server keeps it, and which models think.
 
-    The last one alone: on most machines the next model takes its place, and with other settings it is loaded anew.
+    The last one alone: on most machines the next model replaces it, and with other settings it is loaded again.
 
     Args:
         clock: gives seconds, monotonic.
@@ -42,18 +42,18 @@ class Memory:
         self.thinking: set[str] = set()
 
     def heard(self, model: str, options: Mapping[str, Any], thought: bool) -> None:
-        """Take note that a model has answered, and whether it has thought."""
+        """Record that a model has answered, and whether it has thought."""
         self.answered(model, options)
         if thought:
             self.thinking.add(full_name(model))
 
     def answered(self, model: str, options: Mapping[str, Any]) -> None:
-        """Take note that a model has answered, with the settings among the options that a caller has for Ollama."""
+        """Record that a model has answered, with the settings among the options that a caller has for Ollama."""
         kept = seconds_of(options.get("keep_alive", KEPT))
         self._kept = (_key(model, options), self._clock() + kept - MARGIN)
 
     def is_gone(self) -> None:
-        """Take note that the server has said that a model is not in memory."""
+        """Record that the server has said that a model is not in memory."""
         self._kept = None
 
     def loading(self, model: str, options: Mapping[str, Any]) -> float:

@@ -36,7 +36,8 @@ MODEL_SETTINGS = frozenset(
         *("mirostat", "mirostat_tau", "mirostat_eta", "low_vram", "f16_kv", "logits_all", "vocab_only"),
     )
 )
-# Those with which a model is loaded: another value loads it anew (ollama, api/types.go, Runner; sched.go, needsReload).
+# Those with which a model is loaded: another value loads it again (ollama, api/types.go, Runner; sched.go,
+# needsReload).
 LOAD_SETTINGS = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread")
 
 # Models of the library that think: since 0.12.5 the server sets `think` to true where a request leaves it out and the
@@ -225,7 +226,7 @@ def rules() -> tuple[ModelRule, ...]:
             "limit",
             "all",
             f"a model is loaded by its first request, and kept for {KEPT // 60} minutes; loading stops when that "
-            "request is given up, and another value of shift or num_ctx loads it anew",
+            "request is given up, and another value of shift or num_ctx loads it again",
             f"{FILES}/server/sched.go",
             READ,
         ),

@@ -39,7 +39,7 @@ class StreamReader:
         request: what was asked.
         warnings: what the request was sent without.
         sent: the request's JSON, as it was sent.
-        heard: is told that an answer has begun, or ended, and whether some thinking has come.
+        heard: called when an answer has begun or ended, with whether some thinking has come.
     """
 
     def __init__(

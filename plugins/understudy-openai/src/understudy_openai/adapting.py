@@ -1,7 +1,7 @@
 """What a model at an address is known to refuse, and requests adapted to it.
 
-A refusal that says how it can be mended (remedies.py) is remembered while the process lives, so that the next request
-is right at once. Whatever the caller loses by that is a warning on every answer.
+A refusal that says what to change (remedies.py) is remembered while the process lives, so that the next request is
+right at once. Whatever the caller loses by that is a warning on every answer.
 """
 
 from __future__ import annotations

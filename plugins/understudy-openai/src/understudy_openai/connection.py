@@ -1,4 +1,4 @@
-"""Whose requests go where: OpenAI's own account, or one at a server that speaks its API."""
+"""Which account is used: OpenAI's own, or one at a server that speaks its API."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The most specific thing decides: the error's own type where it is about the account, then its code, its type, and the
 HTTP status. The message decides only where nothing else tells failures apart. The tables are in refusals.py and
-sentences.py; how a request can be mended is in remedies.py.
+sentences.py; how a request can be changed is in remedies.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who is asked and through which API, which model by default, what a model refuses, and when models end."""
+"""Which server is asked through which API, the default model, what models refuse, and when they are retired."""
 
 from __future__ import annotations
 

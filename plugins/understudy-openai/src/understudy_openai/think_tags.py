@@ -33,7 +33,7 @@ class Piece(NamedTuple):
 
 
 class ThinkFilter:
-    """Takes an answer's text piece by piece, and tells the thinking at its beginning from the rest.
+    """Takes an answer's text piece by piece, and separates the thinking at its beginning from the rest.
 
     Args:
         off: whether everything is text: of OpenAI's own models.

@@ -27,7 +27,7 @@ class Account:
         base_url: the address, without a slash at its end; it may hold a name and a password.
         model: the model that is asked where a request names none.
         key: the key; None for a server without keys, or where it is missing.
-        credential: a word for the account that reveals neither key nor password: what a provider's `credential` is.
+        credential: a word for the account that reveals neither key nor password, for a provider's `credential`.
         missing: what is missing, in one sentence; None where nothing is.
         is_vendor: whether the address is the vendor's own.
         transport: the lane: "sdk" or "http".
@@ -47,11 +47,11 @@ class Account:
 
     @property
     def unavailable_reason(self) -> str | None:
-        """What is missing, or which variable of the machine keeps requests from the address; None where nothing is."""
+        """What is missing, or which of the machine's variables blocks requests; None if nothing is wrong."""
         return self.missing or fault_of(self.base_url, OURS if self.transport == "http" else self.sdk)
 
     def check(self, provider: str) -> None:
-        """Check that nothing is missing, and that nothing of the machine's is in the way.
+        """Check that nothing is missing, and that no setting of the machine is in the way.
 
         Args:
             provider: the provider's name.
@@ -98,7 +98,7 @@ def read_account(
     headers: str | None = None,
     credentials: tuple[str, ...] = ("Authorization",),
 ) -> Account:
-    """Read an account from the settings, each value from the first of some variables that is set.
+    """Read an account from the settings, each value from the first of its variables that is set.
 
     Args:
         settings: where the variables are; a provider's table in `understudy.toml` overrides them.

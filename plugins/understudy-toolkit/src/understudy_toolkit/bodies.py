@@ -37,7 +37,7 @@ _AUTOMATIC, _RAW = zlib.MAX_WBITS | 32, -zlib.MAX_WBITS  # zlib or gzip, by the 
 
 
 class Decoder:
-    """Takes a body's bytes as they were sent, and returns what they stand for.
+    """Takes a body's bytes as they were sent, and returns them decoded.
 
     Args:
         headers: the reply's headers.
@@ -59,7 +59,7 @@ class Decoder:
         return self._inflate is None
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield what the next bytes stand for, at most a megabyte at a time.
+        """Yield the next bytes decoded, at most a megabyte at a time.
 
         Raises:
             MalformedResponse: they cannot be decoded.

@@ -1,4 +1,4 @@
-"""A piece in the middle of a stream that cannot be read: passed over only with proof that nothing is missing.
+"""An unreadable piece in the middle of a stream: skipped only with proof that nothing is missing.
 
 Half an answer must not look like a whole one, docs/decisions/0047-a-broken-chunk-is-passed-over-only-with-proof.md.
 Nothing is sent or read here.
@@ -26,12 +26,12 @@ class BrokenPieces:
         self._pieces = 0
 
     def add(self, failure: MalformedResponse) -> None:
-        """Take in that a piece could not be read."""
+        """Record that a piece could not be read."""
         self.failure = self.failure or failure
         self._number += 1
 
     def count(self, pieces: int) -> None:
-        """Take in that text, thinking or a piece of a tool call came, in so many events."""
+        """Record that text, thinking or a piece of a tool call came, in so many events."""
         self._pieces += pieces > 0
 
     def judge(self, usage: Usage | None, *, complete: bool = False) -> tuple[ResponseWarning, ...]:
@@ -49,5 +49,5 @@ class BrokenPieces:
         if not complete and (usage is None or usage.output_tokens != self._pieces):
             raise self.failure
         pieces = "a piece" if self._number == 1 else f"{self._number} pieces"
-        words = f"{pieces} of the stream could not be read and was passed over: nothing of the answer is missing"
+        words = f"{pieces} of the stream could not be read and was skipped: nothing of the answer is missing"
         return (ResponseWarning("stream", words),)

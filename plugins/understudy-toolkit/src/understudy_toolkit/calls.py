@@ -1,6 +1,6 @@
-"""Asking and reading: whole answers and streams, sync and async, with every failure typed and every time kept.
+"""Requests and replies: whole answers and streams, sync and async, with every failure typed and every timeout kept.
 
-A provider hands in what only it knows: how its vendor says that something failed (`Replies`), and how a reply becomes
+A provider passes in what only it knows: how its vendor says that something failed (`Replies`), and how a reply becomes
 an answer (`Call`, `Reader`). Failures raised here keep no SDK exception: it, and the frames of its
 traceback, hold the request with the key among its headers.
 """
@@ -369,7 +369,7 @@ async def astream(
                 await pieces.aclose()
 
 
-# ---- what came back ----
+# ---- replies ----
 
 
 def _read(reply: Reply) -> bytes:
@@ -437,7 +437,7 @@ def _most(first: bytes, ask: Ask) -> int:
 
 
 def _failure_of(exception: Exception, replies: Replies) -> Failure:
-    """Return the failure that an exception of the lane means, with nothing of the request hanging on it."""
+    """Return the failure that an exception of the lane means, without any reference to the request."""
     failure = replies.failure_of_exception(exception)
     failure.__cause__ = failure.__context__ = None
     return failure.with_traceback(None)

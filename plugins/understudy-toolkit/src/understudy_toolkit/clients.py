@@ -3,7 +3,7 @@
 Connections belong to the event loop on which they were opened, so async calls on another loop need another client. Each
 is closed with its loop: before asyncio.run closes a loop, it closes the asynchronous generators that were begun on it,
 and one of those, waiting at its yield until then, closes the client. A loop that was closed by hand can close nothing
-any more: its client and its sockets are let go of with the next call.
+any more: its client and its sockets are released with the next call.
 
 A forked process begins without clients: two processes that read from one connection would take each other's answers.
 """
@@ -127,7 +127,7 @@ class Clients(Generic[Client, AsyncClient]):
         return kept.client
 
     def sweep(self) -> None:
-        """Let go of the clients of event loops that were closed by hand."""
+        """Release the clients of event loops that were closed by hand."""
         for loop in tuple(self._of_loops):
             if loop.is_closed():
                 self._of_loops.pop(loop, None)

@@ -1,7 +1,7 @@
 """One HTTP request and its reply, and what carries them: a lane.
 
-There are two: the http lane (understudy_toolkit.http) speaks HTTP itself; an sdk lane (understudy_toolkit.sdk_lane) has
-the vendor's SDK do it. A provider writes and reads the vendor's JSON above either of them.
+There are two: the http lane (understudy_toolkit.http) speaks HTTP itself; an sdk lane (understudy_toolkit.sdk_lane)
+lets the vendor's SDK do it. A provider writes and reads the vendor's JSON above either of them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the machine's own settings make of the way to a vendor: its proxies and its certificates, and their mistakes.
+"""How the machine's own settings affect the way to a vendor: proxies and certificates, and mistakes in them.
 
-All lanes have one reading of them. SDKs have several, and some fail on a variable that does not concern the vendor: so
-they are given the proxy and the certificates, and read none themselves.
+All lanes read them in one way. SDKs read them in several, and some fail on a variable that does not concern the vendor:
+so they are given the proxy and the certificates, and read none themselves.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Proxy:
 
 
 def fault_of(url: str, carrier: Carrier) -> str | None:
-    """Say which variable of the machine keeps requests from an address, and how to mend it; None where none does.
+    """Say which of the machine's variables blocks requests to an address, and how to fix it; None if none does.
 
     It is quick, opens nothing, and shows no password.
 
@@ -133,7 +133,7 @@ def fault_of(url: str, carrier: Carrier) -> str | None:
 def find_proxy(url: str, carrier: Carrier) -> Proxy | None:
     """Return the proxy that the machine names for an address: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY.
 
-    Nothing for this machine goes through one.
+    Requests to this machine go through none.
 
     Args:
         url: the address.
@@ -174,7 +174,7 @@ def _proxy_variables(scheme: str) -> tuple[str, ...]:
 
 
 def _is_direct(url: str, no_proxy: str) -> bool:
-    """Return whether an address is reached without a proxy; what NO_PROXY has that cannot be read is passed over."""
+    """Return whether an address is reached without a proxy; unreadable entries of NO_PROXY are ignored."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if proxy_bypass(host) or proxy_bypass(f"{host}:{parts.port or _PORTS[parts.scheme]}"):

@@ -1,7 +1,7 @@
 """Newline-delimited JSON: a stream's bytes in, its lines out.
 
 https://github.com/ndjson/ndjson-spec, read 2026-11-30: lines end with LF, and CR before it is white space of the JSON.
-Empty lines, which readers may pass over, are signs of life.
+Empty lines, which readers may ignore, are signs of life.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The lane that goes through a vendor's SDK, for SDKs that are built on httpx or httpx2. Neither is imported here.
 
-A plugin's `sdk.py` has the few functions of `Sdk`: it makes the SDK's clients, and has them send a request and return
+A plugin's `sdk.py` has the few functions of `Sdk`: it makes the SDK's clients, sends a request through them and returns
 httpx's response as it is, unread. Everything else about a lane is here.
 """
 
@@ -39,7 +39,7 @@ __all__ = [
 HttpClient = TypeVar("HttpClient")
 
 # Of the body of an error. SDKs read it whole, whatever its size and however slowly it comes; 64 kB can be inflated to
-# 64 MB, and tell a cause at their beginning or not at all.
+# 64 MB, and show the cause at their beginning or not at all.
 MOST_ERROR_BYTES = 64 * 2**10
 _OF_THE_BODY = ("content-encoding", "content-length", "transfer-encoding")
 
@@ -105,7 +105,7 @@ class SdkLane:
         )  # at the latest on garbage collection
 
     def prepare(self) -> None:
-        """Import the SDK; what is wrong with the machine's settings is told by the first request."""
+        """Import the SDK; problems with the machine's settings are reported by the first request."""
         with suppress(ProviderUnavailable):
             self._clients.prepare()
 

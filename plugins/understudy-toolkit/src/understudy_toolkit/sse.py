@@ -1,10 +1,10 @@
 """Server-sent events: a stream's bytes in, its events out.
 
-https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream, read 2026-11-30. What servers
-really send makes six differences. A name without data is an event. A comment is one too, as a sign of life, and so is
-what says no more than that: blank data, a comment sent as data, a ping. JSON that is not a field, and the field
-`error`, are data: some servers tell an error so. What stands at the end without its blank line is not lost; whether it
-is whole, its content tells. `id` and `retry` mean nothing, since there is no reconnection.
+https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream, read 2026-11-30. There are
+six differences, because of what servers really send. A name without data is an event. A comment is one too, as a sign
+of life, and so is anything that says no more than that: blank data, a comment sent as data, a ping. JSON that is not a
+field, and the field `error`, are data: some servers report an error like that. An event at the end without its blank
+line is not lost; its content shows whether it is whole. `id` and `retry` mean nothing, since there is no reconnection.
 """
 
 from __future__ import annotations

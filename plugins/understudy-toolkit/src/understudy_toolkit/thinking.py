@@ -17,7 +17,7 @@ from understudy.usage import Usage
 __all__ = ["MORE_ROOM", "ROOM", "SHORT_ANSWER", "can_have_more_room", "check_room", "room_to_think"]
 
 # An answer of at most so many tokens is a short one: the documented default of `max_tokens`. For it a model is asked to
-# think little, where it lets one choose and the caller says nothing of thinking.
+# think little, if that can be chosen and the caller says nothing about thinking.
 SHORT_ANSWER = 1024
 
 # Tokens by the level of thinking. OpenAI's guide to reasoning advises to reserve at least 25,000 for reasoning and the
@@ -77,7 +77,7 @@ def check_room(
         given: whether the caller of a stream already holds the text, so that it cannot be requested again.
 
     Returns:
-        A warning, where it did and nothing is to be done about it; nothing where it did not.
+        A warning, if it did and nothing can be done about it; nothing if it did not.
 
     Raises:
         AnswerCutShort: it did, and more room may help.

@@ -18,7 +18,7 @@ _SECRET = secrets.token_bytes(32)  # of this process: conversations are kept lon
 
 
 def new_seed() -> str:
-    """Return what no other ids begin with."""
+    """Return a prefix that no other ids have."""
     return secrets.token_hex(8)
 
 
@@ -57,7 +57,7 @@ class CallNames:
         self._number = 0
 
     def again(self) -> CallNames:
-        """Return what gives the same ids once more, to the same calls."""
+        """Return an object that gives the same ids again, to the same calls."""
         return CallNames(self._request, self._seed)
 
     def __call__(self, given: Any, name: str = "") -> str:

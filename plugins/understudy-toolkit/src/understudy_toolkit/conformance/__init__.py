@@ -36,11 +36,11 @@ For the wire formats that understudy-sandbox speaks it is `SandboxFaults`; the s
 For anything else, override `fault(kind)`: arrange what FAULTS[kind].says, and raise NotImplementedError for what cannot
 be arranged; `reply(kind)` is its counterpart for health. `request_count()` and `open_connections()` let the contract
 count on the socket, and `received()` lets it see what was sent. What an author states besides (the variables of model
-and address, what the answer costs, what the SDK reads by itself: ContractSetup has the list) is held to as well.
+and address, what the answer costs, what the SDK reads by itself: ContractSetup has the list) is checked as well.
 
 What does not apply is skipped with its reason: a capability that is off, a fault that cannot be arranged, what a class
 of three methods has no place for. The end of the run has a paragraph for each provider, with its skips. A test of your
-own in the place of one of the contract's fails, unless it stands under `@overrides(reason=...)`.
+own that replaces one of the contract's fails, unless it is marked `@overrides(reason=...)`.
 
 pytest is needed for ProviderContract, ContractSetup and HTTPFaults alone (`pip install "understudy-toolkit[testing]"`).
 """

@@ -102,7 +102,7 @@ class FailureRules(ContractSetup):
                 self._is_timed_out("dribble", way, provider)
 
     def _is_timed_out(self, kind: str, ask: Way, provider: ChatProvider) -> None:
-        self.not_for_three_methods(provider, "they are not told the timeout")
+        self.not_for_three_methods(provider, "they do not get the timeout")
         self.arrange("text")
         ask(provider, REQUEST)  # whatever is loaded and made for the first call takes none of the time
         says = self.arrange(kind)

@@ -19,7 +19,7 @@ class Fault:
     """One thing that goes wrong.
 
     Args:
-        says: what the vendor does, in words for people who write one.
+        says: what the vendor does, in words for people who build a stand-in.
         whole: the failures that a call for a whole answer may raise.
         streamed: the failures that a stream may raise.
     """
@@ -90,7 +90,7 @@ FAULTS: Mapping[str, Fault] = {
     "black_hole": _reply("the request is read and never answered", errors.Timeout),
     "stall_at_once": _reply("the head of the reply, then silence", errors.Timeout),
     "stall": _reply("half of the reply, the first token included, then silence", errors.Timeout),
-    "dribble": _reply("a sound reply of which a few bytes come every now and then, for seconds", errors.Timeout),
+    "dribble": _reply("a valid reply that trickles in, a few bytes now and then, for seconds", errors.Timeout),
 }
 
 SILENCES = ("black_hole", "stall_at_once", "stall")  # what only the client's own timeout ends

@@ -165,7 +165,7 @@ class LifeRules(ContractSetup):
         self._nothing_is_open()
 
     def test_a_caller_may_take_its_time_over_a_stream(self, ask_stream: Way, provider: ChatProvider) -> None:
-        self.not_for_three_methods(provider, "they are not told the timeout")
+        self.not_for_three_methods(provider, "they do not get the timeout")
         self.arrange("text")
         ask_stream(provider, REQUEST)  # whatever is loaded and made for the first call takes none of the time
         for timeout in TIMEOUTS:

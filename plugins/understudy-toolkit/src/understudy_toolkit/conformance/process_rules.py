@@ -94,7 +94,7 @@ class ProcessRules(SettingsRules):
         self._run_program()
         assert self.told is not None
         assert not self.told[2], (
-            "expected a program that asks, leaves streams, and closes nothing to end without a word, found it saying: "
+            "expected a program that asks, leaves streams, and closes nothing to end silently, found it printing: "
             f"{self.told[2]:.2000}"
         )
 
@@ -103,7 +103,7 @@ class ProcessRules(SettingsRules):
             pytest.skip("no `sdk` is named: nothing to look for")
 
     def _run_program(self) -> dict[str, Any]:
-        """Run it once for all rules of a class, in an environment that leads astray whoever reads it."""
+        """Run it once for all rules of a class, in an environment with misleading values."""
         if not isinstance(LLMFactory.PROVIDER_REGISTRY[self.name], InstalledProvider):
             pytest.skip("registered in this process: no other one has it")
         self.arrange("text")

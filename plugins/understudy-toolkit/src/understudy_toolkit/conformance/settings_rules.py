@@ -143,7 +143,7 @@ class SettingsRules(ContractSetup):
             yield elsewhere
 
     def astray(self, url: str) -> dict[str, str]:
-        """Return an environment that leads a provider astray which reads it."""
+        """Return an environment that misleads a provider which reads it."""
         own = {name: text.format(stolen=STOLEN, elsewhere=url) for name, text in self.read_by_sdk.items()}
         proxies = dict.fromkeys(PROXIES, url)
         named = {self.key: STOLEN, self.url_setting: f"{url}{self.url_path}"}

@@ -34,7 +34,7 @@ class ContractSetup:
         url_setting: the setting that holds the vendor's address; None for a provider that has none.
         url_path: what the address has after its host, for example "/v1".
         model_setting: the setting that names the model instead of the default; None where there is none.
-        read_by_sdk: variables that the SDK would take from the environment by itself, with values that lead it astray:
+        read_by_sdk: variables that the SDK would take from the environment by itself, with values that mislead it:
             `{stolen}` stands for what must not be sent, `{elsewhere}` for an address that must not be asked. The key,
             the address and the variables for proxies need not be named.
         uses_proxies: whether HTTP_PROXY and its like are obeyed for hosts that are not this machine.

@@ -37,7 +37,7 @@ class HttpLane:
     """Carries requests over HTTP.
 
     Args:
-        url: the vendor's address; a name and a password in it are passed over.
+        url: the vendor's address; a name and a password in it are ignored.
         credentials: returns the headers that carry the key: asked for each request, and kept nowhere.
         headers: what every request carries besides.
     """
@@ -67,7 +67,7 @@ class HttpLane:
         return f"HttpLane({self._address.origin}{self._address.path})"
 
     def prepare(self) -> None:
-        """Load modules and certificates; what is wrong with the machine's settings is told by the first request."""
+        """Load modules and certificates; problems with the machine's settings are reported by the first request."""
         with suppress(ProviderUnavailable):
             self._open()
         if find_spec("aiohttp") is not None:
@@ -131,7 +131,7 @@ class HttpLane:
         proxy = find_proxy(self._address.origin, OURS)
         connections = Connections(self._address, proxy, context_for(self._address.origin))
         prefix, headers = "", {}
-        if proxy is not None and self._address.scheme == "http":  # it passes on what it is told to
+        if proxy is not None and self._address.scheme == "http":  # it forwards what it is asked to
             prefix = self._address.origin
             if proxy.authorization is not None:
                 headers = {"proxy-authorization": proxy.authorization}

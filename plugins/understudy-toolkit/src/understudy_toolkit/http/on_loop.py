@@ -39,7 +39,7 @@ class Session:
 
     Args:
         address: where to.
-        proxy: what stands between.
+        proxy: the proxy between, if any.
         context: the certificates that are trusted.
     """
 
@@ -105,7 +105,7 @@ class Session:
         await self._session.close()
 
     def __del__(self) -> None:
-        # Its loop was never closed, or the interpreter ends: a warning would tell the user of what they cannot change.
+        # Its loop was never closed, or the interpreter ends: the user could do nothing about a warning.
         if not self._session.closed:
             self._session.detach()
 
@@ -213,7 +213,7 @@ _used: ContextVar[list[asyncio.Transport]] = ContextVar("used")  # by the reques
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Passes over connections that were closed while they were idle: the loop may not have been told yet."""
+    """Skips connections that were closed while they were idle: the loop may not know it yet."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -32,7 +32,7 @@ class Connections:
 
     Args:
         address: where to.
-        proxy: what stands between.
+        proxy: the proxy between, if any.
         context: the certificates that are trusted.
     """
 
@@ -44,7 +44,7 @@ class Connections:
     def send(self, request: bytes, ask: Ask, until: float) -> HttpReply:
         """Send a request, and return its reply once that has begun.
 
-        A connection that was closed while it was idle is passed over, and so is one that breaks before the system has
+        A connection that was closed while it was idle is skipped, and so is one that breaks before the system has
         taken a byte of the request. Nothing else is sent twice: a server may have taken it up.
 
         Raises:
@@ -169,7 +169,7 @@ class HttpReply:
 
 
 def _begin(wire: Wire, method: str) -> Response:
-    """Read the head of a response; those that only say that another will come are passed over."""
+    """Read the head of a response; those that only announce another one are skipped."""
     while True:
         response = Response(wire, method=method)  # type: ignore[arg-type]  # it has what is needed of a socket
         try:

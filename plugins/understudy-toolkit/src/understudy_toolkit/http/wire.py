@@ -114,7 +114,7 @@ def connect(address: Address, proxy: Proxy | None, context: ssl.SSLContext, unti
 
     Args:
         address: where to.
-        proxy: what stands between.
+        proxy: the proxy between, if any.
         context: the certificates that are trusted.
         until: the moment (time.monotonic) by which it must be open.
 
@@ -180,7 +180,7 @@ def _resolve(host: str, port: int, until: float) -> list[tuple[Any, ...]]:
 
     start(work)
     if not told.wait(_left(until)):
-        raise TimeoutError("the name server has not told in time")
+        raise TimeoutError("the name server has not answered in time")
     places: list[tuple[Any, ...]] | str = found.pop() if found else "nothing"
     if isinstance(places, str):
         raise ConnectionFailed(f"expected to find the host {host}, found {places}")
@@ -188,7 +188,7 @@ def _resolve(host: str, port: int, until: float) -> list[tuple[Any, ...]]:
 
 
 def _tunnel(sock: socket.socket, address: Address, proxy: Proxy, until: float) -> None:
-    """Have a proxy open a tunnel to the vendor; its reply is read byte by byte, since what follows is TLS."""
+    """Let a proxy open a tunnel to the vendor; its reply is read byte by byte, since what follows is TLS."""
     place = address.authority if address.port != 443 else f"{address.authority}:443"
     headers = {"host": place}
     if proxy.authorization is not None:
