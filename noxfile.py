@@ -93,7 +93,7 @@ def folders_with_tests() -> "list[str]":
 def run_tests(session: nox.Session, without: str = "") -> None:
     """Run pytest over the fast tests (but for one folder), or over the paths among the session's arguments."""
     chosen = any((ROOT / argument.partition("::")[0]).exists() for argument in session.posargs)
-    slow = [f"--ignore=tests/{name}" for name in ("benchmarks", "test_stranger.py")]
+    slow = [f"--ignore=tests/{name}" for name in ("benchmarks", "processes", "test_stranger.py")]
     paths = [] if chosen else [*(folder for folder in folders_with_tests() if folder != without), *slow]
     # Most tests wait for sockets, so more of them than there are cores can go on at once.
     # A module stays together, and a class of the contract, since they share what is costly to make.
@@ -221,6 +221,20 @@ def simulation(session: nox.Session) -> None:
     """Simulate a million outages on all cores; arguments: `--outages` how many, `--first` seed, or `--seed` for one."""
     prepare(session, *group("test"))
     session.run("python", "tests/simulation", *session.posargs, env={"PYTHONPATH": None})
+
+
+@nox.session
+def processes(session: nox.Session) -> None:
+    """Serve from gunicorn and uvicorn, kill and restart their workers; fork and spawn; arguments go to pytest."""
+    prepare(session, *group("test"), *group("servers"))
+    session.run("pytest", *(session.posargs or ["tests/processes"]), env=CLEAN)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Call for ten minutes, up to 100,000 times, and measure what must not grow; arguments: `--minutes`, `--calls`."""
+    prepare(session, *group("test"))
+    session.run("python", "tests/soak.py", *session.posargs, env={"PYTHONPATH": None})
 
 
 @nox.session

@@ -255,7 +255,7 @@ GUARDS = (
         "record",
         "0 if probe == self._probe else self._probe",
         "0",
-        (108,),
+        (212,),
         numbers(breaker_successes=3, breaker_open=1.0, breaker_failures=2, breaker_requests=1),
     ),
     Guard("I13", Breaker, "admit", "now < self.until", "False", (3,)),

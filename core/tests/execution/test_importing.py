@@ -139,9 +139,8 @@ def test_listeners_are_told_of_an_attempt_that_its_import_took_the_time_of(how):
         def understudy_event(self, event):
             told.append(event)
 
-    player = Heavy("a", imports=0.1)
-    factory = LLMFactory(player, settings={}, extensions=[Listener()], policy=NO_RETRY)
-    assert not ask(factory, how, deadline=0.01).success
+    stage = Stage(Heavy("a", imports=3.0), policy=NO_RETRY, extensions=[Listener()])
+    assert not stage.ask(how, deadline=1).success
     kinds = [CallStarted, AttemptStarted, AttemptFailed, AttemptFinished, CallFinished]
     assert [type(event) for event in told] == kinds
     assert [event.number for event in told[1:-1]] == [1, 1, 1]
