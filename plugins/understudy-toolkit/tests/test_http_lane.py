@@ -114,6 +114,37 @@ def test_interim_replies_are_passed_over(way: Way) -> None:
         assert way(lane, way.ask()).status == 200
 
 
+SYNC = Way("sync", False, False)
+
+
+def test_a_head_may_have_a_continued_line_and_one_that_is_no_header() -> None:
+    reply = b"HTTP/1.1 200\r\nx-a: 1\r\n  2\r\nno header\r\nX-B :3\r\ncontent-length: 2, 2\r\n\r\n{}"
+    with Server(answers(reply, FINE)) as server, lane_to(server.url) as lane:
+        got = SYNC(lane, SYNC.ask())
+        assert (got.headers["x-a"], got.headers["x-b"], got.body) == ("1 2", "3", b"{}")
+        assert SYNC(lane, SYNC.ask()).body == b'{"fine": true}'
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "said", "connections"),
+    [("1.0", "x: y", 2), ("1.0", "Connection: Keep-Alive", 1), ("1.1", "connection: Close", 2), ("1.1", "x: y", 1)],
+)
+def test_a_connection_is_kept_where_the_server_keeps_it(version: str, said: str, connections: int) -> None:
+    reply = FINE.replace(b"HTTP/1.1", f"HTTP/{version}".encode(), 1).replace(b"\r\n", f"\r\n{said}\r\n".encode(), 1)
+    with Server(answers(reply, reply)) as server, lane_to(server.url) as lane:
+        for _ in range(2):
+            assert SYNC(lane, SYNC.ask()).body == b'{"fine": true}'
+    assert server.connections == connections
+
+
+@pytest.mark.parametrize("head", ["HTTP/2 200 OK", "HTTP/1.1 99 Low", "HTTP/1.1 2000 High", "HTTP/1.1 ²00 OK"])
+def test_a_status_line_of_another_kind_is_malformed(head: str) -> None:
+    with Server(answers(f"{head}\r\ncontent-length: 2\r\n\r\n{{}}".encode("latin-1"))) as server:
+        with lane_to(server.url) as lane, pytest.raises(MalformedResponse, match="expected HTTP"):
+            SYNC(lane, SYNC.ask())
+
+
 # ---- bodies ----
 
 
