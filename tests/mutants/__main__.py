@@ -125,6 +125,8 @@ def examine_all(
         for number in range(at_once):
             shadows.put(Shadow(package(), Path(folder, str(number))))
         list(pool.map(examine, left))
+        for _ in range(at_once):
+            shadows.get().close()
     return results
 
 
