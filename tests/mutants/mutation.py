@@ -26,6 +26,7 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.Mult: ast.Div,
     ast.Div: ast.Mult,
 }
+_LEFT_OUT = (ast.Assert, ast.Raise, ast.Import, ast.ImportFrom)
 _EXTREMES = {"min": "max", "max": "min"}
 _SAID = ("logger", "warnings")  # what is only said, its words have tests of their own where they are promised
 
@@ -135,7 +136,9 @@ def _code(
     """
     for field, value in ast.iter_fields(tree):
         for child in value if isinstance(value, list) else [value]:
-            if not isinstance(child, ast.AST) or isinstance(child, ast.Assert | ast.Raise | ast.Import | ast.ImportFrom):
+            if not isinstance(child, ast.AST) or isinstance(
+                child, ast.Assert | ast.Raise | ast.Import | ast.ImportFrom
+            ):
                 continue
             if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
                 continue
@@ -170,7 +173,7 @@ def _mistakes(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
     elif isinstance(node, ast.If | ast.IfExp):
         for constant in ("True", "False"):
             yield node.test, constant
-    elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    elif isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
         yield node, repr(node.value + 1)
     elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call | ast.Await):
         yield node, "pass"

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,17 @@ CORE = ROOT / "core" / "tests"
 ROOMS = ("engine", "health", "execution", "discovery")
 LONGEST = 1800.0  # seconds for all tests: only what hangs outside of a test takes as long
 INTERRUPTED = 2  # pytest's exit status where a module could not be imported
+DOES_NOT_END = " (does not end)"  # after the name of such a test
 FEW = 3  # files whose tests run first
 PLAIN = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not timing")
+
+
+def package() -> Path:
+    """Return the folder of the package."""
+    spec = find_spec("understudy")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0])
 
 
 class Shadow:
@@ -55,7 +65,7 @@ class Shadow:
             # Importing all files takes longer than the tests that notice most mistakes.
             few = [name for name in tests if name.partition("::")[0] in set(files_of(tests)[:FEW])]
             rest = [name for name in tests if name not in set(few)]
-            return self._first_failing(few) or self._first_failing(rest)
+            return self.first_failing(few) or self.first_failing(rest)
         finally:
             path.write_text(right, "utf-8")
             forget_compiled(path)
@@ -65,7 +75,8 @@ class Shadow:
         if self.warm is not None:
             self.warm.close()
 
-    def _first_failing(self, tests: list[str]) -> str | None:
+    def first_failing(self, tests: list[str]) -> str | None:
+        """Return the first of the tests that fails with the copy as it is; None where none does."""
         if not tests:
             return None
         for name in ("failed", "failing"):
@@ -150,7 +161,7 @@ class Reach:
     """Which tests reach which lines.
 
     Args:
-        found: of each test the lines by module, its seconds, and whether it starts processes: in those it may reach any line.
+        found: of each test the lines by module, its seconds, and whether it starts processes, which may reach any line.
     """
 
     def __init__(self, found: dict[str, dict[str, Any]]) -> None:
@@ -191,16 +202,15 @@ def measure(path: Path) -> Reach:
     Args:
         path: where it is written down. What is there of files that have not changed is not measured again.
     """
-    known = json.loads(path.read_text("utf-8")) if path.exists() else {"sources": "", "files": {}, "tests": {}}
-    from mutants.__main__ import package
-
-    sources = hashed(sorted((package()).rglob("*.py")))
-    shared = hashed([*CORE.glob("*.py"), ROOT / "conftest.py"])
-    if known["sources"] != sources + shared:
-        known = {"sources": sources + shared, "files": {}, "tests": {}}
+    sources = hashed([*sorted(package().rglob("*.py")), *sorted(CORE.glob("*.py")), ROOT / "conftest.py"])
+    known: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if known.get("sources") != sources:
+        known = {"files": {}, "tests": {}}
     files = {str(file.relative_to(ROOT)): hashed([file]) for file in sorted(CORE.rglob("test_*.py"))}
     changed = [name for name, digest in files.items() if known["files"].get(name) != digest]
-    tests = {name: test for name, test in known["tests"].items() if name.partition("::")[0] in set(files) - set(changed)}
+    tests = {
+        name: test for name, test in known["tests"].items() if name.partition("::")[0] in set(files) - set(changed)
+    }
     if changed:
         print(f"running the tests of {len(changed)} files without a mistake", flush=True)
         with tempfile.TemporaryDirectory() as folder:
@@ -211,7 +221,7 @@ def measure(path: Path) -> Reach:
             if done.returncode:
                 sys.exit(f"Tests fail without a mistake, so they cannot notice one:\n{done.stdout}{done.stderr}")
             tests |= json.loads(found.read_text("utf-8"))
-        path.write_text(json.dumps({"sources": sources + shared, "files": files, "tests": tests}), "utf-8")
+        path.write_text(json.dumps({"sources": sources, "files": files, "tests": tests}), "utf-8")
     return Reach(tests)
 
 

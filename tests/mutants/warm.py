@@ -11,11 +11,12 @@ import gc
 import json
 import os
 import resource
-import sys
 from pathlib import Path
 from types import CodeType, FunctionType
 
 import pytest
+
+from mutants.shadow import DOES_NOT_END
 
 LONGEST = 120.0  # seconds for a test; none of the core's takes more than a few, and the machine may be busy
 MEMORY = 6 << 30  # bytes
@@ -58,8 +59,8 @@ def _run(question: dict[str, str], items: dict[str, pytest.Item], at: Path) -> i
     _replace(question["path"], question["source"])
     chosen = [items[name] for name in question["tests"] if name in items]
     for item, following in zip(chosen, [*chosen[1:], None], strict=True):
-        at.write_text(f"{item.nodeid} (does not end)", "utf-8")
-        faulthandler.dump_traceback_later(LONGEST, exit=True, file=sys.__stderr__)
+        at.write_text(f"{item.nodeid}{DOES_NOT_END}", "utf-8")
+        faulthandler.dump_traceback_later(LONGEST, exit=True)
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         faulthandler.cancel_dump_traceback_later()
         if _failed:
