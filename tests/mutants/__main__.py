@@ -21,7 +21,6 @@ import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -29,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mutants.mutation import Mutation, mutations_of, whole_line  # only now it can be found
 from mutants.named import NAMED
 from mutants.reasons import REASONS
-from mutants.shadow import ROOMS, Reach, Shadow, measure
+from mutants.shadow import DOES_NOT_END, ROOMS, Reach, Shadow, measure, package
 
 MOST = 200
 SEED = 1
@@ -56,14 +55,6 @@ def main() -> int:
         reach = measure(state / "reach.json")
         results = examine_all([*named, *chosen], reach, state / "results.jsonl", arguments.at_once, arguments.again)
     return report(named, chosen, results)
-
-
-def package() -> Path:
-    """Return the folder of the package."""
-    spec = find_spec("understudy")
-    assert spec is not None
-    assert spec.submodule_search_locations
-    return Path(spec.submodule_search_locations[0])
 
 
 def path_of(module: str) -> Path:
@@ -106,6 +97,7 @@ def examine_all(
         results[tuple(known["key"])] = known["result"]
     left = [one for one in mutations if one.key not in results or (again and results[one.key] == UNNOTICED)]
     shadows: SimpleQueue[Shadow] = SimpleQueue()
+    noticing: set[str] = set()
 
     def examine(mutation: Mutation) -> None:
         begun, shadow = time.monotonic(), shadows.get()
@@ -116,6 +108,7 @@ def examine_all(
             shadows.put(shadow)
         result, seconds = UNNOTICED if failing is None else NOTICED, round(time.monotonic() - begun, 1)
         results[mutation.key] = result
+        noticing.add((failing or "").removesuffix(DOES_NOT_END))
         entry = {"key": mutation.key, "result": result, "by": failing, "tests": len(tests), "seconds": seconds}
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
@@ -125,6 +118,12 @@ def examine_all(
         for number in range(at_once):
             shadows.put(Shadow(package(), Path(folder, str(number))))
         list(pool.map(examine, left))
+        shadow = shadows.get()
+        failing = shadow.first_failing([name for name in reach.order if name in noticing])
+        for one in [shadow, *(shadows.get() for _ in range(at_once - 1))]:
+            one.close()
+    if failing is not None:
+        sys.exit(f"{failing} fails without a mistake too: what it noticed is noticed by nobody, perhaps.")
     return results
 
 

@@ -26,6 +26,7 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.Mult: ast.Div,
     ast.Div: ast.Mult,
 }
+_LEFT_OUT = (ast.Assert, ast.Raise, ast.Import, ast.ImportFrom)
 _EXTREMES = {"min": "max", "max": "min"}
 _SAID = ("logger", "warnings")  # what is only said, its words have tests of their own where they are promised
 
@@ -172,7 +173,7 @@ def _mistakes(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
     elif isinstance(node, ast.If | ast.IfExp):
         for constant in ("True", "False"):
             yield node.test, constant
-    elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    elif isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
         yield node, repr(node.value + 1)
     elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call | ast.Await):
         yield node, "pass"

@@ -1,4 +1,4 @@
-"""A plugin of pytest: notes which lines of the core a test reaches, how long it takes, and if it starts processes."""
+"""A plugin of pytest: notes which lines each test reaches, how long it takes, and whether it starts processes."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,17 @@ CORE = ROOT / "core" / "tests"
 ROOMS = ("engine", "health", "execution", "discovery")
 LONGEST = 1800.0  # seconds for all tests: only what hangs outside of a test takes as long
 INTERRUPTED = 2  # pytest's exit status where a module could not be imported
+DOES_NOT_END = " (does not end)"  # after the name of such a test
 FEW = 3  # files whose tests run first
 PLAIN = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not timing")
+
+
+def package() -> Path:
+    """Return the folder of the package."""
+    spec = find_spec("understudy")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0])
 
 
 class Shadow:
@@ -37,24 +47,36 @@ class Shadow:
     def __init__(self, package: Path, folder: Path) -> None:
         self.folder = folder
         self.source = folder / "source"
+        self.warm: Warm | None = None
         shutil.copytree(package, self.source / package.name, ignore=shutil.ignore_patterns("__pycache__"))
 
     def failing_test(self, mutation: Mutation, tests: list[str]) -> str | None:
         """Return the first of the tests that fails with a mistake; None where none does."""
         path = self.source.joinpath(*mutation.module.split(".")).with_suffix(".py")
         right = path.read_text("utf-8")
+        wrong = mutation.applied_to(right)
         forget_compiled(path)
-        path.write_text(mutation.applied_to(right), "utf-8")
+        if mutation.first and self.warm is None and hasattr(os, "fork"):
+            self.warm = Warm(self)
+        path.write_text(wrong, "utf-8")
         try:
+            if mutation.first and self.warm is not None:
+                return self.warm.failing_test(path, wrong, tests)
             # Importing all files takes longer than the tests that notice most mistakes.
             few = [name for name in tests if name.partition("::")[0] in set(files_of(tests)[:FEW])]
             rest = [name for name in tests if name not in set(few)]
-            return self._first_failing(few) or self._first_failing(rest)
+            return self.first_failing(few) or self.first_failing(rest)
         finally:
             path.write_text(right, "utf-8")
             forget_compiled(path)
 
-    def _first_failing(self, tests: list[str]) -> str | None:
+    def close(self) -> None:
+        """End what it has started."""
+        if self.warm is not None:
+            self.warm.close()
+
+    def first_failing(self, tests: list[str]) -> str | None:
+        """Return the first of the tests that fails with the copy as it is; None where none does."""
         if not tests:
             return None
         for name in ("failed", "failing"):
@@ -76,21 +98,70 @@ class Shadow:
 
     def run(self, plugin: str, paths: Iterable[str], **environment: str) -> subprocess.CompletedProcess[str]:
         """Run pytest on the copy."""
+        command, told = self.command(plugin, paths), self.environment(**environment)
+        return subprocess.run(command, cwd=ROOT, env=told, capture_output=True, text=True, timeout=LONGEST)
+
+    def command(self, plugin: str, paths: Iterable[str]) -> list[str]:
+        """Return how pytest is started."""
+        return [sys.executable, "-m", "pytest", *PLAIN, "-p", plugin, *paths]
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Return the environment in which the copy comes first on the path."""
         path = [str(self.source), str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
-        command = [sys.executable, "-m", "pytest", *PLAIN, "-p", plugin, *paths]
-        environment |= {"PYTHONPATH": os.pathsep.join(path), "UNDERSTUDY_SHADOW": str(self.source)}
         inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        return subprocess.run(
-            command, cwd=ROOT, env=inherited | environment, capture_output=True, text=True, timeout=LONGEST
-        )
+        return inherited | {"PYTHONPATH": os.pathsep.join(path), "UNDERSTUDY_SHADOW": str(self.source)} | more
+
+
+class Warm:
+    """A process that has imported all tests, with a copy of the package that has no mistake yet.
+
+    Args:
+        shadow: the copy.
+    """
+
+    def __init__(self, shadow: Shadow) -> None:
+        self._at = shadow.folder / "at"
+        questions, self._questions = os.pipe()
+        self._answers, answers = os.pipe()
+        told = {"UNDERSTUDY_QUESTIONS": str(questions), "UNDERSTUDY_ANSWERS": str(answers)}
+        command = shadow.command("mutants.warm", [str(CORE)])
+        with (shadow.folder / "said").open("w") as said:
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=shadow.environment(**told),
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                pass_fds=(questions, answers),
+            )
+        os.close(questions)
+        os.close(answers)
+        self._reader = os.fdopen(self._answers, encoding="utf-8")
+        if json.loads(self._reader.readline() or "null") != "ready":
+            raise RuntimeError((shadow.folder / "said").read_text("utf-8"))
+
+    def failing_test(self, path: Path, source: str, tests: list[str]) -> str | None:
+        """Return the first of the tests that fails with a mistake; None where none does."""
+        question = {"path": str(path), "source": source, "tests": tests, "at": str(self._at)}
+        data = (json.dumps(question) + "\n").encode()
+        while data:
+            data = data[os.write(self._questions, data) :]
+        answer: str | None = json.loads(self._reader.readline())
+        return answer
+
+    def close(self) -> None:
+        """End it."""
+        os.close(self._questions)
+        self.process.wait()
+        self._reader.close()
 
 
 class Reach:
     """Which tests reach which lines.
 
     Args:
-        found: of each test the lines by module, its seconds, and whether it starts processes, in which it may reach
-            any line.
+        found: of each test the lines by module, its seconds, and whether it starts processes, which may reach any line.
     """
 
     def __init__(self, found: dict[str, dict[str, Any]]) -> None:
@@ -131,13 +202,10 @@ def measure(path: Path) -> Reach:
     Args:
         path: where it is written down. What is there of files that have not changed is not measured again.
     """
-    known = json.loads(path.read_text("utf-8")) if path.exists() else {"sources": "", "files": {}, "tests": {}}
-    from mutants.__main__ import package
-
-    sources = hashed(sorted((package()).rglob("*.py")))
-    shared = hashed([*CORE.glob("*.py"), ROOT / "conftest.py"])
-    if known["sources"] != sources + shared:
-        known = {"sources": sources + shared, "files": {}, "tests": {}}
+    sources = hashed([*sorted(package().rglob("*.py")), *sorted(CORE.glob("*.py")), ROOT / "conftest.py"])
+    known: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if known.get("sources") != sources:
+        known = {"files": {}, "tests": {}}
     files = {str(file.relative_to(ROOT)): hashed([file]) for file in sorted(CORE.rglob("test_*.py"))}
     changed = [name for name, digest in files.items() if known["files"].get(name) != digest]
     tests = {
@@ -153,7 +221,7 @@ def measure(path: Path) -> Reach:
             if done.returncode:
                 sys.exit(f"Tests fail without a mistake, so they cannot notice one:\n{done.stdout}{done.stderr}")
             tests |= json.loads(found.read_text("utf-8"))
-        path.write_text(json.dumps({"sources": sources + shared, "files": files, "tests": tests}), "utf-8")
+        path.write_text(json.dumps({"sources": sources, "files": files, "tests": tests}), "utf-8")
     return Reach(tests)
 
 

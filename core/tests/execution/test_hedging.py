@@ -32,6 +32,13 @@ def nothing_is_left(stage):
 # ---- who wins ----
 
 
+def test_nobody_is_asked_beside_the_one_that_goes_on_with_an_answer():
+    players = Player("a", ("begun", DOWN)), Player("b", (5.0, "goes on")), Player("c")
+    stage = stage_of(*players, stream_recovery="restart", quick_retries=0)
+    assert record(stage.ask("astream")) == [("a", "failed"), ("b", "succeeded")]
+    assert players[2].requests == []
+
+
 @both
 def test_who_answers_in_time_is_not_hedged(how):
     stage = stage_of(Player("a", (0.9, "fine")), Player("b"))

@@ -520,6 +520,8 @@ def test_what_was_refused_and_when_to_come_back_is_reported():
     report = report_of(RateLimited(retry_after=7.0), None, "a", priced=False)
     assert (report.hint, report.tokens) == (7.0, 0.0)  # nobody charges for a refusal
     assert report_of(Timeout(), None, "a", priced=False).tokens is None
+    assert report_of(InvalidRequest("bad", status=400), None, "a", priced=False).tokens == 0.0  # it is not charged
+    assert report_of(MalformedResponse("odd", status=200), None, "a", priced=False).tokens is None  # it may be
     assert not report_of(ProviderUnavailable(), None, "a", priced=False).sent
     assert not report_of(UnsupportedRequest("no tools"), None, "a", priced=False).sent
     assert report_of(UnsupportedRequest("no tools", status=400), None, "a", priced=False).sent  # the vendor says so

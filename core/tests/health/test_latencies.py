@@ -224,3 +224,21 @@ def test_what_was_given_up_while_others_were_answered_counts_as_longer_than_that
         learned = it.look().learned[0]
         assert (learned.answer_p95 if plain else learned.first_p95) == 120.0
     assert (it.look().state, it.look().failures) == ("closed", 0)
+
+
+def test_a_stream_that_had_begun_when_it_was_given_up_tells_nothing_of_first_pieces():
+    it = Learning()
+    for number in range(20):
+        wanted = claim(2 * number, streamed=True)
+        lease = it.store.take("a", wanted)
+        it.clock.advance(1.0)
+        it.give(Report(Effect.SUCCESS), call=2 * number + 1)
+        it.store.give("a", lease, wanted, Report(Effect.FAILURE, first=0.5, late=60.0, failed=True))
+    assert it.look().learned[0] == NOTHING_LEARNT
+
+
+def test_nearly_every_call_is_given_the_same_lease():
+    it = Learning()
+    first = it.store.take("a", claim(1))
+    assert it.store.take("a", claim(2)) is first
+    assert it.store.take("a", claim(3, thinks=True)) is not first

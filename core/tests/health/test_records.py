@@ -409,6 +409,7 @@ def test_a_later_version_is_told_from_damage():
         ("breaker", [], r"expected breaker as an object, found \[\]"),
         ("breaker.state", "ajar", "expected breaker.state as one of closed, open, cooling, half-open, found 'ajar'"),
         ("breaker.trips", True, "expected breaker.trips as a whole number of 0 or more, found True"),
+        ("breaker.trips", 2**63, "expected breaker.trips as a whole number of 0 or more, found 9223372036854775808"),
         ("breaker.until", float("nan"), "expected breaker.until as a number, found nan"),
         ("breaker.failing_calls.1", [1], r"expected breaker.failing_calls\[1\] as a list of 2, found \[1\]"),
         ("durations.0.first.latest.0", "1", r"expected durations\[0\].first.latest\[0\] as a number, found '1'"),

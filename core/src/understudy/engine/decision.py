@@ -290,8 +290,8 @@ class _Run(CallState):
         state = self.states[index]
         due, failure = state.due, state.rest or state.failure
         state.due = None
-        if due is None or failure is None:
-            return False
+        assert due is not None
+        assert failure is not None
         if not self.fits(max(due, self.now)):
             self.note_decision(state, "no retry: it would begin too late for the deadline")
             return False

@@ -266,9 +266,9 @@ class Execution:
             return Outcome(self.runtime.clock(), refused=not self.leases.withdraw_retry())
         if type(command) is Switch:
             self.reporter.switch(command)
-        elif kind is Enter:
-            return self._enter()
-        return Outcome(self.runtime.clock())
+            return Outcome(self.runtime.clock())
+        assert kind is Enter
+        return self._enter()
 
     def _enter(self) -> Outcome:
         if self.leases.enter():
