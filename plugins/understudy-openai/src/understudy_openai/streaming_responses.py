@@ -27,6 +27,8 @@ from understudy_openai.streaming import ALIVE, DONE, WHOLE, interrupted, parse_e
 from understudy_openai.wire_responses import response_of
 from understudy_toolkit.tool_calls import CallNames
 
+_DIFFERS = ResponseWarning("stream", "the text at the end of the stream is not that of its pieces: it is what counts")
+
 
 class StreamReader:
     """Puts a stream's events together to the response that it is about, and tells each piece on the way.
@@ -127,13 +129,13 @@ class StreamReader:
         given = self._stops.given and not self._request.whole
         response = response_of(body, *told, self._warnings, given=given)
         warnings = self._broken.judge(None, complete=self._request.whole or self._has_all_of(body))
+        if given and self._texts and _text_of(body) != "".join(self._texts):
+            warnings = (*warnings, _DIFFERS)
         return Finish(replace(response, warnings=(*response.warnings, *warnings)) if warnings else response)
 
     def _has_all_of(self, body: Json) -> bool:
         """Return whether the pieces that came are all of the text at the end, with no tool call beside it."""
-        items = [item for item in body["output"] if item.get("type") in ("message", "function_call")]
-        pieces = [piece for item in items for piece in item.get("content") or ()]
-        return "".join(str(piece.get("text")) for piece in pieces) == "".join(self._texts) and not self._calls
+        return _text_of(body) == "".join(self._texts) and not self._calls
 
     def _begin_item(self, event: Json) -> Iterator[StreamEvent]:
         item = event["item"]
@@ -166,7 +168,17 @@ class StreamReader:
 
     def _end(self, event: Json) -> Iterator[StreamEvent]:
         self._response = dict(event["response"])
-        yield from ()
+        told, text = "".join(self._texts), _text_of(self._response)
+        if len(text) > len(told) and text.startswith(told) and not self._response.get("error"):
+            self._texts.append(text[len(told) :])  # some servers tell it only here
+            yield TextDelta(self._texts[-1])
 
     def _fail(self, event: Json) -> Iterator[StreamEvent]:
         raise failure_of_reply(self._endpoint.name, 200, self._headers, {"error": {"message": shown(event)}})
+
+
+def _text_of(body: Json) -> str:
+    """Return the text of a whole response."""
+    items = [item for item in body.get("output") or () if item.get("type") == "message"]
+    pieces = [piece for item in items for piece in item.get("content") or ()]
+    return "".join(piece["text"] for piece in pieces if isinstance(piece.get("text"), str))

@@ -251,6 +251,8 @@ def stream(
                 content = _read(reply)
             elif _may_be_a_document(reply, replies):
                 data = first = next(pieces, b"")
+                while first and _BOM.startswith(first) and (more := next(pieces, b"")):
+                    data = first = first + more
                 if _begins_a_document(first, replies):
                     content = first + b"".join(_beginning(pieces, ask))
         except Exception as exception:
@@ -293,6 +295,8 @@ async def astream(
                 content = await _aread(reply)
             elif _may_be_a_document(reply, replies):
                 data = first = await anext(pieces, b"")
+                while first and _BOM.startswith(first) and (more := await anext(pieces, b"")):
+                    data = first = first + more
                 if _begins_a_document(first, replies):
                     content = first + b"".join([piece async for piece in _abeginning(pieces, ask)])
         except Exception as exception:
