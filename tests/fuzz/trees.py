@@ -24,6 +24,7 @@ class Pairs(list):
 RAW = (
     *("NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1" * 5_000, "-1", "1.5", "0.0", "1e3", "true", "null"),
     *('"\\ud800"', '"\\udfff text \\ud83d"', '"\\u0000"', "{}", "[]", '""', '" "', "", ",", "nul", "[" * 20, '"'),
+    *("[" * 300 + "]" * 300, '{"a":' * 80 + "1" + "}" * 80, '{"a":' * 900 + "1" + "}" * 900),
     *("[" * DEEP + "]" * DEEP, '{"a":' * DEEP + "1" + "}" * DEEP, "99999999999999999999", "2147483648", "'text'"),
 )
 TEXTS = (
@@ -42,7 +43,10 @@ def parse(text: bytes | str) -> Any:
     Raises:
         ValueError: it is no JSON.
     """
-    return json.loads(text, object_pairs_hook=Pairs)
+    try:
+        return json.loads(text, object_pairs_hook=Pairs)
+    except RecursionError:
+        raise ValueError("too deep") from None
 
 
 def write(tree: Any) -> str:

@@ -58,6 +58,16 @@ DEFAULT_TEMPERATURE = DefaultTemperature(0.0)  # the likeliest words
 # The fields of a Request that hold strings, the one that is usually plain first. Half of a surrogate pair is not text,
 # and cannot be sent.
 _TEXTS = ("messages", "system", "tools", "output_schema", "stop", "model", "options")
+_KINDS: Mapping[str, tuple[type, ...]] = {  # of the fields of parts that are not plain texts
+    "arguments": (Mapping,),
+    "content": (str, tuple),
+    "data": (bytes, bytearray, memoryview, type(None)),
+    "is_error": (bool,),
+    "media_type": (str, type(None)),
+    "name": (str, type(None)),
+    "provider_data": (Mapping,),
+    "url": (str, type(None)),
+}
 _HALF = re.compile("[\ud800-\udfff]")
 
 ProviderData: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -306,9 +316,11 @@ class Request:
         odd = False
         for turn in self.messages:
             for part in turn.parts:
-                if part.provider_data is not NOTHING:
-                    _check_provider_data(part.provider_data)
-                odd = odd or type(part) is not Text or not part.text.isascii()
+                if type(part) is Text and type(part.text) is str and part.provider_data is NOTHING:
+                    odd = odd or not part.text.isascii()
+                    continue
+                odd = True
+                _check_part(part)
         for name in _TEXTS if odd else _TEXTS[1:]:
             try:
                 place = (value := getattr(self, name)) and place_of_half(value)
@@ -419,9 +431,14 @@ def _check_number(name: str, value: float, low: float, high: float | None, words
         raise ValueError(f"expected {name} as {words or f'{low} to {high}'}, found {value!r}")
 
 
-def _check_provider_data(data: Any) -> None:
-    if not isinstance(data, Mapping) or not all(isinstance(own, Mapping) for own in data.values()):
-        raise TypeError(f"expected provider_data by provider family, such as {{'claude': {{...}}}}, found {data!r:.80}")
+def _check_part(part: Part) -> None:
+    for name in part.__dataclass_fields__:
+        value, kinds = getattr(part, name), _KINDS.get(name, (str,))
+        if not isinstance(value, kinds):
+            words = " or ".join(kind.__name__ for kind in kinds)
+            raise TypeError(f"expected {name} of a {type(part).__name__} as {words}, found {type(value).__name__}")
+    if not all(isinstance(own, Mapping) for own in part.provider_data.values()):
+        raise TypeError(f"expected provider_data as mappings by provider family, found {part.provider_data!r:.80}")
 
 
 def _check_attachment(kind: str, data: bytes | None, url: str | None, media_type: str | None) -> None:

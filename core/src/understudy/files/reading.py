@@ -120,7 +120,7 @@ def read_toml(file: Path, *, trusted: bool = False) -> dict[str, Any]:
         raise ConfigurationError(deep)  # a key of 200,000 parts takes tomllib ten minutes
     try:
         document = tomllib.loads(data.decode("utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # of no TOML, no UTF-8, or a number of 5,000 digits
         raise ConfigurationError(f"{file}: expected TOML in UTF-8, found: {error}") from None
     except RecursionError:
         raise ConfigurationError(deep) from None

@@ -254,7 +254,7 @@ def arguments_of(given: Any) -> Any:
     for _ in range(_DEEPEST):
         if not isinstance(given, str):
             break
-        given = read_json(given) if given.strip() else None
+        given = read_json(given, strict=True) if given.strip() else None
     return {} if given is None else given
 
 

@@ -369,7 +369,7 @@ def _arguments(text: Any) -> Mapping[str, Any] | None:
     if isinstance(text, Mapping):
         return text
     try:
-        arguments = read_json(text) if text else None
+        arguments = read_json(text, strict=True) if text else None
     except ValueError:
         return None
     return {} if arguments is None else arguments if isinstance(arguments, Mapping) else None

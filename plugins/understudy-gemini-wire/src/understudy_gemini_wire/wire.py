@@ -375,7 +375,7 @@ def checked_call(call: Any) -> Mapping[str, Any]:
         arguments = call.get("args") or {}
         with suppress(ValueError):
             if isinstance(arguments, str):  # relays write them so
-                arguments = read_json(arguments)
+                arguments = read_json(arguments, strict=True)
             if isinstance(arguments, Mapping):
                 return {"id": call.get("id"), "name": call["name"], "args": checked_arguments(arguments)}
     raise unreadable(call, "a tool call with a name and arguments")

@@ -385,7 +385,7 @@ def arguments_of(call: Mapping[str, Any]) -> Mapping[str, Any]:
     function = call["function"]
     arguments = function.get("arguments")
     if isinstance(arguments, str):  # of servers that stand in for Ollama
-        arguments = read_json(arguments) if arguments else None
+        arguments = read_json(arguments, strict=True) if arguments else None
     if arguments is None:
         return {}
     if not isinstance(arguments, Mapping):

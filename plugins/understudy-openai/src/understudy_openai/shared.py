@@ -356,7 +356,7 @@ def read_arguments(name: str, arguments: Any, finish_reason: FinishReason) -> Ma
     for _ in range(2):
         if isinstance(parsed, str) and parsed.strip():
             try:
-                parsed = read_json(parsed, strict=False)
+                parsed = read_json(parsed, strict=True)
             except ValueError:
                 if finish_reason is not FinishReason.LENGTH:
                     raise

@@ -28,6 +28,8 @@ from understudy_openai.wire_responses import TEXTS, response_of
 from understudy_toolkit.broken import BrokenPieces
 from understudy_toolkit.tool_calls import CallNames
 
+_DIFFERS = ResponseWarning("stream", "the text at the end of the stream is not that of its pieces: it is what counts")
+
 
 class StreamReader:
     """Assembles a stream's events into the response, and yields each piece as it comes.
@@ -133,12 +135,13 @@ class StreamReader:
         given = self._stops.given and not self._request.whole
         response = response_of(body, *told, self._warnings, given=given)
         warnings = self._broken.judge(None, complete=self._request.whole or self._has_all_of(body))
+        if given and self._texts and _text_of(body) != "".join(self._texts):
+            warnings = (*warnings, _DIFFERS)
         return Finish(replace(response, warnings=(*response.warnings, *warnings)) if warnings else response)
 
     def _has_all_of(self, body: Json) -> bool:
         """Return whether the pieces that came are all of the text at the end, with no tool call beside it."""
-        items = [item for item in body["output"] if item.get("type") in ("message", "function_call")]
-        return "".join(text for item in items for text in _texts_of(item)) == "".join(self._texts) and not self._calls
+        return _text_of(body) == "".join(self._texts) and not self._calls
 
     def _begin_item(self, event: Json) -> Iterator[StreamEvent]:
         item = event["item"]
@@ -196,10 +199,10 @@ class StreamReader:
 
     def _end(self, event: Json) -> Iterator[StreamEvent]:
         self._response = dict(event["response"])
-        output = self._response.get("output")
-        for place, item in enumerate(output if isinstance(output, list) and not self._texts else ()):
-            for number, text in enumerate(_texts_of(item)):
-                yield from self._said(place, number, text)
+        told, text = "".join(self._texts), _text_of(self._response)
+        if len(text) > len(told) and text.startswith(told) and not self._response.get("error"):
+            self._texts.append(text[len(told) :])  # some servers tell it only here
+            yield TextDelta(self._texts[-1])
 
     def _fail(self, event: Json) -> Iterator[StreamEvent]:
         raise failure_of_reply(self._endpoint.name, 200, self._headers, {"error": {"message": shown(event)}})
@@ -212,3 +215,9 @@ def _texts_of(item: Any) -> list[str]:
         return [content]
     pieces = (piece for piece in content if isinstance(piece, Mapping)) if isinstance(content, list) else ()
     return [text for piece in pieces if piece.get("type") in TEXTS and isinstance(text := piece.get("text"), str)]
+
+
+def _text_of(body: Json) -> str:
+    """Return the text of a whole response."""
+    output = body.get("output")
+    return "".join(text for item in (output if isinstance(output, list) else ()) for text in _texts_of(item))

@@ -6,6 +6,7 @@ import base64
 import json
 import zlib
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any
 
 from understudy.errors import MalformedResponse
@@ -99,21 +100,36 @@ def too_large(most_bytes: int) -> MalformedResponse:
     return MalformedResponse(f"expected an answer of at most {most_bytes:,} bytes, found a larger one")
 
 
-def read_json(content: bytes | str, *, strict: bool = True) -> Any:
-    """Parse JSON, with a byte order mark or without.
+def read_json(content: bytes | str, *, strict: bool = False) -> Any:
+    """Parse JSON, with a byte order mark or without, and with line breaks in its strings, as models write them.
 
     Args:
         content: the JSON.
-        strict: whether a line break within a string is refused, as JSON has it.
+        strict: whether numbers that JSON does not have (NaN, Infinity, 1e400) are refused. They are null otherwise:
+            they stand among probabilities, and could not be sent again with the conversation.
 
     Raises:
         ValueError: it is not JSON, no text, or nested too deep to be read.
     """
+    text = content.removeprefix("\ufeff") if isinstance(content, str) else content
+    number = _finite if strict else _finite_or_null
     try:
-        return json.loads(content.removeprefix("\ufeff") if isinstance(content, str) else content, strict=strict)
+        return json.loads(text, strict=False, parse_float=number, parse_constant=number)
     except RecursionError:
         pass
     raise ValueError("lists and objects nested too deep to be read")
+
+
+def _finite_or_null(text: str) -> float | None:
+    number = float(text)
+    return number if isfinite(number) else None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(f"JSON has no number {text:.20}")
+    return number
 
 
 def document_of(body: Any) -> Any:

@@ -20,6 +20,7 @@ from understudy.response import LLMResponse, StreamEvent
 from understudy_toolkit.bodies import read_json
 from understudy_toolkit.lanes import Ask, AsyncReply, Headers, Lane, Reply, SyncLane
 from understudy_toolkit.wrappings import (
+    BOM,
     ResponseOf,
     begins_document,
     events_of,
@@ -274,6 +275,8 @@ def stream(
                 content = _read(reply)
             else:
                 data = first = next(pieces, b"")
+                while first and BOM.startswith(first) and (more := next(pieces, b"")):
+                    data = first = first + more
                 if begins_document(first, reply.headers.get("content-type", ""), replies.streams):
                     content = first + b"".join(_beginning(first, pieces, ask))
         except Exception as exception:
@@ -329,6 +332,8 @@ async def astream(
                 content = await _aread(reply)
             else:
                 data = first = await anext(pieces, b"")
+                while first and BOM.startswith(first) and (more := await anext(pieces, b"")):
+                    data = first = first + more
                 if begins_document(first, reply.headers.get("content-type", ""), replies.streams):
                     content = first + b"".join([piece async for piece in _abeginning(first, pieces, ask)])
         except Exception as exception:
