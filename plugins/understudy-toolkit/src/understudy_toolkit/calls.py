@@ -69,6 +69,11 @@ class Replies:
     failure_of_exception: Callable[[BaseException], Failure] = classify_exception
     streams: tuple[str, ...] = ("text/event-stream",)
 
+    @property
+    def json_streams(self) -> bool:
+        """Whether a stream may be JSON itself."""
+        return "application/json" in self.streams
+
 
 class Answer(NamedTuple):
     """The JSON of a whole reply with status 200, and its headers."""
@@ -274,6 +279,8 @@ def stream(
                 content = _read(reply)
             else:
                 data = first = next(pieces, b"")
+                while first.isspace() and not replies.json_streams and (piece := next(pieces, b"")):
+                    data = first = first + piece  # blank lines as signs of life, before whatever comes
                 if begins_document(first, reply.headers.get("content-type", ""), replies.streams):
                     content = first + b"".join(_beginning(first, pieces, ask))
         except Exception as exception:
@@ -329,6 +336,8 @@ async def astream(
                 content = await _aread(reply)
             else:
                 data = first = await anext(pieces, b"")
+                while first.isspace() and not replies.json_streams and (piece := await anext(pieces, b"")):
+                    data = first = first + piece
                 if begins_document(first, reply.headers.get("content-type", ""), replies.streams):
                     content = first + b"".join([piece async for piece in _abeginning(first, pieces, ask)])
         except Exception as exception:
