@@ -119,6 +119,22 @@ def test_a_whole_answer_counts_however_it_is_wrapped(name: str, lane: str, on_lo
     assert len(server.requests) == 2 * len(WRAPPINGS)
 
 
+@pytest.mark.parametrize("on_loop", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize(("name", "lane"), LANES)
+def test_blank_lines_may_come_before_an_answer(name: str, lane: str, on_loop: bool) -> None:
+    whole, streamed = json.dumps(VENDORS[name][0](3)).encode(), STREAMS[name]().content
+    pieces: tuple[bytes, ...] = ()
+    with (
+        FaultServer(lambda request: Reply(pieces=pieces, content_type="text/event-stream")) as server,
+        factory_of(name, lane, server.url) as factory,
+    ):
+        for body in (whole, streamed):
+            pieces = (b"\n", b"\n\n", body)
+            for stream in (False, True):
+                response, text = ask(factory, stream=stream, on_loop=on_loop)
+                assert (response.content, text) == ("fine", "fine"), (body, stream, response.failure)
+
+
 # Errors that say enough by their status, in encodings that nobody asked for or that are broken: what stands between
 # compresses as it likes.
 UNREADABLE = (

@@ -80,11 +80,13 @@ def test_an_error_in_a_stream_is_what_its_own_number_says(ask_stream: Ask, lane:
         _ask(ask_stream, lane, Reply.events(START, {"error": {"message": "too many requests", "code": 429}}))
 
 
-def test_a_field_that_a_host_does_not_know_is_left_out(ask_whole: Ask, lane: str) -> None:
-    told = {"message": "Malformed input request: extraneous key [temperature] is not permitted"}
+@pytest.mark.parametrize("field", ["temperature", "k"])
+def test_a_field_that_a_host_does_not_know_is_left_out(ask_whole: Ask, lane: str, field: str) -> None:
+    told = {"message": f"Malformed input request: extraneous key [{field}] is not permitted"}
+    asked = Request(messages=(HELLO,), temperature=0.5, options={"cohere": {"k": 5}})
     with pytest.raises(Failure) as caught:
-        _ask(ask_whole, lane, Reply(told, 400), Request(messages=(HELLO,), temperature=0.5))
-    assert caught.value.adaptation == "without temperature"
+        _ask(ask_whole, lane, Reply(told, 400), asked)
+    assert caught.value.adaptation == f"without {field}"
 
 
 def test_each_call_has_an_id_of_its_own_and_its_result(ask_whole: Ask, lane: str) -> None:

@@ -109,7 +109,7 @@ def _loosen(body: dict[str, Any], adaptation: str, request: Request, lost: Any) 
 
 
 def _names(words: str, field: str) -> bool:
-    quoted = rf"['\"`]{field}['\"`]"
+    quoted = rf"['\"`\[]{field}['\"`\]]"  # "extraneous key [k] is not permitted", of Bedrock
     return re.search(quoted if len(field) == 1 else rf"(?<![a-z_]){field}(?![a-z_])", words) is not None
 
 

@@ -20,7 +20,6 @@ from understudy.response import LLMResponse, StreamEvent
 from understudy_toolkit.bodies import read_json
 from understudy_toolkit.lanes import Ask, AsyncReply, Headers, Lane, Reply, SyncLane
 from understudy_toolkit.wrappings import (
-    BOM,
     ResponseOf,
     begins_document,
     events_of,
@@ -28,6 +27,7 @@ from understudy_toolkit.wrappings import (
     is_success,
     response_of_document,
     response_of_stream,
+    says_nothing,
     unexpected,
 )
 
@@ -69,6 +69,11 @@ class Replies:
     failure_of_reply: Callable[[int, Mapping[str, str], bytes], Failure]
     failure_of_exception: Callable[[BaseException], Failure] = classify_exception
     streams: tuple[str, ...] = ("text/event-stream",)
+
+    @property
+    def json_streams(self) -> bool:
+        """Whether a stream may be JSON itself."""
+        return "application/json" in self.streams
 
 
 class Answer(NamedTuple):
@@ -275,7 +280,7 @@ def stream(
                 content = _read(reply)
             else:
                 data = first = next(pieces, b"")
-                while first and BOM.startswith(first) and (more := next(pieces, b"")):
+                while says_nothing(first, replies.json_streams) and (more := next(pieces, b"")):
                     data = first = first + more
                 if begins_document(first, reply.headers.get("content-type", ""), replies.streams):
                     content = first + b"".join(_beginning(first, pieces, ask))
@@ -332,7 +337,7 @@ async def astream(
                 content = await _aread(reply)
             else:
                 data = first = await anext(pieces, b"")
-                while first and BOM.startswith(first) and (more := await anext(pieces, b"")):
+                while says_nothing(first, replies.json_streams) and (more := await anext(pieces, b"")):
                     data = first = first + more
                 if begins_document(first, reply.headers.get("content-type", ""), replies.streams):
                     content = first + b"".join([piece async for piece in _abeginning(first, pieces, ask)])

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from understudy_toolkit.lanes import AsyncReply, Reply
 
 __all__ = [
-    "BOM",
     "ResponseOf",
     "begins_document",
     "events_of",
@@ -39,6 +38,7 @@ __all__ = [
     "is_success",
     "response_of_document",
     "response_of_stream",
+    "says_nothing",
     "unexpected",
 ]
 
@@ -50,7 +50,7 @@ STREAMED = ResponseWarning("stream", "a stream came instead of a whole answer: i
 # A reply of one of these types may be a page or an error instead of a stream: it is, where it begins like one. Some
 # servers send their streams as text/html, which is Flask's default.
 _DOCUMENTS = ("text/html", "application/xhtml+xml", "application/xml", "text/xml", "application/json")
-BOM = b"\xef\xbb\xbf"
+_BOM = b"\xef\xbb\xbf"
 # Server-sent events begin with a field or a comment, newline-delimited JSON with a line that is followed by another.
 _STREAM = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:(?:event|data|id|retry)?:|\{[^\n]*\}\s*\n\s*\{)")
 
@@ -70,10 +70,20 @@ def begins_document(first: bytes, content_type: str, streams: tuple[str, ...]) -
             stream.
     """
     kind = content_type.partition(";")[0].strip().lower()
-    start = first.removeprefix(BOM).lstrip()[:1]
+    start = first.removeprefix(_BOM).lstrip()[:1]
     if start in (b"{", b"["):
         return "application/json" not in streams
     return start in (b"<", b"") and kind in _DOCUMENTS and kind not in streams
+
+
+def says_nothing(first: bytes, json_streams: bool) -> bool:
+    """Return whether the first bytes of a reply do not show yet what it is: part of a byte order mark, or blank lines.
+
+    Args:
+        first: the first bytes; none is the end of the reply.
+        json_streams: whether the vendor's streams are JSON themselves.
+    """
+    return bool(first) and (_BOM.startswith(first) or (first.isspace() and not json_streams))
 
 
 def is_stream(content: bytes) -> bool:
