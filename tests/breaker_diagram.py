@@ -12,15 +12,15 @@ from understudy.target import BreakerState
 
 PICTURE = Path(__file__).parents[1] / "docs/breaker.svg"
 
-WIDTH, HEIGHT = 760, 400
+WIDTH, HEIGHT = 920, 440
 BOX = 176, 60
 BEND = 26  # how far an arrow bows out that has another one beside it
 INK, LINE, PAPER = "#1b2733", "#3d5166", "#fbfcfd"
 PLACES = {
     BreakerState.CLOSED: (118, 200),
-    BreakerState.OPEN: (380, 62),
-    BreakerState.COOLING: (380, 338),
-    BreakerState.HALF_OPEN: (642, 200),
+    BreakerState.OPEN: (460, 62),
+    BreakerState.COOLING: (460, 378),
+    BreakerState.HALF_OPEN: (802, 200),
 }
 MEANING = {
     BreakerState.CLOSED: ("every call may ask", "#d8efdf"),
@@ -32,8 +32,10 @@ MEANING = {
 
 def draw_breaker() -> str:
     """Return the picture."""
-    arrows = {(state, following): signal for (state, signal), following in TRANSITIONS.items()}
-    told = "; ".join(f"{one} to {other}: {signal}" for (one, other), signal in arrows.items())
+    arrows: dict[tuple[BreakerState, BreakerState], list[Signal]] = {}
+    for (state, signal), following in TRANSITIONS.items():
+        arrows.setdefault((state, following), []).append(signal)
+    told = "; ".join(f"{one} to {other}: {' or '.join(signals)}" for (one, other), signals in arrows.items())
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
@@ -42,7 +44,7 @@ def draw_breaker() -> str:
             '<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8"'
             f' orient="auto"><path d="M0,0 L10,5 L0,10 z" fill="{LINE}"/></marker></defs>',
             f'<rect x="1" y="1" width="{WIDTH - 2}" height="{HEIGHT - 2}" rx="12" fill="{PAPER}" stroke="{LINE}"/>',
-            *(draw_arrow(*ends, signal, (ends[1], ends[0]) in arrows) for ends, signal in arrows.items()),
+            *(draw_arrow(*ends, signals, (ends[1], ends[0]) in arrows) for ends, signals in arrows.items()),
             *(draw_state(state) for state in BreakerState),
             "</svg>\n",
         ]
@@ -61,7 +63,7 @@ def draw_state(state: BreakerState) -> str:
     )
 
 
-def draw_arrow(state: BreakerState, following: BreakerState, signal: Signal, beside_another: bool) -> str:
+def draw_arrow(state: BreakerState, following: BreakerState, signals: list[Signal], beside_another: bool) -> str:
     """Draw the way from one state to another, bowed to the left where the way back is drawn too."""
     (x, y), (to_x, to_y) = PLACES[state], PLACES[following]
     length = hypot(to_x - x, to_y - y)
@@ -77,10 +79,14 @@ def draw_arrow(state: BreakerState, following: BreakerState, signal: Signal, bes
     level = abs(left_x) < 0.2
     anchor = "middle" if level else "start" if left_x > 0 else "end"
     curve = f"M{start[0]:.0f},{start[1]:.0f} Q{middle_x:.0f},{middle_y:.0f} {end[0]:.0f},{end[1]:.0f}"
-    words_at = f'x="{at_x:.0f}" y="{at_y + (9 if level else 4):.0f}"'
-    return (
-        f'<path d="{curve}" fill="none" stroke="{LINE}" stroke-width="1.8" marker-end="url(#head)"/>\n'
-        f'<text {words_at} font-size="14" fill="{INK}" text-anchor="{anchor}">{escape(signal)}</text>'
+    first_y = at_y + (9 if level else 4) - (17 * (len(signals) - 1) if left_y < 0 else 0)  # away from the arrow
+    lines = [
+        f'<text x="{at_x:.0f}" y="{first_y + 17 * number:.0f}" font-size="14" fill="{INK}" text-anchor="{anchor}">'
+        f"{escape(signal)}</text>"
+        for number, signal in enumerate(signals)
+    ]
+    return f'<path d="{curve}" fill="none" stroke="{LINE}" stroke-width="1.8" marker-end="url(#head)"/>\n' + "\n".join(
+        lines
     )
 
 

@@ -11,7 +11,7 @@ from house import NOUNS, imports, modules
 
 PICTURE = Path(__file__).parents[1] / "docs/rooms.svg"
 
-WIDTH, HEIGHT = 860, 660
+WIDTH, HEIGHT = 860, 680
 BOX = 214, 62
 INK, LINE, FAINT, PAPER = "#1b2733", "#3d5166", "#8fa1b3", "#fbfcfd"
 PLACES = {  # the middle of each box; a room stands above those that it may import
@@ -22,24 +22,24 @@ PLACES = {  # the middle of each box; a room stands above those that it may impo
     "health": (250, 330),
     "discovery": (580, 390),
     "engine": (130, 450),
-    "extras": (735, 500),
-    "files": (525, 510),
-    "concurrency": (315, 530),
-    NOUNS: (430, 605),
+    "extras": (744, 500),
+    "files": (522, 520),
+    "concurrency": (300, 530),
+    NOUNS: (430, 615),
 }
 COLOURS = {"factory": "#d8efdf", "engine": "#faedcd", NOUNS: "#e8edf2", "explain": "#f1e6f6", "extras": "#f1e6f6"}
 MEANING = {
     "factory": "what a program makes",
     "explain": "what would happen, in words",
     "execution": "one call, from request to answer",
-    "routing": "who is on the route",
+    "routing": "which targets, in which order",
     "health": "what calls know of targets",
     "discovery": "which plugins there are",
     "engine": "the decisions, without a clock",
     "extras": "prices and schemas, optional",
-    "files": ".env, tables, whose they are",
+    "files": "what lies beside the program",
     "concurrency": "threads, loops, forks",
-    NOUNS: "messages, errors, policy, provider ...",
+    NOUNS: "messages, errors, policy ...",
 }
 
 

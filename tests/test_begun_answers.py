@@ -56,7 +56,7 @@ def test_only_the_rest_comes(provider: ChatProvider, way: Way) -> None:
 @pytest.mark.parametrize(("module", "model"), REFUSE.items())
 def test_a_model_that_refuses_is_not_asked(provider: ChatProvider, sandbox: Sandbox, model: str) -> None:
     assert not provider.capabilities.prefill
-    with pytest.raises(UnsupportedRequest, match=f"{model} does not go on from"):
+    with pytest.raises(UnsupportedRequest, match=f"{model} does not continue"):
         provider.generate(Request(messages=(HELLO, Message.assistant("Well,"))))
     assert sandbox["claude"].request_count == sandbox["gemini"].request_count == 0
 

@@ -95,7 +95,7 @@ def test_a_routed_name_follows_the_rules_of_who_answers_from_the_day_on(model: s
         Message.assistant(ToolCall(id="1", name="f")),
         Message.tool(ToolResult(call_id="1", content="x")),
     )
-    for messages, words in ((begun, "does not go on from"), (answered, "wants its tool calls back")):
+    for messages, words in ((begun, "does not continue"), (answered, "wants its tool calls back")):
         assert body_of(model, BEFORE, *messages)
         with pytest.raises(UnsupportedRequest, match=words):
             body_of(model, AFTER, *messages)

@@ -51,7 +51,7 @@ def test_a_routed_name_follows_the_rules_of_who_answers_from_the_day_on(model: s
 def test_begun_answers_and_calls_of_a_routed_name(model: str, answers: str) -> None:
     begun = (HELLO, Message.assistant("Well,"))
     assert body_of(model, BEFORE, *begun)[0]["contents"][-1]["role"] == "model"
-    with pytest.raises(UnsupportedRequest, match=f"{model} does not go on from"):
+    with pytest.raises(UnsupportedRequest, match=f"{model} does not continue"):
         body_of(model, AFTER, *begun)
     called = (HELLO, Message.assistant(ToolCall(id="1", name="f")), HELLO)
     assert "thoughtSignature" not in body_of(model, BEFORE, *called)[0]["contents"][1]["parts"][0]

@@ -30,7 +30,7 @@ class Signal(StrEnum):
 
     FAILURES = "too many failures"
     QUOTA = "a quota reply"
-    REFUSAL = "its key, permission or model was refused"
+    REFUSAL = "key or model refused"
     TIME = "its time is over"
     QUOTA_BACK = "a rate limit's time is over"
     PROBE_FAILED = "the probe failed"

@@ -61,7 +61,7 @@ def request_body(
     check_model(model, models.DEFAULT_MODEL)
     answering = answering_model(model, today)
     if ends_with_words(request.messages) and takes_prefill(answering) is False:
-        raise UnsupportedRequest(f"{model} does not go on from a conversation that ends with the assistant's words")
+        raise UnsupportedRequest(f"{model} does not continue a conversation that ends with the assistant's words")
     if wants_signed_calls(answering) and _has_open_calls(request.messages):
         raise UnsupportedRequest(
             f"{model} wants its tool calls back with their signatures, which google-generativeai cannot carry: ask "

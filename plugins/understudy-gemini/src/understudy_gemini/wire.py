@@ -46,7 +46,7 @@ def request_body(
     check_model(model, models.DEFAULT_MODEL)
     answering = models.answering_model(model, today, provider)
     if ends_with_words(request.messages) and takes_prefill(answering) is False:
-        raise UnsupportedRequest(f"{model} does not go on from a conversation that ends with the assistant's words")
+        raise UnsupportedRequest(f"{model} does not continue a conversation that ends with the assistant's words")
     warnings = list(models.ending_warnings(model, today, provider))
     complete = sign_first_call if wants_signed_calls(answering) else None
     body: dict[str, Any] = {"contents": contents_of(request.messages, _part, complete)}
