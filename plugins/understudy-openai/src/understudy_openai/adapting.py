@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -82,7 +83,7 @@ def adaptations_of(request: Request, model: str, endpoint: Endpoint) -> tuple[st
         for (address, name, known, beside) in tuple(_known)
         if (address, name) == (endpoint.address, model) and beside in (False, bool(request.tools))
     ]
-    if _host_wants_reasoning(endpoint):
+    if _host_wants_reasoning(endpoint.address):
         found.append(WITH_REASONING_FIELDS)
     if request.adaptation is not None and _is_known(request.adaptation):
         found += request.adaptation.split(AND)
@@ -372,6 +373,7 @@ def _place(adaptation: str, request: Request, model: str, endpoint: Endpoint) ->
     return endpoint.address, model, adaptation, adaptation in _OF_SCHEMAS and bool(request.tools)
 
 
-def _host_wants_reasoning(endpoint: Endpoint) -> bool:
-    host = urlsplit(endpoint.address).hostname or ""
+@lru_cache(maxsize=64)
+def _host_wants_reasoning(address: str) -> bool:
+    host = urlsplit(address).hostname or ""
     return any(host == domain or host.endswith(f".{domain}") for domain in _WANT_REASONING)
