@@ -32,8 +32,8 @@ def figures() -> ModuleType:
 
 
 def test_both_lanes_and_the_raw_sdk_play_every_kind_of_row() -> None:
-    rows = ("sync", "async-100", "stream", "async-stream", "failover", "async-large", "cold")
-    done = play("understudy-http-patient", "understudy-sdk-eager", f"--rows={','.join(rows)}", "--rounds=2")
+    rows = ("sync", "async-stream", "failover", "async-large", "cold")
+    done = play("understudy-http-patient", "understudy-sdk-eager", f"--rows={','.join(rows)}", "--rounds=1")
     assert done.returncode == 0, done.stderr
     assert not re.search(r"[a-z], .*: ", done.stderr), done.stderr  # who cannot play a row is named there
     lines = section(done.stdout, "CPU per call, as multiples of the raw SDK").strip().splitlines()

@@ -58,13 +58,13 @@ def play(rows: list[Row], contestants: list[Contestant], rounds: int, *, renew: 
         workers = _workers(contestants, url, played, renew=renew)
         try:
             for number in range(rounds):
-                first = number % len(workers)
+                first, played.rounds = number % len(workers), number + 1
                 for row in rows:
                     for worker in [*workers[first:], *workers[:first]]:
                         _play_turn(worker, row, number, url, played)
                     print(".", end="", file=sys.stderr, flush=True)
-                played.rounds = number + 1
         except KeyboardInterrupt:
+            played.is_cut = True
             print("\nended early: what follows is of the rounds until now", file=sys.stderr)
         finally:
             for worker in workers:

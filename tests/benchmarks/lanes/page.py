@@ -59,7 +59,8 @@ class Played:
     Args:
         rows: what was played.
         contestants: who played.
-        rounds: how many rounds were played to their end.
+        rounds: how many rounds were played.
+        is_cut: whether the last of them was ended early.
         cells: by key of the row and of the contestant.
         versions: of each contestant's distributions.
         absent: why a contestant has no environment.
@@ -68,6 +69,7 @@ class Played:
     rows: Sequence[Row]
     contestants: Sequence[Contestant]
     rounds: int = 0
+    is_cut: bool = False
     cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
@@ -84,7 +86,7 @@ class Played:
 
 def page(played: Played) -> str:
     """Return all of it, as Markdown."""
-    parts = [INTRODUCTION, machine(played.rounds)]
+    parts = [INTRODUCTION, machine(played)]
     parts += ["## CPU per call, as multiples of the raw SDK", multiples(played, "cpu")]
     parts += ["## Wall time per call, as multiples of the raw SDK", multiples(played, "wall")]
     if TENSORZERO in played.present and any(one.is_ours for one in played.present):
@@ -99,11 +101,12 @@ def page(played: Played) -> str:
     return "\n\n".join(parts)
 
 
-def machine(rounds: int) -> str:
+def machine(played: Played) -> str:
     """Return when and on what it was measured."""
     processor = _processor()
     system = f"{platform.system()} on {platform.machine()} with {os.cpu_count()} cores{processor}"
-    return f"Measured on {date.today()} with Python {platform.python_version()} on {system}, in {rounds} rounds."
+    how = f"in {played.rounds} rounds{', the last of them in part' if played.is_cut else ''}"
+    return f"Measured on {date.today()} with Python {platform.python_version()} on {system}, {how}."
 
 
 def _processor() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -76,7 +77,7 @@ def adaptations_of(request: Request, model: str, endpoint: Endpoint) -> tuple[st
     found = [*refused.remembered(endpoint.address, model)]
     if request.tools:
         found += refused.remembered(endpoint.address, model, _BESIDE_TOOLS)
-    if _host_wants_reasoning(endpoint):
+    if _host_wants_reasoning(endpoint.address):
         found.append(WITH_REASONING_FIELDS)
     if request.adaptation is not None and _is_known(request.adaptation):
         found += request.adaptation.split(AND)
@@ -384,6 +385,7 @@ def _is_lasting(adaptation: str, endpoint: Endpoint) -> bool:
     return is_lasting(adaptation) and _is_known(adaptation)
 
 
-def _host_wants_reasoning(endpoint: Endpoint) -> bool:
-    host = urlsplit(endpoint.address).hostname or ""
+@lru_cache(maxsize=64)
+def _host_wants_reasoning(address: str) -> bool:
+    host = urlsplit(address).hostname or ""
     return any(host == domain or host.endswith(f".{domain}") for domain in _WANT_REASONING)

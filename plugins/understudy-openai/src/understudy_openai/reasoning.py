@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from understudy import Request, ResponseWarning
@@ -138,6 +139,7 @@ FOR_MANY_SMALL_TASKS = ("-luna", "-mini", "-nano")
 _SHORT = ("none", "low", "medium", "high")  # the first of them that a model takes
 
 
+@lru_cache(maxsize=256)  # each is asked for several times in a call
 def version_of(model: str) -> tuple[tuple[int, int] | None, str]:
     """Return a model's version and the rest of its name; the o models count as 5.0, which reasons as they do."""
     found = _NAME.search(model)
@@ -147,6 +149,7 @@ def version_of(model: str) -> tuple[tuple[int, int] | None, str]:
     return (FIRST_REASONING if is_o else (int(major), int(minor or 0))), kind
 
 
+@lru_cache(maxsize=256)
 def family_of(model: str) -> Family | None:
     """Return how a model reasons; None where it does not, or where its name is not OpenAI's own."""
     version, kind = version_of(model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from urllib.parse import quote, urlencode, urlsplit
 
 from understudy.errors import InvalidRequest
@@ -52,7 +52,12 @@ class Address:
     def target(self, path: str, query: Mapping[str, str]) -> str:
         """Return the path of a request, quoted, with its query: it stays at this address, whatever it contains."""
         asked = f"?{urlencode(query)}" if query else ""
-        return quote(f"{self.path}/{path.lstrip('/')}", safe=_PATH) + asked
+        return _quoted(f"{self.path}/{path.lstrip('/')}") + asked
+
+
+@lru_cache(maxsize=64)
+def _quoted(path: str) -> str:
+    return quote(path, safe=_PATH)
 
 
 def write_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:
