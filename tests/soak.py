@@ -29,7 +29,8 @@ FAILING = 5  # in one lap of so many each provider fails
 KINDS = ("whole", "stream", "left stream", "async", "astream", "left astream", "cancelled", "failed over", "failed")
 POLICIES = {"plain": Policy.patient(max_retries=0), "timed": Policy.eager(deadline=60, hedge_after=None)}
 # What may be more at the end than after the warm-up. A leak of one object in a hundred calls is above them.
-MOST_MORE = {"in use": 40, "descriptors": 2, "threads": 2, "memory": 6.0, "objects": 20_000}
+# Memory counts from the middle of the run on: the allocator takes its time to have what many calls at once need.
+MOST_MORE = {"in use": 40, "descriptors": 2, "threads": 2, "memory": 3.0, "objects": 5_000}
 
 
 def serve(pipe):
@@ -230,7 +231,7 @@ def row_of(calls, values):
 
 def told_faults(rows, wrong):
     """Print what is not as it must be; return whether something is not."""
-    first, last = rows[0][1], rows[-1][1]
+    first, last = {**rows[0][1], "memory": rows[len(rows) // 2][1]["memory"]}, rows[-1][1]
     grown = [name for name, most in MOST_MORE.items() if last[name] - first[name] > most]
     for name in grown:
         print(f"not flat: {name} went from {first[name]:,.1f} to {last[name]:,.1f}; {MOST_MORE[name]} more are allowed")

@@ -33,6 +33,12 @@ GOOGLE = {
     "GOOGLE_VERTEX_BASE_URL": "{elsewhere}",
     "GOOGLE_GENAI_API_VERSION": "v9",
     "GOOGLE_GENAI_CLIENT_MODE": "replay",
+    "GOOGLE_GENAI_REPLAY_ID": "none",
+    "GOOGLE_GENAI_REPLAYS_DIRECTORY": "/nowhere",
+    "GOOGLE_GENAI_HTTP_CLIENT": "httpx",
+    "GOOGLE_GENAI_DEFAULT_HEADERS": "x-team: {stolen}",
+    "GOOGLE_GENAI_ACCESS_TOKEN": "{stolen}",
+    "GOOGLE_GENAI_API_KEY": "{stolen}",
     "GOOGLE_CLOUD_PROJECT": "another-project",
     "GOOGLE_CLOUD_UNIVERSE_DOMAIN": "elsewhere.example",
     "GOOGLE_API_USE_MTLS_ENDPOINT": "always",
@@ -63,6 +69,14 @@ class TestClaude(OurFaults, ProviderContract):
         "ANTHROPIC_CUSTOM_HEADERS": "Authorization: Bearer {stolen}\nX-Api-Key: {stolen}\nx-api-key: {stolen}",
         "ANTHROPIC_AUTH_TOKEN": "{stolen}",
         "ANTHROPIC_PROFILE": "no-such-profile",
+        "ANTHROPIC_CONFIG_DIR": "/nowhere",
+        "ANTHROPIC_IDENTITY_TOKEN_FILE": "/nowhere/token",
+        "ANTHROPIC_IDENTITY_TOKEN": "{stolen}",
+        "ANTHROPIC_FEDERATION_RULE_ID": "{stolen}",
+        "ANTHROPIC_ORGANIZATION_ID": "{stolen}",
+        "ANTHROPIC_SERVICE_ACCOUNT_ID": "{stolen}",
+        "ANTHROPIC_WORKSPACE_ID": "{stolen}",
+        "ANTHROPIC_SCOPE": "{stolen}",
     }
     content_types = LABELS
     sdk = ("anthropic", "httpx2", "pydantic")
@@ -128,7 +142,11 @@ class TestOpenAI(OurFaults, ProviderContract):
     has_other_names = True
     read_by_sdk = {
         "OPENAI_CUSTOM_HEADERS": "Authorization: Bearer {stolen}\nauthorization: {stolen}\nOpenAI-Project: {stolen}",
+        "OPENAI_API_TYPE": "azure",
+        "AZURE_OPENAI_ENDPOINT": "{elsewhere}",
         **dict.fromkeys(("OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"), "{stolen}"),
+        **dict.fromkeys(("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_AD_TOKEN", "OPENAI_API_VERSION"), "{stolen}"),
+        "OPENAI_WEBHOOK_SECRET": "{stolen}",
     }
     content_types = LABELS
     sdk = ("openai", "httpx2", "pydantic")

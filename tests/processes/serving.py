@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 HERE = Path(__file__).parent
 LISTENS = re.compile(r"(?:Listening at: |running on )http://127\.0\.0\.1:(\d+)")
-PATIENCE = 60.0  # seconds after which something that must happen is taken not to happen
+PATIENCE = 120.0  # seconds after which something that must happen is taken not to happen
 TRIES = 20  # of a request whose worker is killed or ends, which no answer tells
 UNWANTED = ("Traceback", "WORKER TIMEOUT", "DeprecationWarning", "ResourceWarning")
 

@@ -75,7 +75,7 @@ def test_gunicorn_answers_through_kills_and_restarts(kind, when, policy, lane, s
 @pytest.mark.parametrize("lane", ["sdk", "http"])
 @pytest.mark.parametrize("policy", ["plain", "timed"])
 def test_uvicorn_answers_through_kills_and_restarts(policy, lane, sandbox):
-    many = ["--workers", str(WORKERS), "--timeout-worker-healthcheck", "60"]
+    many = ["--workers", str(WORKERS), "--timeout-worker-healthcheck", "20"]
     command = ["uvicorn", "--host", "127.0.0.1", "--port", "0", *many, "apps:asgi"]
     with Server(command, served(sandbox, lane, policy, "request")) as server:
         server.wait_for_line(ALL_START)
