@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from importlib.metadata import version
@@ -477,16 +478,26 @@ def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
         server.shutdown()
 
 
+@pytest.fixture(scope="module")
+def compared(wire: Wire) -> Callable[[str], Found]:
+    """Return what compares the lanes of a vendor, once for all tests."""
+
+    @cache
+    def found(name: str) -> Found:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            return compare(VENDORS[name], wire, monkeypatch)
+
+    return found
+
+
 @pytest.mark.parametrize("name", VENDORS)
-def test_both_lanes_send_the_same_but_for_what_is_declared(
-    name: str, wire: Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_both_lanes_send_the_same_but_for_what_is_declared(name: str, compared: Callable[[str], Found]) -> None:
     vendor = VENDORS[name]
     package, read, rows = DIFFERENCES[vendor.name]
     installed = version(package)
     if _numbers(installed) < _numbers(read):
         pytest.skip(f"the rows were read with {package} {read}, and {installed} is older")
-    new = undeclared(compare(vendor, wire, monkeypatch), rows)
+    new = undeclared(compared(name), rows)
     listed = "\n  ".join(new)
     assert not new, (
         f"expected both lanes to send the same, but for the rows that were read with {package} {read}; found with "
@@ -495,12 +506,12 @@ def test_both_lanes_send_the_same_but_for_what_is_declared(
 
 
 @pytest.mark.parametrize("name", DIFFERENCES)
-def test_every_declared_difference_occurs(name: str, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_declared_difference_occurs(name: str, compared: Callable[[str], Found]) -> None:
     package, read, rows = DIFFERENCES[name]
     installed = version(package)
     if _numbers(installed) < _numbers(read):
         pytest.skip(f"the rows were read with {package} {read}, and {installed} is older")
-    found = compare(VENDORS[name], wire, monkeypatch)
+    found = compared(name)
     gone = [row for row in rows if not any(allows(row, *one) for one in found)]
     listed = "\n  ".join(f"{row.what}: the SDK sent {_shown(row.sdk)} ({row.why})" for row in gone)
     assert not gone, (

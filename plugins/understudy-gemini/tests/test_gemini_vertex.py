@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 
 from understudy import LLMResponse, Message, Request, Settings
-from understudy.errors import AuthenticationFailed, ProviderUnavailable, RateLimited, TransientFailure
+from understudy.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    ProviderUnavailable,
+    RateLimited,
+    TransientFailure,
+)
 from understudy_gemini import GeminiProvider
 from understudy_gemini.vertex import understudy_provider
 from understudy_sandbox import Sandbox, faults
@@ -46,6 +52,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *arguments: Any) -> None:
         pass
+
+
+def test_only_the_sdk_signs_in(tmp_path: Path) -> None:
+    settings = {"GOOGLE_CLOUD_PROJECT": "p1", "GEMINI_TRANSPORT": "http"}  # which is not vertex's
+    assert understudy_provider(Settings(environment=settings))._connection.account.transport == "sdk"
+    with pytest.raises(ConfigurationError, match=r'VERTEX_TRANSPORT in the environment: expected "sdk", found .http.'):
+        understudy_provider(Settings(environment={**settings, "VERTEX_TRANSPORT": "http"}))
 
 
 @pytest.fixture

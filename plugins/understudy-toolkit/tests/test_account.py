@@ -78,9 +78,8 @@ def test_a_table_chooses_the_lane_over_the_variable(lane: str, tmp_path: Path) -
 
 def test_what_the_sdk_alone_can_ask_is_asked_through_it(tmp_path: Path) -> None:
     def chosen(*lines: str) -> str:
-        return read_transport(
-            Settings(environment={}, directory=table(tmp_path, *lines)).for_provider("near"), None, ""
-        )
+        settings = Settings(environment={}, directory=table(tmp_path, *lines)).for_provider("near")
+        return read_transport(settings, None, "", lanes=("sdk",))
 
     assert chosen() == chosen('transport = "sdk"') == "sdk"
     with pytest.raises(ConfigurationError, match=r'transport in .*: expected "sdk", found .http.'):

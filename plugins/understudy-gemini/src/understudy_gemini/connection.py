@@ -97,7 +97,7 @@ class Connection:
             credential=_account(project, location, file) + settings.credential(None, base_url, default=default),
             missing=refusal or (None if project else settings.missing("GOOGLE_CLOUD_PROJECT")),
             is_vendor=base_url == default,
-            transport=read_transport(settings, None, base_url),
+            transport=read_transport(settings, "VERTEX_TRANSPORT", base_url, lanes=("sdk",)),
         )
         return cls(
             provider=VERTEX,

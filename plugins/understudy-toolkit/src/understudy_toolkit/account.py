@@ -16,6 +16,7 @@ from understudy_toolkit.machine import HTTPX, OURS, Carrier, fault_of
 __all__ = ["Account", "Transport", "read_account", "read_transport", "without_login"]
 
 Transport = Literal["sdk", "http"]
+LANES: tuple[Transport, ...] = get_args(Transport)
 DEFAULT_TRANSPORT: Transport = "http"
 
 
@@ -130,7 +131,7 @@ def read_account(
         credential=settings.credential(found, base_url, default=default_url),
         missing=None if found or not settings.needs_key else settings.missing(*keys),
         is_vendor=base_url == default_url,
-        transport=read_transport(settings, transport, base_url, sdk),
+        transport=read_transport(settings, transport, base_url, sdk, LANES if transport else LANES[:1]),
         sdk=sdk,
         headers={} if own is None else _read_headers(*own, credentials),
     )
@@ -142,14 +143,17 @@ def without_login(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def read_transport(settings: Settings, name: str | None, url: str, sdk: Carrier = HTTPX) -> Transport:
+def read_transport(
+    settings: Settings, name: str | None, url: str, sdk: Carrier = HTTPX, lanes: tuple[Transport, ...] = LANES
+) -> Transport:
     """Return the lane that the settings choose, or the one that can be used where they choose none.
 
     Args:
         settings: where the variable is; `transport` in a provider's table overrides it.
-        name: the variable; None where only the SDK can ask.
+        name: the variable; None for none.
         url: the address.
         sdk: what carries the requests of the vendor's SDK.
+        lanes: those that can be used: not "http" where the sign-in, or the whole protocol, is the SDK's own.
 
     Raises:
         ConfigurationError: they name something else.
@@ -159,12 +163,10 @@ def read_transport(settings: Settings, name: str | None, url: str, sdk: Carrier 
     if table is not None and table.transport is not None:
         value, what, origin = table.transport, "transport", table.origin
     if value is None:
-        return _transport_to(url, sdk) if name else "sdk"
-    lanes = get_args(Transport) if name else ("sdk",)  # whose sign-in, or whole protocol, is the SDK's own
+        return _transport_to(url, sdk) if DEFAULT_TRANSPORT in lanes else "sdk"
     for known in lanes:
         if value.lower() == known:
-            chosen: Transport = known
-            return chosen
+            return known
     expected = " or ".join(f'"{lane}"' for lane in lanes)
     raise ConfigurationError(f"{what} in {origin}: expected {expected}, found {value[:40]!r}")
 
