@@ -6,11 +6,12 @@ import logging
 import pickle
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+
 from fuzz import held
 from fuzz.corpus import KEY
 from fuzz.files import check_file, check_route, files, folder, routes
 from fuzz.lane import Sent
-from hypothesis import HealthCheck, given, settings
 from understudy import Finish, FinishReason, LLMResponse, TextDelta, errors
 from understudy.masking import register_secret
 

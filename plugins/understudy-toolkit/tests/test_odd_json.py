@@ -38,7 +38,9 @@ def test_arguments_are_kept_if_they_can_be_sent_again() -> None:
             checked_arguments(arguments)
 
 
-@pytest.mark.parametrize("pieces", [(b"\xef\xbb\xbf<html>",), (b"\xef", b"\xbb", b"\xbf<html>"), (b"\xef\xbb\xbf", b"<p>")])
+@pytest.mark.parametrize(
+    "pieces", [(b"\xef\xbb\xbf<html>",), (b"\xef", b"\xbb", b"\xbf<html>"), (b"\xef\xbb\xbf", b"<p>")]
+)
 def test_a_page_behind_a_byte_order_mark_is_no_stream(pieces: tuple[bytes, ...]) -> None:
     def reader_of(headers: object) -> calls.Reader:
         raise AssertionError("it was read as a stream")

@@ -14,7 +14,7 @@ from contextlib import aclosing, suppress
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
-from understudy.errors import ProviderUnavailable, Timeout
+from understudy.errors import MalformedResponse, ProviderUnavailable, Timeout
 from understudy_toolkit.bodies import ENCODINGS, Decoder, too_large
 from understudy_toolkit.clients import Clients, follow_connection, unwind
 from understudy_toolkit.lanes import CONNECT_SECONDS, Ask, Headers
@@ -372,7 +372,10 @@ def _seconds_of(request: Any) -> float:
 
 def _read_response(response: Any, pieces: list[bytes]) -> Any:
     """Return an error's response with as much of its body as was read."""
-    decoder = Decoder(Headers(response.headers.items()))
-    content = b"".join(piece for raw in pieces for piece in decoder.feed(raw))
+    content: list[bytes] = []
+    with suppress(MalformedResponse):  # the status says enough
+        decoder = Decoder(Headers(response.headers.items()))
+        for raw in pieces:
+            content += decoder.feed(raw)
     headers = [pair for pair in response.headers.multi_items() if pair[0].lower() not in _OF_THE_BODY]
-    return type(response)(response.status_code, headers=headers, content=content, request=response.request)
+    return type(response)(response.status_code, headers=headers, content=b"".join(content), request=response.request)
