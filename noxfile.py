@@ -225,7 +225,7 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Hand over replies, files and arguments that are wrong: `--minutes 20 streams`, or `--seed 7` for a round again."""
+    """Hand over replies, files and arguments that are wrong: `--minutes 20 streams`, `--seed 7` for one round."""
     prepare(session, *group("test"))
     session.run("python", "tests/fuzz", *session.posargs, env=CLEAN)
 

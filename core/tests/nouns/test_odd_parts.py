@@ -1,4 +1,4 @@
-"""Parts of messages: what is of the wrong type is refused before anything is sent, and all can be pickled and copied."""
+"""Parts of messages: the wrong type is refused before anything is sent, and all can be pickled and copied."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ODD: dict[str, Any] = {
 @pytest.mark.parametrize("part", ODD.values(), ids=ODD)
 def test_a_part_of_the_wrong_type_is_refused(part: Any) -> None:
     role: Any = {ToolCall: "assistant", Thinking: "assistant", ToolResult: "tool"}.get(type(part), "user")
-    with pytest.raises(TypeError, match="^expected"):
+    with pytest.raises(TypeError, match=r"^expected"):
         Request(messages=(Message.user("é"), Message(role, (part,))))
 
 
