@@ -244,6 +244,13 @@ def mutants(session: nox.Session) -> None:
     session.run("python", "tests/mutants", *session.posargs, env=CLEAN)
 
 
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Hand over replies, files and arguments that are wrong: `--minutes 20 streams`, `--seed 7` for one round."""
+    prepare(session, *group("test"))
+    session.run("python", "tests/fuzz", *session.posargs, env=CLEAN)
+
+
 def install_as_told(session: nox.Session, wheels: "list[Path]") -> None:
     """Install by name with pip, as README tells, and make every provider."""
     told = "pip install -c dist/ours.txt "

@@ -8,7 +8,7 @@ import pytest
 from test_bounds import KEY
 
 from understudy import LLMFactory
-from understudy.errors import EmptyResponse, MalformedResponse
+from understudy.errors import AllProvidersFailed, EmptyResponse, MalformedResponse, Overloaded
 from understudy_toolkit.conformance import FaultServer, Reply
 
 HOLE = "@@"  # where a number stands that JSON's writer would not write
@@ -66,6 +66,22 @@ def ask(name: str, body: str) -> tuple[bool, Any, Any]:
         with LLMFactory(name, [], settings=told, extensions=[]) as factory:
             response = factory.generate_content("Hello", max_retries=0)
     return response.success, response.usage, response.failure and response.failure.failures[0]
+
+
+@pytest.mark.parametrize("lane", ["sdk", "http"])
+@pytest.mark.parametrize("name", VENDORS)
+def test_an_error_whose_body_cannot_be_decoded_is_told_by_its_status(name: str, lane: str) -> None:
+    if (name, lane) == ("gemini-legacy", "http"):
+        pytest.skip("it has no other lane than its SDK")
+    for encoding in ("br", "gzip"):
+        reply = Reply('{"error": "no"}', 503, "application/json", {"content-encoding": encoding})
+        with FaultServer(lambda request, reply=reply: reply) as server:
+            told = {variable: value.format(server.url) for variable, value in VENDORS[name][1].items()}
+            told[f"{name.upper()}_TRANSPORT"] = lane
+            with LLMFactory(name, [], settings=told, extensions=[]) as factory:
+                failure = factory.generate_content("Hello", max_retries=0).failure
+        assert isinstance(failure, AllProvidersFailed)
+        assert type(failure.failures[0]) is Overloaded, (encoding, failure)
 
 
 def written(document: Any, odd: str) -> str:

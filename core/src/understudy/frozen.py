@@ -3,11 +3,13 @@
 A constructor sets each field through `object.__setattr__`. Here the fields are set on a mutable twin, an object of
 another class with the same slots, whose class is then changed to the frozen one. The checks of `__post_init__` do not
 run: use it only for values that are known to pass them.
+
+There is also a mapping with nothing in it, as the default of fields.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -15,6 +17,33 @@ T = TypeVar("T")
 _new = object.__new__
 _twins: dict[type, type] = {}
 _copiers: dict[type, Callable[[Any], Any]] = {}
+
+
+class _Nothing(Mapping[str, Any]):
+    """An empty mapping that nobody can fill, and that can be pickled and copied, unlike a mappingproxy."""
+
+    __slots__ = ()
+
+    def __getitem__(self, name: str) -> Any:
+        raise KeyError(name)
+
+    def get(self, name: str, default: Any = None) -> Any:  # often asked, and quicker than Mapping's own
+        return default
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __repr__(self) -> str:
+        return "{}"
+
+    def __reduce__(self) -> str:
+        return "NOTHING"
+
+
+NOTHING: Mapping[str, Any] = _Nothing()
 
 
 def unfrozen(kind: type) -> Any:

@@ -9,39 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from understudy.frozen import freeze, unfrozen
+from understudy.frozen import NOTHING, freeze, unfrozen
 
-
-class _Nothing(Mapping[str, Any]):
-    """An empty mapping that nobody can fill, and that can be pickled and copied, unlike a mappingproxy."""
-
-    __slots__ = ()
-
-    def __getitem__(self, name: str) -> Any:
-        raise KeyError(name)
-
-    def get(self, name: str, default: Any = None) -> Any:  # often asked, and quicker than Mapping's own
-        return default
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
-
-    def __repr__(self) -> str:
-        return "{}"
-
-    def __reduce__(self) -> str:
-        return "NOTHING"
-
-
-NOTHING: Mapping[str, Any] = _Nothing()
 TOOL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")  # the form that every vendor in this project accepts
 TOOL_CHOICES = ("auto", "none", "required")
 

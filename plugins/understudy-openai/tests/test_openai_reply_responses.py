@@ -218,6 +218,19 @@ def test_a_stream_tells_each_piece_and_ends_in_the_whole_response() -> None:
     assert response.thinking == "".join(piece.text for piece in told if isinstance(piece, ThinkingDelta))
 
 
+def test_text_that_comes_only_at_the_end_is_told_too() -> None:
+    begun = {"type": "response.output_text.delta", "output_index": 0, "delta": "Hel"}
+    for events in ([], [begun]):
+        reader, told = _told(*events, _end(_said("Hello")))
+        assert "".join(event.text for event in told if isinstance(event, TextDelta)) == "Hello"
+        assert reader.finish().response.content == "Hello"
+        assert not reader.finish().response.warnings
+    reader, told = _told({**begun, "delta": "Hallo"}, _end(_said("Hello")))
+    assert [str(warning) for warning in reader.finish().response.warnings] == [
+        "the text at the end of the stream is not that of its pieces: it is what counts"
+    ]
+
+
 def test_items_that_are_told_only_on_the_way_are_kept() -> None:
     done = {"type": "response.output_item.done", "output_index": 0, "item": _said("Hello")}
     assert _told(*HELLO, done, _end())[0].finish().response.content == "Hello"

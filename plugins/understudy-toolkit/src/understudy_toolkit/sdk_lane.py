@@ -401,9 +401,10 @@ def _seconds_of(request: Any) -> float:
 
 def _read_response(response: Any, pieces: list[bytes]) -> Any:
     """Return an error's response with as much of its body as was read."""
-    content = b""
-    with suppress(MalformedResponse):  # what cannot be decoded is left out: the status says enough
+    content: list[bytes] = []
+    with suppress(MalformedResponse):  # the status says enough
         decoder = Decoder(Headers(response.headers.items()))
-        content = b"".join(piece for raw in pieces for piece in decoder.feed(raw))
+        for raw in pieces:
+            content += decoder.feed(raw)
     headers = [pair for pair in response.headers.multi_items() if pair[0].lower() not in _OF_THE_BODY]
-    return type(response)(response.status_code, headers=headers, content=content, request=response.request)
+    return type(response)(response.status_code, headers=headers, content=b"".join(content), request=response.request)
