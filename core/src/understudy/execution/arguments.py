@@ -8,8 +8,8 @@ from typing import Any, TypedDict
 
 from understudy.errors import ConfigurationError
 from understudy.execution.validation import Validator, check_validator
-from understudy.frozen import freeze, thawed
-from understudy.messages import NOTHING, Message, Prompt, Request, Tool, read_prompt
+from understudy.frozen import NOTHING, freeze, thawed
+from understudy.messages import Message, Prompt, Request, Tool, read_prompt
 from understudy.policy import Policy, PolicyNumber
 from understudy.settings import Settings
 

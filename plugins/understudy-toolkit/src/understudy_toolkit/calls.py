@@ -29,6 +29,7 @@ from understudy_toolkit.wrappings import (
     response_of_stream,
     says_nothing,
     unexpected,
+    without_end_marker,
 )
 
 __all__ = [
@@ -405,15 +406,10 @@ def _answer(reply: Reply | AsyncReply, content: bytes, replies: Replies) -> Answ
     fault = ""
     if is_success(reply):
         try:
-            return Answer(read_json(_without_end_marker(content)), reply.headers)
+            return Answer(read_json(without_end_marker(content)), reply.headers)
         except ValueError as error:
             fault = str(error)
     raise unexpected(reply, content, replies, fault)
-
-
-def _without_end_marker(content: bytes) -> bytes:
-    """Return a body without a stream's end marker, which some gateways put after JSON (decolua/9router#3492)."""
-    return content.rstrip().removesuffix(b"[DONE]").rstrip().removesuffix(b"data:")
 
 
 def _response(call: Call, reply: Reply | AsyncReply, content: bytes) -> LLMResponse:

@@ -40,6 +40,7 @@ __all__ = [
     "response_of_stream",
     "says_nothing",
     "unexpected",
+    "without_end_marker",
 ]
 
 ResponseOf: TypeAlias = Callable[[Any, Mapping[str, str]], LLMResponse]
@@ -84,6 +85,11 @@ def says_nothing(first: bytes, json_streams: bool) -> bool:
         json_streams: whether the vendor's streams are JSON themselves.
     """
     return bool(first) and (_BOM.startswith(first) or (first.isspace() and not json_streams))
+
+
+def without_end_marker(content: bytes) -> bytes:
+    """Return a body without a stream's end marker, which some gateways put after JSON (decolua/9router#3492)."""
+    return content.rstrip().removesuffix(b"[DONE]").rstrip().removesuffix(b"data:")
 
 
 def is_stream(content: bytes) -> bool:
