@@ -197,11 +197,11 @@ def _needs_loop(execution: Execution, *, streaming: bool) -> bool:
     """Whether a sync call wants what only an event loop can do: end an attempt at any moment, or run two at once."""
     policy = execution.policy
     several = len(execution.providers) > 1
-    if several and (policy.hedge_after is not None or execution.admission.unwell):
-        return True  # two are asked at once, or may be, where one is late or a probe
+    if several and (policy.hedge_after not in (None, "late") or execution.admission.unwell):
+        return True  # two are asked at once, or may be, where one of them is a probe
     named = policy.attempt_timeout is not None
     if streaming:
         named = named or policy.first_token_timeout is not None or policy.idle_timeout is not None
-    if policy.deadline is None and not named:
+    if policy.deadline is None and not named and not (several and policy.hedge_after == "late"):
         return False
     return any(not provider.capabilities.keeps_deadline for provider in execution.providers)
