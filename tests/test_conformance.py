@@ -83,8 +83,8 @@ class TestClaude(OurFaults, ProviderContract):
     thinking_options = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
 
 
-class TestClaudeThroughItsSDK(TestClaude):
-    settings = {"CLAUDE_TRANSPORT": "sdk"}
+class TestClaudeOverHTTP(TestClaude):
+    settings = {"CLAUDE_TRANSPORT": "http"}
 
 
 class TestGemini(OurFaults, ProviderContract):
@@ -100,8 +100,8 @@ class TestGemini(OurFaults, ProviderContract):
     thinking_options = {"thinkingConfig": {"includeThoughts": True}}
 
 
-class TestGeminiThroughItsSDK(TestGemini):
-    settings = {"GEMINI_TRANSPORT": "sdk"}
+class TestGeminiOverHTTP(TestGemini):
+    settings = {"GEMINI_TRANSPORT": "http"}
 
 
 class TestVertex(OurFaults, ProviderContract):
@@ -153,8 +153,8 @@ class TestOpenAI(OurFaults, ProviderContract):
     thinking_options = {"api": "responses", "reasoning": {"effort": "low", "summary": "auto"}}
 
 
-class TestOpenAIThroughItsSDK(TestOpenAI):
-    settings = {"OPENAI_TRANSPORT": "sdk"}
+class TestOpenAIOverHTTP(TestOpenAI):
+    settings = {"OPENAI_TRANSPORT": "http"}
 
 
 class TestCohere(OurFaults, ProviderContract):
@@ -171,8 +171,8 @@ class TestCohere(OurFaults, ProviderContract):
     thinking_options = {"thinking": {"type": "enabled"}}
 
 
-class TestCohereThroughItsSDK(TestCohere):
-    settings = {**TestCohere.settings, "COHERE_TRANSPORT": "sdk"}
+class TestCohereOverHTTP(TestCohere):
+    settings = {**TestCohere.settings, "COHERE_TRANSPORT": "http"}
 
 
 class TestOllama(OurFaults, ProviderContract):
@@ -188,8 +188,8 @@ class TestOllama(OurFaults, ProviderContract):
     thinking_options = {"think": True}
 
 
-class TestOllamaThroughItsSDK(TestOllama):
-    settings = {"OLLAMA_TRANSPORT": "sdk"}
+class TestOllamaOverHTTP(TestOllama):
+    settings = {"OLLAMA_TRANSPORT": "http"}
 
 
 class TestGeminiLegacy(OurFaults, ProviderContract):

@@ -17,7 +17,7 @@ __all__ = ["Account", "Transport", "read_account", "read_transport", "without_lo
 
 Transport = Literal["sdk", "http"]
 LANES: tuple[Transport, ...] = get_args(Transport)
-DEFAULT_TRANSPORT: Transport = "http"
+DEFAULT_TRANSPORT: Transport = "sdk"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
