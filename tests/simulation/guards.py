@@ -13,7 +13,7 @@ from simulation.clients import Manners
 from simulation.mutations import without
 from simulation.scenarios import USUAL, is_small, play
 from simulation.world import History
-from understudy import errors
+from understudy import masking
 from understudy.engine.call_state import CallState
 from understudy.engine.decision import _Run
 from understudy.execution import arguments, async_driver, attempt, outcomes, validation
@@ -126,7 +126,7 @@ GUARDS = (
     Guard("I5", _Run, "_is_final", "failure.scope in (Scope.REQUEST, Scope.CANCELLED)", "False", (3,)),
     Guard("I5", _Run, "_is_final", "isinstance(failure, RequestRefused)", "False", (3,)),
     Guard("I6", CallState, "fresh", "enumerate(self.states)", "reversed(list(enumerate(self.states)))", (20,)),
-    Guard("I7", errors, "conceal", 'text = text.replace(secret, "***")', "pass", (1,)),
+    Guard("I7", masking, "conceal", 'text = text.replace(secret, "***")', "pass", (1,)),
     Guard("I7", outcomes, "_exhausted", 'logger.error("%s", error)', "pass", (1,)),
     Guard("I7", CallState, "note_skip", "if not state.tries:", "if True:", (34,)),
     Guard("I8", validation, "_check_ending", "nothing and ", "False and ", (33,)),
@@ -303,7 +303,15 @@ GUARDS = (
     Guard("opening", Breaker, "_record_probe", "effect is Effect.NOTHING", "False", (34,)),
     Guard("opening", Breaker, "_record_probe", "self._successes >= self._wanted", "True", (53,)),
     Guard("opening", Breaker, "record", "not self._refusals:", "False:", (14,)),
-    Guard("opening", Breaker, "record", "self._refusals = 0", "pass", (207,)),
+    Guard(
+        "opening",
+        Breaker,
+        "record",
+        "self._refusals = 0",
+        "pass",
+        (4,),
+        numbers(quota_cooldown=False, refusal_cooldown=10.0),
+    ),
     Guard("opening", Breaker, "_close", "self.trips = self._refusals = 0", "pass", (84,)),
     Guard("opening", Breaker, "_open", ", policy.breaker_longest)", ", 9 * policy.breaker_longest)", (25,)),
     Guard("opening", Breaker, "_open", "self._wanted = policy.breaker_successes + 1", "self._wanted = 1", (53,)),

@@ -152,7 +152,7 @@ def test_a_line_that_cannot_be_parsed_is_told_once_by_a_command_that_asks(proces
     file = process.write_env(**KEY)
     file.write_text(f"{file.read_text()}MACAW_API_KEY {SECRET}\n")
     done = process("ask", "hello", "-p", "parrot")
-    told = f"warning: {file}, line 2: expected NAME=value, found something else, which is passed over\n"
+    told = f"warning: {file}, line 2: expected NAME=value, found something else, which is skipped\n"
     assert (done.stdout, done.stderr) == ("parrot heard: hello\n", told)
 
 

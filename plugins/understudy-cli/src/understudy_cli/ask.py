@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from understudy import LLMFactory, LLMResponse
 
 # The command itself says these in more detail.
-TOLD_HERE = ("All LLM providers failed", "no other provider is asked")
+TOLD_HERE = ("All LLM providers failed", "no other provider is asked", "it is skipped for")
 
 
 def ask(
