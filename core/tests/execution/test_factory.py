@@ -261,7 +261,8 @@ def test_failures_somebody_must_act_on_are_logged_as_errors(caplog):
     assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
         (
             "ERROR",
-            "a authentication failed: it is skipped for 30 s, and longer each time, until its key, model or URL changes",
+            "a authentication failed: it is skipped for 30 s, and longer each time, until its key, model or URL "
+            "changes",
         ),
         ("ERROR", "a authentication failed, switching to b"),
     ]

@@ -12,8 +12,8 @@ from understudy_cli import output
 if TYPE_CHECKING:
     from understudy import LLMFactory, LLMResponse
 
-# The command itself says these in more detail.
-TOLD_HERE = ("All LLM providers failed", "no other provider is asked", "it is skipped for")
+# The command itself says the first two in more detail, and ends before anything is skipped.
+TOLD_HERE = ("All LLM providers failed", "no other provider is asked", "until its key, model or URL changes")
 
 
 def ask(
