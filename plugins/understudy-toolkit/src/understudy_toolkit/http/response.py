@@ -1,4 +1,4 @@
-"""The head of a response: http.client parses it as an e-mail, which costs a fifth of a whole call."""
+"""The head of a response: http.client parses it as an e-mail, slowly."""
 
 from __future__ import annotations
 
