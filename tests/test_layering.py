@@ -33,6 +33,7 @@ PUBLIC = ("classify", "errors", "events", "masking", "provider", "response")
 ROOMS = ("discovery", "explain", "health", "routing")
 # What the toolkit needs besides: how a class of three methods is told, who is installed, and threads that end with us.
 BESIDES = {
+    ("understudy.concurrency.fork_safety", "begin_anew_in_child"),
     ("understudy.discovery.distributions", "InstalledProvider"),
     ("understudy.routing.adapters", "PlainProvider"),
     ("understudy.concurrency.out_of_time", "next_by"),

@@ -163,7 +163,7 @@ class StreamReader:
                 raise self._fault
             if self._hollow and not self._body and not self._candidate:
                 raise unreadable("{}", "a stream of chunks")
-            message = f"the stream endedwithout a finish reason, after {len(text)} characters"
+            message = f"the stream ended without a finish reason, after {len(text)} characters"
             raise StreamInterrupted(message, partial=text)
         doubts: tuple[ResponseWarning, ...] = ()
         if self._fault is not None:

@@ -51,6 +51,7 @@ STREAMED = ResponseWarning("stream", "a stream came instead of a whole answer: i
 # A reply of one of these types may be a page or an error instead of a stream: it is, where it begins like one. Some
 # servers send their streams as text/html, which is Flask's default.
 _DOCUMENTS = ("text/html", "application/xhtml+xml", "application/xml", "text/xml", "application/json")
+_WITHOUT_BODY = (204, 205)
 _BOM = b"\xef\xbb\xbf"
 # Server-sent events begin with a field or a comment, newline-delimited JSON with a line that is followed by another.
 _STREAM = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:(?:event|data|id|retry)?:|\{[^\n]*\}\s*\n\s*\{)")
@@ -58,7 +59,7 @@ _STREAM = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:(?:event|data|id|retry)?:|\{[^\n]
 
 def is_success(reply: Reply | AsyncReply) -> bool:
     """Return whether a reply is an answer by its status: servers that are made with NestJS answer a POST with 201."""
-    return 200 <= reply.status < 300
+    return 200 <= reply.status < 300 and reply.status not in _WITHOUT_BODY
 
 
 def begins_document(first: bytes, content_type: str, streams: tuple[str, ...]) -> bool:
