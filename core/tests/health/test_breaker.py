@@ -96,6 +96,16 @@ def test_where_there_is_little_traffic_three_in_a_row_over_a_minute_open_it(poli
     assert (breaker.state, breaker.until) == (OPEN, 65.0)
 
 
+def test_three_in_a_row_open_nothing_where_there_are_attempts_enough_for_a_share():
+    policy = Policy.eager(breaker_jitter=0.0, breaker_failures=8, breaker_rate=1.0, breaker_window=100.0)
+    breaker = Breaker()
+    for number in range(5):
+        tell(breaker, Effect.SUCCESS, 0.0, number, policy)
+    for number, now in enumerate((1.0, 40.0, 61.0)):
+        tell(breaker, Effect.FAILURE, now, number, policy)
+    assert breaker.state is CLOSED  # eight attempts
+
+
 def test_two_in_a_row_open_nothing_however_long_they_take():
     breaker = Breaker()
     fail(breaker, 2, step=250.0)

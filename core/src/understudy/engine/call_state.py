@@ -154,7 +154,7 @@ class CallState:
         attempt.seconds, attempt.wait = outcome.at - admission.at, state.wait
         attempt.usage, attempt.request_id = usage, source.request_id if source else None
         attempt.breaker, attempt.decision = admission.breaker, decision
-        attempt.wasted = 0 if usage is not None or left else outcome.wasted
+        attempt.wasted = 0 if usage is not None else outcome.wasted
         self.attempts.append(freeze(attempt, Attempt))
         state.wait = 0.0
 
