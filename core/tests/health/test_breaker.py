@@ -168,6 +168,17 @@ def test_a_brown_out_that_lasts_opens_it_before_its_share_is_that_of_a_whole_win
     assert 14 < brown_out(".F", 30.0) < 15.5  # 0.4 of 18 s; of 30 s it would be after 24
 
 
+def test_errors_last_from_twelve_seconds_on():
+    for begun, state in ((88.0, OPEN), (89.0, CLOSED)):
+        breaker, policy = Breaker(), Policy.patient(breaker_jitter=0.0, breaker_rate=0.4)
+        for number in range(60):
+            tell(breaker, Effect.SUCCESS, 75.0, number, policy)
+        for number, now in enumerate([begun] * 3 + [99.0] * 6 + [100.0]):
+            tell(breaker, Effect.SUCCESS, now, 2 * number, policy)
+            tell(breaker, Effect.FAILURE, now, 2 * number + 1, policy)
+        assert breaker.state is state
+
+
 def test_a_burst_of_errors_that_passes_opens_nothing():
     """Though their share of the last 18 s is large enough after ten already."""
     assert brown_out(".FFF", 12.0) is None

@@ -109,7 +109,7 @@ class CallState:
         retry, others = self.states[index].tries > 0, 0
         for i, state in enumerate(self.states):
             waits = not state.visited or (retry and state.due is not None)
-            if i != index and i not in self.unable and waits:
+            if i not in self.unable and waits:
                 others += 1
         left = self.deadline - self.now
         share, usual, median = 2 * left / (others + 2), admission.usual, admission.median
