@@ -240,7 +240,7 @@ def soak(session: nox.Session) -> None:
 @nox.session
 def mutants(session: nox.Session) -> None:
     """Make mistakes of one line in the core, and name those that no test notices: arguments as `--most 20 engine`."""
-    prepare(session, *group("test"))
+    prepare(session, *group("test"), "coverage>=7.6")  # which says what each test reaches
     session.run("python", "tests/mutants", *session.posargs, env=CLEAN)
 
 

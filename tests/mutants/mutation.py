@@ -45,6 +45,8 @@ class Mutation:
         text: the whole line, without its indentation.
         first: the first line of the statement; 0 for what is carried out when the module is imported.
         last: the last line of the statement, or of what stands before its block.
+        begin: the first line of the function.
+        end: the last line of the function.
     """
 
     module: str
@@ -56,6 +58,8 @@ class Mutation:
     text: str
     first: int
     last: int
+    begin: int
+    end: int
 
     def __str__(self) -> str:
         return f"{self.module}:{self.line}: {self.old} -> {self.new}"
@@ -88,13 +92,13 @@ def mutations_of(module: str, path: Path) -> list[Mutation]:
     source = path.read_text("utf-8")
     lines = source.splitlines()
     found = set()
-    for node, within, statement in _code(ast.parse(source)):
+    for node, within, statement, function in _code(ast.parse(source)):
         for part, new in _mistakes(node):
             old = ast.get_source_segment(source, part)
             if old is not None and "\n" not in old and part.lineno == part.end_lineno and old != new:
                 text = lines[part.lineno - 1].strip()
-                first, last = _span(statement)
-                found.add(Mutation(module, part.lineno, part.col_offset, old, new, within, text, first, last))
+                place = *_span(statement), *_lines(function)
+                found.add(Mutation(module, part.lineno, part.col_offset, old, new, within, text, *place))
     return sorted(found)
 
 
@@ -107,15 +111,15 @@ def whole_line(module: str, path: Path, within: str, text: str, new: str) -> Mut
     source = path.read_text("utf-8")
     lines = source.splitlines()
     found = set()
-    for _, function, statement in _code(ast.parse(source)):
-        if function == within and statement is not None:
-            first, last = _span(statement)
-            found |= {(line, first, last) for line in range(first, last + 1) if lines[line - 1].strip() == text}
+    for _, name, statement, function in _code(ast.parse(source)):
+        if name == within and statement is not None:
+            place = *_span(statement), *_lines(function)
+            found |= {(line, *place) for line in range(place[0], place[1] + 1) if lines[line - 1].strip() == text}
     if len(found) != 1:
         raise ValueError(f"expected one line {text!r} in {within} of {module}, found {len(found)}")
-    line, first, last = found.pop()
+    line, *rest = found.pop()
     column = len(lines[line - 1]) - len(lines[line - 1].lstrip())
-    return Mutation(module, line, column, text, new, within, text, first, last)
+    return Mutation(module, line, column, text, new, within, text, *rest)
 
 
 def _span(statement: ast.stmt | None) -> tuple[int, int]:
@@ -127,12 +131,17 @@ def _span(statement: ast.stmt | None) -> tuple[int, int]:
     return statement.lineno, last
 
 
+def _lines(node: ast.stmt | None) -> tuple[int, int]:
+    return (0, 0) if node is None else (node.lineno, node.end_lineno or node.lineno)
+
+
 def _code(
-    tree: ast.AST, within: str = "", statement: ast.stmt | None = None, *, inside: bool = False
-) -> Iterator[tuple[ast.AST, str, ast.stmt | None]]:
+    tree: ast.AST, within: str = "", statement: ast.stmt | None = None, function: ast.stmt | None = None
+) -> Iterator[tuple[ast.AST, str, ast.stmt | None, ast.stmt | None]]:
     """Yield what is carried out: no annotations, no checks for types alone, nothing that is only said.
 
-    With each node comes the function or class that it is in, and the statement; none for what is carried out on import.
+    With each node comes the name of the function or class that it is in, the statement and the function; these are None
+    for what is carried out on import.
     """
     for field, value in ast.iter_fields(tree):
         for child in value if isinstance(value, list) else [value]:
@@ -146,13 +155,13 @@ def _code(
                 continue
             if isinstance(child, ast.arg | ast.JoinedStr) or field in ("annotation", "returns"):
                 continue
-            place, inner, begun = within, statement, inside
+            place, inner, around = within, statement, function
             if field == "body" and isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                place, begun = f"{within}.{tree.name}".lstrip("."), not isinstance(tree, ast.ClassDef)
-            if begun and isinstance(child, ast.stmt):
+                place, around = f"{within}.{tree.name}".lstrip("."), None if isinstance(tree, ast.ClassDef) else tree
+            if around is not None and isinstance(child, ast.stmt):
                 inner = child
-            yield child, place, inner
-            yield from _code(child, place, inner, inside=begun)
+            yield child, place, inner, around
+            yield from _code(child, place, inner, around)
 
 
 def _mistakes(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str]]:

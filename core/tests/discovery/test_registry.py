@@ -257,6 +257,13 @@ def test_a_name_claimed_by_two_distributions_names_both(site: Site) -> None:
     assert isinstance(registry.build("parrot", NOTHING), Raven)
 
 
+def test_a_contested_name_is_not_said_to_be_ours(site: Site) -> None:
+    site.install("understudy-claude", providers={"claude": "understudy_claude"})
+    site.install("zebra", providers={"claude": "zebra"})
+    row = ProviderRegistry().describe()[0]
+    assert (row.name, row.state, row.is_ours) == ("claude", "ambiguous", False)
+
+
 # ---- Classes registered in this process ----------------------------------------------------------------------------
 
 

@@ -177,6 +177,17 @@ def test_an_editable_one_may_be_in_a_folder_without_code_that_several_share(site
             del sys.modules[name]
 
 
+def test_of_a_package_and_a_module_of_one_name_the_package_counts_as_it_does_for_python(site: Site) -> None:
+    info = install(site)
+    (site.folder / "understudy_parrot" / "bird").mkdir()
+    (site.folder / "understudy_parrot" / "bird" / "__init__.py").write_text("WORD = 'package'\n")
+    with (info / "RECORD").open("a") as file:
+        file.write("understudy_parrot/bird/__init__.py,,\n")
+    record(info)
+    files = hashed.hold(read_contents("understudy-parrot"))
+    assert Path(files["understudy_parrot.bird"]).name == "__init__.py"
+
+
 def test_a_file_without_a_suffix_is_no_module(site: Site) -> None:
     info = install(site)
     (site.folder / "understudy_parrot" / "words").write_text("hello\n")

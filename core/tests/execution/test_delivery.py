@@ -218,6 +218,13 @@ def test_what_is_held_of_one_attempt_is_not_given_with_the_next():
     assert take(delivery, "t") == ["kept", "kep", "t"]
 
 
+def test_what_the_caller_holds_stays_its_own_when_nothing_is_left_to_release():
+    delivery, _ = delivery_of()
+    assert take(delivery, "hello") == ["hello"]
+    assert delivery.release() == []
+    assert delivery.pieces == ["hello"]
+
+
 def test_an_empty_stream_releases_nothing():
     delivery, _ = delivery_of()
     assert delivery.release() == []

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from timed import NEVER, WAYS, Player, Stage, record
 
-from understudy import LLMFactory, Policy
+from understudy import Limits, LLMFactory, Policy
 from understudy.errors import Overloaded, RateLimited, ServerError, TooManyCalls
 from understudy.health import InMemoryHealthStore
 
@@ -115,6 +115,13 @@ def test_late_in_a_call_a_target_is_leased_for_what_the_deadline_leaves():
     stage.factory._admission.store = store = Recording(lambda: stage.clock.now)
     stage.ask("async")
     assert [claim.lease for claim in store.claims] == pytest.approx([3.0, 1.8])
+
+
+def test_no_dollars_are_claimed_where_none_are_limited():
+    stage = Stage(Player("a"), limits={"a": Limits(tokens_per_minute=10_000)})
+    stage.factory._admission.store = store = Recording(lambda: stage.clock.now)
+    stage.ask("async")
+    assert [claim.cost for claim in store.claims] == [0.0]
 
 
 class Garbage(InMemoryHealthStore):

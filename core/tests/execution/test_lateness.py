@@ -52,6 +52,12 @@ def test_a_timeout_of_less_than_a_second_tells_of_the_callers_hurry(how, line, c
     assert failures(stage) == counted
 
 
+def test_a_timeout_that_the_vendor_reports_is_told_in_its_words_however_late_it_comes():
+    late = (70.0, Timeout("the gateway says so", status=504))
+    stage = stage_of(Player("a", late, keeps_deadline=True), Player("b"), deadline=None, hedge_after=None)
+    assert stage.ask("stream").attempts[0].failure.status == 504
+
+
 def slow_of(how, *lines, **changes):
     """A stage whose first player has answered 20 times after 8 seconds, and then plays these lines."""
     stage = stage_of(Player("a", *[(8.0, "fine")] * 20, *lines), Player("b"), **changes)

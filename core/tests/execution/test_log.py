@@ -119,6 +119,20 @@ def test_a_limit_of_ones_own_is_told_once_and_then_a_line_a_minute(how, log):
     assert summary[0][1].startswith("a is left alone (limit reached): ")
 
 
+@every_way
+def test_an_outage_long_after_another_begins_with_a_count_of_its_own(how, log):
+    stage = Stage(Player("a", *[DOWN] * 8, "fine", DOWN), Player("b"), policy=Policy.eager(**EXACT, quick_retries=0))
+    for pause in (0.0, 3 * SUMMARY):
+        stage.clock.advance(pause)
+        while stage.state() == "closed":
+            stage.ask(how)
+        assert stage.ask(how).provider_name == "b"  # it is passed over
+        stage.clock.advance(30.0)
+        if not pause:
+            assert stage.ask(how).provider_name == "a"
+    assert [message for _, message in lines(log, "WARNING") if "left alone" in message] == []
+
+
 def test_once_it_is_closed_the_count_begins_anew(log):
     clock = VirtualClock()
     passed_over = PassedOver(lambda: clock.now)

@@ -3,10 +3,10 @@
 import logging
 
 import pytest
-from timed import WAYS, Player, Stage, record
+from timed import WAYS, Player, Stage, ask, record
 
-from understudy import Policy
-from understudy.errors import AllProvidersFailed, InvalidRequest, RequestRefused
+from understudy import LLMFactory, Policy
+from understudy.errors import AllProvidersFailed, InvalidRequest, RequestRefused, ServerError
 from understudy.explain.policy_text import explain_policy
 
 every_way = pytest.mark.parametrize("how", WAYS)
@@ -81,6 +81,30 @@ def test_what_is_found_before_anything_is_sent_ends_the_call(how):
     response = stage_of(InvalidRequest("no text")).ask(how)
     assert record(response) == [("a", "failed")]
     assert response.error == "a: invalid request: no text"
+
+
+@every_way
+def test_what_the_request_is_at_fault_for_ends_the_call_also_where_blocked_content_does_not(how):
+    assert record(stage_of(InvalidRequest("no text"), switch_on_content_blocked=True).ask(how)) == [("a", "failed")]
+
+
+@every_way
+def test_the_error_names_the_model_that_ended_the_call_where_several_are_of_one_provider(how):
+    class Two(Player):
+        def __init__(self):
+            super().__init__("two")
+
+        def _play(self, line):
+            raise ServerError("down") if self.requests[-1].model == "large" else InvalidRequest("no text")
+            yield
+
+    LLMFactory.register_provider("two", Two)
+    try:
+        policy = Policy.eager(quick_retries=0, max_retries=0)
+        factory = LLMFactory("two:large", ["two:small"], policy=policy, settings={}, extensions=[])
+    finally:
+        del LLMFactory.PROVIDER_REGISTRY["two"]
+    assert ask(factory, how).error == "two:small: invalid request: no text"
 
 
 @pytest.mark.parametrize(("switch", "words"), [(True, "The next target, at once"), (False, "The call ends.")])

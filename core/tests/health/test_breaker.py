@@ -96,6 +96,16 @@ def test_where_there_is_little_traffic_three_in_a_row_over_a_minute_open_it(poli
     assert (breaker.state, breaker.until) == (OPEN, 65.0)
 
 
+def test_three_in_a_row_open_nothing_where_there_are_attempts_enough_for_a_share():
+    policy = Policy.eager(breaker_jitter=0.0, breaker_failures=8, breaker_rate=1.0, breaker_window=100.0)
+    breaker = Breaker()
+    for number in range(5):
+        tell(breaker, Effect.SUCCESS, 0.0, number, policy)
+    for number, now in enumerate((1.0, 40.0, 61.0)):
+        tell(breaker, Effect.FAILURE, now, number, policy)
+    assert breaker.state is CLOSED  # eight attempts
+
+
 def test_two_in_a_row_open_nothing_however_long_they_take():
     breaker = Breaker()
     fail(breaker, 2, step=250.0)
@@ -156,6 +166,17 @@ def brown_out(pattern, seconds):
 def test_a_brown_out_that_lasts_opens_it_before_its_share_is_that_of_a_whole_window():
     assert brown_out(".F", 12.0) is None
     assert 14 < brown_out(".F", 30.0) < 15.5  # 0.4 of 18 s; of 30 s it would be after 24
+
+
+def test_errors_last_from_twelve_seconds_on():
+    for begun, state in ((88.0, OPEN), (89.0, CLOSED)):
+        breaker, policy = Breaker(), Policy.patient(breaker_jitter=0.0, breaker_rate=0.4)
+        for number in range(60):
+            tell(breaker, Effect.SUCCESS, 75.0, number, policy)
+        for number, now in enumerate([begun] * 3 + [99.0] * 6 + [100.0]):
+            tell(breaker, Effect.SUCCESS, now, 2 * number, policy)
+            tell(breaker, Effect.FAILURE, now, 2 * number + 1, policy)
+        assert breaker.state is state
 
 
 def test_a_burst_of_errors_that_passes_opens_nothing():

@@ -20,6 +20,16 @@ def takes(budget):
     return budget.withdraw() is not None
 
 
+def test_calls_of_one_second_are_counted_as_one_number():
+    budget, clock = budget_of()
+    for _ in range(1000):
+        budget.deposit()
+    assert len(budget._calls) == 1
+    clock.advance(WINDOW)
+    budget.deposit()
+    assert len(budget._calls) == 1
+
+
 def test_without_calls_there_is_the_reserve():
     budget, clock = budget_of(reserve=1.0)
     assert [takes(budget) for _ in range(11)] == [True] * 10 + [False]

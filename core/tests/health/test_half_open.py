@@ -109,9 +109,9 @@ def test_a_probe_of_which_nothing_was_learnt_makes_the_next_request_the_probe():
     assert breaker.trips == 1
 
 
-def overtaken():
+def overtaken(policy=EAGER):
     """A breaker whose first probe takes longer than its lease, so that a second is under way; and both tokens."""
-    breaker = opened()
+    breaker = opened(policy)
     breaker.admit(30.0)
     first = breaker.send_probe(30.0, LEASE)
     assert breaker.admit(91.0 - 0.001) > 0
@@ -137,6 +137,15 @@ def test_an_overtaken_probe_that_is_answered_closes_it_all_the_same():
     assert breaker.state is CLOSED
     tell(breaker, Effect.FAILURE, 93.0, probe=second, generation=breaker.generation - 1)
     assert (breaker.state, breaker.failures(93.0, EAGER)) == (CLOSED, 0)
+
+
+def test_an_overtaken_probe_that_is_answered_lets_nobody_in_beside_the_one_under_way():
+    policy = Policy.eager(breaker_jitter=0.0, breaker_successes=2)
+    breaker, first, second = overtaken(policy)
+    tell(breaker, Effect.SUCCESS, 92.0, probe=first, policy=policy)
+    assert (breaker.state, breaker.admit(92.0)) == (HALF_OPEN, 60.0)
+    tell(breaker, Effect.SUCCESS, 93.0, probe=second, policy=policy)
+    assert breaker.state is CLOSED
 
 
 @pytest.mark.parametrize("effect", list(Effect))

@@ -109,7 +109,7 @@ class CallState:
         retry, others = self.states[index].tries > 0, 0
         for i, state in enumerate(self.states):
             waits = not state.visited or (retry and state.due is not None)
-            if i != index and i not in self.unable and waits:
+            if i not in self.unable and waits:
                 others += 1
         left = self.deadline - self.now
         share, usual, median = 2 * left / (others + 2), admission.usual, admission.median
@@ -154,7 +154,7 @@ class CallState:
         attempt.seconds, attempt.wait = outcome.at - admission.at, state.wait
         attempt.usage, attempt.request_id = usage, source.request_id if source else None
         attempt.breaker, attempt.decision = admission.breaker, decision
-        attempt.wasted = 0 if usage is not None or left else outcome.wasted
+        attempt.wasted = 0 if usage is not None else outcome.wasted
         self.attempts.append(freeze(attempt, Attempt))
         state.wait = 0.0
 

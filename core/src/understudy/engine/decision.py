@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Sequence
 from typing import TypeAlias
 
-from understudy.engine.call_state import CallState, TargetState
+from understudy.engine.call_state import SHORTEST, SLICE, CallState, TargetState
 from understudy.engine.commands import (
     Admit,
     Await,
@@ -63,9 +63,6 @@ from understudy.target import Target
 Procedure: TypeAlias = Generator[Command, Outcome, Verdict]
 Part: TypeAlias = Generator[Command, Outcome, End | None]  # None: the call goes on
 
-SHORTEST = 0.001  # seconds: a provider takes no timeout of 0
-POLL = 0.1  # seconds before a target whose slots are taken is checked again, doubled each time
-SLICE = 1.0  # seconds: a limit per minute has room again after a minute and one slice of it, at the latest
 QUICK = 0.5  # seconds before a quick retry, half as long or half as much again at random: most blips are over by then
 FAST = 10.0  # seconds within which a failure came fast
 WELL = 0.15  # share of failed attempts from which on a target does not count as otherwise well

@@ -304,7 +304,7 @@ class TargetRecord:
     def _allowance_under(self, limits: Limits) -> Allowance:
         """Return what is left of these limits; programs that share a store may have different ones."""
         allowance = self._allowance
-        if allowance is None or (allowance.limits is not limits and allowance.limits != limits):
+        if allowance is None or allowance.limits != limits:
             allowance = self._allowances.pop(limits, None) or Allowance(limits)
             self._allowance = self._allowances[limits] = allowance
         return allowance
