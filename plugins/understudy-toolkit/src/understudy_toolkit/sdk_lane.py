@@ -175,7 +175,7 @@ class HttpxReply:
         if self._response.is_closed:  # the SDK has read it
             yield self._response.content
             return
-        connection = getattr(self._response, "extensions", {}).get("network_stream")  # requests has none
+        connection: Any = getattr(self._response, "extensions", {}).get("network_stream")  # requests has none
         if "read" not in getattr(connection, "__dict__", {"read": None}):  # once for each connection
             connection.read = _in_time(connection.read)
         decoder = Decoder(self.headers)
