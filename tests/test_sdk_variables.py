@@ -53,9 +53,10 @@ READERS = ("environ.get", "getenv", "environ.pop", "environ.setdefault")
 def read_by(package):
     """Return the names that the modules of a package take from the environment, as far as they stand in it."""
     found, named = set(), {}
-    for file in sorted(Path(find_spec(package).submodule_search_locations[0]).rglob("*.py")):
+    home = Path(find_spec(package).submodule_search_locations[0])
+    for file in sorted(home.rglob("*.py")):
         source = file.read_text("utf-8")
-        if "tests" in file.parts or not any(word in source for word in ("environ", "getenv", "ENV_")):
+        if "tests" in file.relative_to(home).parts or not any(word in source for word in ("environ", "getenv", "ENV_")):
             continue
         for node in ast.walk(ast.parse(source)):
             asked = None
