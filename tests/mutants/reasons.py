@@ -27,6 +27,12 @@ REASONS: dict[tuple[str, str, str, str], str] = {
         "64 -> 65",
     ): "the power must only not overflow, and 2 ** 64 seconds are longer than any policy's longest time already",
     (
+        "understudy.engine.call_state",
+        "CallState.note_skip",
+        "pause = min(free_in, POLL * 2.0 ** min(state.skips - 1, 16) * (1 - admission.draw / 2))",
+        "16 -> 17",
+    ): "the power must only not overflow, and 2 ** 16 polls are longer than the longest lease already",
+    (
         "understudy.health.admission",
         "_count_from_elsewhere",
         "_numbers = count(SystemRandom().getrandbits(62))",

@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 import pytest
-from timed import NEVER, Player, Stage, answer, ask, held_leases, record
+from timed import NEVER, Player, Stage, answer, ask, claim, held_leases, record
 
 from understudy import Limits, LLMFactory, Policy, Restart, Usage, hookimpl
 from understudy.errors import Effect, InvalidRequest, Overloaded, RateLimited, ServerError
@@ -114,6 +114,41 @@ def test_the_first_piece_of_the_winner_and_all_the_rest_are_given():
         response = stage.ask("astream")
         assert stage.text == response.content == "three pieces in order"
         assert nothing_is_left(stage)
+
+
+@both
+def test_who_may_not_be_asked_beside_is_passed_over_for_the_next(how):
+    stage = stage_of(Player("a", (30.0, "late")), Player("b"), Player("c", (0.5, "quick")))
+    stage.store.take(stage.factory._admission.name_of(1), claim(limits=LIMITS["b"]))  # it has one slot
+    response = stage.ask(how)
+    assert record(response) == [("a", "cancelled"), ("c", "succeeded")]
+    assert stage.players[1].requests == []
+
+
+def test_a_caller_who_leaves_ends_all_attempts_at_once_and_not_one_after_the_other():
+    told = []
+
+    class Slow(Player):
+        async def astream(self, request):
+            try:
+                await asyncio.sleep(NEVER)
+                yield
+            except asyncio.CancelledError:
+                told.append("cancelled")
+                await asyncio.sleep(0.001)
+                told.append("ended")
+                raise
+
+    async def leave(stage):
+        call = asyncio.ensure_future(stage.factory.agenerate_content("hello"))
+        await asyncio.sleep(2.0)
+        call.cancel()
+        await asyncio.wait({call})
+
+    stage = stage_of(Slow("a"), Slow("b"))
+    stage.clock.run(leave(stage))
+    assert told == ["cancelled", "cancelled", "ended", "ended"]
+    assert nothing_is_left(stage)
 
 
 # ---- failures ----

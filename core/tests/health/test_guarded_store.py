@@ -336,3 +336,13 @@ def test_where_no_thread_can_be_started_the_store_in_memory_answers(guard, remot
         assert guard.take("a", WANTED).local
     assert (guard._rests, guard._places._value) == (0, shared.MOST_AT_ONCE)
     assert not guard.take("a", WANTED).local
+
+
+def test_where_nothing_is_owed_no_thread_is_started_to_give_it_back(remote, monkeypatch):
+    monkeypatch.setattr(GuardedStore, "_repay", lambda store: pytest.fail("there is nothing to give back"))
+    started = []
+    start = shared.start
+    monkeypatch.setattr(shared, "start", lambda work: (started.append(work), start(work)))
+    store = GuardedStore(remote, InMemoryHealthStore())
+    store.take("a", WANTED)
+    assert len(started) == 1  # the question itself

@@ -174,7 +174,8 @@ def usage_fault(usage: Any) -> str | None:
 def _check_schema(response: LLMResponse, request: Request) -> LLMResponse:
     from understudy.extras import json_schema
 
-    if request.output_schema is None or response.finish_reason == FinishReason.PAUSED:
+    assert request.output_schema is not None
+    if response.finish_reason == FinishReason.PAUSED:
         return response
     if response.structured is None:  # its provider left the parsing to us, or the answer is null
         parsed = structured_output(request, response.content, response.finish_reason or FinishReason.UNKNOWN)
