@@ -202,6 +202,5 @@ def _needs_loop(execution: Execution, *, streaming: bool) -> bool:
     named = policy.attempt_timeout is not None
     if streaming:
         named = named or policy.first_token_timeout is not None or policy.idle_timeout is not None
-    if policy.deadline is None and not named and not (several and policy.hedge_after == "late"):
-        return False
-    return any(not provider.capabilities.keeps_deadline for provider in execution.providers)
+    timed = policy.deadline is not None or named or (several and policy.hedge_after == "late")
+    return timed and any(not provider.capabilities.keeps_deadline for provider in execution.providers)
