@@ -28,8 +28,8 @@ from understudy import (
 )
 from understudy.testing import ScriptedProvider
 from understudy_openai import OpenAIProvider
-from understudy_openai.adapting import forget
 from understudy_toolkit.conformance import FaultServer, Reply
+from understudy_toolkit.refused import forget
 
 if TYPE_CHECKING:
     from understudy_toolkit.conformance.fault_server import ReceivedRequest
