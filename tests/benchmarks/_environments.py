@@ -8,6 +8,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 HOME = ROOT / ".nox" / "failover-peers"  # shared by the benchmarks; nox has its own for the session in .nox/failover
+# Of our own environment, and what keeps libraries from the network and from writing.
+KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "SYSTEMROOT", "TEMP", "TMP", "LD_LIBRARY_PATH")
+QUIET = {
+    "NO_PROXY": "*",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # LiteLLM would fetch its list of prices
+    "LITELLM_TELEMETRY": "False",
+    "LITELLM_LOG": "ERROR",
+    "LANGSMITH_TRACING": "false",
+    "LANGCHAIN_TRACING_V2": "false",
+    "LOGFIRE_SEND_TO_LOGFIRE": "false",
+    "OTEL_SDK_DISABLED": "true",
+    "TENSORZERO_DISABLE_PSEUDONYMOUS_USAGE_ANALYTICS": "1",
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONWARNINGS": "ignore",
+}
 
 
 def python_for(requirements: tuple[str, ...], renew: bool = False) -> str:

@@ -141,9 +141,7 @@ def check_stream(example: tuple[str, Request, Sent]) -> None:
     known = corpus()
     provider, lane = known.providers[label], known.lanes[label]
     with held.in_time(), held.listening():
-        forget()
-        lane.sent = sent
-        outcome = held.stream(provider, request)
+        outcome = _streamed(label, request, sent)
         held.check(outcome, plain(sent))
         forget()
         if "content-encoding" not in dict(sent.headers):  # how far what is broken inflates depends on the cuts
@@ -159,18 +157,19 @@ def check_stream(example: tuple[str, Request, Sent]) -> None:
             go_on(label, request, outcome)
 
 
+def _streamed(label: str, request: Request, sent: Sent) -> held.Outcome:
+    """Return what becomes of a stream, for a provider that knows nothing of earlier ones."""
+    forget()
+    known = corpus()
+    known.lanes[label].sent = sent
+    return held.stream(known.providers[label], request)
+
+
 def check_cut(example: tuple[str, Request, Sent, Sent]) -> None:
     """Hold that half a stream is never taken for an answer: a success has all that the whole stream has."""
     label, request, sent, cut = example
-    known = corpus()
-    provider, lane = known.providers[label], known.lanes[label]
     with held.in_time(), held.listening():
-        forget()
-        lane.sent = sent
-        whole = held.stream(provider, request)
-        forget()
-        lane.sent = cut
-        outcome = held.stream(provider, request)
+        whole, outcome = _streamed(label, request, sent), _streamed(label, request, cut)
         held.check(outcome, cut)
         if outcome.response is not None:
             assert whole.response is not None, whole
@@ -183,15 +182,8 @@ def check_cut(example: tuple[str, Request, Sent, Sent]) -> None:
 def check_rewritten(example: tuple[str, Request, Sent, Sent]) -> None:
     """Hold that the same stream, written in another way, has the same outcome."""
     label, request, sent, rewritten = example
-    known = corpus()
-    provider, lane = known.providers[label], known.lanes[label]
     with held.in_time(), held.listening():
-        forget()
-        lane.sent = sent
-        whole = held.stream(provider, request)
-        forget()
-        lane.sent = rewritten
-        outcome = held.stream(provider, request)
+        whole, outcome = _streamed(label, request, sent), _streamed(label, request, rewritten)
         held.check(outcome, sent)
         assert outcome.told() == whole.told(), (outcome.told(), outcome.failure, whole.told())
 

@@ -241,9 +241,7 @@ class LLMFactory:
     def warm_up(self) -> None:
         """Import what the first call needs, to save it time; for servers, at startup. Opens and raises nothing."""
         for target in self._route.targets:
-            self._admission.make_ready(
-                target.position
-            )  # `get_provider_status` and the calls will report what goes wrong
+            self._admission.make_ready(target.position)  # the status and the calls report what goes wrong
 
     @property
     def route(self) -> tuple[tuple[Target, ChatProvider], ...]:

@@ -11,22 +11,23 @@ import pytest
 from understudy import Image, LLMResponse, Message, Request, Text, Thinking, ToolCall, ToolResult
 from understudy.messages import NOTHING
 
-ODD: dict[str, Any] = {
-    "a text": Text(None),  # type: ignore[arg-type]
-    "a thought": Thinking(7),  # type: ignore[arg-type]
-    "an id": ToolCall(id=7, name="f"),  # type: ignore[arg-type]
-    "arguments": ToolCall(id="a", name="f", arguments=["x"]),  # type: ignore[arg-type]
-    "a url": Image(url=0.5),  # type: ignore[arg-type]
-    "bytes": Image(data="text", media_type="image/png"),  # type: ignore[arg-type]
-    "a result": ToolResult(call_id="a", content=None),  # type: ignore[arg-type]
-    "provider_data": Text("a", {"openai": None}),  # type: ignore[dict-item]
-    "all of it": Text("a", [("openai", {})]),  # type: ignore[arg-type]
+ODD: dict[str, tuple[Any, dict[str, Any]]] = {
+    "a text": (Text, {"text": None}),
+    "a thought": (Thinking, {"text": 7}),
+    "an id": (ToolCall, {"id": 7, "name": "f"}),
+    "arguments": (ToolCall, {"id": "a", "name": "f", "arguments": ["x"]}),
+    "a url": (Image, {"url": 0.5}),
+    "bytes": (Image, {"data": "text", "media_type": "image/png"}),
+    "a result": (ToolResult, {"call_id": "a", "content": None}),
+    "provider_data": (Text, {"text": "a", "provider_data": {"openai": None}}),
+    "all of it": (Text, {"text": "a", "provider_data": [("openai", {})]}),
 }
 
 
-@pytest.mark.parametrize("part", ODD.values(), ids=ODD)
-def test_a_part_of_the_wrong_type_is_refused(part: Any) -> None:
-    role: Any = {ToolCall: "assistant", Thinking: "assistant", ToolResult: "tool"}.get(type(part), "user")
+@pytest.mark.parametrize(("kind", "fields"), ODD.values(), ids=ODD)
+def test_a_part_of_the_wrong_type_is_refused(kind: Any, fields: dict[str, Any]) -> None:
+    part = kind(**fields)
+    role: Any = {ToolCall: "assistant", Thinking: "assistant", ToolResult: "tool"}.get(kind, "user")
     with pytest.raises(TypeError, match=r"^expected"):
         Request(messages=(Message.user("é"), Message(role, (part,))))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from _environments import KEPT, QUIET
 from libraries import TIMEOUT, Library, Variant
 from upstream_process import Pair
 
@@ -14,20 +15,6 @@ DRIVERS = Path(__file__).with_name("drivers")
 START = 300.0  # seconds for a library to be imported, where many are at the same time
 MAKE = 30.0  # seconds for it to be set up
 CANCEL = 5.0  # seconds for it to give up what it does
-KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "SYSTEMROOT", "TEMP", "TMP", "LD_LIBRARY_PATH")
-QUIET = {
-    "NO_PROXY": "*",
-    "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # LiteLLM would fetch its list of prices
-    "LITELLM_TELEMETRY": "False",
-    "LITELLM_LOG": "ERROR",
-    "LANGSMITH_TRACING": "false",
-    "LANGCHAIN_TRACING_V2": "false",
-    "LOGFIRE_SEND_TO_LOGFIRE": "false",
-    "OTEL_SDK_DISABLED": "true",
-    "TENSORZERO_DISABLE_PSEUDONYMOUS_USAGE_ANALYTICS": "1",
-    "PYTHONUNBUFFERED": "1",
-    "PYTHONWARNINGS": "ignore",
-}
 
 
 @dataclass(frozen=True)

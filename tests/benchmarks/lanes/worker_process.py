@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from _environments import KEPT, QUIET
 from contestants import Contestant
 from figures import Turn
 from rows import ROWS, Row
@@ -22,20 +23,7 @@ from upstream import whole_text
 
 HERE = Path(__file__).parent
 LONGEST = 240.0  # seconds for a turn, or for a library to be imported: a limit for what hangs
-KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "SYSTEMROOT", "TEMP", "TMP", "LD_LIBRARY_PATH")
 OURS_KEPT = ("PYTHONPATH",)  # with it a tree that is not installed can be measured
-QUIET = {
-    "NO_PROXY": "*",
-    "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # LiteLLM would fetch its list of prices
-    "LITELLM_TELEMETRY": "False",
-    "LITELLM_LOG": "ERROR",
-    "LANGSMITH_TRACING": "false",
-    "LANGCHAIN_TRACING_V2": "false",
-    "LOGFIRE_SEND_TO_LOGFIRE": "false",
-    "OTEL_SDK_DISABLED": "true",
-    "TENSORZERO_DISABLE_PSEUDONYMOUS_USAGE_ANALYTICS": "1",
-    "PYTHONWARNINGS": "ignore",
-}
 
 
 class Failed(Exception):

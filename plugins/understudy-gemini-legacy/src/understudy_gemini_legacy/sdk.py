@@ -19,7 +19,7 @@ from understudy_toolkit.account import Account
 from understudy_toolkit.bodies import ENCODINGS
 from understudy_toolkit.lanes import CONNECT_SECONDS, Ask
 from understudy_toolkit.machine import REQUESTS, find_proxy
-from understudy_toolkit.sdk_lane import ReplyTaken
+from understudy_toolkit.sdk_lane import ReplyTaken, seconds_left
 from understudy_toolkit.tls import bundle_for
 
 with unheard():
@@ -85,7 +85,15 @@ class Response:
 
     def iter_raw(self) -> Iterator[bytes]:
         """Yield the body as it comes; requests itself would wait until a piece is full."""
-        while piece := self._response.raw.read1(PIECE, decode_content=False):
+        raw = self._response.raw
+        socket = getattr(raw.connection, "sock", None)  # None where the server closes the connection after this reply
+        timeout = None if socket is None else socket.gettimeout()
+        while True:
+            if socket is not None:
+                socket.settimeout(seconds_left(timeout))  # urllib3 has one time for every wait
+            piece = raw.read1(PIECE, decode_content=False)
+            if not piece:
+                return
             yield piece
 
     def close(self) -> None:

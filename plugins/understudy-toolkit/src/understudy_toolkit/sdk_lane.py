@@ -32,6 +32,7 @@ __all__ = [
     "ataking",
     "client_options",
     "guarded",
+    "seconds_left",
     "taking",
     "with_headers",
 ]
@@ -100,9 +101,7 @@ class SdkLane:
 
     def _open(self) -> Opened:
         client = self._sdk.open_client(self._prepared)
-        return Opened(
-            client, weakref.finalize(self, _close, os.getpid(), client)
-        )  # at the latest on garbage collection
+        return Opened(client, weakref.finalize(self, _close, os.getpid(), client))  # at the latest as garbage
 
     def prepare(self) -> None:
         """Import the SDK; problems with the machine's settings are reported by the first request."""
@@ -161,9 +160,11 @@ class HttpxReply:
         self.status: int = response.status_code
         self.headers = Headers(response.headers.items())
         self._response, self._ask, self._until = response, ask, until
-        stream = getattr(response, "extensions", {}).get("network_stream")
-        if stream is not None:
-            close_in_child(stream.get_extra_info("socket"))
+        connection = getattr(response, "extensions", {}).get("network_stream")  # requests has none
+        if connection is not None:
+            close_in_child(connection.get_extra_info("socket"))
+            if "read" not in vars(connection):  # once for each connection
+                connection.read = _in_time(connection.read)
 
     def read(self) -> bytes:
         """Return the whole body."""
@@ -175,9 +176,6 @@ class HttpxReply:
         if self._response.is_closed:  # the SDK has read it
             yield self._response.content
             return
-        connection: Any = getattr(self._response, "extensions", {}).get("network_stream")  # requests has none
-        if "read" not in getattr(connection, "__dict__", {"read": None}):  # once for each connection
-            connection.read = _in_time(connection.read)
         decoder = Decoder(self.headers)
         for data in self._response.iter_raw():
             yield from decoder.feed(data)
@@ -187,15 +185,24 @@ class HttpxReply:
         self._response.close()
 
 
+def seconds_left(timeout: float | None) -> float | None:
+    """Return how long a read may wait: as long as the next piece of a stream may take, and no longer than it is told.
+
+    Args:
+        timeout: the seconds that every read has; None for no end.
+    """
+    until = next_by.get()
+    if until == float("inf"):
+        return timeout
+    left = max(until - time.monotonic(), 0.001)
+    return left if timeout is None else min(timeout, left)
+
+
 def _in_time(read: Callable[..., bytes]) -> Callable[..., bytes]:
     """Return a connection's `read` that waits no longer than the next piece may take: httpx has one time for all."""
 
     def read_in_time(max_bytes: int, timeout: float | None = None) -> bytes:
-        until = next_by.get()
-        if until != float("inf"):
-            left = max(until - time.monotonic(), 0.001)
-            timeout = left if timeout is None else min(timeout, left)
-        return read(max_bytes, timeout)
+        return read(max_bytes, seconds_left(timeout))
 
     return read_in_time
 

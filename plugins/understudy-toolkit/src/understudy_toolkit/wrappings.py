@@ -53,8 +53,7 @@ STREAMED = ResponseWarning("stream", "a stream came instead of a whole answer: i
 _DOCUMENTS = ("text/html", "application/xhtml+xml", "application/xml", "text/xml", "application/json")
 _WITHOUT_BODY = (204, 205)
 _BOM = b"\xef\xbb\xbf"
-# Server-sent events begin with a field or a comment, newline-delimited JSON with a line that is followed by another.
-_STREAM = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:(?:event|data|id|retry)?:|\{[^\n]*\}\s*\n\s*\{)")
+_FIELD = re.compile(rb"(?:event|data|id|retry)?:")  # with which server-sent events begin, or with a comment
 
 
 def is_success(reply: Reply | AsyncReply) -> bool:
@@ -94,8 +93,12 @@ def without_end_marker(content: bytes) -> bytes:
 
 
 def is_stream(content: bytes) -> bool:
-    """Return whether a body that is no JSON begins like a stream."""
-    return _STREAM.match(content) is not None
+    """Return whether a body begins like a stream: of events, or of JSON in a line that is followed by another."""
+    start = content.removeprefix(_BOM).lstrip()
+    if not start.startswith(b"{"):
+        return _FIELD.match(start) is not None
+    line, _, rest = start.partition(b"\n")
+    return line.rstrip().endswith(b"}") and rest.lstrip()[:1] == b"{"
 
 
 def response_of_stream(
