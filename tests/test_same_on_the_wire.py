@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from importlib.metadata import version
@@ -358,6 +358,11 @@ def leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
         yield from leaves(f"{path}{' ' if path == 'body' else '.'}{name}", one)
 
 
+def _read_all(provider: ChatProvider, request: Request) -> None:
+    for _ in provider.stream(request):
+        pass
+
+
 def provider_of(vendor: Vendor, wire: Wire, lane: str) -> ChatProvider:
     """Make a provider that asks on a lane."""
     values = {name: value.format(url=wire.url, user=wire.user) for name, value in vendor.settings.items()}
@@ -370,7 +375,8 @@ def provider_of(vendor: Vendor, wire: Wire, lane: str) -> ChatProvider:
         )
     made: ChatProvider = import_module(vendor.module).understudy_provider(settings)
     if vendor.transport is None and lane == "http":  # what it would send with the SDK's token
-        made._lane = HttpLane(wire.url, lambda: {"Authorization": f"Bearer {TOKEN}"}, {"accept": "*/*"})  # type: ignore[attr-defined]
+        with_token = HttpLane(wire.url, lambda: {"Authorization": f"Bearer {TOKEN}"}, {"accept": "*/*"})
+        vars(made)["_lane"] = with_token
     return made
 
 
@@ -399,8 +405,8 @@ def play(provider: ChatProvider, vendor: Vendor, wire: Wire) -> dict[str, Facts]
         await provider.aclose()
 
     for name, request in vendor.requests().items():
-        note(f"generate, {name}", lambda request=request: provider.generate(request))  # type: ignore[misc]
-        note(f"stream, {name}", lambda request=request: list(provider.stream(request)))  # type: ignore[misc]
+        note(f"generate, {name}", partial(provider.generate, request))
+        note(f"stream, {name}", partial(_read_all, provider, request))
     for method in vendor.also:
         note(method, getattr(provider, method))
     asyncio.run(note_all())

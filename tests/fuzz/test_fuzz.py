@@ -56,8 +56,8 @@ def test_a_route_is_read_or_refused(example: tuple[object, object, object]) -> N
     [
         LLMResponse(True, " ", "x", finish_reason=FinishReason.STOP),
         LLMResponse(True, "Hello", "x"),
-        LLMResponse(True, "Hello", "x", finish_reason=FinishReason.STOP, model=7),  # type: ignore[arg-type]
-        LLMResponse(True, "Hello", "x", finish_reason=FinishReason.STOP, request_id=[]),  # type: ignore[arg-type]
+        LLMResponse(True, "Hello", "x", finish_reason=FinishReason.STOP, model=7),  # type: ignore[arg-type]  # wrong on purpose
+        LLMResponse(True, "Hello", "x", finish_reason=FinishReason.STOP, request_id=[]),  # type: ignore[arg-type]  # likewise
         LLMResponse(True, "Invented", "x", finish_reason=FinishReason.STOP),
     ],
     ids=["empty", "no reason", "model", "request id", "text of nobody"],
@@ -76,7 +76,7 @@ def test_an_answer_that_breaks_a_promise_is_noticed(response: LLMResponse) -> No
         errors.UnknownFailure("who knows"),
         errors.ServerError("x", status=7),
         errors.ServerError("x", retry_after=float("nan")),
-        errors.ServerError("x", code=[]),  # type: ignore[arg-type]
+        errors.ServerError("x", code=[]),  # type: ignore[arg-type]  # likewise
     ],
     ids=["not ours", "unknown", "status", "moment", "code"],
 )

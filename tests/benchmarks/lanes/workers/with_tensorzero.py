@@ -60,7 +60,7 @@ class TensorZero:
                 file = Path(folder, "tensorzero.toml")
                 file.write_text(self.text, "utf-8")
                 options = {"async_setup": False} if kind is AsyncTensorZeroGateway else {}
-                self.made[kind] = kind.build_embedded(config_file=str(file), **options)  # type: ignore[attr-defined]
+                self.made[kind] = kind.build_embedded(config_file=str(file), **options)  # type: ignore[attr-defined]  # not in its types
         return self.made[kind]
 
 
