@@ -158,7 +158,7 @@ def test_a_call_that_is_given_up_ends_at_its_timeout(
 
     provider.generate(ASKED)
     sandbox.reset()
-    sandbox.gemini.next(faults.stall(after=1, seconds=3600))
+    sandbox.gemini.next(faults.stall(after=0, seconds=3600))
     asyncio.run(cancel(), debug=True)  # which ends when its threads have ended
     assert becomes(lambda: sandbox.gemini.open_connections == 0)
     assert sandbox.gemini.request_count == 1
